@@ -1,0 +1,26 @@
+"""How every kernel is compiled: without the interpreter lock, cached where a cache can be written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numba
+
+# Reordering and fused multiply-add, but infinities and NaN keep their meaning: sums start at -inf.
+FAST = {"reassoc", "contract", "arcp", "nsz"}
+# For code whose rounding is part of the algorithm.
+EXACT = {"contract"}
+
+
+def kernel(fastmath: set[str]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Compile a kernel on its first call; fall back to no cache where no directory is writable."""
+
+    def compile_lazily(function: Callable[..., Any]) -> Callable[..., Any]:
+        options = {"nogil": True, "fastmath": fastmath, "error_model": "numpy"}
+        try:
+            return numba.njit(cache=True, **options)(function)
+        except RuntimeError:
+            return numba.njit(**options)(function)
+
+    return compile_lazily

@@ -1,0 +1,210 @@
+"""Sums of Gaussian kernels over the rows of a mixture, seen from noisy draws.
+
+Lengths are scaled by sqrt(log2(e) / 2) / sigma, so that a Gaussian term is 2 ** -distance**2 and
+every exponent here is a base-2 logarithm. Rows lie in blocks of 64, stored block by block with the
+coordinates outermost, so that the loop over the rows of a block runs in vector registers.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from skinfo.kernels.compiling import EXACT, FAST, kernel
+
+BLOCK = 64
+# Blocks whose bound is within this many bits of the best are summed first, the rest against the
+# value that gives.
+_FIRST_PASS = 12.0
+# A sum leaves out at most this share of itself: log2(1e-13).
+_NEGLIGIBLE = -43.185
+# The exponent of a row that is not there.
+_ABSENT = -1e300
+
+_C1 = 0.6931471805599453
+_C2 = 0.24022650695910072
+_C3 = 0.05550410866482158
+_C4 = 0.009618129107628477
+_C5 = 0.0013333558146428443
+_C6 = 0.0001540353039338161
+_C7 = 1.5252733804059841e-05
+_C8 = 1.3215486790144307e-06
+_C9 = 1.0178086009239699e-07
+_C10 = 7.054911620801123e-09
+_C11 = 4.4455382718708116e-10
+
+
+@kernel(EXACT)
+def exp2(x):
+    """Two to the power x <= 0, to 1e-14; zero below -1000. numba has no vector exponential."""
+    clipped = max(x, -1000.0)
+    whole = np.rint(clipped)
+    f = clipped - whole
+    p = _C11
+    p = p * f + _C10
+    p = p * f + _C9
+    p = p * f + _C8
+    p = p * f + _C7
+    p = p * f + _C6
+    p = p * f + _C5
+    p = p * f + _C4
+    p = p * f + _C3
+    p = p * f + _C2
+    p = p * f + _C1
+    p = p * f + 1.0
+    return p * np.int64((np.int64(whole) + 1023) << 52).view(np.float64)
+
+
+@kernel(FAST)
+def _block_exponents(query, reference, block, exponents):
+    for lane in range(BLOCK):
+        exponents[lane] = reference
+    for k in range(query.shape[0]):
+        q = query[k]
+        row = block[k]
+        for lane in range(BLOCK):
+            difference = q - row[lane]
+            exponents[lane] -= difference * difference
+
+
+@kernel(FAST)
+def _add_lanes(exponents, weights, first, last, running, c):
+    """Add the terms of lanes first..last to sum c, kept as (largest exponent, scaled sum)."""
+    if first >= last:
+        return
+    largest = -np.inf
+    for lane in range(first, last):
+        largest = max(largest, exponents[lane])
+    if largest > running[c, 0]:
+        if running[c, 1] > 0.0:
+            running[c, 1] *= 2.0 ** (running[c, 0] - largest)
+        running[c, 0] = largest
+    largest = running[c, 0]
+    total = 0.0
+    for lane in range(first, last):
+        total += weights[lane] * exp2(exponents[lane] - largest)
+    running[c, 1] += total
+
+
+@kernel(FAST)
+def _log2_sum(running, c):
+    if running[c, 1] > 0.0:
+        return running[c, 0] + np.log2(running[c, 1])
+    return -np.inf
+
+
+@kernel(FAST)
+def _bounds(query, reference, low, high, log_weight, bound):
+    """Upper bound of the logarithm of each block's share: its weight at its nearest corner."""
+    n_blocks = bound.shape[0]
+    for b in range(n_blocks):
+        bound[b] = reference + log_weight[b]
+    for k in range(query.shape[0]):
+        q = query[k]
+        lo = low[k]
+        hi = high[k]
+        for b in range(n_blocks):
+            gap = max(max(lo[b] - q, q - hi[b]), 0.0)
+            bound[b] -= gap * gap
+
+
+@kernel(FAST)
+def _add_blocks(
+    query, reference, start, stop, skip_start, skip_stop, blocks, weights, bound, least,
+    exponents, running, c,
+):  # fmt: skip
+    """Add blocks start..stop without skip_start..skip_stop to sum c, the promising ones first.
+
+    A block is left out where its bound is negligible against the sum it would enter, or against
+    ``least``, a value which that sum will be added to.
+    """
+    negligible = _NEGLIGIBLE - np.log2(float(bound.shape[0]))
+    best = -np.inf
+    for b in range(start, stop):
+        if b < skip_start or b >= skip_stop:
+            best = max(best, bound[b])
+    if best <= least + negligible:
+        return
+    first_cut = best - _FIRST_PASS
+    for b in range(start, stop):
+        if (b < skip_start or b >= skip_stop) and bound[b] >= first_cut:
+            _block_exponents(query, reference, blocks[b], exponents)
+            _add_lanes(exponents, weights[b], 0, BLOCK, running, c)
+    cut = max(least, _log2_sum(running, c)) + negligible
+    for b in range(start, stop):
+        if (b < skip_start or b >= skip_stop) and bound[b] < first_cut and bound[b] >= cut:
+            _block_exponents(query, reference, blocks[b], exponents)
+            _add_lanes(exponents, weights[b], 0, BLOCK, running, c)
+            cut = max(cut, _log2_sum(running, c) + negligible)
+
+
+@kernel(FAST)
+def sum_mixture(
+    queries, references, own, group_slots, label_blocks, floors, nested,
+    blocks, weights, low, high, log_weight, out,
+):  # fmt: skip
+    """Fill three disjoint sums a draw: rest of its group, rest of its label, all others.
+
+    Parameters
+    ----------
+    queries : (m, d) draws t = s_i + sigma Z, scaled.
+    references : (m,) squared length of the scaled noise; terms are relative to the own row's.
+    own : (m,) slot of the draw's own row, left out of every sum; -1 for none.
+    group_slots, label_blocks : (m, 2) slots of the draw's group, blocks of its label; empty: none.
+    floors : (m,) log2 of a value the sums will be added to, -inf for none.
+    nested : whether each sum will only be used together with the ones before it.
+    blocks, weights : (n_blocks, d, 64), (n_blocks, 64) rows and their weights; padding weighs 0
+        and lies far away.
+    low, high, log_weight : (d, n_blocks) twice, (n_blocks,) bounding boxes, log2 of total weight.
+    out : (m, 3) log2 of the sums, -inf where there is nothing to add.
+    """
+    n_blocks = blocks.shape[0]
+    bound = np.empty(n_blocks)
+    exponents = np.empty(BLOCK)
+    lane_weights = np.empty(BLOCK)
+    running = np.empty((3, 2))
+    for i in range(queries.shape[0]):
+        query = queries[i]
+        reference = references[i]
+        running[:, 0] = -np.inf
+        running[:, 1] = 0.0
+        _bounds(query, reference, low, high, log_weight, bound)
+        group_start, group_stop = group_slots[i]
+        label_start, label_stop = label_blocks[i]
+        home_start, home_stop = label_start, label_start
+        if group_stop > group_start:
+            home_start = group_start // BLOCK
+            home_stop = (group_stop - 1) // BLOCK + 1
+        for b in range(home_start, home_stop):
+            first = max(group_start - b * BLOCK, 0)
+            last = min(group_stop - b * BLOCK, BLOCK)
+            _block_exponents(query, reference, blocks[b], exponents)
+            lane_weights[:] = weights[b]
+            own_lane = own[i] - b * BLOCK
+            if 0 <= own_lane < BLOCK:
+                lane_weights[own_lane] = 0.0
+                exponents[own_lane] = _ABSENT
+            _add_lanes(exponents, lane_weights, first, last, running, 0)
+            if label_stop > label_start:
+                _add_lanes(exponents, lane_weights, 0, first, running, 1)
+                _add_lanes(exponents, lane_weights, last, BLOCK, running, 1)
+            else:
+                _add_lanes(exponents, lane_weights, 0, first, running, 2)
+                _add_lanes(exponents, lane_weights, last, BLOCK, running, 2)
+        least = floors[i]
+        if nested:
+            least = max(least, _log2_sum(running, 0))
+        _add_blocks(
+            query, reference, label_start, label_stop, home_start, home_stop, blocks, weights,
+            bound, least, exponents, running, 1,
+        )  # fmt: skip
+        if nested:
+            least = max(least, _log2_sum(running, 1))
+        skip_start, skip_stop = label_start, label_stop
+        if label_stop <= label_start:
+            skip_start, skip_stop = home_start, home_stop
+        _add_blocks(
+            query, reference, 0, n_blocks, skip_start, skip_stop, blocks, weights,
+            bound, least, exponents, running, 2,
+        )  # fmt: skip
+        for c in range(3):
+            out[i, c] = _log2_sum(running, c)

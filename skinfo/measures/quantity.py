@@ -1,0 +1,84 @@
+"""What every measure returns: a number that carries its unit, its error and its bracket."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+
+Unit = Literal["nats", "bits"]
+
+#: The words that may stand in the notes of a quantity, and what they mean.
+NOTES = {
+    "saturated": "within 1 % of the entropy of the inputs: all can be told apart at this sigma",
+    "above ceiling": "a bracket was cut, or a value lies, above what any layer can reach",
+    "data processing violated": "more than the layer before, beyond both brackets",
+    "tolerance not met": "max_evaluations was spent before the standard error fell below tol",
+    "replicas missing": "noise precedes this layer and inputs have one row: this is I(S;T)",
+    "sigma differs from run": "measured at another sigma than the network was run with",
+    "read error": "the activations could not be read",
+}
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """A measured number.
+
+    Attributes
+    ----------
+    name : str
+        What it is, for example "mutual_info".
+    value : float
+        The number, in ``unit``.
+    stderr : float
+        Standard error of the computation; 0 where the number is exact for the rows given.
+    lower, upper : float
+        The bracket of the true value.
+    unit : str
+        "nats", "bits", or "" for a pure number.
+    notes : tuple of str
+        Words from :data:`NOTES`.
+    """
+
+    name: str
+    value: float
+    stderr: float = 0.0
+    lower: float = np.nan
+    upper: float = np.nan
+    unit: str = "nats"
+    notes: tuple[str, ...] = ()
+
+    @classmethod
+    def exact(cls, name: str, value: float, unit: str = "nats") -> Quantity:
+        """Make a number without error: its bracket is itself."""
+        return cls(name, float(value), 0.0, float(value), float(value), unit)
+
+    def in_units(self, unit: str) -> Quantity:
+        """Convert nats to ``unit``; pure numbers stay as they are."""
+        if self.unit == unit or self.unit == "":
+            return self
+        factor = nats_to(unit)
+        return replace(
+            self,
+            value=self.value * factor,
+            stderr=self.stderr * factor,
+            lower=self.lower * factor,
+            upper=self.upper * factor,
+            unit=unit,
+        )
+
+    def noted(self, *words: str) -> Quantity:
+        """Add notes."""
+        return replace(self, notes=tuple(dict.fromkeys((*self.notes, *words))))
+
+
+def nats_to(unit: str) -> float:
+    """Return the factor that turns nats into ``unit``.
+
+    Examples
+    --------
+    >>> round(nats_to("bits"), 6)
+    1.442695
+    """
+    return 1 / np.log(2) if unit == "bits" else 1.0
