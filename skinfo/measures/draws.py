@@ -153,4 +153,4 @@ def variance_components(values: np.ndarray, groups: np.ndarray) -> tuple[float, 
     within = float(np.sum((values - means[codes]) ** 2) / freedom)
     between_square = float(np.sum(counts * (means - values.mean()) ** 2) / (n_groups - 1))
     typical = (n - np.sum(counts**2) / n) / (n_groups - 1)
-    return within, max(0.0, (between_square - within) / typical)
+    return within, max(0.0, float((between_square - within) / typical))

@@ -590,10 +590,13 @@ def _assemble(
     def information(name: str, highest: float) -> Quantity:
         lower, upper = getattr(ends, name)
         point = averages.point(name)
-        lower, upper, cut = _cut(lower, upper, highest)
+        # An interval may be cut at what is certain; an estimate above it deserves a word.
+        too_high = max(point.mean, averages.plug_in(name).mean) > highest + 1e-9 * (1 + highest)
+        upper = max(0.0, min(upper, highest))
+        lower = max(0.0, min(lower, upper))
         value = float(np.clip(point.mean, lower, upper))
         found = Quantity(name, value, point.integration, lower, upper, notes=notes)
-        return found.noted("above ceiling") if cut else found
+        return found.noted("above ceiling") if too_high else found
 
     def entropy(name: str) -> Quantity:
         lower, upper = getattr(ends, name)
@@ -631,10 +634,3 @@ def _around(average: Average) -> tuple[float, float]:
     margin = replace(average, replicas=0.0).margin(sampled=False)
     return average.mean - margin, average.mean + margin
 
-
-def _cut(lower: float, upper: float, ceiling: float) -> tuple[float, float, bool]:
-    """Cut a bracket at 0 and the ceiling; rounding alone is not worth a note."""
-    slack = 1e-9 * max(1.0, abs(ceiling)) if np.isfinite(ceiling) else 0.0
-    cut = upper > ceiling + slack
-    upper = max(0.0, min(upper, ceiling))
-    return max(0.0, min(lower, upper)), upper, cut

@@ -81,4 +81,4 @@ def nats_to(unit: str) -> float:
     >>> round(nats_to("bits"), 6)
     1.442695
     """
-    return 1 / np.log(2) if unit == "bits" else 1.0
+    return float(1 / np.log(2)) if unit == "bits" else 1.0

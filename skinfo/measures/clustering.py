@@ -1,0 +1,201 @@
+"""How activations cluster by class: pairwise distances within and between classes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.spatial.distance import pdist
+from sklearn.metrics import silhouette_samples
+
+from skinfo.kernels.distances import add_pair_distances
+from skinfo.measures.quantity import Quantity
+from skinfo.measures.rows import Rows
+
+#: Cells of the distance histograms.
+N_CELLS = 4096
+#: Up to so many pairs all distances are ranked; beyond, the AUC comes from the histograms.
+MOST_RANKED_PAIRS = 1_000_000
+#: Rows that the silhouette is computed from, at most (or two a class).
+MOST_SILHOUETTE_ROWS = 2048
+
+
+@dataclass(frozen=True)
+class Distances:
+    """Weighted counts of pairs by distance.
+
+    Attributes
+    ----------
+    edges : ndarray of shape (N_CELLS + 1,)
+        Edges of the cells, from 0.
+    within, between : ndarray of shape (N_CELLS,)
+        Pairs of one class and of two; pairs of replicas of one input are in neither.
+    auc : Quantity
+        Probability that a between-class distance exceeds a within-class one, ties counting half.
+    """
+
+    edges: np.ndarray
+    within: np.ndarray
+    between: np.ndarray
+    auc: Quantity
+
+
+def metric_coordinates(points: np.ndarray, metric: str) -> np.ndarray:
+    """Coordinates whose Euclidean distances give the metric: for "cosine", rows of unit length.
+
+    A row of zeros has no direction; it is given one of its own, orthogonal to all other rows.
+    """
+    points = np.asarray(points, dtype=np.float64)
+    if metric == "euclidean":
+        return points
+    norms = np.linalg.norm(points, axis=1)
+    zero = norms == 0
+    unit = points / np.where(zero, 1, norms)[:, None]
+    return np.column_stack([unit, zero.astype(np.float64)])
+
+
+def distance_edges(coordinates: np.ndarray, metric: str) -> np.ndarray:
+    """Edges from 0 to the largest distance there can be: the diagonal of the bounding box, or 2."""
+    if metric == "cosine":
+        top = 2.0
+    else:
+        top = float(np.linalg.norm(np.ptp(coordinates, axis=0))) or 1.0
+    return np.linspace(0, top * (1 + 1e-12), N_CELLS + 1)
+
+
+def measure_distances(rows: Rows, metric: str, edges: np.ndarray | None = None) -> Distances:
+    """Count the distances between rows of different inputs, within and between classes.
+
+    Parameters
+    ----------
+    rows : Rows
+        Activations with labels.
+    metric : {"euclidean", "cosine"}
+        The distance; cosine distance is 1 minus the cosine of the angle.
+    edges : ndarray, optional
+        Equal cells from 0; larger distances count in the last. Learnt from the rows by default.
+
+    Raises
+    ------
+    ValueError
+        If there is one class only, or no class with two inputs.
+    """
+    if rows.labels is None or len(rows.label_weights) < 2:
+        raise ValueError("Distances between classes need at least two classes in y; got one class.")
+    inputs_of_label = np.bincount(rows.labels[np.unique(rows.inputs, return_index=True)[1]])
+    if inputs_of_label.max() < 2:
+        raise ValueError(
+            "Distances within classes need a class with at least two inputs; every class in y "
+            "has one."
+        )
+    coordinates = metric_coordinates(rows.points, metric)
+    edges = distance_edges(coordinates, metric) if edges is None else edges
+    counts = rows.weights * len(rows.weights)
+    within, between = np.zeros(N_CELLS + 1), np.zeros(N_CELLS + 1)
+    # Subtracting the mean keeps the digits of activations that sit far from the origin.
+    centred = coordinates - (coordinates.mean(axis=0) if metric == "euclidean" else 0)
+    add_pair_distances(
+        np.ascontiguousarray(centred.T), counts, rows.labels, rows.inputs,
+        N_CELLS / edges[-1], metric == "cosine", within, between,
+    )  # fmt: skip
+    if len(counts) * (len(counts) - 1) // 2 <= MOST_RANKED_PAIRS:
+        auc = _ranked_auc(centred, counts, rows, metric)
+    else:
+        auc = _binned_auc(within, between)
+    for histogram in (within, between):
+        histogram[-2] += histogram[-1]
+    return Distances(edges, within[:-1], between[:-1], auc)
+
+
+def _ranked_auc(
+    coordinates: np.ndarray, counts: np.ndarray, rows: Rows, metric: str
+) -> Quantity:
+    i, j = np.triu_indices(len(coordinates), k=1)
+    distance = pdist(coordinates, "sqeuclidean" if metric == "cosine" else "euclidean")
+    counted = rows.inputs[i] != rows.inputs[j]
+    same = (rows.labels[i] == rows.labels[j])[counted]
+    weight = (counts[i] * counts[j])[counted]
+    _, level = np.unique(distance[counted], return_inverse=True)
+    return Quantity.exact("auc", _auc_of_levels(level, weight, same)[0], "")
+
+
+def _auc_of_levels(
+    level: np.ndarray, weight: np.ndarray, same: np.ndarray
+) -> tuple[float, float]:
+    n_levels = int(level.max()) + 1
+    within = np.bincount(level[same], weights=weight[same], minlength=n_levels)
+    between = np.bincount(level[~same], weights=weight[~same], minlength=n_levels)
+    return auc_of_histograms(within, between)
+
+
+def auc_of_histograms(within: np.ndarray, between: np.ndarray) -> tuple[float, float]:
+    """Compute the probability that a between-class distance exceeds a within-class one.
+
+    Returns
+    -------
+    auc : float
+        Pairs in one cell count half.
+    tied : float
+        Half the mass of such pairs: the most that the cells can hide.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> auc_of_histograms(np.array([1.0, 1.0]), np.array([0.0, 2.0]))
+    (0.75, 0.25)
+    """
+    mass = within.sum() * between.sum()
+    below = np.cumsum(within) - within
+    tied = float(np.sum(between * within) / mass) / 2
+    return float(np.sum(between * below) / mass) + tied, tied
+
+
+def _binned_auc(within: np.ndarray, between: np.ndarray) -> Quantity:
+    auc, tied = auc_of_histograms(within, between)
+    return Quantity("auc", auc, 0.0, auc - tied, auc + tied, "")
+
+
+def measure_silhouette(rows: Rows, metric: str) -> Quantity:
+    """Mean silhouette of the classes, one row an input; sampled evenly over classes where many.
+
+    The standard error is that of the sample, 0 where every input was used.
+    """
+    first = np.unique(rows.inputs, return_index=True)[1]
+    labels = rows.labels[first]
+    n_classes = len(rows.label_weights)
+    by_class = np.argsort(labels, kind="stable")
+    limit = max(MOST_SILHOUETTE_ROWS, 2 * n_classes)
+    chosen = by_class
+    if len(first) > limit:
+        evenly = by_class[np.linspace(0, len(by_class) - 1, limit).astype(np.int64)]
+        chosen = np.union1d(evenly, np.unique(labels, return_index=True)[1])
+    values = silhouette_samples(
+        rows.points[first[chosen]].astype(np.float64), labels[chosen], metric=metric
+    )
+    mean = float(values.mean())
+    if len(chosen) == len(first):
+        return Quantity.exact("silhouette", mean, "")
+    stderr = float(values.std(ddof=1) / np.sqrt(len(values)))
+    return Quantity("silhouette", mean, stderr, mean - 1.96 * stderr, mean + 1.96 * stderr, "")
+
+
+def measure_nc1(rows: Rows) -> Quantity:
+    """Within-class variability, trace(Sigma_W pinv(Sigma_B)) / K; infinite if all means coincide.
+
+    Papyan, Han and Donoho, "Prevalence of neural collapse", PNAS 2020. It falls as classes collapse
+    onto their means.
+    """
+    points = np.asarray(rows.points, dtype=np.float64)
+    p = rows.label_weights
+    points = points - rows.weights @ points
+    means = np.zeros((len(p), points.shape[1]))
+    np.add.at(means, rows.labels, points * rows.weights[:, None])
+    means /= p[:, None]
+    between = np.sqrt(p)[:, None] * means
+    largest = np.abs(points).max()
+    if not np.abs(between).max() > 1e-12 * largest:
+        return Quantity.exact("nc1", np.inf, "")
+    projected = (points - means[rows.labels]) @ np.linalg.pinv(between, rcond=1e-10)
+    return Quantity.exact(
+        "nc1", float(rows.weights @ np.sum(projected**2, axis=1)) / len(p), ""
+    )

@@ -1,0 +1,10 @@
+import pytest
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from skinfo import BinningMIEstimator, ClusteringScore, NoisyMIEstimator
+
+
+@pytest.mark.filterwarnings("ignore::skinfo.errors.SaturationWarning")
+@parametrize_with_checks([NoisyMIEstimator(), BinningMIEstimator(), ClusteringScore()])
+def test_scikit_learn_checks(estimator, check):
+    check(estimator)
