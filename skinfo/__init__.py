@@ -2,6 +2,8 @@
 
 from skinfo.errors import ReplicaWarning, RunError, SaturationWarning
 from skinfo.estimators import BinningMIEstimator, ClusteringScore, NoisyMIEstimator
+from skinfo.flow import information_flow
+from skinfo.runs import open_run
 
 __all__ = [
     "BinningMIEstimator",
@@ -10,5 +12,7 @@ __all__ = [
     "ReplicaWarning",
     "RunError",
     "SaturationWarning",
+    "information_flow",
+    "open_run",
 ]
 __version__ = "0.1.0"

@@ -1,0 +1,37 @@
+"""What a run says of a layer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A layer whose activations before its own noise are stored.
+
+    Attributes
+    ----------
+    name : str
+        Its name.
+    sigma : float or None
+        Standard deviation of the noise added to its output; 0 for none, None for unknown.
+    noise_before : bool
+        Whether noise enters the network before this layer, so that its rows need replicas.
+    """
+
+    name: str
+    sigma: float | None = None
+    noise_before: bool = False
+
+
+def layers_in_order(
+    names: Sequence[str], sigma: float | Mapping[str, float] | None
+) -> tuple[Layer, ...]:
+    """Describe layers given in network order: noise precedes all after the first noisy one."""
+    layers: list[Layer] = []
+    for name in names:
+        own = sigma.get(name) if isinstance(sigma, Mapping) else sigma
+        noise_before = any(layer.sigma or layer.noise_before for layer in layers)
+        layers.append(Layer(str(name), None if own is None else float(own), noise_before))
+    return tuple(layers)

@@ -1,0 +1,197 @@
+"""A run as the rest of the toolkit sees it, whatever holds its arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+
+from skinfo.errors import RunError
+from skinfo.runs.layers import Layer
+
+
+class Store(Protocol):
+    """Where the arrays of a run are."""
+
+    def epochs(self) -> list[int]:
+        """Epochs of the checkpoints, increasing."""
+
+    def names(self, epoch: int) -> list[str]:
+        """Layers stored at a checkpoint."""
+
+    def read(self, epoch: int, layer: str) -> np.ndarray:
+        """One array; raises RunError if it cannot be read."""
+
+
+@dataclass(frozen=True)
+class Activations:
+    """Rows of one layer at one checkpoint.
+
+    Attributes
+    ----------
+    X : ndarray of shape (n_rows, n_units)
+        Activations.
+    y : ndarray of shape (n_rows,) or None
+        Label of each row's input.
+    groups : ndarray of shape (n_rows,) or None
+        Input of each row, where rows are replicas.
+    replicas_missing : bool
+        Whether noise precedes the layer but every input has one row: this is I(S;T).
+    """
+
+    X: np.ndarray
+    y: np.ndarray | None
+    groups: np.ndarray | None
+    replicas_missing: bool
+
+
+@dataclass(frozen=True)
+class Run:
+    """Saved activations of a network at checkpoints; open one with :func:`skinfo.open_run`.
+
+    Attributes
+    ----------
+    store : Store
+        Where the arrays are; they are read one at a time, when asked for.
+    layers : tuple of Layer
+        The layers in network order.
+    labels : ndarray of shape (n_inputs,) or None
+        Label of each input.
+    groups : ndarray of shape (n_rows,) or None
+        Input of each row of two-dimensional arrays whose rows are replicas.
+    train : ndarray of shape (n_inputs,), bool, or None
+        Which inputs the network was trained on.
+    losses : dict
+        Numbers by epoch, such as {1: {"train_loss": 0.7, "test_loss": 0.7}}.
+    seed : int or None
+        Seed of the run.
+    versions : dict
+        Versions of the software that wrote it.
+    settings : dict
+        Anything else its writer noted.
+    name : str
+        The path or "memory".
+    """
+
+    store: Store
+    layers: tuple[Layer, ...]
+    labels: np.ndarray | None = None
+    groups: np.ndarray | None = None
+    train: np.ndarray | None = None
+    losses: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
+    seed: int | None = None
+    versions: Mapping[str, str] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    name: str = "memory"
+
+    @property
+    def epochs(self) -> list[int]:
+        """Epochs of the checkpoints, increasing."""
+        return self.store.epochs()
+
+    def layer(self, name: str) -> Layer:
+        """Find a layer by name."""
+        for layer in self.layers:
+            if layer.name == name:
+                return layer
+        known = ", ".join(layer.name for layer in self.layers)
+        raise RunError(f"there is no such layer; this run has: {known}", path=self.name, layer=name)
+
+    def array(self, epoch: int, layer: str) -> np.ndarray:
+        """Read one stored array.
+
+        Returns
+        -------
+        ndarray of shape (n_rows, n_units) or (n_inputs, n_replicas, n_units)
+            Activations before the layer's noise.
+
+        Raises
+        ------
+        RunError
+            If there is no such checkpoint or layer, or the array cannot be read or used.
+        """
+        self.layer(layer)
+        if epoch not in self.epochs:
+            known = ", ".join(map(str, self.epochs))
+            raise RunError(f"there is no such checkpoint; this run has: {known}", path=self.name,
+                           epoch=epoch)  # fmt: skip
+        array = self.store.read(epoch, layer)
+        if array.dtype.kind not in "fiu":
+            raise RunError(f"holds {array.dtype} where numbers are expected", path=self.name,
+                           epoch=epoch, layer=layer)  # fmt: skip
+        if array.ndim not in (2, 3) or array.size == 0:
+            raise RunError(
+                f"has shape {array.shape}; expected (n_rows, n_units) or (n_inputs, n_replicas, "
+                "n_units). Flatten or pool convolutional maps first.",
+                path=self.name, epoch=epoch, layer=layer,
+            )  # fmt: skip
+        return array
+
+    def replicas(
+        self, epoch: int, layer: str, *, subset: np.ndarray | None = None
+    ) -> Activations:
+        """All rows of a layer, with the input of each: what information is estimated from.
+
+        Parameters
+        ----------
+        epoch, layer : int, str
+            Which.
+        subset : ndarray of shape (n_inputs,), bool, optional
+            Inputs to keep.
+        """
+        array = self.array(epoch, layer)
+        inputs = self._inputs_of_rows(array, epoch, layer)
+        X = array.reshape(len(inputs), -1)
+        if subset is not None:
+            keep = subset[inputs]
+            X, inputs = X[keep], inputs[keep]
+        y = None if self.labels is None else self.labels[inputs]
+        has_replicas = len(np.unique(inputs)) < len(inputs)
+        return Activations(
+            X,
+            y,
+            inputs if has_replicas else None,
+            replicas_missing=self.layer(layer).noise_before and not has_replicas,
+        )
+
+    def noisy_samples(
+        self, epoch: int, layer: str, *, seed: int = 0, subset: np.ndarray | None = None
+    ) -> Activations:
+        """One sample of T an input: its first replica plus this layer's own noise.
+
+        Binning and clustering measure T itself, one row an input; where sigma is 0 or unknown it
+        is S.
+        """
+        array = self.array(epoch, layer)
+        inputs = self._inputs_of_rows(array, epoch, layer)
+        names, first = np.unique(inputs, return_index=True)
+        X = array.reshape(len(inputs), -1)[first]
+        sigma = self.layer(layer).sigma
+        if sigma:
+            rng = np.random.default_rng([seed, epoch, [x.name for x in self.layers].index(layer)])
+            X = X + sigma * rng.standard_normal(X.shape, dtype=np.float64)
+        y = None if self.labels is None else self.labels[names]
+        if subset is not None:
+            X, y = X[subset[names]], None if y is None else y[subset[names]]
+        return Activations(X, y, None, replicas_missing=False)
+
+    def _inputs_of_rows(self, array: np.ndarray, epoch: int, layer: str) -> np.ndarray:
+        """The input of each row of the array, unfolded to two dimensions."""
+        n_inputs = None if self.labels is None else len(self.labels)
+        if array.ndim == 3:
+            inputs = np.repeat(np.arange(array.shape[0]), array.shape[1])
+            fits = n_inputs is None or array.shape[0] == n_inputs
+        elif self.groups is not None and len(array) == len(self.groups):
+            return self.groups
+        else:
+            inputs = np.arange(len(array))
+            fits = n_inputs is None or len(array) == n_inputs
+        if not fits:
+            expected = f"{n_inputs} inputs" + (
+                f" or {len(self.groups)} rows of groups" if self.groups is not None else ""
+            )
+            raise RunError(f"shape {array.shape} does not fit the run's {expected}",
+                           path=self.name, epoch=epoch, layer=layer)  # fmt: skip
+        return inputs
