@@ -9,6 +9,8 @@ import numba
 
 # Reordering and fused multiply-add, but infinities and NaN keep their meaning: sums start at -inf.
 FAST = {"reassoc", "contract", "arcp", "nsz"}
+# A largest value vectorises only where NaN is ruled out.
+NO_NAN = {"nnan", "nsz", "contract"}
 # For code whose rounding is part of the algorithm.
 EXACT = {"contract"}
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from skinfo.kernels.compiling import EXACT, FAST, kernel
+from skinfo.kernels.compiling import EXACT, FAST, NO_NAN, kernel
 
 BLOCK = 64
 # Blocks whose bound is within this many bits of the best are summed first, the rest against the
@@ -66,14 +66,20 @@ def _block_exponents(query, reference, block, exponents):
             exponents[lane] -= difference * difference
 
 
+@kernel(NO_NAN)
+def _largest(values, first, last):
+    largest = _ABSENT
+    for i in range(first, last):
+        largest = max(largest, values[i])
+    return largest
+
+
 @kernel(FAST)
 def _add_lanes(exponents, weights, first, last, running, c):
     """Add the terms of lanes first..last to sum c, kept as (largest exponent, scaled sum)."""
     if first >= last:
         return
-    largest = -np.inf
-    for lane in range(first, last):
-        largest = max(largest, exponents[lane])
+    largest = _largest(exponents, first, last)
     if largest > running[c, 0]:
         if running[c, 1] > 0.0:
             running[c, 1] *= 2.0 ** (running[c, 0] - largest)

@@ -590,8 +590,9 @@ def _assemble(
     def information(name: str, highest: float) -> Quantity:
         lower, upper = getattr(ends, name)
         point = averages.point(name)
-        # An interval may be cut at what is certain; an estimate above it deserves a word.
-        too_high = max(point.mean, averages.plug_in(name).mean) > highest + 1e-9 * (1 + highest)
+        # An interval may be cut at what is certain; an estimate above it, beyond its own error,
+        # deserves a word.
+        too_high = _around(averages.plug_in(name))[0] > highest + 1e-9 * (1 + abs(highest))
         upper = max(0.0, min(upper, highest))
         lower = max(0.0, min(lower, upper))
         value = float(np.clip(point.mean, lower, upper))
