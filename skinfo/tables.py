@@ -1,0 +1,248 @@
+"""The flow table on disk, and beside it the arrays that a picture needs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from skinfo.errors import MissingExtraError, RunError
+from skinfo.measures.clustering import N_CELLS, measure_distances
+from skinfo.measures.rows import Rows
+from skinfo.runs import Run
+from skinfo.runs.files import write_atomically
+
+#: Cells of a histogram that is drawn.
+DRAWN_CELLS = 64
+_SCATTER_ROWS = 1000
+_SUFFIXES = (".parquet", ".csv")
+
+
+@dataclass(frozen=True)
+class Panel:
+    """What the picture of a run shows beside the table.
+
+    Attributes
+    ----------
+    layers : list of str
+        Layers in network order.
+    epochs : ndarray of shape (n_epochs,)
+        Checkpoints.
+    value_edges : ndarray of shape (n_layers, 65)
+        Cells of the activations of each layer.
+    value_counts : ndarray of shape (n_layers, n_epochs, 64)
+        How many activations fell into each; one sample of T an input.
+    snapshots : ndarray of shape (n_snapshots,)
+        Epochs at which the following were kept.
+    scatter : ndarray of shape (n_snapshots, n_rows, n_units)
+        A sample of T in the last layer.
+    scatter_labels : ndarray of shape (n_rows,)
+        Its labels; -1 where there are none.
+    distance_edges : ndarray of shape (n_layers, n_snapshots, 65)
+        Cells of the pairwise distances.
+    within, between : ndarray of shape (n_layers, n_snapshots, 64)
+        Number of pairs of one class, of two; empty without labels.
+    losses : dict of str to ndarray of shape (n_epochs,)
+        Losses and accuracies by name; NaN where not recorded.
+    settings : dict
+        What produced the table.
+    """
+
+    layers: list[str]
+    epochs: np.ndarray
+    value_edges: np.ndarray
+    value_counts: np.ndarray
+    snapshots: np.ndarray
+    scatter: np.ndarray
+    scatter_labels: np.ndarray
+    distance_edges: np.ndarray
+    within: np.ndarray
+    between: np.ndarray
+    losses: dict[str, np.ndarray] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)
+
+
+def collect_panel(
+    run: Run, *, subset: np.ndarray | None = None, settings: Mapping[str, Any] | None = None
+) -> Panel:
+    """Gather from a run what its picture needs; checkpoints that cannot be read stay empty."""
+    epochs = np.array(run.epochs)
+    snapshots = pick_snapshots(epochs)
+    names = [layer.name for layer in run.layers]
+    value_edges = np.zeros((len(names), DRAWN_CELLS + 1))
+    value_counts = np.zeros((len(names), len(epochs), DRAWN_CELLS))
+    shape = (len(names), len(snapshots), DRAWN_CELLS)
+    distance_edges = np.zeros((*shape[:2], DRAWN_CELLS + 1))
+    within, between = np.zeros(shape), np.zeros(shape)
+    scatter: dict[int, np.ndarray] = {}
+    scatter_labels = np.empty(0, dtype=np.int64)
+    for place, name in enumerate(names):
+        samples = {}
+        for epoch in run.epochs:
+            try:
+                samples[epoch] = run.noisy_samples(epoch, name, subset=subset)
+            except RunError:
+                continue
+        if not samples:
+            continue
+        low = min(float(s.X.min()) for s in samples.values())
+        high = max(float(s.X.max()) for s in samples.values())
+        value_edges[place] = np.linspace(low, high if high > low else low + 1, DRAWN_CELLS + 1)
+        for k, epoch in enumerate(run.epochs):
+            if epoch in samples:
+                value_counts[place, k] = np.histogram(samples[epoch].X, value_edges[place])[0]
+        for k, epoch in enumerate(snapshots):
+            if epoch not in samples:
+                continue
+            sample = samples[epoch]
+            if sample.y is not None and len(np.unique(sample.y)) > 1:
+                rows = Rows.make(sample.X, labels=sample.y)
+                found = measure_distances(rows, "euclidean")
+                distance_edges[place, k] = found.edges[:: N_CELLS // DRAWN_CELLS]
+                within[place, k] = coarsen(found.within)
+                between[place, k] = coarsen(found.between)
+            if place == len(names) - 1:
+                chosen = np.linspace(0, len(sample.X) - 1, min(_SCATTER_ROWS, len(sample.X)))
+                chosen = np.unique(chosen.astype(np.int64))
+                scatter[k] = sample.X[chosen]
+                labels = sample.y if sample.y is not None else np.full(len(sample.X), -1)
+                scatter_labels = np.unique(labels, return_inverse=True)[1][chosen]
+    width = max((s.shape[1] for s in scatter.values()), default=1)
+    scatter_array = np.full((len(snapshots), len(scatter_labels), width), np.nan)
+    for k, points in scatter.items():
+        scatter_array[k] = points
+    return Panel(
+        layers=names,
+        epochs=epochs,
+        value_edges=value_edges,
+        value_counts=value_counts,
+        snapshots=snapshots,
+        scatter=scatter_array,
+        scatter_labels=scatter_labels,
+        distance_edges=distance_edges,
+        within=within,
+        between=between,
+        losses=_losses(run),
+        settings=dict(settings or {}),
+    )
+
+
+def coarsen(histogram: np.ndarray) -> np.ndarray:
+    """Add neighbouring cells up to the number that is drawn."""
+    return histogram.reshape(DRAWN_CELLS, -1).sum(axis=1)
+
+
+def pick_snapshots(epochs: Sequence[int] | np.ndarray, n: int = 4) -> np.ndarray:
+    """Pick epochs spread evenly over the logarithm of the training time.
+
+    Examples
+    --------
+    >>> pick_snapshots([1, 2, 5, 10, 20, 50, 100, 1000]).tolist()
+    [1, 10, 100, 1000]
+    """
+    epochs = np.asarray(epochs)
+    if len(epochs) <= n:
+        return epochs
+    logs = np.log(epochs + 1.0)
+    targets = np.linspace(logs[0], logs[-1], n)
+    return np.unique([epochs[np.abs(logs - target).argmin()] for target in targets])
+
+
+def _losses(run: Run) -> dict[str, np.ndarray]:
+    names = sorted({name for values in run.losses.values() for name in values})
+    return {
+        name: np.array([run.losses.get(e, {}).get(name, np.nan) for e in run.epochs])
+        for name in names
+    }
+
+
+def check_output(path: Path, *, force: bool) -> None:
+    """Check that a result may be written: known suffix, directory there, nothing overwritten.
+
+    Raises
+    ------
+    ValueError
+        With a message that says what to do.
+    """
+    if not path.parent.is_dir():
+        raise ValueError(f"{path}: there is no directory {path.parent}.")
+    if path.exists() and not force:
+        raise ValueError(f"{path} exists; choose another name or add --force to overwrite it.")
+
+
+def check_table_name(path: Path) -> None:
+    """Check that a table's suffix says how to write it."""
+    if path.suffix not in _SUFFIXES:
+        raise ValueError(f"{path}: a table ends in {' or '.join(_SUFFIXES)}.")
+
+
+def write_table(path: Path, table: pd.DataFrame, panel: Panel) -> None:
+    """Write a table, and beside it under the same name .npz what a picture needs.
+
+    The settings travel in both: in the table's metadata (parquet) and in the .npz.
+    """
+    check_table_name(path)
+    table = table.copy()
+    table.attrs = dict(panel.settings)
+    with write_atomically(path) as file:
+        if path.suffix == ".csv":
+            table.to_csv(file, index=False)
+        else:
+            _require_pyarrow()
+            table.to_parquet(file, index=False)
+    texts = {"layers": json.dumps(panel.layers), "settings": json.dumps(panel.settings)}
+    arrays = {
+        name: value
+        for name, value in vars(panel).items()
+        if isinstance(value, np.ndarray)
+    }
+    losses = {f"loss:{name}": values for name, values in panel.losses.items()}
+    with write_atomically(path.with_suffix(".npz")) as file:
+        np.savez_compressed(file, allow_pickle=False, **arrays, **losses, **texts)  # type: ignore[arg-type]
+
+
+def read_table(path: Path) -> tuple[pd.DataFrame, Panel | None]:
+    """Read a table and, where it is there, what its picture needs."""
+    check_table_name(path)
+    if not path.is_file():
+        raise ValueError(f"{path}: there is no such table.")
+    try:
+        if path.suffix == ".csv":
+            table = pd.read_csv(path, keep_default_na=False, na_values=["", "nan"])
+        else:
+            _require_pyarrow()
+            table = pd.read_parquet(path)
+    except MissingExtraError:
+        raise
+    except Exception as error:
+        raise ValueError(f"{path} cannot be read as a table: {error}") from error
+    missing = [name for name in ("epoch", "layer", "quantity", "value") if name not in table]
+    if missing:
+        raise ValueError(f"{path} is no flow table: it has no column {missing[0]!r}.")
+    for name in ("quantity", "unit", "notes"):
+        if name in table:
+            table[name] = table[name].fillna("")
+    beside = path.with_suffix(".npz")
+    if not beside.is_file():
+        return table, None
+    try:
+        with np.load(beside, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+    except Exception as error:
+        raise ValueError(f"{beside} cannot be read: {error}") from error
+    losses = {name[5:]: v for name, v in arrays.items() if name.startswith("loss:")}
+    texts = {name: json.loads(str(arrays[name])) for name in ("layers", "settings")}
+    rest = {n: v for n, v in arrays.items() if n not in texts and not n.startswith("loss:")}
+    return table, Panel(**rest, **texts, losses=losses)
+
+
+def _require_pyarrow() -> None:
+    try:
+        import pyarrow  # noqa: F401
+    except ImportError as error:
+        raise MissingExtraError("Reading and writing parquet", "runs") from error
