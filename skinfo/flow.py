@@ -87,7 +87,7 @@ def information_flow(
     array([[1, 'hidden', 0.6327]], dtype=object)
     """
     named = name_estimators(estimators)
-    mask = _subset_mask(subset, run)
+    mask = subset_mask(subset, run)
     tasks = [
         _Task(epoch, layer.name, name, _for_layer(estimator, layer.sigma, layer.name))
         for epoch in run.epochs
@@ -98,7 +98,9 @@ def information_flow(
         memory = Memory(memory, verbose=0)
     fit = memory.cache(_fit_quantities)
     results: list[list[dict[str, Any]]] = []
-    with _reporting(progress, len(tasks)) as report:
+    with _reporting(progress, len(tasks)) as report, warnings.catch_warnings():
+        # The table carries it as a note.
+        warnings.simplefilter("ignore", SaturationWarning)
         finished = Parallel(n_jobs=n_jobs, prefer="threads", return_as="generator")(
             delayed(_measure)(task, run, mask, fit) for task in tasks
         )
@@ -136,7 +138,8 @@ def name_estimators(
     return named
 
 
-def _subset_mask(subset: str | np.ndarray | None, run: Run) -> np.ndarray | None:
+def subset_mask(subset: str | np.ndarray | None, run: Run) -> np.ndarray | None:
+    """Turn "train", "test" or a mask into a mask over the inputs of a run; None keeps all."""
     if subset is None:
         return None
     if isinstance(subset, str):
@@ -170,10 +173,7 @@ def _for_layer(estimator: BaseEstimator, sigma: float | None, layer: str) -> Bas
 def _fit_quantities(
     estimator: BaseEstimator, X: np.ndarray, y: np.ndarray | None, groups: np.ndarray | None
 ) -> tuple[Quantity, ...]:
-    with warnings.catch_warnings():
-        # The table carries it as a note.
-        warnings.simplefilter("ignore", SaturationWarning)
-        return estimator.fit(X, y, groups=groups).quantities_
+    return estimator.fit(X, y, groups=groups).quantities_
 
 
 def _measure(

@@ -177,8 +177,7 @@ class Recorder:
     ) -> None:
         if n_replicas < 1 or batch_size < 1:
             raise ValueError(
-                "n_replicas and batch_size must be at least 1; "
-                f"got {n_replicas} and {batch_size}."
+                f"n_replicas and batch_size must be at least 1; got {n_replicas} and {batch_size}."
             )
         self.model = model
         self.sigmas = dict(sigmas or {})

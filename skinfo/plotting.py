@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from skinfo.errors import MissingExtraError
+from skinfo.runs.files import write_atomically
 from skinfo.tables import Panel, coarsen
 
 _FAINT = "0.75"
@@ -62,9 +64,7 @@ class Curves:
     unit: str
 
     @classmethod
-    def of(
-        cls, table: pd.DataFrame, estimator: str | None, quantity: str
-    ) -> Curves | None:
+    def of(cls, table: pd.DataFrame, estimator: str | None, quantity: str) -> Curves | None:
         """Take one quantity of one estimator out of a table; None if it is not there."""
         chosen = table[(table["estimator"] == estimator) & (table["quantity"] == quantity)]
         if chosen.empty:
@@ -172,7 +172,8 @@ class InformationPlaneDisplay:
             )  # fmt: skip
         ax.figure.colorbar(points, ax=ax, label="Epoch")
         ax.set(xlabel=f"I(X;T) [{self.unit}]", ylabel=f"I(Y;T) [{self.unit}]")
-        ax.legend(fontsize=8, frameon=False)
+        for handle in ax.legend(fontsize=8, frameon=False).legend_handles:
+            handle.set_facecolor("0.6")
         self.ax_, self.figure_ = ax, ax.figure
         return self
 
@@ -230,7 +231,9 @@ class DistanceHistogramDisplay:
             ax.stairs(density, self.edges, color=colour, label=label, lw=1.2)
         occupied = np.flatnonzero(self.within + self.between)
         right = self.edges[occupied[-1] + 1] if len(occupied) else self.edges[-1]
-        ax.set(xlabel="Distance", ylabel="Density", title=self.title, xlim=(0, right), ylim=(0, None))
+        ax.set(
+            xlabel="Distance", ylabel="Density", title=self.title, xlim=(0, right), ylim=(0, None)
+        )
         ax.legend(fontsize=8, frameon=False)
         self.ax_, self.figure_ = ax, ax.figure
         return self
@@ -322,8 +325,7 @@ class InformationFlowDisplay:
             guide = None
             if ceiling is not None:
                 values = self.table.loc[
-                    (self.table["estimator"] == estimator)
-                    & (self.table["quantity"] == ceiling[0]),
+                    (self.table["estimator"] == estimator) & (self.table["quantity"] == ceiling[0]),
                     "value",
                 ]
                 highest = values.max() if len(values) else np.inf
@@ -337,9 +339,11 @@ class InformationFlowDisplay:
             return
         value, name = float(guide[0]), guide[1]
         ax.axhline(value, color="0.5", lw=0.8, ls="--", zorder=0)
+        low, high = ax.get_ylim()
+        ax.set_ylim(low, max(high, value + 0.16 * (value - low)))
         ax.annotate(
             f"{name} = {value:.3f}", (1, value), xycoords=("axes fraction", "data"),
-            xytext=(-2, -2), textcoords="offset points", ha="right", va="top", fontsize=7,
+            xytext=(-2, 2), textcoords="offset points", ha="right", va="bottom", fontsize=7,
             color="0.35",
         )  # fmt: skip
 
@@ -372,11 +376,14 @@ class InformationFlowDisplay:
             coordinates = points[:, :dimension].T
             if dimension == 1:
                 coordinates = np.vstack([coordinates, np.zeros(points.shape[0])])
-            ax.scatter(
-                *coordinates, c=panel.scatter_labels, cmap="coolwarm", s=4, alpha=0.6, lw=0
-            )
-            ax.set_title(f"{panel.layers[-1]}, epoch {epoch}", fontsize=9)
+            ax.scatter(*coordinates, c=panel.scatter_labels, cmap="coolwarm", s=7, alpha=0.7, lw=0)
+            ax.set_title(f"{panel.layers[-1]}, epoch {epoch}", fontsize=9, y=0.98)
             ax.tick_params(labelsize=6, pad=-2)
+            ax.locator_params(nbins=4)
+            if dimension == 3:
+                ax.set_box_aspect(None, zoom=1.05)
+                for axis in (ax.xaxis, ax.yaxis, ax.zaxis):
+                    axis.set_pane_color((1, 1, 1, 0))
 
     def _draw_losses(self, ax: Any) -> None:
         losses = self.panel.losses
@@ -400,6 +407,46 @@ class InformationFlowDisplay:
             more, names = other.get_legend_handles_labels()
             handles, labels = handles + more, labels + names
         ax.legend(handles, labels, fontsize=7, frameon=False, loc="center left")
+
+
+def plot_distances(panel: Panel) -> Any:
+    """Draw the distances of every layer at every snapshot, a small multiple; returns the figure."""
+    plt = _pyplot()
+    if not panel.within.any():
+        raise ValueError("No distances are on record: the run has no labels.")
+    n_layers, n_snapshots = panel.within.shape[:2]
+    figure, axes = plt.subplots(
+        n_layers, n_snapshots, figsize=(2.7 * n_snapshots, 1.9 * n_layers), squeeze=False,
+        layout="constrained",
+    )  # fmt: skip
+    for k, layer in enumerate(panel.layers):
+        for j, epoch in enumerate(panel.snapshots):
+            ax = axes[k, j]
+            DistanceHistogramDisplay(
+                panel.distance_edges[k, j], panel.within[k, j], panel.between[k, j],
+                title=f"{layer}, epoch {epoch}",
+            ).plot(ax)  # fmt: skip
+            ax.title.set_fontsize(9)
+            ax.tick_params(labelsize=7)
+            ax.set(xlabel="Distance" if k == n_layers - 1 else "", ylabel="")
+            if k + j:
+                ax.get_legend().remove()
+    return figure
+
+
+def save_figure(figure: Any, path: Path, dpi: int = 150) -> None:
+    """Write a figure in the format its suffix names, whole or not at all.
+
+    Raises
+    ------
+    ValueError
+        If matplotlib cannot write that format.
+    """
+    known = figure.canvas.get_supported_filetypes()
+    if path.suffix[1:] not in known:
+        raise ValueError(f"{path}: a picture ends in one of {', '.join('.' + k for k in known)}.")
+    with write_atomically(path) as file:
+        figure.savefig(file, dpi=dpi, format=path.suffix[1:])
 
 
 def cell_edges(epochs: np.ndarray) -> np.ndarray:

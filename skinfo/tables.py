@@ -142,8 +142,8 @@ def pick_snapshots(epochs: Sequence[int] | np.ndarray, n: int = 4) -> np.ndarray
 
     Examples
     --------
-    >>> pick_snapshots([1, 2, 5, 10, 20, 50, 100, 1000]).tolist()
-    [1, 10, 100, 1000]
+    >>> pick_snapshots([1, 2, 5, 10, 20, 50, 100, 500, 1000]).tolist()
+    [1, 20, 100, 1000]
     """
     epochs = np.asarray(epochs)
     if len(epochs) <= n:
@@ -196,11 +196,7 @@ def write_table(path: Path, table: pd.DataFrame, panel: Panel) -> None:
             _require_pyarrow()
             table.to_parquet(file, index=False)
     texts = {"layers": json.dumps(panel.layers), "settings": json.dumps(panel.settings)}
-    arrays = {
-        name: value
-        for name, value in vars(panel).items()
-        if isinstance(value, np.ndarray)
-    }
+    arrays = {name: value for name, value in vars(panel).items() if isinstance(value, np.ndarray)}
     losses = {f"loss:{name}": values for name, values in panel.losses.items()}
     with write_atomically(path.with_suffix(".npz")) as file:
         np.savez_compressed(file, allow_pickle=False, **arrays, **losses, **texts)  # type: ignore[arg-type]

@@ -97,12 +97,18 @@ def test_psk_is_closed_under_its_rotation():
     X, _ = make_constellation("psk", 8)
     np.testing.assert_allclose(np.hypot(*X.T), 1)
     turn = np.exp(2j * np.pi / 8) * (X[:, 0] + 1j * X[:, 1])
-    np.testing.assert_allclose(np.column_stack([turn.real, turn.imag]), np.roll(X, -1, axis=0), atol=1e-12)
+    np.testing.assert_allclose(
+        np.column_stack([turn.real, turn.imag]), np.roll(X, -1, axis=0), atol=1e-12
+    )
 
 
 def test_qam_is_closed_under_swapping_its_axes():
     points = {tuple(p) for p in make_constellation("qam", 16)[0].round(12)}
-    assert all(tuple(p[list(axes)]) in points for p in map(np.array, points) for axes in permutations(range(2)))
+    assert all(
+        tuple(p[list(axes)]) in points
+        for p in map(np.array, points)
+        for axes in permutations(range(2))
+    )
 
 
 @pytest.mark.parametrize(("kind", "n_points"), [("qam", 8), ("ask", 4), ("pam", 1)])

@@ -2,7 +2,9 @@
 
 Lengths are scaled by sqrt(log2(e) / 2) / sigma, so that a Gaussian term is 2 ** -distance**2 and
 every exponent here is a base-2 logarithm. Rows lie in blocks of 64, stored block by block with the
-coordinates outermost, so that the loop over the rows of a block runs in vector registers.
+coordinates outermost, so that the loop over the rows of a block runs in vector registers. Inner
+functions take whole arrays and indices: a slice would count references, which costs as much as a
+block.
 """
 
 from __future__ import annotations
@@ -17,6 +19,8 @@ BLOCK = 64
 _FIRST_PASS = 12.0
 # A sum leaves out at most this share of itself: log2(1e-13).
 _NEGLIGIBLE = -43.185
+# A sum may hold terms up to 2 ** _HEADROOM times its reference before it needs a new one.
+_HEADROOM = 400.0
 # The exponent of a row that is not there.
 _ABSENT = -1e300
 
@@ -35,7 +39,7 @@ _C11 = 4.4455382718708116e-10
 
 @kernel(EXACT)
 def exp2(x):
-    """Two to the power x <= 0, to 1e-14; zero below -1000. numba has no vector exponential."""
+    """Two to the power max(x, -1000), to 1e-14; x <= 1000. numba has no vector exponential."""
     clipped = max(x, -1000.0)
     whole = np.rint(clipped)
     f = clipped - whole
@@ -55,14 +59,14 @@ def exp2(x):
 
 
 @kernel(FAST)
-def _block_exponents(query, reference, block, exponents):
+def _block_exponents(queries, i, start, blocks, b, exponents):
+    """Fill ``start`` minus the squared distances of query i from the rows of block b."""
     for lane in range(BLOCK):
-        exponents[lane] = reference
-    for k in range(query.shape[0]):
-        q = query[k]
-        row = block[k]
+        exponents[lane] = start
+    for k in range(queries.shape[1]):
+        q = queries[i, k]
         for lane in range(BLOCK):
-            difference = q - row[lane]
+            difference = q - blocks[b, k, lane]
             exponents[lane] -= difference * difference
 
 
@@ -75,8 +79,8 @@ def _largest(values, first, last):
 
 
 @kernel(FAST)
-def _add_lanes(exponents, weights, first, last, running, c):
-    """Add the terms of lanes first..last to sum c, kept as (largest exponent, scaled sum)."""
+def _add_lanes(exponents, weights, b, first, last, running, c):
+    """Add the terms of lanes first..last to sum c, kept as (reference exponent, scaled sum)."""
     if first >= last:
         return
     largest = _largest(exponents, first, last)
@@ -84,10 +88,24 @@ def _add_lanes(exponents, weights, first, last, running, c):
         if running[c, 1] > 0.0:
             running[c, 1] *= 2.0 ** (running[c, 0] - largest)
         running[c, 0] = largest
-    largest = running[c, 0]
+    reference = running[c, 0]
     total = 0.0
     for lane in range(first, last):
-        total += weights[lane] * exp2(exponents[lane] - largest)
+        total += weights[b, lane] * exp2(exponents[lane] - reference)
+    running[c, 1] += total
+
+
+@kernel(FAST)
+def _add_block(queries, i, reference, blocks, weights, b, highest, exponents, running, c):
+    """Add all rows of block b to sum c; no exponent exceeds ``highest``."""
+    if highest > running[c, 0] + _HEADROOM:
+        _block_exponents(queries, i, reference, blocks, b, exponents)
+        _add_lanes(exponents, weights, b, 0, BLOCK, running, c)
+        return
+    _block_exponents(queries, i, reference - running[c, 0], blocks, b, exponents)
+    total = 0.0
+    for lane in range(BLOCK):
+        total += weights[b, lane] * exp2(exponents[lane])
     running[c, 1] += total
 
 
@@ -99,24 +117,22 @@ def _log2_sum(running, c):
 
 
 @kernel(FAST)
-def _bounds(query, reference, low, high, log_weight, bound):
+def _bounds(queries, i, reference, low, high, log_weight, bound):
     """Upper bound of the logarithm of each block's share: its weight at its nearest corner."""
     n_blocks = bound.shape[0]
     for b in range(n_blocks):
         bound[b] = reference + log_weight[b]
-    for k in range(query.shape[0]):
-        q = query[k]
-        lo = low[k]
-        hi = high[k]
+    for k in range(queries.shape[1]):
+        q = queries[i, k]
         for b in range(n_blocks):
-            gap = max(max(lo[b] - q, q - hi[b]), 0.0)
+            gap = max(max(low[k, b] - q, q - high[k, b]), 0.0)
             bound[b] -= gap * gap
 
 
 @kernel(FAST)
 def _add_blocks(
-    query, reference, start, stop, skip_start, skip_stop, blocks, weights, bound, least,
-    exponents, running, c,
+    queries, i, reference, start, stop, skip_start, skip_stop, blocks, weights, log_weight, bound,
+    least, exponents, running, c,
 ):  # fmt: skip
     """Add blocks start..stop without skip_start..skip_stop to sum c, the promising ones first.
 
@@ -133,13 +149,13 @@ def _add_blocks(
     first_cut = best - _FIRST_PASS
     for b in range(start, stop):
         if (b < skip_start or b >= skip_stop) and bound[b] >= first_cut:
-            _block_exponents(query, reference, blocks[b], exponents)
-            _add_lanes(exponents, weights[b], 0, BLOCK, running, c)
+            highest = bound[b] - log_weight[b]
+            _add_block(queries, i, reference, blocks, weights, b, highest, exponents, running, c)
     cut = max(least, _log2_sum(running, c)) + negligible
     for b in range(start, stop):
         if (b < skip_start or b >= skip_stop) and bound[b] < first_cut and bound[b] >= cut:
-            _block_exponents(query, reference, blocks[b], exponents)
-            _add_lanes(exponents, weights[b], 0, BLOCK, running, c)
+            highest = bound[b] - log_weight[b]
+            _add_block(queries, i, reference, blocks, weights, b, highest, exponents, running, c)
             cut = max(cut, _log2_sum(running, c) + negligible)
 
 
@@ -166,16 +182,16 @@ def sum_mixture(
     n_blocks = blocks.shape[0]
     bound = np.empty(n_blocks)
     exponents = np.empty(BLOCK)
-    lane_weights = np.empty(BLOCK)
     running = np.empty((3, 2))
     for i in range(queries.shape[0]):
-        query = queries[i]
         reference = references[i]
-        running[:, 0] = -np.inf
-        running[:, 1] = 0.0
-        _bounds(query, reference, low, high, log_weight, bound)
-        group_start, group_stop = group_slots[i]
-        label_start, label_stop = label_blocks[i]
+        for c in range(3):
+            running[c, 0] = -np.inf
+            running[c, 1] = 0.0
+        _bounds(queries, i, reference, low, high, log_weight, bound)
+        group_start, group_stop = group_slots[i, 0], group_slots[i, 1]
+        label_start, label_stop = label_blocks[i, 0], label_blocks[i, 1]
+        rest = 1 if label_stop > label_start else 2
         home_start, home_stop = label_start, label_start
         if group_stop > group_start:
             home_start = group_start // BLOCK
@@ -183,34 +199,29 @@ def sum_mixture(
         for b in range(home_start, home_stop):
             first = max(group_start - b * BLOCK, 0)
             last = min(group_stop - b * BLOCK, BLOCK)
-            _block_exponents(query, reference, blocks[b], exponents)
-            lane_weights[:] = weights[b]
+            _block_exponents(queries, i, reference, blocks, b, exponents)
             own_lane = own[i] - b * BLOCK
             if 0 <= own_lane < BLOCK:
-                lane_weights[own_lane] = 0.0
-                exponents[own_lane] = _ABSENT
-            _add_lanes(exponents, lane_weights, first, last, running, 0)
-            if label_stop > label_start:
-                _add_lanes(exponents, lane_weights, 0, first, running, 1)
-                _add_lanes(exponents, lane_weights, last, BLOCK, running, 1)
+                _add_lanes(exponents, weights, b, first, own_lane, running, 0)
+                _add_lanes(exponents, weights, b, own_lane + 1, last, running, 0)
             else:
-                _add_lanes(exponents, lane_weights, 0, first, running, 2)
-                _add_lanes(exponents, lane_weights, last, BLOCK, running, 2)
+                _add_lanes(exponents, weights, b, first, last, running, 0)
+            _add_lanes(exponents, weights, b, 0, first, running, rest)
+            _add_lanes(exponents, weights, b, last, BLOCK, running, rest)
         least = floors[i]
         if nested:
             least = max(least, _log2_sum(running, 0))
         _add_blocks(
-            query, reference, label_start, label_stop, home_start, home_stop, blocks, weights,
-            bound, least, exponents, running, 1,
+            queries, i, reference, label_start, label_stop, home_start, home_stop, blocks, weights,
+            log_weight, bound, least, exponents, running, 1,
         )  # fmt: skip
         if nested:
             least = max(least, _log2_sum(running, 1))
-        skip_start, skip_stop = label_start, label_stop
-        if label_stop <= label_start:
-            skip_start, skip_stop = home_start, home_stop
+        if label_stop > label_start:
+            home_start, home_stop = label_start, label_stop
         _add_blocks(
-            query, reference, 0, n_blocks, skip_start, skip_stop, blocks, weights,
-            bound, least, exponents, running, 2,
+            queries, i, reference, 0, n_blocks, home_start, home_stop, blocks, weights,
+            log_weight, bound, least, exponents, running, 2,
         )  # fmt: skip
         for c in range(3):
             out[i, c] = _log2_sum(running, c)

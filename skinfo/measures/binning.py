@@ -189,6 +189,4 @@ def measure_binned(rows: Rows, cells: Cells) -> BinnedInformation:
 
 def _joint_entropy(numbers: np.ndarray, codes: np.ndarray, weights: np.ndarray) -> float:
     pairs = numbers * (int(codes.max()) + 1) + codes
-    return discrete_entropy(
-        np.bincount(np.unique(pairs, return_inverse=True)[1], weights=weights)
-    )
+    return discrete_entropy(np.bincount(np.unique(pairs, return_inverse=True)[1], weights=weights))

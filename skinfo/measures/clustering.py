@@ -107,9 +107,7 @@ def measure_distances(rows: Rows, metric: str, edges: np.ndarray | None = None) 
     return Distances(edges, within[:-1], between[:-1], auc)
 
 
-def _ranked_auc(
-    coordinates: np.ndarray, counts: np.ndarray, rows: Rows, metric: str
-) -> Quantity:
+def _ranked_auc(coordinates: np.ndarray, counts: np.ndarray, rows: Rows, metric: str) -> Quantity:
     i, j = np.triu_indices(len(coordinates), k=1)
     distance = pdist(coordinates, "sqeuclidean" if metric == "cosine" else "euclidean")
     counted = rows.inputs[i] != rows.inputs[j]
@@ -119,9 +117,7 @@ def _ranked_auc(
     return Quantity.exact("auc", _auc_of_levels(level, weight, same)[0], "")
 
 
-def _auc_of_levels(
-    level: np.ndarray, weight: np.ndarray, same: np.ndarray
-) -> tuple[float, float]:
+def _auc_of_levels(level: np.ndarray, weight: np.ndarray, same: np.ndarray) -> tuple[float, float]:
     n_levels = int(level.max()) + 1
     within = np.bincount(level[same], weights=weight[same], minlength=n_levels)
     between = np.bincount(level[~same], weights=weight[~same], minlength=n_levels)
@@ -196,6 +192,4 @@ def measure_nc1(rows: Rows) -> Quantity:
     if not np.abs(between).max() > 1e-12 * largest:
         return Quantity.exact("nc1", np.inf, "")
     projected = (points - means[rows.labels]) @ np.linalg.pinv(between, rcond=1e-10)
-    return Quantity.exact(
-        "nc1", float(rows.weights @ np.sum(projected**2, axis=1)) / len(p), ""
-    )
+    return Quantity.exact("nc1", float(rows.weights @ np.sum(projected**2, axis=1)) / len(p), "")

@@ -172,7 +172,9 @@ def own_input_out_entropies(rows: Rows) -> np.ndarray:
         cuts = starts[first:last] - starts[first]
         rest = (1 - p[first:last])[:, None]
         means = -np.add.reduceat(weighted[part], cuts, axis=0) / rest
-        second = (covariance - _sums_of_outer(weighted[part], points[part], cuts)) / rest[:, :, None]
+        second = (covariance - _sums_of_outer(weighted[part], points[part], cuts)) / rest[
+            :, :, None
+        ]
         fitted = second - means[:, :, None] * means[:, None, :] + np.eye(d)
         log_determinants = np.linalg.slogdet(fitted)[1]
         inverse = np.linalg.inv(fitted)

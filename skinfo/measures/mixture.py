@@ -156,14 +156,14 @@ class Mixture:
         queries = (rows.points[drawn] + noise) * _BINARY
         references = np.einsum("ni,ni->n", noise, noise) * _BINARY**2
         input_of = rows.inputs[drawn]
-        label_of = np.zeros(len(drawn), dtype=np.int64) if rows.labels is None else rows.labels[drawn]
+        label_of = (
+            np.zeros(len(drawn), dtype=np.int64) if rows.labels is None else rows.labels[drawn]
+        )
         own_weight = rows.weights[drawn]
         given = inputs == "given"
         # With other replicas the own row does not count as a reference: the ends leave it out.
         floors = (
-            np.log2(own_weight)
-            if given and not rows.has_replicas
-            else np.full(len(drawn), -np.inf)
+            np.log2(own_weight) if given and not rows.has_replicas else np.full(len(drawn), -np.inf)
         )
         parts = np.empty((len(self.layouts), len(drawn), 3))
         for layout, out in zip(self.layouts, parts, strict=True):
@@ -478,9 +478,7 @@ class _Ends:
     conditional_entropy: tuple[float, float]
 
 
-def _find_ends(
-    averages: _Averages, mixture: Mixture, inputs: Inputs, n_jobs: int | None
-) -> _Ends:
+def _find_ends(averages: _Averages, mixture: Mixture, inputs: Inputs, n_jobs: int | None) -> _Ends:
     """The brackets: plug-in at one end, what never saw the own row or input at the other."""
     rows, sums = mixture.rows, averages.sums
     sampled = inputs == "sampled"
@@ -516,9 +514,7 @@ def _find_ends(
         log_input = -Contributions.of(sums.all_data, sums).conditional_entropy
         outside = averages.of_rows(own_input_out_entropies(rows))
         entropy_high = [averages.of(without.entropy + rest), outside]
-        within = replace(
-            plug_in["conditional_entropy"], mean=-plug_in["conditional_entropy"].mean
-        )
+        within = replace(plug_in["conditional_entropy"], mean=-plug_in["conditional_entropy"].mean)
         information_high = [averages.of(log_input + without.entropy + rest), outside.plus(within)]
         if rows.labels is not None:
             labels_entropy = rows.label_entropy + np.log(sums.label_weight)
@@ -634,4 +630,3 @@ def _assemble(
 def _around(average: Average) -> tuple[float, float]:
     margin = replace(average, replicas=0.0).margin(sampled=False)
     return average.mean - margin, average.mean + margin
-

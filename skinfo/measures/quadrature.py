@@ -49,6 +49,9 @@ def line_information(points: np.ndarray, weights: np.ndarray, parts: np.ndarray)
     starts = np.searchsorted(parts[order], np.arange(len(mass) + 1))
     integrals = np.empty(len(mass))
     integrate_segments(
-        np.asarray(points, dtype=np.float64)[order], (weights / mass[parts])[order], starts, integrals
+        np.asarray(points, dtype=np.float64)[order],
+        (weights / mass[parts])[order],
+        starts,
+        integrals,
     )
     return float(mass @ (integrals - 0.5))

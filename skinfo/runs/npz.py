@@ -1,9 +1,9 @@
 """Runs on disk: a directory of one .npz a checkpoint, described by run.json.
 
-    run.json          schema version, layers in network order, split, losses, seed, versions
-    labels.npy        the label of each input
-    groups.npy        the input of each row, where rows are replicas in two-dimensional arrays
-    epoch_00000012.npz    one member a layer
+run.json          schema version, layers in network order, split, losses, seed, versions
+labels.npy        the label of each input
+groups.npy        the input of each row, where rows are replicas in two-dimensional arrays
+epoch_00000012.npz    one member a layer
 """
 
 from __future__ import annotations

@@ -94,6 +94,4 @@ def open_run(
     groups = None if groups is None else np.asarray(groups)
     if groups is not None and labels is not None:
         check_groups(groups, len(labels), "memory")
-    return Run(
-        store=store, layers=layers_in_order(names, sigma), labels=labels, groups=groups
-    )
+    return Run(store=store, layers=layers_in_order(names, sigma), labels=labels, groups=groups)

@@ -129,9 +129,7 @@ class Run:
             )  # fmt: skip
         return array
 
-    def replicas(
-        self, epoch: int, layer: str, *, subset: np.ndarray | None = None
-    ) -> Activations:
+    def replicas(self, epoch: int, layer: str, *, subset: np.ndarray | None = None) -> Activations:
         """All rows of a layer, with the input of each: what information is estimated from.
 
         Parameters

@@ -1,0 +1,300 @@
+"""The command line: demo, info, analyze, plot. Heavy imports wait until a command needs them."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+try:
+    import typer
+    from rich.console import Console
+    from rich.table import Table
+except ImportError:  # pragma: no cover - exercised in a subprocess
+    sys.exit("skinfo: the command line needs an extra: pip install 'skinfo[cli]'")
+
+app = typer.Typer(
+    help="Information flow in neural networks, measured with error bars.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+_errors = Console(stderr=True)
+_output = Console()
+
+RunPath = Annotated[Path, typer.Argument(help="Directory of a run, with a run.json.")]
+Force = Annotated[bool, typer.Option("--force", help="Overwrite files that exist.")]
+Jobs = Annotated[int, typer.Option(help="Threads; the numbers do not depend on it.")]
+
+
+def main() -> None:
+    """Run the command line; a user's mistake ends in one line and exit code 2."""
+    try:
+        app()
+    except (ValueError, ImportError) as error:
+        _errors.print(f"skinfo: {error}", style="red", markup=False, highlight=False)
+        sys.exit(2)
+    except OSError as error:
+        _errors.print(f"skinfo: {error}", style="red", markup=False, highlight=False)
+        sys.exit(1)
+
+
+def _version(show: bool) -> None:
+    if show:
+        from skinfo import __version__
+
+        typer.echo(f"skinfo {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[  # noqa: ARG001
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def demo(
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="Directory of the results.")
+    ] = Path("skinfo-demo"),
+    epochs: Annotated[
+        int, typer.Option(min=1, help="Training epochs; 10000 for the paper's run.")
+    ] = 2000,
+    replicas: Annotated[int, typer.Option(min=2, help="Noisy passes recorded of each input.")] = 24,
+    checkpoints: Annotated[int, typer.Option(min=1, help="About so many, log-spaced.")] = 25,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of everything.")] = 0,
+    jobs: Jobs = 2,
+    timings: Annotated[bool, typer.Option("--timings", help="Print where the time goes.")] = False,
+) -> None:
+    """Train the SZT network with noise and measure its information flow: the paper's main figure.
+
+    A demo that was killed goes on where it stopped when it is started again.
+    """
+    _headless()
+    try:
+        from skinfo import networks  # noqa: F401
+        from skinfo.demo import DemoSettings, layer_summary, run_demo
+    except ImportError as error:
+        raise _named(error) from error
+    from skinfo.progress import progress_bar
+
+    settings = DemoSettings(epochs, replicas, checkpoints, seed)
+    with progress_bar() as bar:
+        tasks: dict[str, Any] = {}
+
+        def report(part: str, done: int, total: int) -> None:
+            if part not in tasks:
+                tasks[part] = bar.add_task(part, total=total)
+            bar.update(tasks[part], completed=done)
+
+        result = run_demo(output, settings, n_jobs=jobs, progress=report)
+    _print_summary(layer_summary(result.table), f"After {epochs} epochs, in nats")
+    _output.print(f"Test accuracy {result.accuracy:.4f}.")
+    _output.print(f"Table    {result.table_path}\nPanel    {result.panel_path}")
+    _output.print(f"Plane    {result.plane_path}")
+    if timings:
+        for part, seconds in result.seconds.items():
+            _output.print(f"{part:<18}{seconds:8.1f} s")
+        _output.print(f"{'together':<18}{sum(result.seconds.values()):8.1f} s")
+
+
+def _print_summary(lines: Any, title: str) -> None:
+    table = Table(title=title, title_justify="left")
+    table.add_column("layer")
+    for column in ("I(X;T)", "± stderr", "bracket", "I(Y;T)", "bracket", "H(Bin(T))", "AUC"):
+        table.add_column(column, justify="right")
+    table.add_column("notes")
+    for _, line in lines.iterrows():
+        table.add_row(
+            line["layer"],
+            f"{line['I(X;T)']:.3f}",
+            f"{line['stderr']:.4f}",
+            f"{line['lower']:.3f} … {line['upper']:.3f}",
+            f"{line['I(Y;T)']:.3f}",
+            f"{line['Y lower']:.3f} … {line['Y upper']:.3f}",
+            f"{line['H(Bin(T))']:.3f}",
+            f"{line['AUC']:.3f}",
+            line["notes"],
+        )
+    _output.print(table)
+
+
+@app.command()
+def info(run: RunPath) -> None:
+    """Show what a run holds: layers, sigmas, checkpoints, inputs."""
+    from skinfo.runs import open_run
+
+    opened = open_run(run)
+    epochs = opened.epochs
+    _output.print(f"Run {opened.name}", highlight=False)
+    span = f", epochs {epochs[0]} … {epochs[-1]}" if epochs else ""
+    _output.print(f"{len(epochs)} checkpoints{span}", highlight=False)
+    if opened.labels is not None:
+        import numpy as np
+
+        classes = len(np.unique(opened.labels))
+        trained = "" if opened.train is None else f", {int(opened.train.sum())} of them trained on"
+        _output.print(f"{len(opened.labels)} inputs of {classes} classes{trained}", highlight=False)
+    table = Table()
+    for column in ("layer", "sigma", "noise before", "stored as"):
+        table.add_column(column)
+    for layer in opened.layers:
+        shape = "-"
+        if epochs:
+            array = opened.array(epochs[-1], layer.name)
+            shape = f"{' x '.join(map(str, array.shape))} {array.dtype}"
+        sigma = "unknown" if layer.sigma is None else f"{layer.sigma:g}"
+        table.add_row(layer.name, sigma, "yes" if layer.noise_before else "no", shape)
+    _output.print(table)
+
+
+@app.command()
+def analyze(
+    run: RunPath,
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="Table to write: .parquet or .csv.")
+    ] = Path("flow.parquet"),
+    sigma: Annotated[
+        float | None, typer.Option(help="Noise to measure with; default: each layer's own.")
+    ] = None,
+    bin_width: Annotated[
+        float | None, typer.Option(help="Width of bins; default: 30 bins over each layer.")
+    ] = None,
+    tol: Annotated[float, typer.Option(help="Standard error to reach, in units.")] = 0.01,
+    sampled: Annotated[
+        bool, typer.Option("--sampled", help="The inputs are drawn from a larger population.")
+    ] = False,
+    units: Annotated[str, typer.Option(help="nats or bits.")] = "nats",
+    subset: Annotated[
+        str | None, typer.Option(help="Only the inputs of the run's train or test split.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the draws.")] = 0,
+    jobs: Jobs = 2,
+    memory: Annotated[
+        Path | None, typer.Option(help="Directory that keeps estimates, to resume from.")
+    ] = None,
+    force: Force = False,
+) -> None:
+    """Measure every layer at every checkpoint of a run and write a tidy table.
+
+    Layers without noise, and runs whose sigma is unknown, are binned and clustered only.
+    Beside the table a .npz of the same name holds what `skinfo plot` draws.
+    """
+    from dataclasses import asdict
+
+    from skinfo.estimators import BinningMIEstimator, ClusteringScore, NoisyMIEstimator
+    from skinfo.estimators.noisy import check_sigma
+    from skinfo.flow import information_flow, subset_mask
+    from skinfo.runs import open_run
+    from skinfo.tables import check_output, check_table_name, collect_panel, write_table
+
+    check_table_name(output)
+    check_output(output, force=force)
+    check_output(output.with_suffix(".npz"), force=force)
+    opened = open_run(run)
+    if not opened.epochs:
+        raise ValueError(f"{run}: the run has no checkpoints yet.")
+    estimators: dict[str, Any] = {"binned": BinningMIEstimator(bin_width=bin_width, units=units)}
+    if sigma is not None:
+        check_sigma(sigma)
+    if sigma is not None or all(layer.sigma for layer in opened.layers):
+        noisy = NoisyMIEstimator(
+            sigma, tol=tol, inputs="sampled" if sampled else "given", units=units, random_state=seed
+        )
+        estimators = {"noisy": noisy, **estimators}
+    else:
+        _errors.print(
+            "skinfo: some layers have no noise, so I(X;T) is not measured; with --sigma it is that "
+            "of noise added to each layer alone.", style="yellow",
+        )  # fmt: skip
+    if opened.labels is not None:
+        estimators["clustering"] = ClusteringScore()
+    table = information_flow(
+        estimators,
+        opened,
+        subset=subset,
+        n_jobs=jobs,
+        memory=None if memory is None else str(memory),
+    )
+    settings = {
+        "run": str(run),
+        "layers": [asdict(layer) for layer in opened.layers],
+        "seed": opened.seed,
+        "subset": subset,
+        "estimators": {name: " ".join(str(e).split()) for name, e in estimators.items()},
+        "run settings": dict(opened.settings),
+        "versions": dict(opened.versions),
+    }
+    panel = collect_panel(opened, subset=subset_mask(subset, opened), settings=settings)
+    write_table(output, table, panel)
+    _output.print(f"{len(table)} rows in {output}", highlight=False)
+    unread = int(table["notes"].str.contains("read error").sum())
+    if unread:
+        _errors.print(f"skinfo: {unread} activations could not be read.", style="red")
+        raise typer.Exit(1)
+
+
+@app.command()
+def plot(
+    table: Annotated[Path, typer.Argument(help="Table that `skinfo analyze` wrote.")],
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Picture; default: the table's name.png.")
+    ] = None,
+    kind: Annotated[
+        str, typer.Option(help="panel, plane (information plane) or distances.")
+    ] = "panel",
+    force: Force = False,
+) -> None:
+    """Draw a table: the panel of all curves, the information plane, or the distances."""
+    _headless()
+    from skinfo.plotting import (
+        InformationFlowDisplay,
+        InformationPlaneDisplay,
+        plot_distances,
+        save_figure,
+    )
+    from skinfo.tables import check_output, read_table
+
+    suffix = ".png" if kind == "panel" else f".{kind}.png"
+    target = output or table.with_suffix(suffix)
+    check_output(target, force=force)
+    flow, panel = read_table(table)
+    if kind == "panel":
+        figure = InformationFlowDisplay.from_flow(flow, panel).plot().figure_
+    elif kind == "plane":
+        figure = InformationPlaneDisplay.from_flow(flow).plot().figure_
+    elif kind == "distances":
+        if panel is None:
+            raise ValueError(
+                f"{table.with_suffix('.npz')}: the distances are kept there; not found."
+            )
+        figure = plot_distances(panel)
+    else:
+        raise ValueError(f"--kind is panel, plane or distances; got {kind!r}.")
+    save_figure(figure, target)
+    _output.print(f"Picture in {target}", highlight=False)
+
+
+def _headless() -> None:
+    """Draw into files: no window system is needed."""
+    try:
+        import matplotlib as mpl
+    except ImportError as error:
+        raise ImportError("Drawing needs an extra: pip install 'skinfo[plot]'") from error
+    mpl.use("Agg")
+
+
+def _named(error: ImportError) -> ImportError:
+    """Name the extra of a module that is not installed."""
+    extras = {"torch": "torch", "matplotlib": "plot", "pyarrow": "runs", "rich": "cli"}
+    extra = extras.get((error.name or "").split(".")[0])
+    if extra is None:
+        return error
+    return ImportError(f"This needs an extra: pip install 'skinfo[{extra}]'")
+
+
+if __name__ == "__main__":
+    main()
