@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 try:
     import typer
+    from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
 except ImportError:  # pragma: no cover - exercised in a subprocess
@@ -48,7 +49,7 @@ def _version(show: bool) -> None:
 
 @app.callback()
 def _options(
-    version: Annotated[  # noqa: ARG001
+    version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
     ] = False,
 ) -> None:
@@ -102,24 +103,28 @@ def demo(
 
 
 def _print_summary(lines: Any, title: str) -> None:
-    table = Table(title=title, title_justify="left")
-    table.add_column("layer")
-    for column in ("I(X;T)", "± stderr", "bracket", "I(Y;T)", "bracket", "H(Bin(T))", "AUC"):
-        table.add_column(column, justify="right")
-    table.add_column("notes")
+    from skinfo.measures.quantity import NOTES
+
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1))
+    table.add_column("layer", no_wrap=True)
+    for column in ("I(X;T)", "stderr", "bracket", "I(Y;T)", "bracket", "H(Bin T)", "AUC"):
+        table.add_column(column, justify="right", no_wrap=True)
     for _, line in lines.iterrows():
         table.add_row(
             line["layer"],
             f"{line['I(X;T)']:.3f}",
             f"{line['stderr']:.4f}",
-            f"{line['lower']:.3f} … {line['upper']:.3f}",
+            f"{line['lower']:.2f} … {line['upper']:.2f}",
             f"{line['I(Y;T)']:.3f}",
-            f"{line['Y lower']:.3f} … {line['Y upper']:.3f}",
+            f"{line['Y lower']:.2f} … {line['Y upper']:.2f}",
             f"{line['H(Bin(T))']:.3f}",
             f"{line['AUC']:.3f}",
-            line["notes"],
         )
     _output.print(table)
+    for note, meaning in NOTES.items():
+        layers = [line["layer"] for _, line in lines.iterrows() if note in line["notes"]]
+        if layers:
+            _output.print(f"{', '.join(layers)}: {note} ({meaning}).", highlight=False)
 
 
 @app.command()

@@ -94,9 +94,8 @@ def information_flow(
         for layer in run.layers
         for name, estimator in named.items()
     ]
-    if not isinstance(memory, Memory):
-        memory = Memory(memory, verbose=0)
-    fit = memory.cache(_fit_quantities)
+    store = memory if isinstance(memory, Memory) else Memory(memory, verbose=0)
+    fit = store.cache(_fit_quantities)
     results: list[list[dict[str, Any]]] = []
     with _reporting(progress, len(tasks)) as report, warnings.catch_warnings():
         # The table carries it as a note.

@@ -6,6 +6,8 @@ import tempfile
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -252,7 +254,7 @@ class Recorder:
         with tempfile.TemporaryDirectory(prefix="skinfo-") as directory:
             paths = {name: Path(directory) / f"{k}.npy" for k, name in enumerate(noise_before)}
 
-            def keep(name: str, output: torch.Tensor, rows: slice, replica: int) -> None:
+            def keep(rows: slice, replica: int, name: str, output: torch.Tensor) -> None:
                 if not noise_before[name] and replica > 0:
                     return
                 values = output.detach().reshape(len(output), -1).float().cpu().numpy()
@@ -267,9 +269,7 @@ class Recorder:
             for replica in range(passes):
                 for start in range(0, len(tensor), self.batch_size):
                     rows = slice(start, min(start + self.batch_size, len(tensor)))
-                    with self._listening(lambda name, output, rows=rows, replica=replica: keep(
-                        name, output, rows, replica
-                    ), generator):  # fmt: skip
+                    with self._listening(partial(keep, rows, replica), generator):
                         self.model(tensor[rows])
             yield {name: arrays[name] for name in noise_before}
 
@@ -322,7 +322,7 @@ def make_mlp(
         torch.manual_seed(seed)
         hidden = [
             (f"layer{k}", nn.Sequential(nn.Linear(n_in, n_out), ACTIVATIONS[activation]()))
-            for k, (n_in, n_out) in enumerate(zip(sizes[:-2], sizes[1:-1], strict=True), start=1)
+            for k, (n_in, n_out) in enumerate(pairwise(sizes[:-1]), start=1)
         ]
         return nn.Sequential(
             OrderedDict[str, nn.Module]([*hidden, ("output", nn.Linear(sizes[-2], sizes[-1]))])

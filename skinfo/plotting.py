@@ -267,21 +267,22 @@ class InformationFlowDisplay:
         """Draw into a new figure."""
         plt = _pyplot()
         curves = self._curves()
-        losses = self.panel is not None and bool(self.panel.losses)
+        panel = self.panel
+        losses = panel is not None and bool(panel.losses)
         rows = [*curves, *(["losses"] if losses else [])]
         if not rows:
             raise ValueError("The table holds nothing that a panel shows.")
         heights = [1.25 if name == "information" else 0.8 for name in rows]
-        has_panel = self.panel is not None
+        has_panel = panel is not None
         self.figure_ = plt.figure(
             figsize=(13.5 if has_panel else 8.5, 2.3 + 2.15 * sum(heights)), layout="constrained"
         )
         left, right = self.figure_, None
-        if has_panel:
+        if panel is not None:
             left, right = self.figure_.subfigures(1, 2, width_ratios=[3.2, 1], wspace=0.02)
             top, left = left.subfigures(2, 1, height_ratios=[1.0, 1.05 * sum(heights)])
-            self._draw_values(top)
-            self._draw_scatter(right)
+            self._draw_values(top, panel)
+            self._draw_scatter(right, panel)
         axes = left.subplots(len(rows), 1, sharex=True, height_ratios=heights, squeeze=False)[:, 0]
         self.axes_ = dict(zip(rows, axes, strict=True))
         for name, (found, label, ceiling) in curves.items():
@@ -290,8 +291,8 @@ class InformationFlowDisplay:
             self._draw_ceiling(ax, ceiling)
             unit = f" [{found.unit}]" if found.unit else ""
             ax.set_ylabel(f"{label}{unit}")
-        if losses:
-            self._draw_losses(self.axes_["losses"])
+        if panel is not None and panel.losses:
+            self._draw_losses(self.axes_["losses"], panel)
         epochs = np.unique(self.table["epoch"])
         if epochs[0] > 0 and len(epochs) > 1:
             axes[0].set_xscale("log")
@@ -347,8 +348,8 @@ class InformationFlowDisplay:
             color="0.35",
         )  # fmt: skip
 
-    def _draw_values(self, figure: Any) -> None:
-        panel = self.panel
+    @staticmethod
+    def _draw_values(figure: Any, panel: Panel) -> None:
         n = len(panel.layers)
         axes = figure.subplots(1, n, squeeze=False)[0]
         for k, (ax, layer, colour) in enumerate(
@@ -367,8 +368,8 @@ class InformationFlowDisplay:
             ax.set_xlabel("Epoch", fontsize=8)
         axes[0].set_ylabel("Activation", fontsize=9)
 
-    def _draw_scatter(self, figure: Any) -> None:
-        panel = self.panel
+    @staticmethod
+    def _draw_scatter(figure: Any, panel: Panel) -> None:
         dimension = min(panel.scatter.shape[2], 3)
         kind = {"projection": "3d"} if dimension == 3 else {}
         axes = figure.subplots(len(panel.snapshots), 1, squeeze=False, subplot_kw=kind)[:, 0]
@@ -385,12 +386,13 @@ class InformationFlowDisplay:
                 for axis in (ax.xaxis, ax.yaxis, ax.zaxis):
                     axis.set_pane_color((1, 1, 1, 0))
 
-    def _draw_losses(self, ax: Any) -> None:
-        losses = self.panel.losses
+    @staticmethod
+    def _draw_losses(ax: Any, panel: Panel) -> None:
+        losses = panel.losses
         drawn = [name for name in losses if "loss" in name]
         for name in drawn:
             style = "--" if name.startswith("test") else "-"
-            ax.plot(self.panel.epochs, losses[name], style, color="0.2", lw=1.3,
+            ax.plot(panel.epochs, losses[name], style, color="0.2", lw=1.3,
                     label=name.replace("_", " "))  # fmt: skip
         ax.set_ylabel("Loss [nats]")
         handles, labels = ax.get_legend_handles_labels()
@@ -399,7 +401,7 @@ class InformationFlowDisplay:
             other = ax.twinx()
             for name in accuracy:
                 style = "--" if name.startswith("test") else "-"
-                other.plot(self.panel.epochs, losses[name], style, color="#c44e52", lw=1.0,
+                other.plot(panel.epochs, losses[name], style, color="#c44e52", lw=1.0,
                            label=name.replace("_", " "))  # fmt: skip
             other.set_ylabel("Accuracy", color="#c44e52")
             other.tick_params(axis="y", colors="#c44e52")

@@ -188,7 +188,7 @@ def write_table(path: Path, table: pd.DataFrame, panel: Panel) -> None:
     """
     check_table_name(path)
     table = table.copy()
-    table.attrs = dict(panel.settings)
+    table.attrs.update(panel.settings)
     with write_atomically(path) as file:
         if path.suffix == ".csv":
             table.to_csv(file, index=False)
@@ -199,7 +199,7 @@ def write_table(path: Path, table: pd.DataFrame, panel: Panel) -> None:
     arrays = {name: value for name, value in vars(panel).items() if isinstance(value, np.ndarray)}
     losses = {f"loss:{name}": values for name, values in panel.losses.items()}
     with write_atomically(path.with_suffix(".npz")) as file:
-        np.savez_compressed(file, allow_pickle=False, **arrays, **losses, **texts)  # type: ignore[arg-type]
+        np.savez_compressed(file, allow_pickle=False, **arrays, **losses, **texts)
 
 
 def read_table(path: Path) -> tuple[pd.DataFrame, Panel | None]:

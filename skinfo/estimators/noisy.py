@@ -15,7 +15,8 @@ from sklearn.utils.validation import check_is_fitted
 from skinfo.errors import SaturationWarning
 from skinfo.estimators.validation import check_activations, check_rows
 from skinfo.measures.draws import N_RANDOMISATIONS
-from skinfo.measures.mixture import Mixture, cross_information, measure_mixture
+from skinfo.measures.information import cross_information, measure_mixture
+from skinfo.measures.mixture import Inputs, Mixture
 from skinfo.measures.quantity import Quantity, nats_to
 
 
@@ -122,7 +123,7 @@ class NoisyMIEstimator(BaseEstimator):
         sigma: float | None = 0.1,
         *,
         tol: float = 0.01,
-        inputs: str = "given",
+        inputs: Inputs = "given",
         max_evaluations: int = 2**20,
         units: str = "nats",
         n_jobs: int | None = None,

@@ -1,4 +1,4 @@
-"""How every kernel is compiled: without the interpreter lock, cached where a cache can be written."""
+"""How every kernel is compiled: without the interpreter lock, cached where that is possible."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def kernel(fastmath: set[str]) -> Callable[[Callable[..., Any]], Callable[..., A
     """Compile a kernel on its first call; fall back to no cache where no directory is writable."""
 
     def compile_lazily(function: Callable[..., Any]) -> Callable[..., Any]:
-        options = {"nogil": True, "fastmath": fastmath, "error_model": "numpy"}
+        options: dict[str, Any] = {"nogil": True, "fastmath": fastmath, "error_model": "numpy"}
         try:
             return numba.njit(cache=True, **options)(function)
         except RuntimeError:

@@ -94,7 +94,9 @@ def uniform_edges(
     if bin_range == "neuron":
         lows, highs = points.min(axis=0), points.max(axis=0)
     else:
-        low, high = (points.min(), points.max()) if bin_range == "layer" else bin_range
+        low, high = points.min(), points.max()
+        if not isinstance(bin_range, str):
+            low, high = bin_range
         lows, highs = np.full(d, low), np.full(d, high)
     return EdgeCells(
         tuple(
@@ -176,7 +178,7 @@ def measure_binned(rows: Rows, cells: Cells) -> BinnedInformation:
     label = None
     if rows.labels is not None:
         joint = _joint_entropy(numbers, rows.labels, rows.weights)
-        label = Quantity.exact("label_mutual_info", entropy + float(rows.label_entropy) - joint)
+        label = Quantity.exact("label_mutual_info", entropy + rows.label_entropy - joint)
     return BinnedInformation(
         mutual_info=Quantity.exact("mutual_info", entropy - given_input),
         entropy=Quantity.exact("entropy", entropy),

@@ -1,131 +1,186 @@
-"""From sums to numbers: the plug-in values, and the two ends that hold the truth between them.
-
-Every value is an average over draws of a difference of logarithms of the same few sums. ``own`` is
-the draw's own row, ``group`` the other replicas of its input, ``label`` the other inputs of its
-label, ``other`` everything else; the sums are added, never subtracted.
-"""
+"""The plug-in values, and the two ends that hold the truth between them."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-
-@dataclass(frozen=True)
-class DrawSums:
-    """Natural logarithms of the four disjoint sums of each draw, and of its half of the replicas.
-
-    All are relative to the density of the noise at the draw, so the own row's sum is its weight.
-    Arrays are of shape (N_RANDOMISATIONS, m).
-
-    Attributes
-    ----------
-    own, group, label, other : ndarray
-        The disjoint sums; -inf where there is nothing to add.
-    half : tuple of three ndarray, or None
-        group, label and other, over the half of all replicas that the own row belongs to.
-    half_replicas, replicas : ndarray
-        Rows of the draw's input in that half, and in all.
-    input_weight, label_weight : ndarray
-        p(x) and p(y) of the draw.
-    """
-
-    own: np.ndarray
-    group: np.ndarray
-    label: np.ndarray
-    other: np.ndarray
-    half: tuple[np.ndarray, np.ndarray, np.ndarray] | None
-    half_replicas: np.ndarray
-    replicas: np.ndarray
-    input_weight: np.ndarray
-    label_weight: np.ndarray
-
-    @cached_property
-    def all_data(self) -> Densities:
-        """The mixtures of all rows: the plug-in."""
-        return Densities.add(self.own, self.group, self.label, self.other)
-
-    @cached_property
-    def half_data(self) -> Densities | None:
-        """The mixtures of the half that holds the own row."""
-        if self.half is None:
-            return None
-        group, label, other = self.half
-        double = np.log(2.0)
-        share = np.log(self.replicas / self.half_replicas)
-        return Densities.add(self.own + share, group + share, label + double, other + double)
-
-    @cached_property
-    def without_own_row(self) -> Densities:
-        """The mixtures without the own row, whose input keeps its weight."""
-        with np.errstate(divide="ignore"):
-            group = self.group + np.log(self.replicas / np.maximum(self.replicas - 1, 1))
-        return Densities.add(np.full_like(group, -np.inf), group, self.label, self.other)
-
-    @cached_property
-    def without_own_input(self) -> Densities:
-        """The mixtures without any replica of the own input, not renormalised."""
-        nothing = np.full_like(self.own, -np.inf)
-        return Densities.add(nothing, nothing, self.label, self.other)
+from skinfo.measures.draws import Average, Draws, average_draws
+from skinfo.measures.gaussians import (
+    MAX_POSTERIOR_DIMENSION,
+    InputGaussians,
+    own_input_out_entropies,
+    own_row_out_entropies,
+    posterior_log_sums,
+)
+from skinfo.measures.mixture import Inputs, Mixture
+from skinfo.measures.quadrature import line_cross_entropy, line_information
+from skinfo.measures.sums import Contributions, DrawSums
 
 
 @dataclass(frozen=True)
-class Densities:
-    """Logarithms of p(x) g_x(t), p(y) g_y(t) and g(t) at each draw."""
+class PlugIn:
+    """The plug-in values of all rows, where quadrature gives them without error."""
 
-    input: np.ndarray
-    label: np.ndarray
-    total: np.ndarray
-
-    @classmethod
-    def add(
-        cls, own: np.ndarray, group: np.ndarray, label: np.ndarray, other: np.ndarray
-    ) -> Densities:
-        """Add the disjoint sums."""
-        of_input = np.logaddexp(own, group)
-        of_label = np.logaddexp(of_input, label)
-        return cls(of_input, of_label, np.logaddexp(of_label, other))
+    mutual_info: float
+    label_mutual_info: float
+    entropy: float
+    conditional_entropy: float
 
 
-@dataclass(frozen=True)
-class Contributions:
-    """What each draw contributes to the four quantities.
+def plug_in_by_quadrature(mixture: Mixture) -> PlugIn | None:
+    """Integrate where all rows lie on a line or in a point; None elsewhere."""
+    rows = mixture.rows
+    if mixture.subspace.rank > 1:
+        return None
+    if mixture.subspace.rank == 0:
+        return PlugIn(0.0, 0.0, 0.0, 0.0)
+    line = rows.points[:, 0]
+    total = line_cross_entropy(line, rows.weights, line, rows.weights)
+    of_input = line_information(line, rows.weights, rows.inputs) if rows.has_replicas else 0.0
+    of_label = total if rows.labels is None else line_information(line, rows.weights, rows.labels)
+    return PlugIn(max(0.0, total - of_input), max(0.0, total - of_label), total, of_input)
 
-    Entropies are relative to the noise's, (d / 2) log(2 pi e sigma^2).
-    """
 
-    mutual_info: np.ndarray
-    label_mutual_info: np.ndarray
-    entropy: np.ndarray
-    conditional_entropy: np.ndarray
+class Averages:
+    """Averages over the draws so far, of the plug-in, of the ends, of the point estimates."""
 
-    @classmethod
-    def of(cls, densities: Densities, sums: DrawSums) -> Contributions:
-        """log g_x / g, log g_y / g, -log g and -log g_x at each draw."""
-        log_input = densities.input - np.log(sums.input_weight)
-        log_label = densities.label - np.log(sums.label_weight)
-        with np.errstate(invalid="ignore"):
-            return cls(
-                mutual_info=_minus(log_input, densities.total),
-                label_mutual_info=_minus(log_label, densities.total),
-                entropy=-densities.total,
-                conditional_entropy=-log_input,
-            )
+    def __init__(
+        self, mixture: Mixture, draws: Draws, sums: DrawSums, exact: PlugIn | None
+    ) -> None:
+        self.rows = mixture.rows
+        self.draws = draws
+        self.sums = sums
+        self._exact = exact
+        self._inputs = self.rows.inputs[draws.rows]
+        self._plug_in = Contributions.of(sums.all_data, sums)
+        half = None if sums.half_data is None else Contributions.of(sums.half_data, sums)
+        self._half = half
+        self._point = self._plug_in.extrapolated(half)
 
-    def extrapolated(self, half: Contributions | None) -> Contributions:
-        """2 u_r - u_{r/2}: the bias of order 1/r removed by Richardson's extrapolation."""
-        if half is None:
-            return self
-        return Contributions(
-            2 * self.mutual_info - half.mutual_info,
-            2 * self.label_mutual_info - half.label_mutual_info,
-            2 * self.entropy - half.entropy,
-            2 * self.conditional_entropy - half.conditional_entropy,
+    def of(self, values: np.ndarray) -> Average:
+        """Average one value a draw."""
+        return average_draws(values, self._inputs, self.rows.weights, self.rows.input_weights)
+
+    def of_rows(self, values: np.ndarray) -> Average:
+        """Average one value a row, known without drawing."""
+        if not np.isfinite(values).all():
+            return Average(np.inf)
+        at_draws = self.of(values[self.draws.rows])
+        return replace(at_draws, mean=float(self.rows.weights @ values), integration=0.0)
+
+    def plug_in(self, name: str) -> Average:
+        """The plug-in value of a quantity."""
+        average = self.of(getattr(self._plug_in, name))
+        if self._exact is None:
+            return average
+        return replace(average, mean=getattr(self._exact, name), integration=0.0)
+
+    def point(self, name: str) -> Average:
+        """The value of a quantity with its bias of order 1/r removed."""
+        if self._exact is None or self._half is None:
+            return self.plug_in(name) if self._half is None else self.of(getattr(self._point, name))
+        correction = self.of(getattr(self._plug_in, name) - getattr(self._half, name))
+        plug_in = self.plug_in(name)
+        return replace(
+            plug_in, mean=plug_in.mean + correction.mean, integration=correction.integration
         )
 
+    def largest_stderr(self) -> float:
+        """The standard error that the tolerance is about."""
+        names = ["mutual_info"] + (["label_mutual_info"] if self.rows.labels is not None else [])
+        return max(self.point(name).integration for name in names)
 
-def _minus(logarithm: np.ndarray, total: np.ndarray) -> np.ndarray:
-    """A difference of logarithms in which log 0 - log 0 is log 0."""
-    return np.where(np.isneginf(logarithm), -np.inf, logarithm - total)
+
+@dataclass(frozen=True)
+class Ends:
+    """Lower and upper ends of the four quantities, each widened by its own error."""
+
+    mutual_info: tuple[float, float]
+    label_mutual_info: tuple[float, float]
+    entropy: tuple[float, float]
+    conditional_entropy: tuple[float, float]
+
+
+def find_ends(averages: Averages, mixture: Mixture, inputs: Inputs, n_jobs: int | None) -> Ends:
+    """The brackets: plug-in at one end, what never saw the own row or input at the other."""
+    rows, sums = mixture.rows, averages.sums
+    sampled = inputs == "sampled"
+
+    def low(*candidates: Average) -> float:
+        return max(c.mean - c.margin(sampled=sampled) for c in candidates)
+
+    def high(*candidates: Average) -> float:
+        return min(c.mean + c.margin(sampled=sampled) for c in candidates)
+
+    plug_in = {name: averages.plug_in(name) for name in Ends.__annotations__}
+    information_low, information_high = [plug_in["mutual_info"]], [plug_in["mutual_info"]]
+    label_low, label_high = [plug_in["label_mutual_info"]], [plug_in["label_mutual_info"]]
+    entropy_high = [plug_in["entropy"]]
+    conditional_high = [plug_in["conditional_entropy"]]
+
+    if rows.has_replicas:
+        out = Contributions.of(sums.without_own_row, sums)
+        gaussians = InputGaussians.fit(rows)
+        gaussian_entropy = averages.of_rows(own_row_out_entropies(gaussians, rows))
+        conditional_high = [averages.of(out.conditional_entropy), gaussian_entropy]
+        entropy_high = [averages.of(out.entropy)]
+        label_low = [averages.of(out.label_mutual_info)]
+        total = -sums.all_data.total
+        information_low = [
+            averages.of(total - out.conditional_entropy),
+            plug_in["entropy"].plus(replace(gaussian_entropy, mean=-gaussian_entropy.mean)),
+            *_posterior_averages(averages, mixture, out, gaussians, n_jobs),
+        ]
+    if sampled:
+        without = Contributions.of(sums.without_own_input, sums)
+        rest = np.log1p(-np.minimum(sums.input_weight, 1 - 1e-16))
+        log_input = -Contributions.of(sums.all_data, sums).conditional_entropy
+        outside = averages.of_rows(own_input_out_entropies(rows))
+        entropy_high = [averages.of(without.entropy + rest), outside]
+        within = replace(plug_in["conditional_entropy"], mean=-plug_in["conditional_entropy"].mean)
+        information_high = [averages.of(log_input + without.entropy + rest), outside.plus(within)]
+        if rows.labels is not None:
+            labels_entropy = rows.label_entropy + np.log(sums.label_weight)
+            label_low = [averages.of(without.label_mutual_info + labels_entropy)]
+    return Ends(
+        (low(*information_low), high(*information_high)),
+        (low(*label_low), high(*label_high)),
+        (low(plug_in["entropy"]), high(*entropy_high)),
+        (low(plug_in["conditional_entropy"]), high(*conditional_high)),
+    )
+
+
+def _posterior_averages(
+    averages: Averages,
+    mixture: Mixture,
+    out: Contributions,
+    gaussians: InputGaussians,
+    n_jobs: int | None,
+) -> list[Average]:
+    """H(p) + E log q(x|t) for three posteriors q that never saw the draw's own row.
+
+    They need equally many replicas of all inputs, else they are biased upwards.
+    """
+    rows, sums = mixture.rows, averages.sums
+    if np.ptp(rows.replicas) > 0:
+        return []
+    found = [averages.of(out.mutual_info)]
+    d = mixture.subspace.rank
+    if not 0 < d <= MAX_POSTERIOR_DIMENSION:
+        return found
+    shape = averages.draws.rows.shape
+    drawn, noise = averages.draws.rows.ravel(), averages.draws.noise.reshape(-1, d)
+    own, others = (
+        logs.reshape(shape) for logs in posterior_log_sums(gaussians, rows, drawn, noise, n_jobs)
+    )
+    log_p = np.log(sums.input_weight)
+    without = sums.without_own_row
+    both_own = np.logaddexp(own, without.input)
+    both_total = np.logaddexp(np.logaddexp(own, others), without.total)
+    return [
+        *found,
+        averages.of(own - np.logaddexp(own, others) - log_p),
+        averages.of(both_own - both_total - log_p),
+    ]

@@ -56,10 +56,8 @@ def metric_coordinates(points: np.ndarray, metric: str) -> np.ndarray:
 
 def distance_edges(coordinates: np.ndarray, metric: str) -> np.ndarray:
     """Edges from 0 to the largest distance there can be: the diagonal of the bounding box, or 2."""
-    if metric == "cosine":
-        top = 2.0
-    else:
-        top = float(np.linalg.norm(np.ptp(coordinates, axis=0))) or 1.0
+    diagonal = float(np.linalg.norm(np.ptp(coordinates, axis=0))) or 1.0
+    top = 2.0 if metric == "cosine" else diagonal
     return np.linspace(0, top * (1 + 1e-12), N_CELLS + 1)
 
 
@@ -80,9 +78,10 @@ def measure_distances(rows: Rows, metric: str, edges: np.ndarray | None = None) 
     ValueError
         If there is one class only, or no class with two inputs.
     """
-    if rows.labels is None or len(rows.label_weights) < 2:
+    labels = rows.required_labels()
+    if labels.max() == 0:
         raise ValueError("Distances between classes need at least two classes in y; got one class.")
-    inputs_of_label = np.bincount(rows.labels[np.unique(rows.inputs, return_index=True)[1]])
+    inputs_of_label = np.bincount(labels[np.unique(rows.inputs, return_index=True)[1]])
     if inputs_of_label.max() < 2:
         raise ValueError(
             "Distances within classes need a class with at least two inputs; every class in y "
@@ -95,7 +94,7 @@ def measure_distances(rows: Rows, metric: str, edges: np.ndarray | None = None) 
     # Subtracting the mean keeps the digits of activations that sit far from the origin.
     centred = coordinates - (coordinates.mean(axis=0) if metric == "euclidean" else 0)
     add_pair_distances(
-        np.ascontiguousarray(centred.T), counts, rows.labels, rows.inputs,
+        np.ascontiguousarray(centred.T), counts, labels, rows.inputs,
         N_CELLS / edges[-1], metric == "cosine", within, between,
     )  # fmt: skip
     if len(counts) * (len(counts) - 1) // 2 <= MOST_RANKED_PAIRS:
@@ -111,7 +110,8 @@ def _ranked_auc(coordinates: np.ndarray, counts: np.ndarray, rows: Rows, metric:
     i, j = np.triu_indices(len(coordinates), k=1)
     distance = pdist(coordinates, "sqeuclidean" if metric == "cosine" else "euclidean")
     counted = rows.inputs[i] != rows.inputs[j]
-    same = (rows.labels[i] == rows.labels[j])[counted]
+    labels = rows.required_labels()
+    same = (labels[i] == labels[j])[counted]
     weight = (counts[i] * counts[j])[counted]
     _, level = np.unique(distance[counted], return_inverse=True)
     return Quantity.exact("auc", _auc_of_levels(level, weight, same)[0], "")
@@ -157,8 +157,8 @@ def measure_silhouette(rows: Rows, metric: str) -> Quantity:
     The standard error is that of the sample, 0 where every input was used.
     """
     first = np.unique(rows.inputs, return_index=True)[1]
-    labels = rows.labels[first]
-    n_classes = len(rows.label_weights)
+    labels = rows.required_labels()[first]
+    n_classes = int(labels.max()) + 1
     by_class = np.argsort(labels, kind="stable")
     limit = max(MOST_SILHOUETTE_ROWS, 2 * n_classes)
     chosen = by_class
@@ -182,14 +182,15 @@ def measure_nc1(rows: Rows) -> Quantity:
     onto their means.
     """
     points = np.asarray(rows.points, dtype=np.float64)
-    p = rows.label_weights
+    labels = rows.required_labels()
+    p = np.bincount(labels, weights=rows.weights)
     points = points - rows.weights @ points
     means = np.zeros((len(p), points.shape[1]))
-    np.add.at(means, rows.labels, points * rows.weights[:, None])
+    np.add.at(means, labels, points * rows.weights[:, None])
     means /= p[:, None]
     between = np.sqrt(p)[:, None] * means
     largest = np.abs(points).max()
     if not np.abs(between).max() > 1e-12 * largest:
         return Quantity.exact("nc1", np.inf, "")
-    projected = (points - means[rows.labels]) @ np.linalg.pinv(between, rcond=1e-10)
+    projected = (points - means[labels]) @ np.linalg.pinv(between, rcond=1e-10)
     return Quantity.exact("nc1", float(rows.weights @ np.sum(projected**2, axis=1)) / len(p), "")

@@ -81,7 +81,7 @@ def lay_out(rows: Rows, order: np.ndarray, scale: float) -> Layout:
     """Store the rows that ``order`` names, in that order, with coordinates times ``scale``."""
     n, d = rows.points.shape
     label = np.zeros(len(order), dtype=np.int64) if rows.labels is None else rows.labels[order]
-    n_labels = 1 if rows.labels is None else len(rows.label_weights)
+    n_labels = 1 if rows.label_weights is None else len(rows.label_weights)
     label_counts = np.bincount(label, minlength=n_labels)
     label_stops = np.cumsum((label_counts + BLOCK - 1) // BLOCK)
     label_blocks = np.column_stack([np.concatenate([[0], label_stops[:-1]]), label_stops])

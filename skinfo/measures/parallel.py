@@ -10,6 +10,6 @@ _SLICE = 512
 
 
 def in_slices(work: Callable[[slice], None], n: int, n_jobs: int | None) -> None:
-    """Call ``work`` on slices of range(n), in threads; each call fills its own part of an output."""
+    """Call ``work`` on slices of range(n), in threads; each fills its own part of an output."""
     slices = [slice(start, min(start + _SLICE, n)) for start in range(0, n, _SLICE)]
     Parallel(n_jobs=n_jobs, prefer="threads")(delayed(work)(part) for part in slices)

@@ -49,13 +49,9 @@ class Rows:
             points, mass = points[keep], mass[keep]
             groups = None if groups is None else groups[keep]
             labels = None if labels is None else labels[keep]
-        if groups is None:
-            inputs = np.arange(len(points))
-            replicas = np.ones(len(points))
-        else:
-            _, inputs, counts = np.unique(groups, return_inverse=True, return_counts=True)
-            replicas = counts[inputs]
-        weights = mass / replicas
+        codes_of = np.arange(len(points)) if groups is None else groups
+        _, inputs, counts = np.unique(codes_of, return_inverse=True, return_counts=True)
+        weights = mass / counts[inputs]
         codes = None if labels is None else np.unique(labels, return_inverse=True)[1]
         return cls(points, weights / weights.sum(), inputs.astype(np.int64), codes)
 
@@ -74,6 +70,12 @@ class Rows:
         """p(y) of every label."""
         return None if self.labels is None else np.bincount(self.labels, weights=self.weights)
 
+    def required_labels(self) -> np.ndarray:
+        """The labels, for measures that make no sense without."""
+        if self.labels is None:
+            raise ValueError("This measure needs the label of each row.")
+        return self.labels
+
     @property
     def has_replicas(self) -> bool:
         """Whether some input has more than one row."""
@@ -85,9 +87,9 @@ class Rows:
         return discrete_entropy(self.input_weights)
 
     @cached_property
-    def label_entropy(self) -> float | None:
-        """H(Y) in nats."""
-        return None if self.label_weights is None else discrete_entropy(self.label_weights)
+    def label_entropy(self) -> float:
+        """H(Y) in nats; 0 without labels."""
+        return 0.0 if self.label_weights is None else discrete_entropy(self.label_weights)
 
     @cached_property
     def mean(self) -> np.ndarray:

@@ -1,0 +1,260 @@
+"""Information and entropy of activations with Gaussian noise: the log-ratio of two mixtures.
+
+    I(X;T) = E log g_x(t) / g(t),   I(Y;T) = E log g_y(t) / g(t),   h(T) = -E log g(t)
+
+with t = s_i + sigma Z, g_x the mean over the replicas of x of the noise's density around them, and
+g, g_y the mixtures of these over all inputs and over the inputs of a label. Numerator and
+denominator are evaluated at the same draw, so the noise's own density cancels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from skinfo.measures.brackets import Averages, find_ends, plug_in_by_quadrature
+from skinfo.measures.draws import N_RANDOMISATIONS, Average, Draws, DrawStream
+from skinfo.measures.layout import order_rows
+from skinfo.measures.mixture import Inputs, Mixture
+from skinfo.measures.quadrature import line_cross_entropy
+from skinfo.measures.quantity import Quantity
+from skinfo.measures.rows import Rows
+from skinfo.measures.sums import DrawSums
+
+# Draws a randomisation at the first level.
+_FIRST_LEVEL = 256
+# Within this share of the entropy of the inputs, information says only that they can be told apart.
+_SATURATED = 0.99
+
+
+@dataclass(frozen=True)
+class MixtureInformation:
+    """What :func:`measure_mixture` found, in nats.
+
+    Attributes
+    ----------
+    mutual_info, plug_in, entropy, conditional_entropy : Quantity
+        I(X;T) with its bias reduced, the paper's estimate of it, h(T), h(T|X).
+    label_mutual_info : Quantity or None
+        I(Y;T).
+    ceiling, label_ceiling : float
+        What I(X;T) and I(Y;T) cannot exceed.
+    stderr_inputs : float
+        Standard error of I(X;T) from the finite number of inputs.
+    n_evaluations : int
+        Points at which the mixture was evaluated.
+    converged : bool
+        Whether the standard errors fell below the tolerance.
+    rank : int
+        Number of directions in which the rows vary.
+    """
+
+    mutual_info: Quantity
+    plug_in: Quantity
+    entropy: Quantity
+    conditional_entropy: Quantity
+    label_mutual_info: Quantity | None
+    ceiling: float
+    label_ceiling: float | None
+    stderr_inputs: float
+    n_evaluations: int
+    converged: bool
+    rank: int
+
+
+def measure_mixture(
+    rows: Rows,
+    sigma: float,
+    *,
+    tol: float = 0.01,
+    inputs: Inputs = "given",
+    max_evaluations: int = 2**20,
+    seed: int = 0,
+    n_jobs: int | None = None,
+    mixture: Mixture | None = None,
+) -> MixtureInformation:
+    """Estimate I(X;T), I(Y;T), h(T) and h(T|X) of T = S + sigma Z, each with its bracket.
+
+    Parameters
+    ----------
+    rows : Rows
+        Activations before this layer's noise, with weights, inputs and labels.
+    sigma : float
+        Standard deviation of the noise.
+    tol : float
+        Standard error aimed at, in nats.
+    inputs : {"given", "sampled"}
+        Whether the inputs are the whole input law or drawn from a larger population.
+    max_evaluations : int
+        Most points at which the mixture is evaluated.
+    seed : int
+        Seed of the draws.
+    n_jobs : int or None
+        Threads; the result does not depend on it.
+    mixture : Mixture, optional
+        The mixture of these rows, where it is already laid out.
+
+    References
+    ----------
+    Goldfeld et al., "Estimating Information Flow in Deep Neural Networks", ICML 2019, eq. (9)-(10);
+    lower ends by Barber and Agakov, "The IM Algorithm", NIPS 2003.
+    """
+    mixture = mixture or Mixture.of(rows, sigma)
+    rows = mixture.rows
+    stream = mixture.draw_stream(seed)
+    exact = plug_in_by_quadrature(mixture)
+    portions: list[tuple[Draws, DrawSums]] = []
+    m = min(_FIRST_LEVEL, 2 ** int(np.log2(max(1, max_evaluations // N_RANDOMISATIONS))))
+    taken, once_more = 0, False
+    while True:
+        draws = stream.take(m)
+        portions.append((draws, mixture.sums_at(draws, inputs, n_jobs)))
+        taken += m
+        averages = Averages(mixture, _join_draws(portions), _join_sums(portions), exact)
+        converged = averages.largest_stderr() <= tol
+        if (converged and (once_more or exact is not None)) or (
+            2 * taken * N_RANDOMISATIONS > max_evaluations
+        ):
+            break
+        once_more = converged
+        m = taken
+    return _assemble(averages, mixture, inputs, n_jobs, taken * N_RANDOMISATIONS, converged)
+
+
+def cross_information(
+    mixture: Mixture,
+    points: np.ndarray,
+    *,
+    tol: float,
+    max_evaluations: int,
+    seed: int,
+    n_jobs: int | None,
+) -> float:
+    """Compute E log phi(Z) / g(s + sigma Z) over rows s of ``points``, in nats, rows one by one."""
+    subspace = mixture.subspace
+    off = float(np.mean(subspace.squared_distances(points))) / 2
+    new = Rows.make(np.asarray(subspace.project(points), dtype=np.float64))
+    rank = subspace.rank
+    if rank == 0:
+        return off
+    if rank == 1:
+        model = mixture.rows
+        return off + line_cross_entropy(
+            new.points[:, 0], new.weights, model.points[:, 0], model.weights
+        )
+    stream = DrawStream(new.weights, order_rows(new), rank, seed)
+    values = np.empty((N_RANDOMISATIONS, 0))
+    m = min(_FIRST_LEVEL, 2 ** int(np.log2(max(1, max_evaluations // N_RANDOMISATIONS))))
+    once_more = False
+    while True:
+        draws = stream.take(m)
+        noise = draws.noise.reshape(-1, rank)
+        references = 0.5 * np.einsum("ni,ni->n", noise, noise)
+        logs = mixture.log_ratios(new.points[draws.rows.ravel()] + noise, references, n_jobs)
+        values = np.concatenate([values, -logs.reshape(N_RANDOMISATIONS, m)], axis=1)
+        stderr = values.mean(axis=1).std(ddof=1) / np.sqrt(N_RANDOMISATIONS)
+        if (stderr <= tol and once_more) or 2 * values.size > max_evaluations:
+            return off + float(values.mean())
+        once_more = bool(stderr <= tol)
+        m = values.shape[1]
+
+
+def _join_draws(portions: list[tuple[Draws, DrawSums]]) -> Draws:
+    return Draws(
+        np.concatenate([draws.rows for draws, _ in portions], axis=1),
+        np.concatenate([draws.noise for draws, _ in portions], axis=1),
+    )
+
+
+def _join_sums(portions: list[tuple[Draws, DrawSums]]) -> DrawSums:
+    def join(name: str) -> np.ndarray:
+        return np.concatenate([getattr(sums, name) for _, sums in portions], axis=1)
+
+    halves = [sums.half for _, sums in portions if sums.half is not None]
+    half = None
+    if halves:
+        group, label, other = (np.concatenate(part, axis=1) for part in zip(*halves, strict=True))
+        half = (group, label, other)
+    return DrawSums(
+        own=join("own"),
+        group=join("group"),
+        label=join("label"),
+        other=join("other"),
+        half=half,
+        half_replicas=join("half_replicas"),
+        replicas=join("replicas"),
+        input_weight=join("input_weight"),
+        label_weight=join("label_weight"),
+    )
+
+
+def _gaussian_ceiling(rows: Rows) -> float:
+    """1/2 log det(I + Cov(S) / sigma^2): no law of this covariance carries more."""
+    weighted = (rows.points - rows.mean) * np.sqrt(rows.weights)[:, None]
+    small = weighted.T @ weighted if weighted.shape[1] <= len(weighted) else weighted @ weighted.T
+    return 0.5 * float(np.linalg.slogdet(np.eye(len(small)) + small)[1])
+
+
+def _assemble(
+    averages: Averages,
+    mixture: Mixture,
+    inputs: Inputs,
+    n_jobs: int | None,
+    n_evaluations: int,
+    converged: bool,
+) -> MixtureInformation:
+    rows = mixture.rows
+    ends = find_ends(averages, mixture, inputs, n_jobs)
+    notes = () if converged else ("tolerance not met",)
+    ceiling = np.inf
+    if inputs == "given":
+        ceiling = min(rows.input_entropy, _gaussian_ceiling(rows))
+
+    def information(name: str, highest: float) -> Quantity:
+        lower, upper = getattr(ends, name)
+        point = averages.point(name)
+        # An interval may be cut at what is certain; an estimate above it, beyond its own error,
+        # deserves a word.
+        too_high = _around(averages.plug_in(name))[0] > highest + 1e-9 * (1 + abs(highest))
+        upper = max(0.0, min(upper, highest))
+        lower = max(0.0, min(lower, upper))
+        value = float(np.clip(point.mean, lower, upper))
+        found = Quantity(name, value, point.integration, lower, upper, notes=notes)
+        return found.noted("above ceiling") if too_high else found
+
+    def entropy(name: str) -> Quantity:
+        lower, upper = getattr(ends, name)
+        point = averages.point(name)
+        value = float(np.clip(point.mean, lower, upper))
+        found = Quantity(name, value, point.integration, lower, upper, notes=notes)
+        constant = mixture.subspace.noise_entropy
+        return replace(
+            found, value=value + constant, lower=lower + constant, upper=upper + constant
+        )
+
+    plug_in = averages.plug_in("mutual_info")
+    mutual_info = information("mutual_info", ceiling)
+    if rows.input_entropy > 0 and plug_in.mean >= _SATURATED * rows.input_entropy:
+        mutual_info = mutual_info.noted("saturated")
+    label = None
+    if rows.labels is not None:
+        label = information("label_mutual_info", rows.label_entropy)
+    return MixtureInformation(
+        mutual_info=mutual_info,
+        plug_in=Quantity("plug_in", plug_in.mean, plug_in.integration, *_around(plug_in)),
+        entropy=entropy("entropy"),
+        conditional_entropy=entropy("conditional_entropy"),
+        label_mutual_info=label,
+        ceiling=ceiling,
+        label_ceiling=None if label is None else rows.label_entropy,
+        stderr_inputs=averages.point("mutual_info").inputs,
+        n_evaluations=n_evaluations,
+        converged=converged,
+        rank=mixture.subspace.rank,
+    )
+
+
+def _around(average: Average) -> tuple[float, float]:
+    margin = replace(average, replicas=0.0).margin(sampled=False)
+    return average.mean - margin, average.mean + margin
