@@ -1,0 +1,100 @@
+"""Slow, obvious versions of what skinfo computes fast: loops over rows, one draw at a time."""
+
+import numpy as np
+from scipy.special import logsumexp
+
+
+def log_terms(points, weights, row, noise, sigma):
+    """log of w_j phi(t - s_j) / phi(sigma Z) for all j, at t = s_row + sigma Z."""
+    t = points[row] + sigma * noise
+    square = ((t - points) ** 2).sum(axis=1) / (2 * sigma**2)
+    return np.log(weights) - square + (noise**2).sum() / 2
+
+
+def disjoint_sums(points, weights, inputs, labels, row, noise, sigma, keep=None):
+    """Natural logarithms of own, rest of the input, rest of the label, others, at one draw."""
+    terms = log_terms(points, weights, row, noise, sigma)
+    j = np.arange(len(points))
+    keep = np.ones(len(points), dtype=bool) if keep is None else keep
+    same_input = inputs == inputs[row]
+    same_label = np.zeros(len(points), dtype=bool) if labels is None else labels == labels[row]
+
+    def total(mask):
+        chosen = terms[mask & keep]
+        return logsumexp(chosen) if len(chosen) else -np.inf
+
+    return (
+        terms[row],
+        total(same_input & (j != row)),
+        total(same_label & ~same_input),
+        total(~same_label & ~same_input),
+    )
+
+
+def contributions(points, weights, inputs, labels, row, noise, sigma):
+    """log g_x / g, log g_y / g, -log g, -log g_x at one draw, relative to the noise's density."""
+    terms = log_terms(points, weights, row, noise, sigma)
+    total = logsumexp(terms)
+    of_input = logsumexp(terms[inputs == inputs[row]]) - np.log(weights[inputs == inputs[row]].sum())
+    mask = np.ones(len(points), dtype=bool) if labels is None else labels == labels[row]
+    of_label = logsumexp(terms[mask]) - np.log(weights[mask].sum())
+    return of_input - total, of_label - total, -total, -of_input
+
+
+def gaussian_without_row(points, inputs, row, sigma):
+    """Mean and covariance (with the noise's) of the other rows of a row's input."""
+    others = points[(inputs == inputs[row]) & (np.arange(len(points)) != row)]
+    mean = others.mean(axis=0)
+    scatter = (others - mean).T @ (others - mean)
+    return mean, scatter / max(len(others) - 1, 1) + sigma**2 * np.eye(points.shape[1])
+
+
+def gaussian_of_input(points, inputs, x, sigma):
+    """Mean and covariance (with the noise's) of the rows of an input."""
+    own = points[inputs == x]
+    mean = own.mean(axis=0)
+    scatter = (own - mean).T @ (own - mean)
+    return mean, scatter / max(len(own) - 1, 1) + sigma**2 * np.eye(points.shape[1])
+
+
+def cross_entropy(point, mean, covariance, sigma):
+    """-E log N(s + sigma Z; mean, covariance) in nats."""
+    inverse = np.linalg.inv(covariance)
+    shift = point - mean
+    return 0.5 * (
+        np.linalg.slogdet(2 * np.pi * covariance)[1]
+        + shift @ inverse @ shift
+        + sigma**2 * np.trace(inverse)
+    )
+
+
+def discrete_entropy(rows, weights=None):
+    """Entropy of the law of rows, counted in a dict."""
+    weights = np.full(len(rows), 1 / len(rows)) if weights is None else weights
+    counts = {}
+    for row, weight in zip(map(tuple, np.atleast_2d(rows)), weights, strict=True):
+        counts[row] = counts.get(row, 0.0) + weight
+    p = np.array(list(counts.values()))
+    return float(-(p * np.log(p)).sum())
+
+
+def pair_distances(points, labels, inputs, metric):
+    """Distances within and between classes, by two loops."""
+    within, between = [], []
+    for i in range(len(points)):
+        for j in range(i):
+            if inputs[i] == inputs[j]:
+                continue
+            a, b = points[i], points[j]
+            if metric == "euclidean":
+                distance = np.sqrt(((a - b) ** 2).sum())
+            else:
+                distance = 1 - a @ b / np.sqrt((a @ a) * (b @ b))
+            (within if labels[i] == labels[j] else between).append(distance)
+    return np.array(within), np.array(between)
+
+
+def auc(within, between):
+    """Share of (within, between) pairs in the right order, ties counting half."""
+    right = sum((b > w) + 0.5 * (b == w) for w in within for b in between)
+    return right / (len(within) * len(between))

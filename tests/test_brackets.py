@@ -1,0 +1,263 @@
+"""The brackets hold the truth: chains of noisy linear layers, where everything is known."""
+
+import numpy as np
+import pytest
+import reference
+from scipy.special import logsumexp
+from scipy.stats import multivariate_normal
+
+from skinfo.measures.draws import Average, average_draws, variance_components
+from skinfo.measures.gaussians import (
+    InputGaussians,
+    own_input_out_entropies,
+    own_row_out_entropies,
+    posterior_log_sums,
+)
+from skinfo.measures.information import measure_mixture
+from skinfo.measures.rows import Rows
+
+SIGMA = 0.5
+SIZES = (4, 4, 3, 2)
+
+
+def linear_chain(seed=7):
+    rng = np.random.default_rng(seed)
+    return [
+        rng.normal(size=(a, b)) / np.sqrt(a) for a, b in zip(SIZES[:-1], SIZES[1:], strict=True)
+    ]
+
+
+def run_chain(weights, X, n_replicas, rng):
+    """S_3 of every input, (n_inputs, n_replicas, 2): noise enters after the first two layers."""
+    T = np.repeat(X[:, None], n_replicas, axis=1)
+    for W in weights[:-1]:
+        S = T @ W
+        T = S + SIGMA * rng.normal(size=S.shape)
+    return T @ weights[-1]
+
+
+def noise_covariance(weights):
+    """Covariance of T_3 given X."""
+    covariance = np.zeros((SIZES[0], SIZES[0]))
+    for W in weights:
+        covariance = W.T @ covariance @ W + SIGMA**2 * np.eye(W.shape[1])
+    return covariance
+
+
+def end_to_end(weights):
+    return weights[0] @ weights[1] @ weights[2]
+
+
+def rows_of(S):
+    n_inputs, n_replicas, d = S.shape
+    return Rows.make(S.reshape(-1, d), groups=np.repeat(np.arange(n_inputs), n_replicas))
+
+
+def test_sampled_inputs_of_a_noisy_linear_chain():
+    weights = linear_chain()
+    noise, M = noise_covariance(weights), end_to_end(weights)
+    truth = 0.5 * (np.linalg.slogdet(M.T @ M + noise)[1] - np.linalg.slogdet(noise)[1])
+    entropy = 0.5 * np.linalg.slogdet(2 * np.pi * np.e * (M.T @ M + noise))[1]
+    conditional = 0.5 * np.linalg.slogdet(2 * np.pi * np.e * noise)[1]
+    inside, widths, entropies, conditionals = [], [], [], []
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        S = run_chain(weights, rng.normal(size=(2000, 4)), 50, rng)
+        found = measure_mixture(rows_of(S), SIGMA, inputs="sampled", seed=seed, n_jobs=2)
+        information = found.mutual_info
+        inside.append(information.lower <= truth <= information.upper)
+        widths.append(information.upper - information.lower)
+        entropies.append(found.entropy.lower <= entropy <= found.entropy.upper)
+        between = found.conditional_entropy
+        conditionals.append(between.lower <= conditional <= between.upper)
+    assert sum(inside) >= 19
+    assert np.mean(widths) < 0.5
+    assert sum(entropies) >= 19
+    assert sum(conditionals) >= 19
+
+
+def test_given_inputs_of_a_noisy_linear_chain():
+    weights = linear_chain()
+    noise, M = noise_covariance(weights), end_to_end(weights)
+    X = np.random.default_rng(5).normal(size=(64, 4))
+    # With the noise whitened the true T_3 is a mixture of 64 unit Gaussians.
+    whitened = X @ M @ np.linalg.inv(np.linalg.cholesky(noise)).T
+    truth = measure_mixture(Rows.make(whitened), 1.0, tol=2e-4, seed=1).mutual_info.value
+    inside, widths, points, plug_ins = [], [], [], []
+    for seed in range(20):
+        S = run_chain(weights, X, 50, np.random.default_rng(seed))
+        found = measure_mixture(rows_of(S), SIGMA, seed=seed)
+        inside.append(found.mutual_info.lower <= truth <= found.mutual_info.upper)
+        widths.append(found.mutual_info.upper - found.mutual_info.lower)
+        points.append(found.mutual_info.value)
+        plug_ins.append(found.plug_in.value)
+    assert sum(inside) >= 19
+    assert np.mean(widths) < 0.1
+    # The plug-in is biased upwards, the extrapolated value hardly.
+    assert np.mean(plug_ins) - truth > 0.004
+    assert abs(np.mean(points) - truth) < 0.5 * (np.mean(plug_ins) - truth)
+
+
+@pytest.mark.parametrize("n_replicas", [2, 3, 8])
+def test_few_replicas_widen_the_bracket_around_the_truth(n_replicas):
+    weights = linear_chain()
+    noise, M = noise_covariance(weights), end_to_end(weights)
+    X = np.random.default_rng(5).normal(size=(200, 4))
+    whitened = X @ M @ np.linalg.inv(np.linalg.cholesky(noise)).T
+    truth = measure_mixture(Rows.make(whitened), 1.0, tol=5e-4, seed=1).mutual_info.value
+    inside = 0
+    for seed in range(10):
+        S = run_chain(weights, X, n_replicas, np.random.default_rng(seed))
+        found = measure_mixture(rows_of(S), SIGMA, seed=seed).mutual_info
+        inside += found.lower <= truth <= found.upper
+    assert inside >= 9
+
+
+def test_unequal_replicas_hold_the_truth():
+    weights = linear_chain()
+    noise, M = noise_covariance(weights), end_to_end(weights)
+    X = np.random.default_rng(5).normal(size=(100, 4))
+    whitened = X @ M @ np.linalg.inv(np.linalg.cholesky(noise)).T
+    truth = measure_mixture(Rows.make(whitened), 1.0, tol=5e-4, seed=1).mutual_info.value
+    for seed in range(5):
+        rng = np.random.default_rng(seed)
+        groups = np.repeat(np.arange(100), 60)
+        S = run_chain(weights, X, 60, rng).reshape(-1, 2)
+        keep = rng.uniform(size=len(groups)) < np.where(groups % 2, 0.3, 0.9)
+        found = measure_mixture(Rows.make(S[keep], groups=groups[keep]), SIGMA, seed=seed)
+        assert found.mutual_info.lower <= truth <= found.mutual_info.upper
+
+
+def test_an_input_with_one_row_among_replicas_leaves_the_lower_end_at_zero(rng):
+    S = np.concatenate([rng.normal(size=(40, 2)), [[5.0, 5.0]]])
+    groups = np.append(np.arange(40) // 4, 10)
+    found = measure_mixture(Rows.make(S, groups=groups), 0.3)
+    assert found.mutual_info.lower == 0
+    assert found.conditional_entropy.upper == np.inf
+    assert np.isfinite([found.mutual_info.value, found.mutual_info.upper]).all()
+
+
+def test_random_labels_reach_down_to_zero(rng):
+    """500 rows in 20 dimensions: the plug-in I(Y;T) is all of H(Y), and all of it overfitting."""
+    S, y = rng.normal(size=(500, 20)), rng.integers(0, 2, size=500)
+    found = measure_mixture(Rows.make(S, labels=y), 0.3, inputs="sampled")
+    assert found.label_mutual_info.value > 0.65
+    assert found.label_mutual_info.lower < 0.01
+    given = measure_mixture(Rows.make(S, labels=y), 0.3)
+    assert given.label_mutual_info.lower > 0.65
+
+
+def test_real_labels_keep_their_lower_end(rng):
+    y = rng.integers(0, 2, size=500)
+    S = np.column_stack([4.0 * y + rng.normal(size=500), rng.normal(size=500)])
+    found = measure_mixture(Rows.make(S, labels=y), 1.0, inputs="sampled").label_mutual_info
+    assert 0.3 < found.lower <= found.value <= found.upper
+
+
+def test_sampled_gaussian_without_groups_holds_the_capacity():
+    truth = 0.5 * 3 * np.log(1 + 1 / 0.8**2)
+    inside = []
+    for seed in range(20):
+        S = np.random.default_rng(seed).normal(size=(500, 3))
+        found = measure_mixture(Rows.make(S), 0.8, inputs="sampled", seed=seed)
+        inside.append(found.mutual_info.lower <= truth <= found.mutual_info.upper)
+        assert found.ceiling == np.inf
+    assert sum(inside) >= 19
+
+
+def test_without_groups_the_bracket_is_the_value_and_its_error(rng):
+    found = measure_mixture(Rows.make(rng.normal(size=(200, 3))), 0.7)
+    q = found.mutual_info
+    assert q.value - q.lower == pytest.approx(q.upper - q.value)
+    assert q.value - q.lower == pytest.approx(2.1314 * q.stderr, rel=1e-3)
+    assert q.value == found.plug_in.value
+
+
+def test_every_draw_obeys_the_ceiling(rng):
+    from skinfo.measures.mixture import Mixture
+    from skinfo.measures.sums import Contributions
+
+    rows = Rows.make(rng.normal(size=(90, 3)), groups=np.arange(90) // 3)
+    mixture = Mixture.of(rows, 0.2)
+    draws = mixture.draw_stream(0).take(64)
+    sums = mixture.sums_at(draws, "given", 1)
+    highest = Contributions.of(sums.all_data, sums).mutual_info.max()
+    assert highest <= np.log(30) + 1e-12
+
+
+def test_own_row_out_gaussians_equal_the_oracle(rng):
+    X = rng.normal(size=(40, 3)) * [1, 0.1, 3]
+    inputs = np.repeat(np.arange(8), [2, 3, 4, 5, 5, 6, 7, 8])
+    sigma = 0.4
+    rows = Rows.make(X / sigma, groups=inputs)
+    constant = 1.5 * np.log(2 * np.pi * np.e * sigma**2)
+    found = own_row_out_entropies(InputGaussians.fit(rows), rows) + constant
+    for i in range(40):
+        mean, covariance = reference.gaussian_without_row(X, inputs, i, sigma)
+        expected = reference.cross_entropy(X[i], mean, covariance, sigma)
+        assert found[i] == pytest.approx(expected, rel=1e-10)
+
+
+@pytest.mark.parametrize("grouped", [True, False])
+def test_own_input_out_gaussians_equal_the_oracle(grouped, rng):
+    X = rng.normal(size=(30, 3)) + 4
+    inputs = np.arange(30) // 5 if grouped else np.arange(30)
+    sigma = 0.4
+    rows = Rows.make(X / sigma, groups=inputs if grouped else None)
+    constant = 1.5 * np.log(2 * np.pi * np.e * sigma**2)
+    found = own_input_out_entropies(rows) + constant
+    for i in range(0, 30, 4):
+        others = X[inputs != inputs[i]]
+        # One row an input: unbiased; replicas: the moments themselves.
+        covariance = np.cov(others.T, bias=grouped) + sigma**2 * np.eye(3)
+        expected = reference.cross_entropy(X[i], others.mean(axis=0), covariance, sigma)
+        assert found[i] == pytest.approx(expected, rel=1e-9)
+
+
+def test_gaussian_posterior_sums_equal_the_oracle(rng):
+    X = rng.normal(size=(300, 3))
+    inputs = np.arange(300) // 3
+    rows = Rows.make(X, groups=inputs)
+    drawn = rng.integers(0, 300, size=40)
+    noise = rng.normal(size=(40, 3))
+    own, others = posterior_log_sums(InputGaussians.fit(rows), rows, drawn, noise, 1)
+    for k in range(40):
+        t = X[drawn[k]] + noise[k]
+        relative = multivariate_normal.logpdf(noise[k], np.zeros(3))
+        mean, covariance = reference.gaussian_without_row(X, inputs, drawn[k], 1.0)
+        expected = multivariate_normal.logpdf(t, mean, covariance) - np.log(100) - relative
+        assert own[k] == pytest.approx(expected, rel=1e-9, abs=1e-9)
+        terms = [
+            multivariate_normal.logpdf(t, *reference.gaussian_of_input(X, inputs, x, 1.0))
+            for x in range(100)
+            if x != inputs[drawn[k]]
+        ]
+        expected = logsumexp(terms) - np.log(100) - relative
+        assert others[k] == pytest.approx(expected, rel=1e-9, abs=1e-9)
+
+
+def test_variance_components_find_both(rng):
+    groups = np.repeat(np.arange(400), 20)
+    values = 2.0 * rng.normal(size=400)[groups] + 0.5 * rng.normal(size=8000)
+    within, between = variance_components(values, groups)
+    assert within == pytest.approx(0.25, rel=0.1)
+    assert between == pytest.approx(4.0, rel=0.25)
+
+
+def test_average_of_what_cannot_be_known_is_infinite():
+    values = np.zeros((16, 4))
+    values[3, 1] = -np.inf
+    average = average_draws(values, np.zeros((16, 4), dtype=int), np.ones(1), np.ones(1))
+    assert average == Average(-np.inf)
+
+
+def test_stderr_inputs_is_that_of_another_set_of_inputs():
+    """Informations of fresh inputs spread as stderr_inputs says."""
+    values, errors = [], []
+    for seed in range(40):
+        S = np.random.default_rng(seed).exponential(size=(150, 2))
+        found = measure_mixture(Rows.make(S), 0.3, tol=0.02, seed=seed)
+        values.append(found.mutual_info.value)
+        errors.append(found.stderr_inputs)
+    # The mixture itself changes with its inputs, so the order of magnitude is what can be asked.
+    assert 0.5 < np.std(values) / np.mean(errors) < 2

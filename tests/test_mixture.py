@@ -1,0 +1,301 @@
+"""The sums of the mixture against the oracle, and the information against closed forms."""
+
+from itertools import product
+
+import numpy as np
+import pytest
+import reference
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.special import logsumexp
+
+from skinfo.measures.information import measure_mixture
+from skinfo.measures.mixture import Mixture
+from skinfo.measures.rows import Rows
+from skinfo.measures.sums import Contributions
+
+I_BPSK = {0.3: 0.691906123814, 0.5: 0.632720193737, 1.0: 0.336830820347, 2.0: 0.111421482185}
+
+
+def draws_in_original_space(mixture, draws):
+    """The noise of each draw as a vector of all coordinates."""
+    basis = mixture.subspace.basis
+    noise = draws.noise if basis is None else draws.noise @ basis.T
+    return draws.rows.ravel(), noise.reshape(draws.rows.size, -1)
+
+
+def compare_with_oracle(rows, sigma, inputs="given", m=4, tolerance=1e-10):
+    mixture = Mixture.of(rows, sigma)
+    draws = mixture.draw_stream(3).take(m)
+    sums = mixture.sums_at(draws, inputs, 1)
+    found = Contributions.of(sums.all_data, sums)
+    drawn, noise = draws_in_original_space(mixture, draws)
+    for k in range(0, len(drawn), 5):
+        parts = reference.disjoint_sums(
+            rows.points, rows.weights, rows.inputs, rows.labels, drawn[k], noise[k], sigma
+        )
+        expected = reference.contributions(
+            rows.points, rows.weights, rows.inputs, rows.labels, drawn[k], noise[k], sigma
+        )
+        names = ("mutual_info", "label_mutual_info", "entropy", "conditional_entropy")
+        for name, value in zip(names, expected, strict=True):
+            if name == "label_mutual_info" and rows.labels is None:
+                continue
+            np.testing.assert_allclose(
+                getattr(found, name).ravel()[k], value, rtol=tolerance, atol=tolerance, err_msg=name
+            )
+        if inputs == "sampled":
+            computed = [getattr(sums, name).ravel()[k] for name in ("own", "group", "label", "other")]
+            np.testing.assert_allclose(computed, parts, rtol=1e-9, atol=1e-9)
+    return mixture, draws, sums
+
+
+@pytest.mark.parametrize("inputs", ["given", "sampled"])
+@pytest.mark.parametrize("grouped", [False, True])
+@pytest.mark.parametrize("labelled", [False, True])
+@pytest.mark.parametrize(("n", "d", "sigma"), [(300, 3, 0.1), (300, 3, 2.0), (130, 10, 0.7)])
+def test_four_sums_equal_the_oracle(inputs, grouped, labelled, n, d, sigma, rng):
+    groups = rng.permutation(np.arange(n) // 5) if grouped else None
+    labels = None
+    if labelled:
+        labels = rng.integers(0, 3, size=n) if groups is None else rng.integers(0, 3, n)[groups]
+    rows = Rows.make(rng.normal(size=(n, d)), groups=groups, labels=labels)
+    compare_with_oracle(rows, sigma, inputs)
+
+
+@pytest.mark.parametrize("d", [128, 784])
+@pytest.mark.parametrize("saturated", [True, False])
+def test_high_dimension_equals_the_oracle(d, saturated, rng):
+    X = rng.uniform(-1, 1, size=(200, d))
+    sigma = 0.05 if saturated else 0.26 * np.sqrt(d)
+    rows = Rows.make(X, labels=rng.integers(0, 2, 200))
+    compare_with_oracle(rows, sigma)
+    found = measure_mixture(rows, sigma, seed=0, max_evaluations=2**13)
+    share = found.plug_in.value / np.log(200)
+    assert share > 0.999 if saturated else 0.4 < share < 0.6
+
+
+def test_far_own_row_out_sums_keep_their_digits(rng):
+    """exp(-350) and less relative to the own row's term: nothing may round to zero."""
+    n = 64
+    X = np.concatenate([rng.normal(size=(n // 2, 4)), 60 + rng.normal(size=(n // 2, 4))])
+    rows = Rows.make(X, labels=np.arange(n) % 2)
+    _, _, sums = compare_with_oracle(rows, 0.02, "sampled")
+    assert sums.other.max() > -np.inf
+    assert sums.other.min() < -350
+
+
+def test_own_row_out_groups_keep_their_digits(rng):
+    X = rng.normal(size=(60, 3))
+    rows = Rows.make(X, groups=np.arange(60) // 3)
+    mixture, draws, sums = compare_with_oracle(rows, 0.01)
+    drawn, noise = draws_in_original_space(mixture, draws)
+    without = sums.without_own_row
+    for k in range(0, len(drawn), 7):
+        terms = reference.log_terms(X, rows.weights, drawn[k], noise[k], 0.01)
+        mask = rows.inputs == rows.inputs[drawn[k]]
+        mask[drawn[k]] = False
+        expected = logsumexp(terms[mask]) + np.log(3 / 2)
+        assert without.input.ravel()[k] == pytest.approx(expected, rel=1e-10)
+        expected = np.logaddexp(expected, logsumexp(terms[rows.inputs != rows.inputs[drawn[k]]]))
+        assert without.total.ravel()[k] == pytest.approx(expected, rel=1e-10)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    n=st.integers(1, 150),
+    d=st.integers(1, 6),
+    log_sigma=st.floats(-3, 3),
+    seed=st.integers(0, 1000),
+    duplicate=st.booleans(),
+    constant=st.booleans(),
+    offset=st.sampled_from([0.0, 1e6]),
+)
+def test_any_shape_equals_the_oracle(n, d, log_sigma, seed, duplicate, constant, offset):
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(n, d))
+    if duplicate:
+        X[n // 2 :] = X[: n - n // 2]
+    if constant:
+        X[:, 0] = 1.0
+    sigma = 10.0**log_sigma
+    groups = rng.integers(0, max(1, n // 3), size=n)
+    labels = rng.integers(0, 2, size=n)[groups]
+    rows = Rows.make(X + offset, groups=groups, labels=labels, input_weights=1.0 + groups % 3)
+    # An offset of 1e6 costs the digits that float64 cannot hold: 1e-10 / sigma.
+    scale = 1e-9 + (1e-9 / sigma + 1e-10 / sigma**2 if offset else 0)
+    compare_with_oracle(rows, sigma, m=1, tolerance=min(scale, 1e-2))
+
+
+@pytest.mark.parametrize("d", [1, 2, 5, 10])
+@pytest.mark.parametrize("sigma", I_BPSK)
+def test_cubes_have_d_times_the_information_of_bpsk(d, sigma):
+    X = np.array(list(product([-1.0, 1.0], repeat=d)))
+    found = measure_mixture(Rows.make(X, labels=X[:, 0] > 0), sigma, tol=0.005, seed=1)
+    truth = d * I_BPSK[sigma]
+    information = found.mutual_info
+    assert found.converged
+    # Near a ceiling rare large deficits make the standard error too small; the tolerance holds.
+    near = truth > np.log(2**d) - 0.1
+    allowed = 0.005 if near else max(4 * information.stderr, 1e-9)
+    assert abs(information.value - truth) <= allowed
+    assert found.label_mutual_info.value == pytest.approx(I_BPSK[sigma], abs=0.004)
+    entropy = truth + d / 2 * np.log(2 * np.pi * np.e * sigma**2)
+    assert abs(found.entropy.value - entropy) <= allowed
+
+
+@pytest.mark.parametrize(
+    ("sigma", "w", "b", "truth"),
+    [
+        (0.05, 0.5, 0, 1.38628033),
+        (0.05, 1, -2, 1.02258669),
+        (0.05, 2, -4, 0.60311033),
+        (0.05, 5, -10, 0.56233542),
+        (0.1, 0.5, 0, 1.35003995),
+        (0.1, 1, -2, 0.84503722),
+        (0.1, 2, -4, 0.57296218),
+        (0.01, 1, -2, 1.05403138),
+        (0.01, 2, -4, 0.97410860),
+    ],
+)
+def test_one_tanh_neuron(sigma, w, b, truth):
+    S = np.tanh(w * np.array([-3.0, -1.0, 1.0, 3.0]) + b)[:, None]
+    found = measure_mixture(Rows.make(S), sigma)
+    assert found.mutual_info.value == pytest.approx(truth, abs=1e-8)
+    assert found.mutual_info.stderr == 0
+    assert found.rank == 1
+
+
+@pytest.mark.parametrize(
+    ("a", "entropy"),
+    [(0.5, 1.5303600154), (1, 1.7557693536), (2, 2.0516587269), (3, 2.1082364662)],
+)
+def test_entropy_of_two_gaussians(a, entropy):
+    found = measure_mixture(Rows.make(np.array([[-a], [a]])), 1.0)
+    assert found.entropy.value == pytest.approx(entropy, abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("sigma", "entropy"), [(0.1, 0.7834669091), (0.5, 1.1444854933), (1.0, 1.5626496594)]
+)
+def test_entropy_of_a_smoothed_uniform_law(sigma, entropy):
+    """A fine lattice on [-1, 1] has the entropy of the uniform law, up to its step."""
+    S = (np.arange(4000) + 0.5)[:, None] / 2000 - 1
+    found = measure_mixture(Rows.make(S), sigma)
+    assert found.entropy.value == pytest.approx(entropy, abs=1e-6)
+
+
+def test_a_line_in_space_is_integrated_as_a_line(rng):
+    line = rng.normal(size=(40, 1))
+    direction = np.array([[0.6, 0.0, 0.8]])
+    expected = measure_mixture(Rows.make(line), 0.3)
+    found = measure_mixture(Rows.make(line @ direction + 5), 0.3)
+    assert found.rank == 1
+    assert found.mutual_info.value == pytest.approx(expected.mutual_info.value, abs=1e-10)
+    extra = 2 * 0.5 * np.log(2 * np.pi * np.e * 0.3**2)
+    assert found.entropy.value == pytest.approx(expected.entropy.value + extra, abs=1e-10)
+
+
+def test_dropping_flat_directions_changes_nothing(rng):
+    X = rng.normal(size=(100, 3))
+    wide = np.hstack([X, X @ rng.normal(size=(3, 4)), np.ones((100, 2))])
+    mixture = Mixture.of(Rows.make(wide), 0.7)
+    assert mixture.subspace.rank == 3
+    points = wide + 0.7 * rng.normal(size=wide.shape)
+    square = ((points[:, None] - wide[None]) ** 2).sum(axis=2) / (2 * 0.7**2)
+    expected = logsumexp(-square, axis=1) - np.log(100) - 9 / 2 * np.log(2 * np.pi * 0.7**2)
+    np.testing.assert_allclose(mixture.log_density(points), expected, rtol=1e-10)
+
+
+def test_identical_rows_carry_nothing():
+    found = measure_mixture(Rows.make(np.ones((50, 4)), labels=np.arange(50) % 2), 0.1)
+    assert found.mutual_info.value == 0
+    assert found.label_mutual_info.value == 0
+    assert found.rank == 0
+    assert found.entropy.value == pytest.approx(2 * np.log(2 * np.pi * np.e * 0.01))
+
+
+def test_one_row_carries_nothing():
+    found = measure_mixture(Rows.make(np.array([[1.0, 2.0]])), 0.1)
+    assert found.mutual_info.value == 0
+    assert found.ceiling == 0
+
+
+@pytest.mark.parametrize("d", [1, 3, 20])
+def test_far_rows_reach_exactly_the_ceiling(d, rng):
+    X = 1e3 * rng.normal(size=(64, d))
+    found = measure_mixture(Rows.make(X, labels=np.arange(64) % 4), 0.01)
+    assert found.mutual_info.value == pytest.approx(np.log(64), abs=1e-12)
+    assert found.ceiling == pytest.approx(np.log(64), abs=1e-12)
+    assert found.label_mutual_info.value == pytest.approx(np.log(4), abs=2e-4)
+    assert "saturated" in found.mutual_info.notes
+
+
+@pytest.mark.parametrize("inputs", ["given", "sampled"])
+def test_same_bits_for_any_number_of_threads(inputs, rng):
+    rows = Rows.make(
+        rng.normal(size=(400, 4)), groups=np.arange(400) // 8, labels=np.arange(400) // 200
+    )
+    found = [
+        measure_mixture(rows, 0.3, inputs=inputs, seed=5, n_jobs=n_jobs) for n_jobs in (1, 2, 4)
+    ]
+    assert found[0] == found[1] == found[2]
+
+
+def test_seed_decides_the_draws(rng):
+    rows = Rows.make(rng.normal(size=(100, 2)))
+    values = [measure_mixture(rows, 0.5, seed=s).mutual_info.value for s in (1, 1, 2)]
+    assert values[0] == values[1] != values[2]
+
+
+def test_standard_error_is_honest(rng):
+    """Over seeds the estimates spread as their standard errors say."""
+    rows = Rows.make(rng.normal(size=(60, 3)))
+    truth = measure_mixture(rows, 0.6, tol=3e-4, seed=99).mutual_info.value
+    found = [measure_mixture(rows, 0.6, tol=0.02, seed=s).mutual_info for s in range(60)]
+    inside = np.mean([q.lower <= truth <= q.upper for q in found])
+    spread = np.std([q.value for q in found])
+    typical = np.sqrt(np.mean([q.stderr**2 for q in found]))
+    assert inside >= 0.85
+    assert 0.6 < spread / typical < 1.5
+
+
+def test_error_obeys_the_poincare_bound(rng):
+    """The mean squared error is below d / M for any centres and any sigma; here well below."""
+    X = rng.normal(size=(50, 5))
+    for sigma in (0.2, 1.0, 3.0):
+        found = measure_mixture(Rows.make(X), sigma, tol=10.0)
+        assert found.mutual_info.stderr**2 < 5 / found.n_evaluations
+
+
+def test_more_evaluations_than_allowed_are_never_made(rng):
+    rows = Rows.make(rng.normal(size=(100, 6)))
+    for limit in (16, 100, 4096, 10_000):
+        found = measure_mixture(rows, 1.0, tol=1e-9, max_evaluations=limit)
+        assert found.n_evaluations <= limit
+        assert not found.converged
+        assert "tolerance not met" in found.mutual_info.notes
+
+
+@pytest.mark.parametrize("inputs", ["given", "sampled"])
+def test_weights_count_as_repeated_rows(inputs, rng):
+    X = rng.normal(size=(30, 2))
+    y = np.arange(30) % 3
+    weight = rng.integers(0, 4, size=30)
+    weighted = measure_mixture(
+        Rows.make(X, labels=y, input_weights=weight), 0.5, tol=0.002, seed=1
+    )
+    # A repeated row is the same input, so it is repeated as a group of identical replicas.
+    kept = np.flatnonzero(weight)
+    by_hand = Rows(
+        X[kept], weight[kept] / weight.sum(), np.arange(len(kept)), np.unique(y[kept], return_inverse=True)[1]
+    )
+    expected = measure_mixture(by_hand, 0.5, tol=0.002, seed=1)
+    assert weighted.mutual_info.value == pytest.approx(expected.mutual_info.value, abs=1e-12)
+    repeated = Rows.make(np.repeat(X, weight, axis=0), labels=np.repeat(y, weight))
+    other = measure_mixture(repeated, 0.5, tol=0.002, seed=1)
+    assert weighted.mutual_info.value == pytest.approx(other.mutual_info.value, abs=0.01)
+    assert weighted.label_mutual_info.value == pytest.approx(
+        other.label_mutual_info.value, abs=0.01
+    )
+    assert weighted.entropy.value == pytest.approx(other.entropy.value, abs=0.01)
