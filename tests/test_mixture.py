@@ -45,7 +45,9 @@ def compare_with_oracle(rows, sigma, inputs="given", m=4, tolerance=1e-10):
                 getattr(found, name).ravel()[k], value, rtol=tolerance, atol=tolerance, err_msg=name
             )
         if inputs == "sampled":
-            computed = [getattr(sums, name).ravel()[k] for name in ("own", "group", "label", "other")]
+            computed = [
+                getattr(sums, name).ravel()[k] for name in ("own", "group", "label", "other")
+            ]
             np.testing.assert_allclose(computed, parts, rtol=1e-9, atol=1e-9)
     return mixture, draws, sums
 
@@ -282,13 +284,14 @@ def test_weights_count_as_repeated_rows(inputs, rng):
     X = rng.normal(size=(30, 2))
     y = np.arange(30) % 3
     weight = rng.integers(0, 4, size=30)
-    weighted = measure_mixture(
-        Rows.make(X, labels=y, input_weights=weight), 0.5, tol=0.002, seed=1
-    )
+    weighted = measure_mixture(Rows.make(X, labels=y, input_weights=weight), 0.5, tol=0.002, seed=1)
     # A repeated row is the same input, so it is repeated as a group of identical replicas.
     kept = np.flatnonzero(weight)
     by_hand = Rows(
-        X[kept], weight[kept] / weight.sum(), np.arange(len(kept)), np.unique(y[kept], return_inverse=True)[1]
+        X[kept],
+        weight[kept] / weight.sum(),
+        np.arange(len(kept)),
+        np.unique(y[kept], return_inverse=True)[1],
     )
     expected = measure_mixture(by_hand, 0.5, tol=0.002, seed=1)
     assert weighted.mutual_info.value == pytest.approx(expected.mutual_info.value, abs=1e-12)

@@ -175,10 +175,12 @@ class BinningMIEstimator(BaseEstimator):
             return quantile_edges(points, rows.weights, self.n_bins)
         bin_range = self.bin_range
         if not isinstance(bin_range, str):
-            low, high = (float(end) for end in bin_range)
-            if not (np.isfinite([low, high]).all() and low < high):
-                raise ValueError(f"bin_range (low, high) needs low < high; got ({low}, {high}).")
-            bin_range = (low, high)
+            ends = np.asarray(bin_range, dtype=np.float64)
+            if ends.shape != (2,) or not np.isfinite(ends).all() or ends[0] >= ends[1]:
+                raise ValueError(
+                    f"bin_range is (low, high) with low < high, 'layer' or 'neuron'; got {bin_range}."
+                )
+            bin_range = (float(ends[0]), float(ends[1]))
         return uniform_edges(points, self.n_bins, bin_range)
 
     def score(self, X: Any, y: Any = None) -> float:  # noqa: ARG002

@@ -62,8 +62,6 @@ def check_rows(
         weights = _check_sample_weight(
             sample_weight, points, dtype=np.float64, ensure_non_negative=True
         )
-        if not np.any(weights > 0):
-            raise ValueError("sample_weight is zero for every row; some row must count.")
     if codes is not None:
         _check_constant_within(codes, labels, "y", "the label of its input")
         _check_constant_within(codes, weights, "sample_weight", "the weight of its input")

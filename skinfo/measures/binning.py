@@ -16,6 +16,8 @@ from skinfo.measures.rows import Rows, discrete_entropy
 
 # More edges than this are not written out.
 _MOST_EDGES = 10_000_000
+# Beyond this floor(t / w) is no exact integer in double precision.
+_MOST_CELLS = 2.0**53
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,19 @@ class WidthCells:
 
     @classmethod
     def learn(cls, points: np.ndarray, width: float) -> WidthCells:
-        """Note which cells the rows reach."""
+        """Note which cells the rows reach.
+
+        Raises
+        ------
+        ValueError
+            If the cells are so narrow that they cannot be counted in 64 bits.
+        """
+        if np.abs(points).max() / width >= _MOST_CELLS:
+            raise ValueError(
+                f"bin_width={width:g} is too narrow for activations up to "
+                f"{np.abs(points).max():.3g}: there would be more than 2^53 cells along a unit, "
+                "narrower than the activations' own precision."
+            )
         return cls(
             width, np.floor(points.min(axis=0) / width), np.floor(points.max(axis=0) / width)
         )
