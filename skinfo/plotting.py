@@ -431,8 +431,9 @@ def plot_distances(panel: Panel) -> Any:
             ax.title.set_fontsize(9)
             ax.tick_params(labelsize=7)
             ax.set(xlabel="Distance" if k == n_layers - 1 else "", ylabel="")
-            if k + j:
-                ax.get_legend().remove()
+            ax.get_legend().remove()
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper left", ncols=2, frameon=False, fontsize=9)
     return figure
 
 
