@@ -15,11 +15,17 @@ NO_NAN = {"nnan", "nsz", "contract"}
 EXACT = {"contract"}
 
 
-def kernel(fastmath: set[str]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Compile a kernel on its first call; fall back to no cache where no directory is writable."""
+def kernel(
+    fastmath: set[str], *, inline: bool = False
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Compile a kernel on its first call; fall back to no cache where no directory is writable.
+
+    ``inline`` is for what runs once a block: a call that passes arrays costs more than its work.
+    """
 
     def compile_lazily(function: Callable[..., Any]) -> Callable[..., Any]:
         options: dict[str, Any] = {"nogil": True, "fastmath": fastmath, "error_model": "numpy"}
+        options["forceinline"] = inline
         try:
             return numba.njit(cache=True, **options)(function)
         except RuntimeError:

@@ -24,41 +24,38 @@ _HEADROOM = 400.0
 # The exponent of a row that is not there.
 _ABSENT = -1e300
 
-_C1 = 0.6931471805599453
-_C2 = 0.24022650695910072
-_C3 = 0.05550410866482158
-_C4 = 0.009618129107628477
-_C5 = 0.0013333558146428443
-_C6 = 0.0001540353039338161
-_C7 = 1.5252733804059841e-05
-_C8 = 1.3215486790144307e-06
-_C9 = 1.0178086009239699e-07
-_C10 = 7.054911620801123e-09
-_C11 = 4.4455382718708116e-10
+# The polynomial nearest to 2^f on [-1/2, 1/2] in relative error, which is 8e-13.
+_C0 = 0.9999999999997611
+_C1 = 0.6931471805465146
+_C2 = 0.2402265069888062
+_C3 = 0.055504109393405505
+_C4 = 0.009618128542804165
+_C5 = 0.0013333452063573434
+_C6 = 0.00015403851796865937
+_C7 = 1.530973704177843e-05
+_C8 = 1.3175846287736467e-06
+# Adding this rounds to an integer and leaves it in the lowest bits.
+_ROUND = 6755399441055744.0
 
 
-@kernel(EXACT)
+@kernel(EXACT, inline=True)
 def exp2(x):
-    """Two to the power max(x, -1000), to 1e-14; x <= 1000. numba has no vector exponential."""
-    clipped = max(x, -1000.0)
-    whole = np.rint(clipped)
-    f = clipped - whole
-    p = _C11
-    p = p * f + _C10
-    p = p * f + _C9
-    p = p * f + _C8
-    p = p * f + _C7
+    """Two to the power max(x, -1000), to 1e-12; x <= 1000. numba has no vector exponential."""
+    rounded = max(x, -1000.0) + _ROUND
+    f = max(x, -1000.0) - (rounded - _ROUND)
+    p = _C8 * f + _C7
     p = p * f + _C6
     p = p * f + _C5
     p = p * f + _C4
     p = p * f + _C3
     p = p * f + _C2
     p = p * f + _C1
-    p = p * f + 1.0
-    return p * np.int64((np.int64(whole) + 1023) << 52).view(np.float64)
+    p = p * f + _C0
+    exponent = np.float64(rounded).view(np.int64) << 52
+    return np.int64(np.float64(p).view(np.int64) + exponent).view(np.float64)
 
 
-@kernel(FAST)
+@kernel(FAST, inline=True)
 def _block_exponents(queries, i, start, blocks, b, exponents):
     """Fill ``start`` minus the squared distances of query i from the rows of block b."""
     for lane in range(BLOCK):
@@ -70,7 +67,7 @@ def _block_exponents(queries, i, start, blocks, b, exponents):
             exponents[lane] -= difference * difference
 
 
-@kernel(NO_NAN)
+@kernel(NO_NAN, inline=True)
 def _largest(values, first, last):
     largest = _ABSENT
     for i in range(first, last):
@@ -78,7 +75,7 @@ def _largest(values, first, last):
     return largest
 
 
-@kernel(FAST)
+@kernel(FAST, inline=True)
 def _add_lanes(exponents, weights, b, first, last, running, c):
     """Add the terms of lanes first..last to sum c, kept as (reference exponent, scaled sum)."""
     if first >= last:
@@ -95,7 +92,7 @@ def _add_lanes(exponents, weights, b, first, last, running, c):
     running[c, 1] += total
 
 
-@kernel(FAST)
+@kernel(FAST, inline=True)
 def _add_block(queries, i, reference, blocks, weights, b, highest, exponents, running, c):
     """Add all rows of block b to sum c; no exponent exceeds ``highest``."""
     if highest > running[c, 0] + _HEADROOM:
@@ -109,14 +106,14 @@ def _add_block(queries, i, reference, blocks, weights, b, highest, exponents, ru
     running[c, 1] += total
 
 
-@kernel(FAST)
+@kernel(FAST, inline=True)
 def _log2_sum(running, c):
     if running[c, 1] > 0.0:
         return running[c, 0] + np.log2(running[c, 1])
     return -np.inf
 
 
-@kernel(FAST)
+@kernel(FAST, inline=True)
 def _bounds(queries, i, reference, low, high, log_weight, bound):
     """Upper bound of the logarithm of each block's share: its weight at its nearest corner."""
     n_blocks = bound.shape[0]

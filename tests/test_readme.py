@@ -1,0 +1,21 @@
+"""What the README shows runs and prints what it says."""
+
+import re
+from pathlib import Path
+
+README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"```(\w*)\n(.*?)```", README, flags=re.DOTALL)
+
+
+def test_the_python_example_prints_what_the_readme_says(capsys):
+    (first, *_), shown = [code for kind, code in BLOCKS if kind == "python"], dict(BLOCKS)[""]
+    exec(compile(first, "README.md", "exec"), {})
+    assert capsys.readouterr().out.strip() == shown.strip()
+
+
+def test_the_run_example_works():
+    first, _, third = (code for kind, code in BLOCKS if kind == "python")
+    names = {}
+    exec(compile(first, "README.md", "exec"), names)
+    exec(compile(third, "README.md", "exec"), names)
+    assert set(names["flow"]["estimator"]) == {"NoisyMIEstimator", "ClusteringScore"}
