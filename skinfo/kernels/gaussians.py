@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from skinfo.kernels.compiling import FAST, kernel
-from skinfo.kernels.mixture import _ABSENT, _NEGLIGIBLE, BLOCK, exp2
+from skinfo.kernels.mixture import ABSENT, NEGLIGIBLE, BLOCK, exp2, largest_of
 
 _HALF_LOG2_E = 0.7213475204444817
 
@@ -28,9 +28,10 @@ def sum_gaussians(
     out : (m,) the sums, without the factor (2 pi) ** (-d / 2).
     """
     n_blocks, d, _ = means.shape
-    negligible = _NEGLIGIBLE - np.log2(float(n_blocks))
+    negligible = NEGLIGIBLE - np.log2(float(n_blocks))
     bound = np.empty(n_blocks)
     difference = np.empty((d, BLOCK))
+    projected = np.empty(BLOCK)
     exponents = np.empty(BLOCK)
     for i in range(queries.shape[0]):
         best = -np.inf
@@ -41,7 +42,7 @@ def sum_gaussians(
                 distance += gap * gap
             bound[b] = top[b] - _HALF_LOG2_E * distance / reach[b] + np.log2(float(BLOCK))
             best = max(best, bound[b])
-        largest, total = _ABSENT, 0.0
+        largest, total = ABSENT, 0.0
         for sweep in range(2):
             for b in range(n_blocks):
                 promising = bound[b] >= best - 12.0
@@ -55,22 +56,21 @@ def sum_gaussians(
                 for k in range(d):
                     for lane in range(BLOCK):
                         difference[k, lane] = queries[i, k] - means[b, k, lane]
+                        projected[lane] = 0.0
+                    for j in range(k + 1):
+                        for lane in range(BLOCK):
+                            projected[lane] += factors[b, row + j, lane] * difference[j, lane]
                     for lane in range(BLOCK):
-                        projected = 0.0
-                        for j in range(k + 1):
-                            projected += factors[b, row + j, lane] * difference[j, lane]
-                        exponents[lane] -= _HALF_LOG2_E * projected * projected
+                        exponents[lane] -= _HALF_LOG2_E * projected[lane] * projected[lane]
                     row += k + 1
                 own_lane = own_slots[i] - b * BLOCK
                 if 0 <= own_lane < BLOCK:
-                    exponents[own_lane] = _ABSENT
-                block_largest = _ABSENT
-                for lane in range(BLOCK):
-                    block_largest = max(block_largest, exponents[lane])
+                    exponents[own_lane] = ABSENT
+                block_largest = largest_of(exponents, 0, BLOCK)
                 if block_largest > largest:
                     total *= 2.0 ** max(largest - block_largest, -1074.0)
                     largest = block_largest
-                if largest == _ABSENT:
+                if largest == ABSENT:
                     continue
                 part = 0.0
                 for lane in range(BLOCK):

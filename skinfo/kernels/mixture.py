@@ -18,11 +18,11 @@ BLOCK = 64
 # value that gives.
 _FIRST_PASS = 12.0
 # A sum leaves out at most this share of itself: log2(1e-13).
-_NEGLIGIBLE = -43.185
+NEGLIGIBLE = -43.185
 # A sum may hold terms up to 2 ** _HEADROOM times its reference before it needs a new one.
 _HEADROOM = 400.0
 # The exponent of a row that is not there.
-_ABSENT = -1e300
+ABSENT = -1e300
 
 # The polynomial nearest to 2^f on [-1/2, 1/2] in relative error, which is 8e-13.
 _C0 = 0.9999999999997611
@@ -68,8 +68,9 @@ def _block_exponents(queries, i, start, blocks, b, exponents):
 
 
 @kernel(NO_NAN, inline=True)
-def _largest(values, first, last):
-    largest = _ABSENT
+def largest_of(values, first, last):
+    """The largest of values[first:last]."""
+    largest = ABSENT
     for i in range(first, last):
         largest = max(largest, values[i])
     return largest
@@ -80,7 +81,7 @@ def _add_lanes(exponents, weights, b, first, last, running, c):
     """Add the terms of lanes first..last to sum c, kept as (reference exponent, scaled sum)."""
     if first >= last:
         return
-    largest = _largest(exponents, first, last)
+    largest = largest_of(exponents, first, last)
     if largest > running[c, 0]:
         if running[c, 1] > 0.0:
             running[c, 1] *= 2.0 ** (running[c, 0] - largest)
@@ -136,7 +137,7 @@ def _add_blocks(
     A block is left out where its bound is negligible against the sum it would enter, or against
     ``least``, a value which that sum will be added to.
     """
-    negligible = _NEGLIGIBLE - np.log2(float(bound.shape[0]))
+    negligible = NEGLIGIBLE - np.log2(float(bound.shape[0]))
     best = -np.inf
     for b in range(start, stop):
         if b < skip_start or b >= skip_stop:

@@ -103,7 +103,9 @@ class Ends:
     conditional_entropy: tuple[float, float]
 
 
-def find_ends(averages: Averages, mixture: Mixture, inputs: Inputs, n_jobs: int | None) -> Ends:
+def find_ends(
+    averages: Averages, mixture: Mixture, inputs: Inputs, tol: float, n_jobs: int | None
+) -> Ends:
     """The brackets: plug-in at one end, what never saw the own row or input at the other."""
     rows, sums = mixture.rows, averages.sums
     sampled = inputs == "sampled"
@@ -131,8 +133,14 @@ def find_ends(averages: Averages, mixture: Mixture, inputs: Inputs, n_jobs: int 
         information_low = [
             averages.of(total - out.conditional_entropy),
             plug_in["entropy"].plus(replace(gaussian_entropy, mean=-gaussian_entropy.mean)),
-            *_posterior_averages(averages, mixture, out, gaussians, n_jobs),
         ]
+        # A posterior needs equally many replicas of all inputs, else it is biased upwards.
+        if np.ptp(rows.replicas) == 0:
+            mixture_posterior = averages.of(out.mutual_info)
+            information_low.append(mixture_posterior)
+            # The Gaussians cost as much as all the rest, and can only close a gap that is there.
+            if plug_in["mutual_info"].mean - mixture_posterior.mean > tol:
+                information_low += _gaussian_posteriors(averages, mixture, gaussians, n_jobs)
     if sampled:
         without = Contributions.of(sums.without_own_input, sums)
         rest = np.log1p(-np.minimum(sums.input_weight, 1 - 1e-16))
@@ -152,35 +160,24 @@ def find_ends(averages: Averages, mixture: Mixture, inputs: Inputs, n_jobs: int 
     )
 
 
-def _posterior_averages(
-    averages: Averages,
-    mixture: Mixture,
-    out: Contributions,
-    gaussians: InputGaussians,
-    n_jobs: int | None,
+def _gaussian_posteriors(
+    averages: Averages, mixture: Mixture, gaussians: InputGaussians, n_jobs: int | None
 ) -> list[Average]:
-    """H(p) + E log q(x|t) for three posteriors q that never saw the draw's own row.
-
-    They need equally many replicas of all inputs, else they are biased upwards.
-    """
-    rows, sums = mixture.rows, averages.sums
-    if np.ptp(rows.replicas) > 0:
-        return []
-    found = [averages.of(out.mutual_info)]
-    d = mixture.subspace.rank
+    """H(p) + E log q(x|t) for one Gaussian an input, and for half that and half the mixture."""
+    sums, d = averages.sums, mixture.subspace.rank
     if not 0 < d <= MAX_POSTERIOR_DIMENSION:
-        return found
+        return []
     shape = averages.draws.rows.shape
     drawn, noise = averages.draws.rows.ravel(), averages.draws.noise.reshape(-1, d)
     own, others = (
-        logs.reshape(shape) for logs in posterior_log_sums(gaussians, rows, drawn, noise, n_jobs)
+        logs.reshape(shape)
+        for logs in posterior_log_sums(gaussians, mixture.rows, drawn, noise, n_jobs)
     )
     log_p = np.log(sums.input_weight)
     without = sums.without_own_row
     both_own = np.logaddexp(own, without.input)
     both_total = np.logaddexp(np.logaddexp(own, others), without.total)
     return [
-        *found,
         averages.of(own - np.logaddexp(own, others) - log_p),
         averages.of(both_own - both_total - log_p),
     ]

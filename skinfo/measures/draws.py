@@ -128,7 +128,7 @@ def average_draws(
 
 
 def variance_components(values: np.ndarray, groups: np.ndarray) -> tuple[float, float]:
-    """Split a variance into that within groups and that between group means.
+    """Split a variance into that within groups, numbered from 0, and that between group means.
 
     The one-way random-effects analysis of variance. Where groups hardly repeat, nothing tells the
     two apart and both are given the whole variance.
@@ -141,16 +141,16 @@ def variance_components(values: np.ndarray, groups: np.ndarray) -> tuple[float, 
     >>> round(within, 3), round(between, 3)
     (1.053, 49.947)
     """
-    _, codes, counts = np.unique(groups, return_inverse=True, return_counts=True)
-    n, n_groups = len(values), len(counts)
+    counts = np.bincount(groups)
+    n, n_groups = len(values), int(np.count_nonzero(counts))
     whole = float(values.var(ddof=1))
     if n_groups < 2:
         return whole, 0.0
     freedom = n - n_groups
     if freedom < 30:
         return whole, whole
-    means = np.bincount(codes, weights=values) / counts
-    within = float(np.sum((values - means[codes]) ** 2) / freedom)
+    means = np.bincount(groups, weights=values) / np.maximum(counts, 1)
+    within = float(np.sum((values - means[groups]) ** 2) / freedom)
     between_square = float(np.sum(counts * (means - values.mean()) ** 2) / (n_groups - 1))
     typical = (n - np.sum(counts**2) / n) / (n_groups - 1)
     return within, max(0.0, float((between_square - within) / typical))

@@ -119,7 +119,7 @@ def measure_mixture(
             break
         once_more = converged
         m = taken
-    return _assemble(averages, mixture, inputs, n_jobs, taken * N_RANDOMISATIONS, converged)
+    return _assemble(averages, mixture, inputs, tol, n_jobs, taken * N_RANDOMISATIONS, converged)
 
 
 def cross_information(
@@ -200,12 +200,13 @@ def _assemble(
     averages: Averages,
     mixture: Mixture,
     inputs: Inputs,
+    tol: float,
     n_jobs: int | None,
     n_evaluations: int,
     converged: bool,
 ) -> MixtureInformation:
     rows = mixture.rows
-    ends = find_ends(averages, mixture, inputs, n_jobs)
+    ends = find_ends(averages, mixture, inputs, tol, n_jobs)
     notes = () if converged else ("tolerance not met",)
     ceiling = np.inf
     if inputs == "given":
