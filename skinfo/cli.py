@@ -107,16 +107,16 @@ def _print_summary(lines: Any, title: str) -> None:
 
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1))
     table.add_column("layer", no_wrap=True)
-    for column in ("I(X;T)", "stderr", "bracket", "I(Y;T)", "bracket", "H(Bin T)", "AUC"):
+    for column in ("I(X;T)", "stderr", "bracket", "I(Y;T)", "bracket", "H(Bin)", "AUC"):
         table.add_column(column, justify="right", no_wrap=True)
     for _, line in lines.iterrows():
         table.add_row(
             line["layer"],
             f"{line['I(X;T)']:.3f}",
             f"{line['stderr']:.4f}",
-            f"{line['lower']:.2f} … {line['upper']:.2f}",
+            f"{line['lower']:.2f}–{line['upper']:.2f}",
             f"{line['I(Y;T)']:.3f}",
-            f"{line['Y lower']:.2f} … {line['Y upper']:.2f}",
+            f"{line['Y lower']:.2f}–{line['Y upper']:.2f}",
             f"{line['H(Bin(T))']:.3f}",
             f"{line['AUC']:.3f}",
         )
