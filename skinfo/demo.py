@@ -86,6 +86,8 @@ def log_spaced_epochs(last: int, n: int) -> list[int]:
     >>> log_spaced_epochs(100, 5)
     [1, 3, 10, 32, 100]
     """
+    if n == 1:
+        return [last]
     for points in range(n, 4 * n):
         epochs = np.unique(np.round(np.logspace(0, np.log10(last), points)).astype(int))
         if len(epochs) >= min(n, last):
@@ -147,8 +149,8 @@ def run_demo(
     write_table(table_path, table, panel)
     lap("write the table")
     panel_path, plane_path = directory / "panel.png", directory / "plane.png"
-    save_figure(InformationFlowDisplay(table, panel).plot().figure_, panel_path)
-    save_figure(InformationPlaneDisplay.from_flow(table).plot().figure_, plane_path)
+    save_figure(InformationFlowDisplay(table, panel).plot().figure_, panel_path, close=True)
+    save_figure(InformationPlaneDisplay.from_flow(table).plot().figure_, plane_path, close=True)
     lap("draw")
     accuracy = run.losses[run.epochs[-1]]["test_accuracy"]
     return DemoResult(table, accuracy, table_path, panel_path, plane_path, seconds)

@@ -14,12 +14,8 @@ from sklearn.base import BaseEstimator, clone
 
 from skinfo.errors import RunError, SaturationWarning
 from skinfo.estimators import NoisyMIEstimator
-from skinfo.measures.quantity import Quantity
+from skinfo.measures.quantity import COLUMNS, Quantity
 from skinfo.runs import Run
-
-COLUMNS = (
-    "epoch", "layer", "estimator", "quantity", "value", "stderr", "lower", "upper", "unit", "notes",
-)  # fmt: skip
 
 #: The order of notes in a cell, and what joins them.
 _JOINT = "; "
@@ -103,9 +99,15 @@ def information_flow(
         finished = Parallel(n_jobs=n_jobs, prefer="threads", return_as="generator")(
             delayed(_measure)(task, run, mask, fit) for task in tasks
         )
-        for rows in finished:
-            results.append(rows)
-            report(len(results), len(tasks))
+        try:
+            for rows in finished:
+                results.append(rows)
+                report(len(results), len(tasks))
+        except BaseException:
+            # joblib's advice on tasks that were dropped is nothing to whoever interrupts.
+            warnings.simplefilter("ignore")
+            finished.close()
+            raise
     table = pd.DataFrame([row for rows in results for row in rows], columns=list(COLUMNS))
     return note_data_processing(table, [layer.name for layer in run.layers])
 
@@ -182,16 +184,13 @@ def _measure(
     read = run.replicas if noisy else run.noisy_samples
     try:
         rows = read(task.epoch, task.layer, subset=mask)
-        if not np.isfinite(rows.X).all():
-            raise RunError("holds NaN or infinity", path=run.name, epoch=task.epoch,
-                           layer=task.layer)  # fmt: skip
         quantities = fit(task.estimator, rows.X, rows.y, rows.groups)
     except RunError as error:
         warnings.warn(f"not measured: {error}", UserWarning, stacklevel=2)
         return [_row(task, Quantity("", np.nan, np.nan, unit="", notes=("read error",)))]
     notes = ["replicas missing"] if noisy and rows.replicas_missing else []
     own_sigma = run.layer(task.layer).sigma
-    if noisy and own_sigma and not np.isclose(task.estimator.sigma, own_sigma, rtol=1e-9):
+    if noisy and own_sigma is not None and not np.isclose(task.estimator.sigma, own_sigma):
         notes.append("sigma differs from run")
     return [_row(task, quantity.noted(*notes)) for quantity in quantities]
 

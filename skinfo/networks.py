@@ -74,6 +74,16 @@ def add_noise(
     return torch.add(x, noise, alpha=sigma)
 
 
+def _tensor_of(output: Any, name: str) -> torch.Tensor:
+    """What a layer hands out, if it is one tensor."""
+    if not isinstance(output, torch.Tensor):
+        raise TypeError(
+            f"Layer {name!r} hands out a {type(output).__name__}, not a tensor; name a submodule "
+            "that hands out one."
+        )
+    return output
+
+
 def find_layers(model: nn.Module, names: Sequence[str]) -> dict[str, nn.Module]:
     """Find submodules by name.
 
@@ -123,7 +133,9 @@ def noisy_layers(
             if not sigma >= 0:
                 raise ValueError(f"sigma of layer {name!r} must be >= 0; got {sigma!r}.")
             hook = module.register_forward_hook(
-                lambda _module, _args, output, sigma=sigma: add_noise(output, sigma, generator)
+                lambda _module, _args, output, name=name, sigma=sigma: add_noise(
+                    _tensor_of(output, name), sigma, generator
+                )
             )
             undo.callback(hook.remove)
         yield
@@ -132,14 +144,27 @@ def noisy_layers(
 @contextmanager
 def _evaluating(model: nn.Module) -> Iterator[None]:
     """Evaluation mode and no gradients while the context lasts; each module's mode comes back."""
+    with _keeping_modes(model), torch.no_grad():
+        model.eval()
+        yield
+
+
+@contextmanager
+def _keeping_modes(model: nn.Module) -> Iterator[None]:
+    """Give each module its own mode back, training or evaluation."""
     modes = [(module, module.training) for module in model.modules()]
     try:
-        model.eval()
-        with torch.no_grad():
-            yield
+        yield
     finally:
         for module, training in modes:
             module.training = training
+
+
+def _as_tensor(values: Any, dtype: torch.dtype | None = None) -> torch.Tensor:
+    """A tensor of any values; arrays that may not be written to are copied."""
+    if isinstance(values, np.ndarray) and not values.flags.writeable:
+        values = values.copy()
+    return torch.as_tensor(values, dtype=dtype)
 
 
 class Recorder:
@@ -200,8 +225,14 @@ class Recorder:
         noise_seen: list[bool] = [False]
         noise_before: dict[str, bool] = {}
 
-        def arrive(name: str) -> None:
-            if name in self._modules and name not in noise_before:
+        def arrive(name: str, output: Any) -> None:
+            if name in self._modules:
+                if name in noise_before:
+                    raise ValueError(
+                        f"Layer {name!r} runs more than once in a pass; it has no one output to "
+                        "record. Give each use a module of its own."
+                    )
+                _tensor_of(output, name)
                 noise_before[name] = noise_seen[0]
                 order.append(name)
             noise_seen[0] = noise_seen[0] or self._sigma_of(name) > 0
@@ -211,7 +242,7 @@ class Recorder:
                 known = name in self._modules or name in self.sigmas
                 if known or isinstance(module, GaussianNoise):
                     hook = module.register_forward_hook(
-                        lambda _module, _args, _output, name=name: arrive(name)
+                        lambda _module, _args, output, name=name: arrive(name, output)
                     )
                     undo.callback(hook.remove)
             with _evaluating(self.model):
@@ -222,14 +253,13 @@ class Recorder:
         return tuple(Layer(name, self._sigma_of(name), noise_before[name]) for name in order)
 
     def _sigma_of(self, name: str) -> float:
-        if name in self.sigmas:
-            return float(self.sigmas[name])
         module = self.model.get_submodule(name)
-        return module.sigma if isinstance(module, GaussianNoise) else 0.0
+        own = module.sigma if isinstance(module, GaussianNoise) else 0.0
+        return float(np.hypot(own, self.sigmas.get(name, 0.0)))
 
     def _tensor(self, inputs: Any) -> torch.Tensor:
         parameter = next(self.model.parameters(), torch.empty(0))
-        tensor = torch.as_tensor(inputs, device=parameter.device)
+        tensor = _as_tensor(inputs).to(parameter.device)
         return tensor.to(parameter.dtype) if tensor.is_floating_point() else tensor
 
     @contextmanager
@@ -366,8 +396,8 @@ class Trainer:
     ) -> None:
         self.model = model
         self.epoch = 0
-        self._X = torch.as_tensor(X, dtype=torch.float32)
-        self._y = torch.as_tensor(y, dtype=torch.int64)
+        self._X = _as_tensor(X, torch.float32)
+        self._y = _as_tensor(y, torch.int64)
         self._sigmas = dict(sigmas or {})
         self._batch_size = batch_size
         self._parseval = parseval
@@ -386,8 +416,11 @@ class Trainer:
         torch.set_num_threads(1)
         try:
             while self.epoch < epoch:
-                self.model.train()
-                with noisy_layers(self.model, self._sigmas, self._generator):
+                with (
+                    _keeping_modes(self.model),
+                    noisy_layers(self.model, self._sigmas, self._generator),
+                ):
+                    self.model.train()
                     self._train_epoch()
                 self.epoch += 1
                 if after_epoch is not None:
@@ -407,8 +440,8 @@ class Trainer:
     def evaluate(self, X: Any, y: Any) -> tuple[float, float]:
         """Cross-entropy in nats and accuracy on any data, with noise off."""
         with _evaluating(self.model):
-            scores = self.model(torch.as_tensor(X, dtype=torch.float32))
-            target = torch.as_tensor(y, dtype=torch.int64)
+            scores = self.model(_as_tensor(X, torch.float32))
+            target = _as_tensor(y, torch.int64)
             accuracy = (scores.argmax(dim=1) == target).float().mean()
             return float(self._loss(scores, target)), float(accuracy)
 

@@ -157,17 +157,20 @@ class InformationPlaneDisplay:
     def plot(self, ax: Any = None) -> InformationPlaneDisplay:
         """Draw, into a new figure unless an axes is given."""
         plt = _pyplot()
+        from matplotlib.colors import LogNorm, Normalize
+
         if ax is None:
             _, ax = plt.subplots(figsize=(6.4, 4.8), layout="constrained")
         markers = "osD^vP*Xhd"
         epochs = np.broadcast_to(self.epochs, self.information.shape)
         log = self.epochs.min() > 0 and self.epochs.max() > 20 * self.epochs.min()
-        scale = "log" if log else "linear"
+        scale = LogNorm if log else Normalize
+        norm = scale(self.epochs.min(), self.epochs.max())
         ax.plot(self.information, self.label_information, color=_FAINT, lw=0.5, zorder=1)
         for k, layer in enumerate(self.layers):
             points = ax.scatter(
                 self.information[k], self.label_information[k], c=epochs[k], cmap="plasma",
-                norm=scale, s=26, marker=markers[k % len(markers)], zorder=2, label=layer,
+                norm=norm, s=26, marker=markers[k % len(markers)], zorder=2, label=layer,
                 edgecolors="0.3", linewidths=0.3,
             )  # fmt: skip
         ax.figure.colorbar(points, ax=ax, label="Epoch")
@@ -221,6 +224,12 @@ class DistanceHistogramDisplay:
         plt = _pyplot()
         if ax is None:
             _, ax = plt.subplots(figsize=(4.8, 3.4), layout="constrained")
+        occupied = np.flatnonzero(self.within + self.between)
+        if not len(occupied):
+            ax.set(title=self.title, xticks=[], yticks=[])
+            ax.text(0.5, 0.5, "not measured", ha="center", va="center", transform=ax.transAxes)
+            self.ax_, self.figure_ = ax, ax.figure
+            return self
         width = np.diff(self.edges)
         for counts, colour, label in (
             (self.within, "#1f6f8b", "within classes"),
@@ -229,8 +238,7 @@ class DistanceHistogramDisplay:
             density = counts / max(counts.sum(), 1e-300) / width
             ax.stairs(density, self.edges, fill=True, alpha=0.35, color=colour)
             ax.stairs(density, self.edges, color=colour, label=label, lw=1.2)
-        occupied = np.flatnonzero(self.within + self.between)
-        right = self.edges[occupied[-1] + 1] if len(occupied) else self.edges[-1]
+        right = self.edges[occupied[-1] + 1]
         ax.set(
             xlabel="Distance", ylabel="Density", title=self.title, xlim=(0, right), ylim=(0, None)
         )
@@ -311,7 +319,7 @@ class InformationFlowDisplay:
         noisy, binned = noisy_estimator(self.table), binned_estimator(self.table)
         clustering = self.table.loc[self.table["quantity"] == "auc", "estimator"]
         wanted = {
-            "information": (noisy, "mutual_info", "I(X;T)", ("ceiling", "H(X)")),
+            "information": (noisy, "mutual_info", "I(X;T)", ("ceiling", "ceiling")),
             "label_information": (noisy, "label_mutual_info", "I(Y;T)", ("label_ceiling", "H(Y)")),
             "binned": (binned, "entropy", "H(Bin(T))", ("ceiling", "H(X)")),
             "clustering": (
@@ -431,14 +439,16 @@ def plot_distances(panel: Panel) -> Any:
             ax.title.set_fontsize(9)
             ax.tick_params(labelsize=7)
             ax.set(xlabel="Distance" if k == n_layers - 1 else "", ylabel="")
-            ax.get_legend().remove()
-    handles, labels = axes[0, 0].get_legend_handles_labels()
+            if ax.get_legend() is not None:
+                ax.get_legend().remove()
+    legends = (ax.get_legend_handles_labels() for ax in axes.flat)
+    handles, labels = next(found for found in legends if found[0])
     figure.legend(handles, labels, loc="outside upper left", ncols=2, frameon=False, fontsize=9)
     return figure
 
 
-def save_figure(figure: Any, path: Path, dpi: int = 150) -> None:
-    """Write a figure in the format its suffix names, whole or not at all.
+def save_figure(figure: Any, path: Path, *, dpi: int = 150, close: bool = False) -> None:
+    """Write a figure in the format its suffix names, whole or not at all; close it if asked to.
 
     Raises
     ------
@@ -450,6 +460,8 @@ def save_figure(figure: Any, path: Path, dpi: int = 150) -> None:
         raise ValueError(f"{path}: a picture ends in one of {', '.join('.' + k for k in known)}.")
     with write_atomically(path) as file:
         figure.savefig(file, dpi=dpi, format=path.suffix[1:])
+    if close:
+        _pyplot().close(figure)
 
 
 def cell_edges(epochs: np.ndarray) -> np.ndarray:

@@ -13,10 +13,13 @@ import pandas as pd
 
 from skinfo.errors import MissingExtraError, RunError
 from skinfo.measures.clustering import N_CELLS, measure_distances
+from skinfo.measures.quantity import COLUMNS
 from skinfo.measures.rows import Rows
 from skinfo.runs import Run
 from skinfo.runs.files import write_atomically
 
+_WORDS = ("layer", "estimator", "quantity", "unit", "notes")
+_NUMBERS = ("value", "stderr", "lower", "upper")
 #: Cells of a histogram that is drawn.
 DRAWN_CELLS = 64
 _SCATTER_ROWS = 1000
@@ -100,7 +103,7 @@ def collect_panel(
             if epoch not in samples:
                 continue
             sample = samples[epoch]
-            if sample.y is not None and len(np.unique(sample.y)) > 1:
+            if sample.y is not None and _makes_pairs(sample.y):
                 rows = Rows.make(sample.X, labels=sample.y)
                 found = measure_distances(rows, "euclidean")
                 distance_edges[place, k] = found.edges[:: N_CELLS // DRAWN_CELLS]
@@ -110,8 +113,9 @@ def collect_panel(
                 chosen = np.linspace(0, len(sample.X) - 1, min(_SCATTER_ROWS, len(sample.X)))
                 chosen = np.unique(chosen.astype(np.int64))
                 scatter[k] = sample.X[chosen]
-                labels = sample.y if sample.y is not None else np.full(len(sample.X), -1)
-                scatter_labels = np.unique(labels, return_inverse=True)[1][chosen]
+                scatter_labels = np.full(len(chosen), -1)
+                if sample.y is not None:
+                    scatter_labels = np.unique(sample.y, return_inverse=True)[1][chosen]
     width = max((s.shape[1] for s in scatter.values()), default=1)
     scatter_array = np.full((len(snapshots), len(scatter_labels), width), np.nan)
     for k, points in scatter.items():
@@ -130,6 +134,12 @@ def collect_panel(
         losses=_losses(run),
         settings=dict(settings or {}),
     )
+
+
+def _makes_pairs(labels: np.ndarray) -> bool:
+    """Whether there are two classes, and two inputs of one of them."""
+    counts = np.unique(labels, return_counts=True)[1]
+    return len(counts) > 1 and bool(counts.max() > 1)
 
 
 def coarsen(histogram: np.ndarray) -> np.ndarray:
@@ -187,6 +197,7 @@ def write_table(path: Path, table: pd.DataFrame, panel: Panel) -> None:
     The settings travel in both: in the table's metadata (parquet) and in the .npz.
     """
     check_table_name(path)
+    texts = {"layers": json.dumps(panel.layers), "settings": json.dumps(panel.settings)}
     table = table.copy()
     table.attrs.update(panel.settings)
     with write_atomically(path) as file:
@@ -195,7 +206,6 @@ def write_table(path: Path, table: pd.DataFrame, panel: Panel) -> None:
         else:
             _require_pyarrow()
             table.to_parquet(file, index=False)
-    texts = {"layers": json.dumps(panel.layers), "settings": json.dumps(panel.settings)}
     arrays = {name: value for name, value in vars(panel).items() if isinstance(value, np.ndarray)}
     losses = {f"loss:{name}": values for name, values in panel.losses.items()}
     with write_atomically(path.with_suffix(".npz")) as file:
@@ -209,7 +219,12 @@ def read_table(path: Path) -> tuple[pd.DataFrame, Panel | None]:
         raise ValueError(f"{path}: there is no such table.")
     try:
         if path.suffix == ".csv":
-            table = pd.read_csv(path, keep_default_na=False, na_values=["", "nan"])
+            table = pd.read_csv(
+                path,
+                dtype=dict.fromkeys(_WORDS, str),
+                keep_default_na=False,
+                na_values={name: ["", "nan", "NaN"] for name in _NUMBERS},
+            )
         else:
             _require_pyarrow()
             table = pd.read_parquet(path)
@@ -217,24 +232,24 @@ def read_table(path: Path) -> tuple[pd.DataFrame, Panel | None]:
         raise
     except Exception as error:
         raise ValueError(f"{path} cannot be read as a table: {error}") from error
-    missing = [name for name in ("epoch", "layer", "quantity", "value") if name not in table]
+    missing = [name for name in COLUMNS if name not in table]
     if missing:
         raise ValueError(f"{path} is no flow table: it has no column {missing[0]!r}.")
-    for name in ("quantity", "unit", "notes"):
-        if name in table:
-            table[name] = table[name].fillna("")
     beside = path.with_suffix(".npz")
     if not beside.is_file():
         return table, None
     try:
-        with np.load(beside, allow_pickle=False) as archive:
+        with beside.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
+        losses = {name[5:]: v for name, v in arrays.items() if name.startswith("loss:")}
+        texts = {name: json.loads(str(arrays.pop(name))) for name in ("layers", "settings")}
+        rest = {name: v for name, v in arrays.items() if not name.startswith("loss:")}
+        return table, Panel(**rest, **texts, losses=losses)
     except Exception as error:
-        raise ValueError(f"{beside} cannot be read: {error}") from error
-    losses = {name[5:]: v for name, v in arrays.items() if name.startswith("loss:")}
-    texts = {name: json.loads(str(arrays[name])) for name in ("layers", "settings")}
-    rest = {n: v for n, v in arrays.items() if n not in texts and not n.startswith("loss:")}
-    return table, Panel(**rest, **texts, losses=losses)
+        raise ValueError(
+            f"{beside} cannot be read as what belongs to {path.name}: {error!r}; remove it, or "
+            "measure again."
+        ) from error
 
 
 def _require_pyarrow() -> None:

@@ -35,7 +35,9 @@ def contributions(points, weights, inputs, labels, row, noise, sigma):
     """log g_x / g, log g_y / g, -log g, -log g_x at one draw, relative to the noise's density."""
     terms = log_terms(points, weights, row, noise, sigma)
     total = logsumexp(terms)
-    of_input = logsumexp(terms[inputs == inputs[row]]) - np.log(weights[inputs == inputs[row]].sum())
+    of_input = logsumexp(terms[inputs == inputs[row]]) - np.log(
+        weights[inputs == inputs[row]].sum()
+    )
     mask = np.ones(len(points), dtype=bool) if labels is None else labels == labels[row]
     of_label = logsumexp(terms[mask]) - np.log(weights[mask].sum())
     return of_input - total, of_label - total, -total, -of_input

@@ -74,7 +74,7 @@ def _batches(starts: np.ndarray, size: int) -> Iterator[tuple[int, int]]:
     """Ranges of inputs whose rows, ``size`` numbers each, fit a batch."""
     first = 0
     while first < len(starts) - 1:
-        limit = starts[first] + max(1, _BATCH // size)
+        limit = starts[first] + max(1, _BATCH // max(size, 1))
         last = max(first + 1, int(np.searchsorted(starts, limit, side="right")) - 1)
         yield first, last
         first = last

@@ -9,6 +9,11 @@ import numpy as np
 
 Unit = Literal["nats", "bits"]
 
+#: Columns of a flow table, which is quantities with epoch, layer and estimator in front.
+COLUMNS = (
+    "epoch", "layer", "estimator", "quantity", "value", "stderr", "lower", "upper", "unit", "notes",
+)  # fmt: skip
+
 #: The words that may stand in the notes of a quantity, and what they mean.
 NOTES = {
     "saturated": "within 1 % of the entropy of the inputs: all can be told apart at this sigma",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import isfinite
 
 
 @dataclass(frozen=True)
@@ -29,9 +30,15 @@ def layers_in_order(
     names: Sequence[str], sigma: float | Mapping[str, float] | None
 ) -> tuple[Layer, ...]:
     """Describe layers given in network order: noise precedes all after the first noisy one."""
+    if isinstance(sigma, Mapping):
+        unknown = [name for name in sigma if name not in names]
+        if unknown:
+            raise ValueError(f"sigma names {unknown[0]!r}, no layer of {', '.join(names)}.")
     layers: list[Layer] = []
     for name in names:
         own = sigma.get(name) if isinstance(sigma, Mapping) else sigma
+        if own is not None and not (own >= 0 and isfinite(own)):
+            raise ValueError(f"sigma of layer {name!r} must be a standard deviation; got {own!r}.")
         noise_before = any(layer.sigma or layer.noise_before for layer in layers)
         layers.append(Layer(str(name), None if own is None else float(own), noise_before))
     return tuple(layers)

@@ -13,7 +13,8 @@ import platform
 import re
 import zipfile
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -28,7 +29,10 @@ from skinfo.runs.run import Run
 
 SCHEMA = 1
 _CHECKPOINT = re.compile(r"epoch_(\d+)\.npz")
-_UNREADABLE = (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error)
+# What numpy and zipfile raise for files that are damaged, or none of theirs.
+_UNREADABLE = (
+    OSError, ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
 
 
 class NpzStore:
@@ -46,7 +50,7 @@ class NpzStore:
         """Layers in a file."""
         path = checkpoint_path(self._path, epoch)
         try:
-            with np.load(path, allow_pickle=False) as archive:
+            with _open_archive(path) as archive:
                 return list(archive.files)
         except _UNREADABLE as error:
             raise _unreadable(error, path) from error
@@ -55,13 +59,28 @@ class NpzStore:
         """One member of a file."""
         path = checkpoint_path(self._path, epoch)
         try:
-            with np.load(path, allow_pickle=False) as archive:
-                if layer in archive.files:
-                    return archive[layer]
+            with _open_archive(path) as archive:
                 known = ", ".join(archive.files)
+                found = archive[layer] if layer in archive.files else None
         except _UNREADABLE as error:
             raise _unreadable(error, path, layer) from error
+        if isinstance(found, np.ndarray):
+            return found
+        if found is not None:
+            raise RunError("is no array; the file is damaged or not of this format", path=path,
+                           layer=layer)  # fmt: skip
         raise RunError(f"the file has no such layer; it has: {known}", path=path, layer=layer)
+
+
+@contextmanager
+def _open_archive(path: Path) -> Iterator[np.lib.npyio.NpzFile]:
+    """Open an .npz; the file is closed again also when numpy gives up on it halfway."""
+    with path.open("rb") as file:
+        archive = np.load(file, allow_pickle=False)
+        if isinstance(archive, np.ndarray):
+            raise ValueError("it holds one array, not an archive of them")
+        with archive:
+            yield archive
 
 
 def checkpoint_path(path: Path, epoch: int) -> Path:
@@ -92,15 +111,12 @@ def read_run(path: Path) -> Run:
             )
         layers = tuple(Layer(**layer) for layer in settings["layers"])
         losses = {int(epoch): values for epoch, values in settings.get("losses", {}).items()}
-    except (KeyError, TypeError, AttributeError, json.JSONDecodeError, UnicodeDecodeError) as error:
+    except RunError:
+        raise
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise RunError(f"is no description of a run ({error!r})", path=description) from error
     labels, groups = _read_array(path / "labels.npy"), _read_array(path / "groups.npy")
-    train = None
-    if settings.get("train") is not None:
-        if labels is None:
-            raise RunError("names training inputs, but there is no labels.npy", path=description)
-        train = np.zeros(len(labels), dtype=bool)
-        train[settings["train"]] = True
+    train = training_mask(settings.get("train"), labels, description)
     if groups is not None and labels is not None:
         check_groups(groups, len(labels), path / "groups.npy")
     return Run(
@@ -117,7 +133,27 @@ def read_run(path: Path) -> Run:
     )
 
 
-def check_groups(groups: np.ndarray, n_inputs: int, path: str | Path) -> None:
+def training_mask(train: Any, labels: np.ndarray | None, path: str | Path) -> np.ndarray | None:
+    """Turn indices of training inputs into a mask over the inputs."""
+    if train is None:
+        return None
+    if labels is None:
+        raise RunError("names training inputs, but there is no labels.npy", path=path)
+    indices = np.asarray(train)
+    if indices.ndim != 1 or (len(indices) and indices.dtype.kind not in "iu"):
+        raise RunError("train must be a list of the numbers of inputs", path=path)
+    if len(indices) and (indices.min() < 0 or indices.max() >= len(labels)):
+        raise RunError(
+            f"train numbers the {len(labels)} inputs from 0; found {indices.min()} … "
+            f"{indices.max()}",
+            path=path,
+        )
+    mask = np.zeros(len(labels), dtype=bool)
+    mask[indices.astype(np.int64)] = True
+    return mask
+
+
+def check_groups(groups: np.ndarray, n_inputs: float, path: str | Path) -> None:
     """Check that every group names an input."""
     if groups.dtype.kind not in "iu" or groups.ndim != 1:
         raise RunError("groups must be one integer a row", path=path)
@@ -181,35 +217,60 @@ class RunWriter:
         settings: Mapping[str, Any] | None = None,
     ) -> None:
         self.path = Path(path)
-        self._description: dict[str, Any] = {
-            "schema": SCHEMA,
-            "layers": [asdict(layer) for layer in layers],
-            "train": None if train is None else [int(i) for i in train],
-            "seed": seed,
-            "settings": dict(settings or {}),
-            "versions": software_versions(),
-            "losses": {},
+        arrays = {
+            name: None if values is None else np.asarray(values)
+            for name, values in (("labels", labels), ("groups", groups))
         }
+        for name, values in arrays.items():
+            if values is not None and values.dtype.kind == "O":
+                raise RunError(f"{name} must be a list of numbers or of words", path=self.path)
+        training_mask(train, arrays["labels"], self.path)
+        if arrays["groups"] is not None:
+            n_inputs = np.inf if arrays["labels"] is None else len(arrays["labels"])
+            check_groups(arrays["groups"], n_inputs, self.path)
+        self._description: dict[str, Any] = _plain(
+            {
+                "schema": SCHEMA,
+                "layers": [asdict(layer) for layer in layers],
+                "train": None if train is None else list(train),
+                "seed": seed,
+                "settings": dict(settings or {}),
+                "versions": software_versions(),
+                "losses": {},
+            }
+        )
         self.path.mkdir(parents=True, exist_ok=True)
         if (self.path / "run.json").exists():
-            self._continue()
+            self._continue(arrays)
             return
-        for name, values in (("labels.npy", labels), ("groups.npy", groups)):
+        for name, values in arrays.items():
             if values is not None:
-                with write_atomically(self.path / name) as file:
-                    np.save(file, np.asarray(values), allow_pickle=False)
+                with write_atomically(self.path / f"{name}.npy") as file:
+                    np.save(file, values, allow_pickle=False)
         self._describe()
 
-    def _continue(self) -> None:
-        read_run(self.path)
+    def _continue(self, arrays: Mapping[str, np.ndarray | None]) -> None:
+        run = read_run(self.path)
         there = json.loads((self.path / "run.json").read_text(encoding="utf-8"))
-        for name in ("layers", "train", "seed", "settings"):
-            if there.get(name) != json.loads(json.dumps(self._description[name])):
-                raise RunError(
-                    f"another run is there already: its {name} differ. Write to another directory "
-                    "or remove this one.",
-                    path=self.path,
-                )
+        differ = [
+            name
+            for name in ("layers", "train", "seed", "settings")
+            if there.get(name) != self._description[name]
+        ]
+        for name, stored in (("labels", run.labels), ("groups", run.groups)):
+            values = arrays[name]
+            if stored is None or values is None:
+                same = stored is values
+            else:
+                same = np.array_equal(stored, values)
+            if not same:
+                differ.append(name)
+        if differ:
+            raise RunError(
+                f"another run is there already: its {differ[0]} differ. Write to another directory "
+                "or remove this one.",
+                path=self.path,
+            )
         self._description = there
 
     def _describe(self) -> None:
@@ -239,6 +300,9 @@ class RunWriter:
         losses : mapping of str to float, optional
             Numbers of this epoch, such as train_loss and test_loss.
         """
+        if int(epoch) != epoch or epoch < 0:
+            raise RunError(f"an epoch is a whole number from 0 on; got {epoch!r}", path=self.path)
+        epoch = int(epoch)
         names = {layer["name"] for layer in self._description["layers"]}
         if set(activations) != names:
             raise RunError(
@@ -255,6 +319,11 @@ class RunWriter:
         if losses is not None:
             self._description["losses"][str(epoch)] = {k: float(v) for k, v in losses.items()}
             self._describe()
+
+
+def _plain(description: dict[str, Any]) -> dict[str, Any]:
+    """What JSON gives back, with numpy's numbers and arrays as plain ones."""
+    return json.loads(json.dumps(description, default=lambda value: value.tolist()))
 
 
 def software_versions() -> dict[str, str]:

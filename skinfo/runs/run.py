@@ -110,7 +110,8 @@ class Run:
         Raises
         ------
         RunError
-            If there is no such checkpoint or layer, or the array cannot be read or used.
+            If there is no such checkpoint or layer, or the array cannot be read or used, or holds NaN
+            or infinities.
         """
         self.layer(layer)
         if epoch not in self.epochs:
@@ -127,6 +128,10 @@ class Run:
                 "n_units). Flatten or pool convolutional maps first.",
                 path=self.name, epoch=epoch, layer=layer,
             )  # fmt: skip
+        if not np.isfinite(array).all():
+            place = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
+            raise RunError(f"holds NaN or infinity, first at {place}", path=self.name,
+                           epoch=epoch, layer=layer)  # fmt: skip
         return array
 
     def replicas(self, epoch: int, layer: str, *, subset: np.ndarray | None = None) -> Activations:
@@ -143,7 +148,7 @@ class Run:
         inputs = self._inputs_of_rows(array, epoch, layer)
         X = array.reshape(len(inputs), -1)
         if subset is not None:
-            keep = subset[inputs]
+            keep = _mask(subset, inputs)[inputs]
             X, inputs = X[keep], inputs[keep]
         y = None if self.labels is None else self.labels[inputs]
         has_replicas = len(np.unique(inputs)) < len(inputs)
@@ -172,12 +177,15 @@ class Run:
             X = X + sigma * rng.standard_normal(X.shape, dtype=np.float64)
         y = None if self.labels is None else self.labels[names]
         if subset is not None:
-            X, y = X[subset[names]], None if y is None else y[subset[names]]
+            keep = _mask(subset, inputs)[names]
+            X, y = X[keep], None if y is None else y[keep]
         return Activations(X, y, None, replicas_missing=False)
 
     def _inputs_of_rows(self, array: np.ndarray, epoch: int, layer: str) -> np.ndarray:
         """The input of each row of the array, unfolded to two dimensions."""
         n_inputs = None if self.labels is None else len(self.labels)
+        if n_inputs is None and self.groups is not None:
+            n_inputs = int(self.groups.max()) + 1
         if array.ndim == 3:
             inputs = np.repeat(np.arange(array.shape[0]), array.shape[1])
             fits = n_inputs is None or array.shape[0] == n_inputs
@@ -193,3 +201,10 @@ class Run:
             raise RunError(f"shape {array.shape} does not fit the run's {expected}",
                            path=self.name, epoch=epoch, layer=layer)  # fmt: skip
         return inputs
+
+
+def _mask(subset: np.ndarray, inputs: np.ndarray) -> np.ndarray:
+    n_inputs = int(inputs.max()) + 1
+    if len(subset) != n_inputs:
+        raise ValueError(f"The mask has {len(subset)} entries for {n_inputs} inputs.")
+    return subset

@@ -1,0 +1,532 @@
+"""The pictures draw what the table holds, say its unit, and warn of nothing."""
+
+from dataclasses import replace
+
+import matplotlib as mpl
+
+mpl.use("Agg")
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.collections import PathCollection, PolyCollection, QuadMesh
+from matplotlib.colors import LogNorm
+from matplotlib.patches import StepPatch
+
+from skinfo import (
+    BinningMIEstimator,
+    ClusteringScore,
+    NoisyMIEstimator,
+    information_flow,
+    open_run,
+)
+from skinfo.plotting import (
+    DistanceHistogramDisplay,
+    InformationFlowDisplay,
+    InformationPlaneDisplay,
+    cell_edges,
+    plot_distances,
+    save_figure,
+)
+from skinfo.tables import collect_panel
+
+LAYERS = ["first", "second", "third"]
+EPOCHS = (1, 8, 40, 200, 900)
+LABELS = np.arange(16) % 2
+LOSSES = ("train_loss", "test_loss", "train_accuracy", "test_accuracy")
+
+
+def arrays(epochs=EPOCHS, n_units=2):
+    """Layers that cluster by label as training goes on."""
+    rng = np.random.default_rng(0)
+    return {
+        (epoch, layer): rng.normal(size=(16, 4, n_units)) + k * 0.1 * np.log(epoch + 1.0)
+        * LABELS[:, None, None]
+        for epoch in epochs
+        for k, layer in enumerate(LAYERS, start=1)
+    }  # fmt: skip
+
+
+def measure(run, units="nats", others=True):
+    noisy = NoisyMIEstimator(0.5, tol=0.2, units=units, random_state=0)
+    estimators = {"noisy": noisy}
+    if others:
+        estimators["binned"] = BinningMIEstimator(bin_width=0.5, units=units)
+        if run.labels is not None:
+            estimators["clustering"] = ClusteringScore()
+    return information_flow(estimators, run, progress=False)
+
+
+def with_losses(panel):
+    n = len(panel.epochs)
+    losses = {name: np.linspace(0.7, 0.1 * k, n) for k, name in enumerate(LOSSES)}
+    return replace(panel, losses=losses)
+
+
+@pytest.fixture(scope="module")
+def run():
+    return open_run(arrays(), labels=LABELS, sigma=0.5, layers=LAYERS)
+
+
+@pytest.fixture(scope="module")
+def table(run):
+    return measure(run)
+
+
+@pytest.fixture(scope="module")
+def in_bits(run):
+    return measure(run, "bits")
+
+
+@pytest.fixture(scope="module")
+def panel(run):
+    return with_losses(collect_panel(run))
+
+
+@pytest.fixture(scope="module")
+def plane(table):
+    return drawn(InformationPlaneDisplay.from_flow(table).plot())
+
+
+@pytest.fixture(scope="module")
+def flow(table, panel):
+    return drawn(InformationFlowDisplay.from_flow(table, panel).plot())
+
+
+@pytest.fixture(autouse=True)
+def _no_figure_stays_open():
+    yield
+    plt.close("all")
+
+
+def drawn(display_or_figure):
+    """Render in full: some warnings appear only then."""
+    figure = getattr(display_or_figure, "figure_", display_or_figure)
+    figure.canvas.draw()
+    return display_or_figure
+
+
+def grid(table, quantity, column="value", estimator="noisy"):
+    chosen = table[(table["quantity"] == quantity) & (table["estimator"] == estimator)]
+    return chosen.pivot(index="layer", columns="epoch", values=column).loc[LAYERS].to_numpy()
+
+
+def curves(ax):
+    return [line for line in ax.lines if len(line.get_xdata()) > 2]
+
+
+# --- the information plane -----------------------------------------------------------------------
+
+
+def test_plane_points_are_the_numbers_of_the_table(table, plane):
+    points = [c for c in plane.ax_.collections if isinstance(c, PathCollection)]
+    assert len(points) == len(LAYERS)
+    information, label = grid(table, "mutual_info"), grid(table, "label_mutual_info")
+    for k, collection in enumerate(points):
+        np.testing.assert_array_equal(collection.get_offsets(), np.c_[information[k], label[k]])
+        assert collection.get_label() == LAYERS[k]
+        np.testing.assert_array_equal(collection.get_array(), EPOCHS)
+
+
+def test_plane_joins_the_layers_of_an_epoch_by_one_faint_line(table, plane):
+    ax = plane.ax_
+    information, label = grid(table, "mutual_info"), grid(table, "label_mutual_info")
+    assert len(ax.lines) == len(EPOCHS)
+    for k, line in enumerate(ax.lines):
+        np.testing.assert_array_equal(line.get_xydata(), np.c_[information[:, k], label[:, k]])
+        assert line.get_linewidth() < 1
+        assert min(mpl.colors.to_rgb(line.get_color())) > 0.6
+
+
+def test_plane_has_a_colour_bar_of_epochs(plane):
+    others = [ax for ax in plane.figure_.axes if ax is not plane.ax_]
+    assert [ax.get_ylabel() for ax in others] == ["Epoch"]
+    assert others[0].get_ylim() == pytest.approx((EPOCHS[0], EPOCHS[-1]))
+    points = [c for c in plane.ax_.collections if isinstance(c, PathCollection)]
+    assert all(isinstance(c.norm, LogNorm) for c in points)
+    assert {c.get_clim() for c in points} == {(1, 900)}
+
+
+@pytest.mark.parametrize("unit", ["nats", "bits"])
+def test_plane_axes_name_quantity_and_unit(table, in_bits, unit):
+    shown = {"nats": table, "bits": in_bits}[unit]
+    ax = InformationPlaneDisplay.from_flow(shown).plot().ax_
+    assert (ax.get_xlabel(), ax.get_ylabel()) == (f"I(X;T) [{unit}]", f"I(Y;T) [{unit}]")
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == LAYERS
+
+
+def test_plane_of_another_estimator_can_be_asked_for(table):
+    display = InformationPlaneDisplay.from_flow(table, estimator="binned")
+    binned = grid(table, "mutual_info", estimator="binned")
+    np.testing.assert_array_equal(display.information, binned)
+    first = InformationPlaneDisplay.from_flow(table).information
+    np.testing.assert_array_equal(first, grid(table, "mutual_info"))
+
+
+def test_plane_falls_back_to_binned_information(table):
+    binned = table[table["estimator"] != "noisy"]
+    display = InformationPlaneDisplay.from_flow(binned)
+    np.testing.assert_array_equal(display.information,
+                                  grid(table, "mutual_info", "value", "binned"))  # fmt: skip
+
+
+def test_plane_is_drawn_into_the_axes_given(table):
+    figure, ax = plt.subplots()
+    display = drawn(InformationPlaneDisplay.from_flow(table).plot(ax))
+    assert display.ax_ is ax
+    assert display.figure_ is figure
+    assert plt.get_fignums() == [figure.number]
+
+
+@pytest.mark.parametrize("epochs", [(5,), (0, 1, 100), (3, 4), (0,)])
+def test_plane_of_any_epochs_draws(epochs):
+    run = open_run(arrays(epochs), labels=LABELS, layers=LAYERS)
+    display = drawn(InformationPlaneDisplay.from_flow(measure(run, others=False)).plot())
+    assert len(display.ax_.lines) == len(epochs)
+    assert display.information.shape == (3, len(epochs))
+
+
+def test_plane_needs_label_information(table):
+    without = table[table["quantity"] != "label_mutual_info"]
+    with pytest.raises(ValueError, match="label_mutual_info.*run that has labels"):
+        InformationPlaneDisplay.from_flow(without)
+
+
+@pytest.mark.parametrize("estimator", ["clustering", "nobody"])
+def test_plane_names_the_estimator_that_has_no_information(table, estimator):
+    with pytest.raises(ValueError, match=f"named '{estimator}'"):
+        InformationPlaneDisplay.from_flow(table, estimator=estimator)
+
+
+# --- the panel -----------------------------------------------------------------------------------
+
+
+def test_panel_curves_are_the_numbers_of_the_table(table, flow):
+    axes = flow.axes_
+    assert list(axes) == ["information", "label_information", "binned", "clustering", "losses"]
+    shown = {
+        "information": ("mutual_info", "noisy"),
+        "label_information": ("label_mutual_info", "noisy"),
+        "binned": ("entropy", "binned"),
+        "clustering": ("auc", "clustering"),
+    }
+    for name, (quantity, estimator) in shown.items():
+        lines = curves(axes[name])
+        assert [line.get_label() for line in lines] == LAYERS
+        expected = grid(table, quantity, "value", estimator)
+        for line, values in zip(lines, expected, strict=True):
+            np.testing.assert_array_equal(line.get_xdata(), EPOCHS)
+            np.testing.assert_array_equal(line.get_ydata(), values)
+
+
+@pytest.mark.parametrize("name", ["information", "label_information"])
+def test_panel_brackets_are_bands_between_lower_and_upper(table, flow, name):
+    ax = flow.axes_[name]
+    bands = [c for c in ax.collections if isinstance(c, PolyCollection)]
+    assert len(bands) == len(LAYERS)
+    quantity = {"information": "mutual_info", "label_information": "label_mutual_info"}[name]
+    lower, upper = grid(table, quantity, "lower"), grid(table, quantity, "upper")
+    assert (upper > lower).all()
+    for k, band in enumerate(bands):
+        x, y = band.get_paths()[0].vertices.T
+        for at, low, high in zip(EPOCHS, lower[k], upper[k], strict=True):
+            assert (y[x == at].min(), y[x == at].max()) == (low, high)
+
+
+def test_panel_has_a_log_axis_of_epochs_that_all_curves_share(flow):
+    assert {ax.get_xscale() for ax in flow.axes_.values()} == {"log"}
+    assert {ax.get_xlim() for ax in flow.axes_.values()} == {(1, 900)}
+    assert flow.axes_["losses"].get_xlabel() == "Epoch"
+
+
+@pytest.mark.parametrize("unit", ["nats", "bits"])
+def test_panel_axes_name_quantity_and_unit(table, in_bits, panel, unit):
+    shown = {"nats": table, "bits": in_bits}[unit]
+    axes = InformationFlowDisplay(shown, panel).plot().axes_
+    assert {name: ax.get_ylabel() for name, ax in axes.items()} == {
+        "information": f"I(X;T) [{unit}]",
+        "label_information": f"I(Y;T) [{unit}]",
+        "binned": f"H(Bin(T)) [{unit}]",
+        "clustering": "Clustering AUC",
+        "losses": "Loss [nats]",
+    }
+
+
+def test_panel_names_the_layers_in_a_legend(flow):
+    legend = flow.axes_["information"].get_legend()
+    assert [text.get_text() for text in legend.get_texts()] == LAYERS
+
+
+def test_panel_draws_the_ceiling_of_the_inputs(flow):
+    axes = flow.axes_
+    for name, height in (("binned", np.log(16)), ("label_information", np.log(2))):
+        guides = [line for line in axes[name].lines if len(line.get_xdata()) == 2]
+        assert len(guides) == 1
+        np.testing.assert_allclose(guides[0].get_ydata(), height)
+        assert any(f"{height:.3f}" in text.get_text() for text in axes[name].texts)
+
+
+def test_panel_calls_a_ceiling_below_the_entropy_of_the_inputs_not_by_its_name(table, flow):
+    """Gaussian capacity is lower than H(X) = log 16 here: the line is not H(X)."""
+    highest = table.query("quantity == 'ceiling' and estimator == 'noisy'")["value"].max()
+    assert highest < np.log(16) - 0.1
+    texts = flow.axes_["information"].texts
+    assert not any(f"H(X) = {highest:.3f}" in text.get_text() for text in texts)
+
+
+def test_panel_draws_losses_and_accuracies(flow, panel):
+    ax = flow.axes_["losses"]
+    losses = {line.get_label(): line.get_ydata() for line in ax.lines}
+    assert list(losses) == ["train loss", "test loss"]
+    np.testing.assert_array_equal(losses["test loss"], panel.losses["test_loss"])
+    twin = [a for a in flow.figure_.axes if a.get_ylabel() == "Accuracy"]
+    assert len(twin) == 1
+    assert [line.get_label() for line in twin[0].lines] == ["train accuracy", "test accuracy"]
+    names = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert names == ["train loss", "test loss", "train accuracy", "test accuracy"]
+
+
+def test_panel_draws_the_activations_of_every_layer_over_the_epochs(flow, panel):
+    meshes = {ax.get_title(): mesh for ax in flow.figure_.axes for mesh in ax.collections
+              if isinstance(mesh, QuadMesh)}  # fmt: skip
+    assert list(meshes) == LAYERS
+    for k, mesh in enumerate(meshes.values()):
+        counts = panel.value_counts[k]
+        share = counts / counts.max(axis=1, keepdims=True)
+        np.testing.assert_allclose(mesh.get_array().reshape(share.T.shape) ** 2, share.T)
+        corners = mesh.get_coordinates()
+        np.testing.assert_array_equal(corners[:, 0, 1], panel.value_edges[k])
+
+
+@pytest.mark.parametrize("n_units", [1, 2, 3])
+def test_panel_scatters_the_last_layer_at_the_snapshots(table, n_units):
+    panel = collect_panel(open_run(arrays(n_units=n_units), labels=LABELS, layers=LAYERS))
+    alone = table[table["estimator"] == "clustering"]
+    figure = InformationFlowDisplay(alone, panel).plot().figure_
+    if n_units == 3:
+        drawn(figure)
+    titles = [f"third, epoch {epoch}" for epoch in panel.snapshots]
+    axes = [ax for ax in figure.axes if ax.get_title() in titles]
+    assert [ax.get_title() for ax in axes] == titles
+    for ax, points in zip(axes, panel.scatter, strict=True):
+        (dots,) = ax.collections
+        dots.update_scalarmappable()
+        assert (ax.name == "3d") == (n_units >= 3)
+        if n_units < 3:
+            np.testing.assert_array_equal(dots.get_offsets()[:, :n_units], points)
+            np.testing.assert_array_equal(dots.get_array(), panel.scatter_labels)
+        assert len(np.unique(dots.get_facecolors()[:, :3], axis=0)) == 2
+
+
+def test_panel_without_its_arrays_draws_the_curves(table):
+    display = drawn(InformationFlowDisplay.from_flow(table).plot())
+    assert list(display.axes_) == ["information", "label_information", "binned", "clustering"]
+    assert len(display.figure_.axes) == 4
+
+
+def test_panel_without_losses_draws_the_rest(table, panel):
+    display = InformationFlowDisplay.from_flow(table, replace(panel, losses={})).plot()
+    assert list(display.axes_) == ["information", "label_information", "binned", "clustering"]
+
+
+def test_panel_without_labels_draws():
+    run = open_run(arrays(), layers=LAYERS, sigma=0.5)
+    display = drawn(InformationFlowDisplay(measure(run), collect_panel(run)).plot())
+    assert list(display.axes_) == ["information", "binned"]
+
+
+@pytest.mark.parametrize("epochs", [(7,), (0,), (0, 1, 50)])
+def test_panel_of_any_epochs_draws(epochs):
+    run = open_run(arrays(epochs), labels=LABELS, layers=LAYERS)
+    table = measure(run, others=False)
+    display = drawn(InformationFlowDisplay(table, with_losses(collect_panel(run))).plot())
+    assert {ax.get_xscale() for ax in display.axes_.values()} == {"linear"}
+    for line in display.axes_["information"].lines[: len(LAYERS)]:
+        assert line.get_xdata().tolist() == list(epochs)
+
+
+@pytest.mark.parametrize("estimator", ["noisy", "binned", "clustering"])
+def test_panel_of_one_estimator_draws_its_curves_alone(table, panel, estimator):
+    alone = table[table["estimator"] == estimator]
+    display = InformationFlowDisplay(alone, panel).plot()
+    rows = {
+        "noisy": ["information", "label_information", "losses"],
+        "binned": ["binned", "losses"],
+        "clustering": ["clustering", "losses"],
+    }
+    assert list(display.axes_) == rows[estimator]
+
+
+def test_panel_of_nothing_is_refused(table):
+    with pytest.raises(ValueError, match="nothing that a panel shows"):
+        InformationFlowDisplay(table[table["quantity"] == "silhouette"]).plot()
+
+
+UNREADABLE = {
+    "last epoch": ([900], LAYERS),
+    "first epochs": ([1, 8], LAYERS),
+    "last layer": (EPOCHS, ["third"]),
+    "first layer": (EPOCHS, ["first"]),
+}
+
+
+@pytest.fixture(scope="module", params=UNREADABLE)
+def unreadable(request):
+    """A run some of whose arrays cannot be read: its table, its panel, what was lost."""
+    epochs, layers = UNREADABLE[request.param]
+    made = arrays() | {(e, name): np.array([["no number"]]) for e in epochs for name in layers}
+    run = open_run(made, labels=LABELS, sigma=0.5, layers=LAYERS)
+    with pytest.warns(UserWarning, match="not measured"):
+        table = measure(run)
+    return table, collect_panel(run), epochs, layers
+
+
+def test_panel_of_a_run_with_unreadable_parts_draws_the_rest(unreadable):
+    table, panel, epochs, layers = unreadable
+    display = InformationFlowDisplay(table, panel).plot()
+    if layers == ["third"]:
+        drawn(display)
+    for line in display.axes_["information"].lines[: len(LAYERS)]:
+        missing = dict(zip(line.get_xdata(), np.isnan(line.get_ydata()), strict=True))
+        lost = {epoch: epoch in epochs and line.get_label() in layers for epoch in EPOCHS}
+        assert {epoch: missing.get(epoch, True) for epoch in EPOCHS} == lost
+
+
+def test_plane_of_a_run_with_unreadable_parts_draws_the_rest(unreadable):
+    table, _, epochs, _ = unreadable
+    ax = InformationPlaneDisplay.from_flow(table).plot().ax_
+    points = [c for c in ax.collections if isinstance(c, PathCollection)]
+    read = [epoch for epoch in EPOCHS if epoch not in epochs] or EPOCHS
+    assert {c.get_clim() for c in points} == {(read[0], read[-1])}
+
+
+def test_plane_colours_an_epoch_alike_in_all_layers(table):
+    """A layer that was not measured at the first and last epochs has no scale of its own."""
+    lost = table["layer"].eq("second") & table["epoch"].isin([1, 900])
+    ax = InformationPlaneDisplay.from_flow(table[~lost]).plot().ax_
+    points = [c for c in ax.collections if isinstance(c, PathCollection)]
+    assert {c.get_clim() for c in points} == {(1, 900)}
+
+
+def test_distances_of_a_run_with_unreadable_parts_draw_the_rest(unreadable):
+    figure = plot_distances(unreadable[1])
+    assert len(figure.axes) == len(LAYERS) * len(unreadable[1].snapshots)
+
+
+# --- distances -----------------------------------------------------------------------------------
+
+
+def outlines(ax):
+    return [patch for patch in ax.patches if isinstance(patch, StepPatch) and not patch.get_fill()]
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 3, 90)
+    return ClusteringScore().fit(rng.normal(size=(90, 4)) + 2 * labels[:, None], labels)
+
+
+def test_distance_densities_integrate_to_one(fitted):
+    ax = drawn(DistanceHistogramDisplay.from_estimator(fitted, title="third").plot()).ax_
+    assert len(outlines(ax)) == 2
+    for patch in outlines(ax):
+        density, edges, _ = patch.get_data()
+        assert len(density) == 64
+        assert np.sum(density * np.diff(edges)) == pytest.approx(1, abs=1e-12)
+    assert [p.get_label() for p in outlines(ax)] == ["within classes", "between classes"]
+    assert (ax.get_xlabel(), ax.get_ylabel(), ax.get_title()) == ("Distance", "Density", "third")
+
+
+def test_distance_cells_hold_the_pairs_of_the_estimator(fitted):
+    display = DistanceHistogramDisplay.from_estimator(fitted)
+    assert display.within.sum() == fitted.within_histogram_.sum()
+    assert display.between.sum() == fitted.between_histogram_.sum()
+    assert display.edges[0] == fitted.distance_edges_[0]
+    assert display.edges[-1] == fitted.distance_edges_[-1]
+    fine = np.histogram(fitted.distance_edges_[:-1] + 1e-9, display.edges,
+                        weights=fitted.within_histogram_)[0]  # fmt: skip
+    np.testing.assert_allclose(display.within, fine)
+
+
+def test_distances_shown_reach_the_last_pair(fitted):
+    ax = drawn(DistanceHistogramDisplay.from_estimator(fitted).plot()).ax_
+    either = fitted.within_histogram_ + fitted.between_histogram_
+    largest = fitted.distance_edges_[np.flatnonzero(either)[-1] + 1]
+    low, high = ax.get_xlim()
+    assert low == 0
+    assert largest <= high <= fitted.distance_edges_[-1]
+
+
+def test_distances_are_drawn_into_the_axes_given(fitted):
+    figure, ax = plt.subplots()
+    display = drawn(DistanceHistogramDisplay.from_estimator(fitted).plot(ax))
+    assert (display.ax_, display.figure_) == (ax, figure)
+
+
+def test_distances_of_one_kind_only_draw():
+    edges = np.linspace(0, 2, 65)
+    display = DistanceHistogramDisplay(edges, np.ones(64), np.zeros(64))
+    within, between = (patch.get_data()[0] for patch in outlines(drawn(display.plot()).ax_))
+    assert np.sum(within * np.diff(edges)) == pytest.approx(1)
+    assert not between.any()
+
+
+def test_distances_of_a_run_are_a_small_multiple_each(panel):
+    figure = drawn(plot_distances(panel))
+    expected = [f"{layer}, epoch {epoch}" for layer in LAYERS for epoch in panel.snapshots]
+    assert [ax.get_title() for ax in figure.axes] == expected
+    for ax in figure.axes:
+        for patch in outlines(ax):
+            density, edges, _ = patch.get_data()
+            assert np.sum(density * np.diff(edges)) == pytest.approx(1, abs=1e-12)
+
+
+def test_distances_of_a_run_without_labels_are_refused():
+    panel = collect_panel(open_run(arrays(), layers=LAYERS))
+    with pytest.raises(ValueError, match="no labels"):
+        plot_distances(panel)
+
+
+# --- files ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("suffix", "magic"), [(".png", b"\x89PNG"), (".pdf", b"%PDF"),
+                                               (".svg", b"<?xml")])  # fmt: skip
+def test_a_figure_is_saved_in_the_format_of_its_suffix(tmp_path, fitted, suffix, magic):
+    figure = DistanceHistogramDisplay.from_estimator(fitted).plot().figure_
+    save_figure(figure, tmp_path / f"picture{suffix}")
+    assert (tmp_path / f"picture{suffix}").read_bytes().startswith(magic)
+
+
+@pytest.mark.parametrize("name", ["picture.xyz", "picture"])
+def test_another_format_is_refused_and_nothing_written(tmp_path, fitted, name):
+    figure = DistanceHistogramDisplay.from_estimator(fitted).plot().figure_
+    with pytest.raises(ValueError, match=r"a picture ends in one of .*\.png"):
+        save_figure(figure, tmp_path / name)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("epochs", "edges"),
+    [([1, 100], [0.1, 10, 1000]), ([0, 10], [-5, 5, 15]), ([0, 10, 30], [-5, 5, 20, 40])],
+)
+def test_cell_edges_lie_halfway(epochs, edges):
+    np.testing.assert_allclose(cell_edges(np.array(epochs)), edges)
+
+
+@pytest.mark.parametrize("epoch", [0, 5])
+def test_one_epoch_has_a_cell_around_it(epoch):
+    low, high = cell_edges(np.array([epoch]))
+    assert low < epoch < high
+
+
+def test_a_table_that_went_through_csv_draws_the_same(tmp_path, table):
+    table.to_csv(tmp_path / "flow.csv", index=False)
+    back = pd.read_csv(tmp_path / "flow.csv")
+    one = InformationPlaneDisplay.from_flow(back)
+    np.testing.assert_allclose(one.information, grid(table, "mutual_info"))
+    assert list(drawn(InformationFlowDisplay(back).plot()).axes_) == [
+        "information", "label_information", "binned", "clustering",
+    ]  # fmt: skip
