@@ -10,6 +10,7 @@ try:
     import typer
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 except ImportError:  # pragma: no cover - exercised in a subprocess
     sys.exit("skinfo: the command line needs an extra: pip install 'skinfo[cli]'")
@@ -19,7 +20,6 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-_errors = Console(stderr=True)
 _output = Console()
 
 RunPath = Annotated[Path, typer.Argument(help="Directory of a run, with a run.json.")]
@@ -32,11 +32,16 @@ def main() -> None:
     try:
         app()
     except (ValueError, ImportError) as error:
-        _errors.print(f"skinfo: {error}", style="red", markup=False, highlight=False)
+        _complain(str(error))
         sys.exit(2)
     except OSError as error:
-        _errors.print(f"skinfo: {error}", style="red", markup=False, highlight=False)
+        _complain(str(error))
         sys.exit(1)
+
+
+def _complain(message: str, colour: str = "red") -> None:
+    """Say what is wrong in one line, however long, on the error stream."""
+    typer.secho(f"skinfo: {' '.join(message.split())}", fg=colour, err=True)
 
 
 def _version(show: bool) -> None:
@@ -93,13 +98,17 @@ def demo(
 
         result = run_demo(output, settings, n_jobs=jobs, progress=report)
     _print_summary(layer_summary(result.table), f"After {epochs} epochs, in nats")
-    _output.print(f"Test accuracy {result.accuracy:.4f}.")
-    _output.print(f"Table    {result.table_path}\nPanel    {result.panel_path}")
-    _output.print(f"Plane    {result.plane_path}")
+    typer.echo(f"Test accuracy {result.accuracy:.4f}.")
+    for name, path in (
+        ("Table", result.table_path),
+        ("Panel", result.panel_path),
+        ("Plane", result.plane_path),
+    ):
+        typer.echo(f"{name:<9}{path}")
     if timings:
         for part, seconds in result.seconds.items():
-            _output.print(f"{part:<18}{seconds:8.1f} s")
-        _output.print(f"{'together':<18}{sum(result.seconds.values()):8.1f} s")
+            typer.echo(f"{part:<18}{seconds:8.1f} s")
+        typer.echo(f"{'together':<18}{sum(result.seconds.values()):8.1f} s")
 
 
 def _print_summary(lines: Any, title: str) -> None:
@@ -111,7 +120,7 @@ def _print_summary(lines: Any, title: str) -> None:
         table.add_column(column, justify="right", no_wrap=True)
     for _, line in lines.iterrows():
         table.add_row(
-            line["layer"],
+            escape(line["layer"]),
             f"{line['I(X;T)']:.3f}",
             f"{line['stderr']:.4f}",
             f"{line['lower']:.2f}–{line['upper']:.2f}",
@@ -124,7 +133,7 @@ def _print_summary(lines: Any, title: str) -> None:
     for note, meaning in NOTES.items():
         layers = [line["layer"] for _, line in lines.iterrows() if note in line["notes"]]
         if layers:
-            _output.print(f"{', '.join(layers)}: {note} ({meaning}).", highlight=False)
+            typer.echo(f"{', '.join(layers)}: {note} ({meaning}).")
 
 
 @app.command()
@@ -134,15 +143,15 @@ def info(run: RunPath) -> None:
 
     opened = open_run(run)
     epochs = opened.epochs
-    _output.print(f"Run {opened.name}", highlight=False)
+    typer.echo(f"Run {opened.name}")
     span = f", epochs {epochs[0]} … {epochs[-1]}" if epochs else ""
-    _output.print(f"{len(epochs)} checkpoints{span}", highlight=False)
+    typer.echo(f"{len(epochs)} checkpoints{span}")
     if opened.labels is not None:
         import numpy as np
 
         classes = len(np.unique(opened.labels))
         trained = "" if opened.train is None else f", {int(opened.train.sum())} of them trained on"
-        _output.print(f"{len(opened.labels)} inputs of {classes} classes{trained}", highlight=False)
+        typer.echo(f"{len(opened.labels)} inputs of {classes} classes{trained}")
     table = Table()
     for column in ("layer", "sigma", "noise before", "stored as"):
         table.add_column(column)
@@ -152,7 +161,7 @@ def info(run: RunPath) -> None:
             array = opened.array(epochs[-1], layer.name)
             shape = f"{' x '.join(map(str, array.shape))} {array.dtype}"
         sigma = "unknown" if layer.sigma is None else f"{layer.sigma:g}"
-        table.add_row(layer.name, sigma, "yes" if layer.noise_before else "no", shape)
+        table.add_row(escape(layer.name), sigma, "yes" if layer.noise_before else "no", shape)
     _output.print(table)
 
 
@@ -188,11 +197,14 @@ def analyze(
     Layers without noise, and runs whose sigma is unknown, are binned and clustered only.
     Beside the table a .npz of the same name holds what `skinfo plot` draws.
     """
-    from dataclasses import asdict
+    from dataclasses import asdict, replace
+
+    import pandas as pd
 
     from skinfo.estimators import BinningMIEstimator, ClusteringScore, NoisyMIEstimator
     from skinfo.estimators.noisy import check_sigma
     from skinfo.flow import information_flow, subset_mask
+    from skinfo.measures.clustering import makes_pairs
     from skinfo.runs import open_run
     from skinfo.tables import check_output, check_table_name, collect_panel, write_table
 
@@ -203,42 +215,54 @@ def analyze(
     if not opened.epochs:
         raise ValueError(f"{run}: the run has no checkpoints yet.")
     estimators: dict[str, Any] = {"binned": BinningMIEstimator(bin_width=bin_width, units=units)}
+    if opened.labels is not None and makes_pairs(opened.labels):
+        estimators["clustering"] = ClusteringScore()
+    noisy = NoisyMIEstimator(
+        sigma, tol=tol, inputs="sampled" if sampled else "given", units=units, random_state=seed
+    )
     if sigma is not None:
         check_sigma(sigma)
-    if sigma is not None or all(layer.sigma for layer in opened.layers):
-        noisy = NoisyMIEstimator(
-            sigma, tol=tol, inputs="sampled" if sampled else "given", units=units, random_state=seed
+    silent = [] if sigma is not None else [x.name for x in opened.layers if not x.sigma]
+    if silent:
+        _complain(
+            f"{', '.join(silent)}: no noise on record, so binned and clustered only; with --sigma "
+            "it is measured with noise added at each layer alone.",
+            "yellow",
         )
-        estimators = {"noisy": noisy, **estimators}
+    store = None if memory is None else str(memory)
+    everything = {"noisy": noisy, **estimators}
+    if not silent:
+        parts = [(everything, opened)]
+    elif len(silent) == len(opened.layers):
+        everything, parts = estimators, [(estimators, opened)]
     else:
-        _errors.print(
-            "skinfo: some layers have no noise, so I(X;T) is not measured; with --sigma it is that "
-            "of noise added to each layer alone.", style="yellow",
-        )  # fmt: skip
-    if opened.labels is not None:
-        estimators["clustering"] = ClusteringScore()
-    table = information_flow(
-        estimators,
-        opened,
-        subset=subset,
-        n_jobs=jobs,
-        memory=None if memory is None else str(memory),
+        loud = replace(opened, layers=tuple(x for x in opened.layers if x.name not in silent))
+        parts = [({"noisy": noisy}, loud), (estimators, opened)]
+    table = pd.concat(
+        [information_flow(e, r, subset=subset, n_jobs=jobs, memory=store) for e, r in parts]
+    )
+    order = {layer.name: place for place, layer in enumerate(opened.layers)}
+    table = table.sort_values(
+        ["epoch", "layer"],
+        key=lambda column: column.map(order) if column.name == "layer" else column,
+        kind="stable",
+        ignore_index=True,
     )
     settings = {
         "run": str(run),
         "layers": [asdict(layer) for layer in opened.layers],
         "seed": opened.seed,
         "subset": subset,
-        "estimators": {name: " ".join(str(e).split()) for name, e in estimators.items()},
+        "estimators": {name: " ".join(str(e).split()) for name, e in everything.items()},
         "run settings": dict(opened.settings),
         "versions": dict(opened.versions),
     }
     panel = collect_panel(opened, subset=subset_mask(subset, opened), settings=settings)
     write_table(output, table, panel)
-    _output.print(f"{len(table)} rows in {output}", highlight=False)
+    typer.echo(f"{len(table)} rows in {output}")
     unread = int(table["notes"].str.contains("read error").sum())
     if unread:
-        _errors.print(f"skinfo: {unread} activations could not be read.", style="red")
+        _complain(f"{unread} activations could not be read.")
         raise typer.Exit(1)
 
 
@@ -280,7 +304,7 @@ def plot(
     else:
         raise ValueError(f"--kind is panel, plane or distances; got {kind!r}.")
     save_figure(figure, target)
-    _output.print(f"Picture in {target}", highlight=False)
+    typer.echo(f"Picture in {target}")
 
 
 def _headless() -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from skinfo.errors import MissingExtraError, RunError
-from skinfo.measures.clustering import N_CELLS, measure_distances
+from skinfo.measures.clustering import N_CELLS, makes_pairs, measure_distances
 from skinfo.measures.quantity import COLUMNS
 from skinfo.measures.rows import Rows
 from skinfo.runs import Run
@@ -103,7 +103,7 @@ def collect_panel(
             if epoch not in samples:
                 continue
             sample = samples[epoch]
-            if sample.y is not None and _makes_pairs(sample.y):
+            if sample.y is not None and makes_pairs(sample.y):
                 rows = Rows.make(sample.X, labels=sample.y)
                 found = measure_distances(rows, "euclidean")
                 distance_edges[place, k] = found.edges[:: N_CELLS // DRAWN_CELLS]
@@ -134,12 +134,6 @@ def collect_panel(
         losses=_losses(run),
         settings=dict(settings or {}),
     )
-
-
-def _makes_pairs(labels: np.ndarray) -> bool:
-    """Whether there are two classes, and two inputs of one of them."""
-    counts = np.unique(labels, return_counts=True)[1]
-    return len(counts) > 1 and bool(counts.max() > 1)
 
 
 def coarsen(histogram: np.ndarray) -> np.ndarray:
@@ -186,9 +180,11 @@ def check_output(path: Path, *, force: bool) -> None:
 
 
 def check_table_name(path: Path) -> None:
-    """Check that a table's suffix says how to write it."""
+    """Check that a table's suffix says how to write it, and that what writes it is there."""
     if path.suffix not in _SUFFIXES:
         raise ValueError(f"{path}: a table ends in {' or '.join(_SUFFIXES)}.")
+    if path.suffix == ".parquet":
+        _require_pyarrow()
 
 
 def write_table(path: Path, table: pd.DataFrame, panel: Panel) -> None:
@@ -204,7 +200,6 @@ def write_table(path: Path, table: pd.DataFrame, panel: Panel) -> None:
         if path.suffix == ".csv":
             table.to_csv(file, index=False)
         else:
-            _require_pyarrow()
             table.to_parquet(file, index=False)
     arrays = {name: value for name, value in vars(panel).items() if isinstance(value, np.ndarray)}
     losses = {f"loss:{name}": values for name, values in panel.losses.items()}
@@ -226,10 +221,7 @@ def read_table(path: Path) -> tuple[pd.DataFrame, Panel | None]:
                 na_values={name: ["", "nan", "NaN"] for name in _NUMBERS},
             )
         else:
-            _require_pyarrow()
             table = pd.read_parquet(path)
-    except MissingExtraError:
-        raise
     except Exception as error:
         raise ValueError(f"{path} cannot be read as a table: {error}") from error
     missing = [name for name in COLUMNS if name not in table]

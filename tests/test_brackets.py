@@ -1,5 +1,7 @@
 """The brackets hold the truth: chains of noisy linear layers, where everything is known."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import reference
@@ -23,7 +25,7 @@ SIZES = (4, 4, 3, 2)
 def linear_chain(seed=7):
     rng = np.random.default_rng(seed)
     return [
-        rng.normal(size=(a, b)) / np.sqrt(a) for a, b in zip(SIZES[:-1], SIZES[1:], strict=True)
+        rng.normal(size=(a, b)) / np.sqrt(a) for a, b in pairwise(SIZES)
     ]
 
 

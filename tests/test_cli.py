@@ -136,13 +136,14 @@ def process(run, tables, tmp_path_factory):
     damaged = write_run(folder / "damaged", broken="truncated")
     table, missing = tables / "flow.parquet", folder / ("a-rather-long-name-of-a-directory" * 3)
     steps = [
+        ["torch", "matplotlib", "pyarrow"],
+        ("core", "analyze", run, "-o", folder / "core.csv", *QUICK),
+        [],
         ("sigma", "analyze", run, "--sigma", "0"),
         ("exists", "analyze", run, "-o", table),
         ("nowhere", "info", missing),
         ("no table", "plot", f"{missing}.csv"),
         ("damaged", "analyze", damaged, "-o", folder / "damaged.csv", *QUICK),
-        ["torch", "matplotlib", "pyarrow"],
-        ("core", "analyze", run, "-o", folder / "core.csv", *QUICK),
         ["pyarrow"],
         ("write runs", "analyze", run, "-o", folder / "late.parquet", *QUICK),
         ("read runs", "plot", table, "-o", folder / "picture.png"),

@@ -311,15 +311,18 @@ def test_noisy_samples_take_the_first_row_of_each_group(make_run):
     np.testing.assert_array_equal(sample.y, LABELS)
 
 
-def test_an_input_without_rows_is_left_out(make_run):
+@pytest.mark.parametrize("groups", [[3, 1, 1], [2, 1, 1]])
+def test_an_input_without_rows_is_left_out(make_run, groups):
     S = np.arange(6.0).reshape(3, 2)
-    run = make_run({1: {"a": S}}, [Layer("a", 0.0)], labels=LABELS, groups=[3, 1, 1])
+    run = make_run({1: {"a": S}}, [Layer("a", 0.0)], labels=LABELS, groups=groups)
     sample = run.noisy_samples(1, "a")
     np.testing.assert_array_equal(sample.X, S[[1, 0]])
-    np.testing.assert_array_equal(sample.y, LABELS[[1, 3]])
-    kept = run.noisy_samples(1, "a", subset=np.array([True, True, False, False]))
+    np.testing.assert_array_equal(sample.y, LABELS[[1, groups[0]]])
+    mask = np.array([True, True, False, False])
+    kept = run.noisy_samples(1, "a", subset=mask)
     np.testing.assert_array_equal(kept.X, S[[1]])
     np.testing.assert_array_equal(kept.y, LABELS[[1]])
+    np.testing.assert_array_equal(run.replicas(1, "a", subset=mask).X, S[1:])
 
 
 @pytest.mark.parametrize("sigma", [0.0, None])
@@ -557,10 +560,29 @@ def test_groups_out_of_range_are_refused(make_run, groups):
         make_run({1: {"a": np.zeros((2, 1))}}, [Layer("a", 0.1)], labels=LABELS, groups=groups)
 
 
+@pytest.mark.parametrize("labels", [LABELS, None], ids=["labels", "none"])
 @pytest.mark.parametrize("groups", [[0.0, 1.0], [[0, 1]], ["0", "1"]])
-def test_groups_are_one_integer_a_row(make_run, groups):
+def test_groups_are_one_integer_a_row(make_run, labels, groups):
     with pytest.raises(RunError, match="groups must be one integer a row"):
-        make_run({1: {"a": np.zeros((2, 1))}}, [Layer("a", 0.1)], labels=LABELS, groups=groups)
+        make_run({1: {"a": np.zeros((2, 1))}}, [Layer("a", 0.1)], labels=labels, groups=groups)
+
+
+def test_a_subset_of_another_number_of_inputs_is_refused(make_run):
+    run = make_run({1: activations()}, LAYERS, labels=LABELS)
+    for name in ("first", "second"):
+        for read in (run.replicas, run.noisy_samples):
+            for n in (3, 5):
+                with pytest.raises(ValueError, match="mask"):
+                    read(1, name, subset=np.ones(n, dtype=bool))
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_what_is_not_finite_is_refused_with_its_place(make_run, bad):
+    S = np.zeros((4, 2, 3))
+    S[2, 1, 0] = bad
+    run = make_run({1: {"a": S}}, [Layer("a", 0.1)], labels=LABELS)
+    with pytest.raises(RunError, match=r"epoch 1, layer 'a': holds NaN or infinity.*2, 1, 0"):
+        run.replicas(1, "a")
 
 
 @pytest.mark.parametrize("shape", [(3, 2), (12, 2), (3, 4, 2)])

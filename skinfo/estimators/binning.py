@@ -178,7 +178,7 @@ class BinningMIEstimator(BaseEstimator):
             ends = np.asarray(bin_range, dtype=np.float64)
             if ends.shape != (2,) or not np.isfinite(ends).all() or ends[0] >= ends[1]:
                 raise ValueError(
-                    f"bin_range is (low, high) with low < high, 'layer' or 'neuron'; got {bin_range}."
+                    f"bin_range is 'layer', 'neuron' or (low, high), low < high; got {bin_range}."
                 )
             bin_range = (float(ends[0]), float(ends[1]))
         return uniform_edges(points, self.n_bins, bin_range)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from skinfo.kernels.compiling import FAST, kernel
-from skinfo.kernels.mixture import ABSENT, NEGLIGIBLE, BLOCK, exp2, largest_of
+from skinfo.kernels.mixture import ABSENT, BLOCK, NEGLIGIBLE, exp2, largest_of
 
 _HALF_LOG2_E = 0.7213475204444817
 

@@ -61,6 +61,12 @@ def distance_edges(coordinates: np.ndarray, metric: str) -> np.ndarray:
     return np.linspace(0, top * (1 + 1e-12), N_CELLS + 1)
 
 
+def makes_pairs(labels: np.ndarray) -> bool:
+    """Whether there are two classes, and two inputs of one of them."""
+    counts = np.unique(labels, return_counts=True)[1]
+    return len(counts) > 1 and bool(counts.max() > 1)
+
+
 def measure_distances(rows: Rows, metric: str, edges: np.ndarray | None = None) -> Distances:
     """Count the distances between rows of different inputs, within and between classes.
 

@@ -110,8 +110,8 @@ class Run:
         Raises
         ------
         RunError
-            If there is no such checkpoint or layer, or the array cannot be read or used, or holds NaN
-            or infinities.
+            If there is no such checkpoint or layer, or the array cannot be read or used, or holds
+            NaN or infinities.
         """
         self.layer(layer)
         if epoch not in self.epochs:
