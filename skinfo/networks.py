@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from skinfo.errors import MissingExtraError
+from skinfo.errors import MissingExtraError, RunError
 from skinfo.runs import Layer
 
 try:
@@ -185,6 +185,9 @@ class Recorder:
         Inputs a pass takes at a time.
     seed : int, default=0
         Seed of the noise; torch's global generator is left alone.
+    flatten : bool, default=False
+        Whether layers that put out maps or sequences are recorded with all their values in a row;
+        otherwise they are an error. Pooling is a choice too: record a layer that pools.
 
     Notes
     -----
@@ -201,6 +204,7 @@ class Recorder:
         n_replicas: int = 24,
         batch_size: int = 4096,
         seed: int = 0,
+        flatten: bool = False,
     ) -> None:
         if n_replicas < 1 or batch_size < 1:
             raise ValueError(
@@ -211,6 +215,7 @@ class Recorder:
         self.n_replicas = n_replicas
         self.batch_size = batch_size
         self.seed = seed
+        self.flatten = flatten
         self._modules = find_layers(model, list(layers))
 
     def describe(self, inputs: Any) -> tuple[Layer, ...]:
@@ -232,7 +237,12 @@ class Recorder:
                         f"Layer {name!r} runs more than once in a pass; it has no one output to "
                         "record. Give each use a module of its own."
                     )
-                _tensor_of(output, name)
+                shape = tuple(_tensor_of(output, name).shape)
+                if len(shape) != 2 and not self.flatten:
+                    raise ValueError(
+                        f"Layer {name!r} puts out {shape[1:]} values an input; record them in a "
+                        "row with flatten=True, or record a layer that pools them."
+                    )
                 noise_before[name] = noise_seen[0]
                 order.append(name)
             noise_seen[0] = noise_seen[0] or self._sigma_of(name) > 0
@@ -457,7 +467,14 @@ class Trainer:
 
     def load(self, path: str | Path) -> None:
         """Go on from a saved state, to the same weights as without the interruption."""
-        state = torch.load(path, weights_only=True)
+        try:
+            state = torch.load(path, weights_only=True)
+        except Exception as error:
+            raise RunError(
+                f"the state of the training cannot be read ({error}); remove the file to train "
+                "again from the start",
+                path=path,
+            ) from error
         self.model.load_state_dict(state["model"])
         self._optimiser.load_state_dict(state["optimiser"])
         self._generator.set_state(state["generator"])

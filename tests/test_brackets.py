@@ -24,9 +24,7 @@ SIZES = (4, 4, 3, 2)
 
 def linear_chain(seed=7):
     rng = np.random.default_rng(seed)
-    return [
-        rng.normal(size=(a, b)) / np.sqrt(a) for a, b in pairwise(SIZES)
-    ]
+    return [rng.normal(size=(a, b)) / np.sqrt(a) for a, b in pairwise(SIZES)]
 
 
 def run_chain(weights, X, n_replicas, rng):

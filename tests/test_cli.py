@@ -349,10 +349,14 @@ def test_analyze_of_a_run_without_labels_does_not_cluster(call, tmp_path):
     assert set(read_table(target)[0]["estimator"]) == {"noisy", "binned"}
 
 
-def test_analyze_of_one_class_still_measures_the_rest(call, tmp_path):
-    run = write_run(tmp_path / "run", labels=np.zeros(16, dtype=int))
+@pytest.mark.parametrize("options", [(), ("--subset", "train")], ids=["all", "subset"])
+def test_analyze_of_one_class_still_measures_the_rest(call, tmp_path, options):
+    """The training inputs are the first ten, the second class is among the others only."""
+    labels = np.zeros(16, dtype=int)
+    labels[12:] = bool(options)
+    run = write_run(tmp_path / "run", labels=labels)
     target = tmp_path / "flow.csv"
-    assert call("analyze", run, "-o", target, *QUICK)[0] == 0
+    assert call("analyze", run, "-o", target, *options, *QUICK)[0] == 0
     table = read_table(target)[0]
     assert {"noisy", "binned"} <= set(table["estimator"])
 

@@ -466,7 +466,11 @@ def test_the_sigma_of_a_layer_is_that_of_the_noise_it_gets(X):
 def test_convolutional_layers_are_recorded():
     model, x = make_conv_net().eval(), images(20)
     recorder = Recorder(
-        model, ["features.conv", "head.0"], sigmas={"features.conv": 0.1}, n_replicas=2
+        model,
+        ["features.conv", "head.0"],
+        sigmas={"features.conv": 0.1},
+        n_replicas=2,
+        flatten=True,
     )
     arrays = recorded(recorder, x.numpy())
     with torch.no_grad():
@@ -1129,3 +1133,15 @@ def test_the_demo_notes_its_settings(uninterrupted):
     assert json.loads((uninterrupted.directory / "demo.json").read_text()) == {
         "epochs": 3, "n_replicas": 2, "n_checkpoints": 2, "seed": 0,
     }  # fmt: skip
+
+
+def test_maps_are_flattened_only_when_asked_to():
+    recorder = Recorder(make_conv_net().eval(), ["features.conv"])
+    with pytest.raises(ValueError, match=r"'features\.conv' puts out .* flatten=True"):
+        recorder.describe(images(2))
+
+
+def test_a_damaged_state_of_the_training_is_named(tmp_path):
+    (tmp_path / "training.pt").write_bytes(b"half of the state")
+    with pytest.raises(RunError, match=r"training\.pt.*remove the file"):
+        make_trainer().load(tmp_path / "training.pt")

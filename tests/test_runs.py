@@ -66,7 +66,10 @@ def make_run(request, path):
 
     def make(arrays, layers, labels=None, groups=None):
         if request.param == "directory":
-            write_run(path, arrays, layers, labels=labels, groups=groups)
+            # The files as such: what the writer would refuse, others may have written.
+            write_run(path, {}, layers, labels=labels, groups=groups)
+            for epoch, members in arrays.items():
+                write_checkpoint(path, epoch, **members)
             return open_run(path)
         return open_run(
             {(epoch, name): array for epoch, by in arrays.items() for name, array in by.items()},
@@ -830,3 +833,11 @@ def test_a_member_that_is_no_array_is_refused(path):
     (path / "epoch_00000001.npz").write_bytes(buffer.getvalue())
     with pytest.raises(RunError, match=r"epoch_00000001\.npz.*layer 'a'|epoch 1, layer 'a'"):
         open_run(path).array(1, "a")
+
+
+@pytest.mark.parametrize("shape", [(5, 2), (4, 2, 3, 3), (4,), (5, 2, 2)])
+def test_what_does_not_fit_is_refused_before_it_is_written(path, shape):
+    writer = write_run(path, {}, [Layer("a", 0.1)], labels=LABELS)
+    with pytest.raises(RunError, match="epoch 3, layer 'a'"):
+        writer.add(3, {"a": np.zeros(shape)})
+    assert writer.epochs() == []

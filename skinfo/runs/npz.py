@@ -28,7 +28,7 @@ from skinfo.runs.layers import Layer
 from skinfo.runs.run import Run
 
 SCHEMA = 1
-_CHECKPOINT = re.compile(r"epoch_(\d+)\.npz")
+_CHECKPOINT = re.compile(r"epoch_(\d{8,})\.npz")
 # What numpy and zipfile raise for files that are damaged, or none of theirs.
 _UNREADABLE = (
     OSError, ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error,
@@ -117,8 +117,9 @@ def read_run(path: Path) -> Run:
         raise RunError(f"is no description of a run ({error!r})", path=description) from error
     labels, groups = _read_array(path / "labels.npy"), _read_array(path / "groups.npy")
     train = training_mask(settings.get("train"), labels, description)
-    if groups is not None and labels is not None:
-        check_groups(groups, len(labels), path / "groups.npy")
+    if groups is not None:
+        n_inputs = np.inf if labels is None else len(labels)
+        check_groups(groups, n_inputs, path / "groups.npy")
     return Run(
         store=NpzStore(path),
         layers=layers,
@@ -309,6 +310,10 @@ class RunWriter:
                 f"expected the layers {sorted(names)}, got {sorted(activations)}",
                 path=self.path, epoch=epoch,
             )  # fmt: skip
+        run = read_run(self.path)
+        for name, array in activations.items():
+            if isinstance(array, np.ndarray):
+                run.check_array(array, epoch, name)
         with (
             write_atomically(checkpoint_path(self.path, epoch)) as file,
             zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive,

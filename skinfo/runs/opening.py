@@ -92,6 +92,6 @@ def open_run(
     names = list(dict.fromkeys(layer for _, layer in source)) if layers is None else list(layers)
     labels = None if labels is None else np.asarray(labels)
     groups = None if groups is None else np.asarray(groups)
-    if groups is not None and labels is not None:
-        check_groups(groups, len(labels), "memory")
+    if groups is not None:
+        check_groups(groups, np.inf if labels is None else len(labels), "memory")
     return Run(store=store, layers=layers_in_order(names, sigma), labels=labels, groups=groups)

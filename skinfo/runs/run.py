@@ -119,6 +119,15 @@ class Run:
             raise RunError(f"there is no such checkpoint; this run has: {known}", path=self.name,
                            epoch=epoch)  # fmt: skip
         array = self.store.read(epoch, layer)
+        self.check_array(array, epoch, layer)
+        if not np.isfinite(array).all():
+            place = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
+            raise RunError(f"holds NaN or infinity, first at {place}", path=self.name,
+                           epoch=epoch, layer=layer)  # fmt: skip
+        return array
+
+    def check_array(self, array: np.ndarray, epoch: int, layer: str) -> None:
+        """Check that an array holds numbers, in a shape that fits the run."""
         if array.dtype.kind not in "fiu":
             raise RunError(f"holds {array.dtype} where numbers are expected", path=self.name,
                            epoch=epoch, layer=layer)  # fmt: skip
@@ -128,11 +137,7 @@ class Run:
                 "n_units). Flatten or pool convolutional maps first.",
                 path=self.name, epoch=epoch, layer=layer,
             )  # fmt: skip
-        if not np.isfinite(array).all():
-            place = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
-            raise RunError(f"holds NaN or infinity, first at {place}", path=self.name,
-                           epoch=epoch, layer=layer)  # fmt: skip
-        return array
+        self._inputs_of_rows(array, epoch, layer)
 
     def replicas(self, epoch: int, layer: str, *, subset: np.ndarray | None = None) -> Activations:
         """All rows of a layer, with the input of each: what information is estimated from.
@@ -148,7 +153,7 @@ class Run:
         inputs = self._inputs_of_rows(array, epoch, layer)
         X = array.reshape(len(inputs), -1)
         if subset is not None:
-            keep = _mask(subset, inputs)[inputs]
+            keep = self._mask(subset, inputs)[inputs]
             X, inputs = X[keep], inputs[keep]
         y = None if self.labels is None else self.labels[inputs]
         has_replicas = len(np.unique(inputs)) < len(inputs)
@@ -177,7 +182,7 @@ class Run:
             X = X + sigma * rng.standard_normal(X.shape, dtype=np.float64)
         y = None if self.labels is None else self.labels[names]
         if subset is not None:
-            keep = _mask(subset, inputs)[names]
+            keep = self._mask(subset, inputs)[names]
             X, y = X[keep], None if y is None else y[keep]
         return Activations(X, y, None, replicas_missing=False)
 
@@ -202,9 +207,9 @@ class Run:
                            path=self.name, epoch=epoch, layer=layer)  # fmt: skip
         return inputs
 
-
-def _mask(subset: np.ndarray, inputs: np.ndarray) -> np.ndarray:
-    n_inputs = int(inputs.max()) + 1
-    if len(subset) != n_inputs:
-        raise ValueError(f"The mask has {len(subset)} entries for {n_inputs} inputs.")
-    return subset
+    def _mask(self, subset: np.ndarray, inputs: np.ndarray) -> np.ndarray:
+        """The mask, if it has one entry an input; an input may have no rows."""
+        n_inputs = int(inputs.max()) + 1 if self.labels is None else len(self.labels)
+        if len(subset) != n_inputs:
+            raise ValueError(f"The mask has {len(subset)} entries for {n_inputs} inputs.")
+        return subset
