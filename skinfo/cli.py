@@ -215,7 +215,9 @@ def analyze(
     if not opened.epochs:
         raise ValueError(f"{run}: the run has no checkpoints yet.")
     estimators: dict[str, Any] = {"binned": BinningMIEstimator(bin_width=bin_width, units=units)}
-    if opened.labels is not None and makes_pairs(opened.labels):
+    mask = subset_mask(subset, opened)
+    labels = opened.labels if opened.labels is None or mask is None else opened.labels[mask]
+    if labels is not None and makes_pairs(labels):
         estimators["clustering"] = ClusteringScore()
     noisy = NoisyMIEstimator(
         sigma, tol=tol, inputs="sampled" if sampled else "given", units=units, random_state=seed
@@ -257,7 +259,7 @@ def analyze(
         "run settings": dict(opened.settings),
         "versions": dict(opened.versions),
     }
-    panel = collect_panel(opened, subset=subset_mask(subset, opened), settings=settings)
+    panel = collect_panel(opened, subset=mask, settings=settings)
     write_table(output, table, panel)
     typer.echo(f"{len(table)} rows in {output}")
     unread = int(table["notes"].str.contains("read error").sum())

@@ -1,6 +1,7 @@
 """The table on disk, and the arrays beside it that a picture needs."""
 
 import json
+import subprocess
 import sys
 import zipfile
 from dataclasses import replace
@@ -440,6 +441,29 @@ def test_a_checkpoint_that_cannot_be_used_stays_empty_and_the_rest_is_there(tmp_
     assert panel.within[1].sum(axis=1).astype(bool).tolist() == [False, True, True, True]
     assert np.isnan(panel.scatter[0]).all()
     np.testing.assert_array_equal(panel.scatter[-1], run.noisy_samples(300, "2").X)
+
+
+def test_distances_too_large_for_floats_leave_the_interpreter_alive():
+    """Diverged training: finite activations whose squared distances, or ranges, overflow."""
+    code = """
+import warnings
+import numpy as np
+from skinfo import ClusteringScore, open_run
+from skinfo.tables import collect_panel
+warnings.simplefilter("ignore")
+rows, labels = np.array([[1.0], [-1.0], [0.0], [0.5]] * 50), np.arange(200) % 2
+expected = ClusteringScore().fit(rows, labels).auc_
+for scale in (1e200, 1e308):
+    try:
+        assert abs(ClusteringScore().fit(rows * scale, labels).auc_ - expected) < 1e-9
+    except ValueError as error:
+        assert "large" in str(error) or "overflow" in str(error), error
+    collect_panel(open_run({(1, "a"): rows * scale}, labels=labels))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_losses_are_those_of_the_run_and_nan_where_not_recorded(tmp_path):
