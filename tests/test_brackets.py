@@ -247,7 +247,9 @@ def test_variance_components_find_both(rng):
 def test_average_of_what_cannot_be_known_is_infinite():
     values = np.zeros((16, 4))
     values[3, 1] = -np.inf
-    average = average_draws(values, np.zeros((16, 4), dtype=int), np.ones(1), np.ones(1))
+    average = average_draws(
+        values, np.ones((16, 4)), np.zeros((16, 4), dtype=int), np.ones(1), np.ones(1)
+    )
     assert average == Average(-np.inf)
 
 

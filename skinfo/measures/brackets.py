@@ -61,7 +61,13 @@ class Averages:
 
     def of(self, values: np.ndarray) -> Average:
         """Average one value a draw."""
-        return average_draws(values, self._inputs, self.rows.weights, self.rows.input_weights)
+        return average_draws(
+            values,
+            self.draws.weights,
+            self._inputs,
+            self.rows.weights,
+            self.rows.input_weights,
+        )
 
     def of_rows(self, values: np.ndarray) -> Average:
         """Average one value a row, known without drawing."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +12,8 @@ from scipy.stats import t as student
 
 #: Independent scramblings; their spread gives the standard error.
 N_RANDOMISATIONS = 16
+# Draws a randomisation at the first level.
+_FIRST_LEVEL = 256
 _BITS = 30
 
 
@@ -24,25 +27,33 @@ class Draws:
         The row drawn, with its probability.
     noise : ndarray of shape (N_RANDOMISATIONS, m, d)
         The noise in units of sigma.
+    weights : ndarray of shape (N_RANDOMISATIONS, m)
+        What each draw counts: the density of standard normal noise over that it was drawn from.
     """
 
     rows: np.ndarray
     noise: np.ndarray
+    weights: np.ndarray
 
 
 class DrawStream:
     """Scrambled Sobol points in 1 + d dimensions, in as many portions as are asked for.
 
     The first dimension picks the row, through the cumulative weights along ``order``; the others
-    give the noise by the normal quantile function.
+    give the noise by the normal quantile function. With ``spread`` > 1 half of the draws have their
+    noise multiplied by it: a defensive mixture, which finds the rare large deficits of information
+    near saturation that decide its value there. No draw then counts more than twice.
     """
 
-    def __init__(self, weights: np.ndarray, order: np.ndarray, d: int, seed: int) -> None:
+    def __init__(
+        self, weights: np.ndarray, order: np.ndarray, d: int, seed: int, spread: float = 1.0
+    ) -> None:
         self._order = order
+        self._spread = spread
         self._cumulative = np.cumsum(weights[order])
         seeds = np.random.SeedSequence(seed).spawn(N_RANDOMISATIONS)
         self._engines = [
-            qmc.Sobol(1 + d, scramble=True, bits=_BITS, rng=np.random.default_rng(s)) for s in seeds
+            qmc.Sobol(1 + d + (spread > 1), scramble=True, bits=_BITS, rng=np.random.default_rng(s)) for s in seeds
         ]
 
     def take(self, m: int) -> Draws:
@@ -51,7 +62,60 @@ class DrawStream:
         points = np.stack([engine.random(m) for engine in self._engines]) + 0.5 ** (_BITS + 1)
         position = np.searchsorted(self._cumulative, points[..., 0] * self._cumulative[-1])
         rows = self._order[np.minimum(position, len(self._order) - 1)]
-        return Draws(rows, ndtri(points[..., 1:]))
+        if self._spread == 1:
+            return Draws(rows, ndtri(points[..., 1:]), np.ones(rows.shape))
+        noise = ndtri(points[..., 1:-1])
+        noise[points[..., -1] < 0.5] *= self._spread
+        return Draws(rows, noise, defensive_weights(noise, self._spread))
+
+
+def defensive_weights(noise: np.ndarray, spread: float) -> np.ndarray:
+    """Density of standard normal noise over that of its mixture with noise ``spread`` times wider.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> defensive_weights(np.array([[0.0], [6.0]]), 2.0).round(4).tolist()
+    [1.3333, 0.0]
+    """
+    d = noise.shape[-1]
+    square = np.einsum("...i,...i->...", noise, noise)
+    # A ratio that overflows is that of a draw which counts nothing.
+    exponent = np.minimum(0.5 * square * (1 - spread**-2) - d * np.log(spread), 700.0)
+    return 2 / (1 + np.exp(exponent))
+
+
+class StoppingRule:
+    """Stop one level after the standard error first meets the tolerance.
+
+    Stopping at the first success would choose levels whose error happens to look small.
+    """
+
+    def __init__(self, tol: float) -> None:
+        self._tol = tol
+        self._met_before = False
+        self.met = False
+
+    def is_done(self, stderr: float) -> bool:
+        """Hear of a level's standard error."""
+        self._met_before, self.met = self.met, stderr <= self._tol
+        return self.met and self._met_before
+
+
+def level_sizes(max_evaluations: int) -> Iterator[int]:
+    """Draws a randomisation that each level adds: the total doubles while it may.
+
+    Examples
+    --------
+    >>> list(level_sizes(2**14))
+    [256, 256, 512]
+    """
+    m = min(_FIRST_LEVEL, 2 ** int(np.log2(max(1, max_evaluations // N_RANDOMISATIONS))))
+    total = 0
+    while (total + m) * N_RANDOMISATIONS <= max_evaluations:
+        yield m
+        total += m
+        m = total
 
 
 @dataclass(frozen=True)
@@ -93,7 +157,11 @@ class Average:
 
 
 def average_draws(
-    values: np.ndarray, inputs: np.ndarray, row_weights: np.ndarray, input_weights: np.ndarray
+    values: np.ndarray,
+    draw_weights: np.ndarray,
+    inputs: np.ndarray,
+    row_weights: np.ndarray,
+    input_weights: np.ndarray,
 ) -> Average:
     """Average values over draws.
 
@@ -101,6 +169,8 @@ def average_draws(
     ----------
     values : ndarray of shape (N_RANDOMISATIONS, m)
         One value a draw; -inf or inf where it cannot be known.
+    draw_weights : ndarray of shape (N_RANDOMISATIONS, m)
+        What each draw counts.
     inputs : ndarray of shape (N_RANDOMISATIONS, m), int64
         The input of each draw's row.
     row_weights, input_weights : ndarray
@@ -115,9 +185,10 @@ def average_draws(
     flat = values.ravel()
     if not np.isfinite(flat).all():
         return Average(float(np.inf if np.any(flat == np.inf) else -np.inf))
-    means = values.mean(axis=1)
+    # Dividing by the sum of the weights makes what is constant exact.
+    means = np.sum(values * draw_weights, axis=1) / np.sum(draw_weights, axis=1)
     integration = means.std(ddof=1) / np.sqrt(N_RANDOMISATIONS)
-    within, between = variance_components(flat, inputs.ravel())
+    within, between = variance_components(flat, inputs.ravel(), draw_weights.ravel())
     has_replicas = len(row_weights) > len(input_weights)
     return Average(
         float(means.mean()),
@@ -127,7 +198,9 @@ def average_draws(
     )
 
 
-def variance_components(values: np.ndarray, groups: np.ndarray) -> tuple[float, float]:
+def variance_components(
+    values: np.ndarray, groups: np.ndarray, weights: np.ndarray | None = None
+) -> tuple[float, float]:
     """Split a variance into that within groups, numbered from 0, and that between group means.
 
     The one-way random-effects analysis of variance. Where groups hardly repeat, nothing tells the
@@ -141,16 +214,20 @@ def variance_components(values: np.ndarray, groups: np.ndarray) -> tuple[float, 
     >>> round(within, 3), round(between, 3)
     (1.053, 49.947)
     """
+    n = len(values)
+    w = np.ones(n) if weights is None else weights * (n / weights.sum())
     counts = np.bincount(groups)
-    n, n_groups = len(values), int(np.count_nonzero(counts))
-    whole = float(values.var(ddof=1))
+    n_groups = int(np.count_nonzero(counts))
+    mean = float(np.sum(w * values) / n)
+    whole = float(np.sum(w * (values - mean) ** 2) / max(n - 1, 1))
     if n_groups < 2:
         return whole, 0.0
     freedom = n - n_groups
     if freedom < 30:
         return whole, whole
-    means = np.bincount(groups, weights=values) / np.maximum(counts, 1)
-    within = float(np.sum((values - means[groups]) ** 2) / freedom)
-    between_square = float(np.sum(counts * (means - values.mean()) ** 2) / (n_groups - 1))
-    typical = (n - np.sum(counts**2) / n) / (n_groups - 1)
+    mass = np.bincount(groups, weights=w)
+    means = np.bincount(groups, weights=w * values) / np.maximum(mass, 1e-300)
+    within = float(np.sum(w * (values - means[groups]) ** 2) / freedom)
+    between_square = float(np.sum(mass * (means - mean) ** 2) / (n_groups - 1))
+    typical = (n - np.sum(mass**2) / n) / (n_groups - 1)
     return within, max(0.0, float((between_square - within) / typical))

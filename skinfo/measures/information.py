@@ -14,16 +14,26 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from skinfo.measures.brackets import Averages, find_ends, plug_in_by_quadrature
-from skinfo.measures.draws import N_RANDOMISATIONS, Average, Draws, DrawStream
+from skinfo.measures.draws import (
+    N_RANDOMISATIONS,
+    Average,
+    Draws,
+    DrawStream,
+    StoppingRule,
+    level_sizes,
+)
 from skinfo.measures.layout import order_rows
 from skinfo.measures.mixture import Inputs, Mixture
 from skinfo.measures.quadrature import line_cross_entropy
 from skinfo.measures.quantity import Quantity
 from skinfo.measures.rows import Rows
-from skinfo.measures.sums import DrawSums
+from skinfo.measures.sums import Contributions, DrawSums
 
-# Draws a randomisation at the first level.
-_FIRST_LEVEL = 256
+# Draws that tell whether information is near its ceiling, and how near that is, in nats.
+_PILOT = 1024
+_NEAR = 0.3
+# There half of the draws have their noise widened by 1 + _SPREAD / sqrt(d).
+_SPREAD = 0.7
 # Within this share of the entropy of the inputs, information says only that they can be told apart.
 _SATURATED = 0.99
 
@@ -101,25 +111,30 @@ def measure_mixture(
     lower ends by Barber and Agakov, "The IM Algorithm", NIPS 2003.
     """
     mixture = mixture or Mixture.of(rows, sigma)
-    rows = mixture.rows
-    stream = mixture.draw_stream(seed)
     exact = plug_in_by_quadrature(mixture)
+    spread, spent = 1.0, 0
+    if exact is None and inputs == "given" and max_evaluations >= 4 * _PILOT:
+        spread, spent = _choose_spread(mixture, seed, n_jobs), _PILOT
+    stream = mixture.draw_stream(seed, spread)
+    rule = StoppingRule(tol)
     portions: list[tuple[Draws, DrawSums]] = []
-    m = min(_FIRST_LEVEL, 2 ** int(np.log2(max(1, max_evaluations // N_RANDOMISATIONS))))
-    taken, once_more = 0, False
-    while True:
+    for m in level_sizes(max_evaluations - spent):
         draws = stream.take(m)
         portions.append((draws, mixture.sums_at(draws, inputs, n_jobs)))
-        taken += m
+        spent += m * N_RANDOMISATIONS
         averages = Averages(mixture, _join_draws(portions), _join_sums(portions), exact)
-        converged = averages.largest_stderr() <= tol
-        if (converged and (once_more or exact is not None)) or (
-            2 * taken * N_RANDOMISATIONS > max_evaluations
-        ):
+        if rule.is_done(averages.largest_stderr()) or (rule.met and exact is not None):
             break
-        once_more = converged
-        m = taken
-    return _assemble(averages, mixture, inputs, tol, n_jobs, taken * N_RANDOMISATIONS, converged)
+    return _assemble(averages, mixture, inputs, tol, n_jobs, spent, rule.met)
+
+
+def _choose_spread(mixture: Mixture, seed: int, n_jobs: int | None) -> float:
+    """Near saturation, how much wider half of the noise is drawn; 1 elsewhere."""
+    draws = mixture.draw_stream(seed + 1).take(_PILOT // N_RANDOMISATIONS)
+    sums = mixture.sums_at(draws, "given", n_jobs)
+    information = Contributions.of(sums.all_data, sums).mutual_info
+    deficit = np.mean(-np.log(sums.input_weight) - information)
+    return 1 + _SPREAD / np.sqrt(mixture.subspace.rank) if deficit < _NEAR else 1.0
 
 
 def cross_information(
@@ -144,26 +159,24 @@ def cross_information(
             new.points[:, 0], new.weights, model.points[:, 0], model.weights
         )
     stream = DrawStream(new.weights, order_rows(new), rank, seed)
+    rule = StoppingRule(tol)
     values = np.empty((N_RANDOMISATIONS, 0))
-    m = min(_FIRST_LEVEL, 2 ** int(np.log2(max(1, max_evaluations // N_RANDOMISATIONS))))
-    once_more = False
-    while True:
+    for m in level_sizes(max_evaluations):
         draws = stream.take(m)
         noise = draws.noise.reshape(-1, rank)
         references = 0.5 * np.einsum("ni,ni->n", noise, noise)
         logs = mixture.log_ratios(new.points[draws.rows.ravel()] + noise, references, n_jobs)
         values = np.concatenate([values, -logs.reshape(N_RANDOMISATIONS, m)], axis=1)
-        stderr = values.mean(axis=1).std(ddof=1) / np.sqrt(N_RANDOMISATIONS)
-        if (stderr <= tol and once_more) or 2 * values.size > max_evaluations:
-            return off + float(values.mean())
-        once_more = bool(stderr <= tol)
-        m = values.shape[1]
+        if rule.is_done(values.mean(axis=1).std(ddof=1) / np.sqrt(N_RANDOMISATIONS)):
+            break
+    return off + float(values.mean())
 
 
 def _join_draws(portions: list[tuple[Draws, DrawSums]]) -> Draws:
     return Draws(
         np.concatenate([draws.rows for draws, _ in portions], axis=1),
         np.concatenate([draws.noise for draws, _ in portions], axis=1),
+        np.concatenate([draws.weights for draws, _ in portions], axis=1),
     )
 
 

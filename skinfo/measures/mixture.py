@@ -62,9 +62,9 @@ class Mixture:
         layouts = tuple(lay_out(rows, order[half_of_row[order] == h], _BINARY) for h in halves)
         return cls(rows, subspace, order, layouts, half_of_row)
 
-    def draw_stream(self, seed: int) -> DrawStream:
+    def draw_stream(self, seed: int, spread: float = 1.0) -> DrawStream:
         """Start drawing from the mixture."""
-        return DrawStream(self.rows.weights, self.order, self.subspace.rank, seed)
+        return DrawStream(self.rows.weights, self.order, self.subspace.rank, seed, spread)
 
     def sums_at(self, draws: Draws, inputs: Inputs, n_jobs: int | None) -> DrawSums:
         """Evaluate the four disjoint sums at draws from the mixture's own rows."""

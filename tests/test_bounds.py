@@ -1,0 +1,77 @@
+"""Bounds against the published table, closed forms and the estimates they bound."""
+
+import numpy as np
+import pytest
+
+from skinfo.measures import bounds
+from skinfo.measures.bounds import (
+    bounded_risk,
+    constellation_size,
+    information_risk,
+    min_samples,
+    pairwise_bounds,
+    subgaussian_risk,
+)
+from skinfo.measures.information import measure_mixture
+from skinfo.measures.rows import Rows
+
+TABLE_I = {
+    1: 7.41e-4, 2: 0.00166, 3: 0.00369, 5: 0.0179, 7: 0.0856, 9: 0.402, 10: 0.869, 11: 1.87,
+    12: 4.02,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("d", "published"), TABLE_I.items())
+def test_published_table_of_risks(d, published):
+    assert bounded_risk(1e9, d, 1.0) == pytest.approx(published, rel=0.01)
+
+
+def test_risks_fall_with_rows_and_grow_with_dimension():
+    n = 10.0 ** np.arange(3, 12)
+    for risk in (bounded_risk, information_risk, lambda *a: subgaussian_risk(*a, K=1.0)):
+        assert np.all(np.diff([risk(m, 4, 0.5) for m in n]) < 0)
+        assert np.all(np.diff([risk(1e6, d, 0.5) for d in range(1, 12)]) > 0)
+
+
+def test_estimates_obey_the_bound_on_the_risk():
+    """h of Unif[-1, 1] plus noise, from 500 rows: the mean error is far below the bound."""
+    truth = 1.5626496594
+    errors = []
+    for seed in range(20):
+        S = np.random.default_rng(seed).uniform(-1, 1, size=(500, 1))
+        errors.append(abs(measure_mixture(Rows.make(S), 1.0).entropy.value - truth))
+    assert np.mean(errors) < bounded_risk(500, 1, 1.0)
+
+
+def test_constellations_that_noise_leaves_apart():
+    assert [constellation_size(d, 0.1, 0.01) for d in (1, 11, 12, 10_000)] == [3, 3, 2, 2]
+
+
+def test_necessary_samples_grow_exponentially():
+    few, many = min_samples(5, 0.1), min_samples(10, 0.1)
+    assert many / few == pytest.approx(3 ** (5 * 0.99), rel=1e-9)
+    assert min_samples(10_000, 0.1) == np.inf
+    with pytest.raises(ValueError, match="eps"):
+        min_samples(3, 0.1, eps=0.7)
+
+
+@pytest.mark.parametrize("sigma", [0.1, 0.5, 2.0])
+def test_pairwise_bounds_by_their_formula(sigma, rng):
+    X = rng.normal(size=(80, 3))
+    square = ((X[:, None] - X[None]) ** 2).sum(axis=2)
+    found = pairwise_bounds(X, sigma)
+    for quantity, width in ((found.upper, 2 * sigma**2), (found.lower, 8 * sigma**2)):
+        expected = -np.log(np.exp(-square / width).mean(axis=1)).mean()
+        assert quantity.value == pytest.approx(expected, rel=1e-10)
+        assert quantity.stderr == 0
+    information = measure_mixture(Rows.make(X), sigma).mutual_info
+    assert found.lower.value <= information.value <= found.upper.value
+
+
+def test_a_sample_of_rows_says_its_error(rng, monkeypatch):
+    X = rng.normal(size=(2000, 2))
+    exact = pairwise_bounds(X, 0.5)
+    monkeypatch.setattr(bounds, "MOST_ROWS", 300)
+    sampled = [pairwise_bounds(X, 0.5, seed=s).upper for s in range(30)]
+    assert sum(q.lower <= exact.upper.value <= q.upper for q in sampled) >= 25
+    assert sampled[0].stderr > 0
