@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,7 +14,8 @@ try:
     from rich.markup import escape
     from rich.table import Table
 except ImportError:  # pragma: no cover - exercised in a subprocess
-    sys.exit("skinfo: the command line needs an extra: pip install 'skinfo[cli]'")
+    sys.stderr.write("skinfo: the command line needs an extra: pip install 'skinfo[cli]'\n")
+    sys.exit(2)
 
 app = typer.Typer(
     help="Information flow in neural networks, measured with error bars.",
@@ -29,14 +31,23 @@ Jobs = Annotated[int, typer.Option(help="Threads; the numbers do not depend on i
 
 def main() -> None:
     """Run the command line; a user's mistake ends in one line and exit code 2."""
+    warnings.showwarning = lambda message, *_: _complain(str(message), "yellow")
     try:
-        app()
+        sys.exit(app(sys.argv[1:] or ["--help"], standalone_mode=False))
     except (ValueError, ImportError) as error:
         _complain(str(error))
         sys.exit(2)
     except OSError as error:
         _complain(str(error))
         sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except Exception as error:
+        # What typer raises for a command line that it does not understand.
+        if not hasattr(error, "format_message"):
+            raise
+        _complain(f"{error.format_message()} Try --help.")
+        sys.exit(2)
 
 
 def _complain(message: str, colour: str = "red") -> None:
@@ -139,6 +150,7 @@ def _print_summary(lines: Any, title: str) -> None:
 @app.command()
 def info(run: RunPath) -> None:
     """Show what a run holds: layers, sigmas, checkpoints, inputs."""
+    from skinfo.errors import RunError
     from skinfo.runs import open_run
 
     opened = open_run(run)
@@ -155,14 +167,23 @@ def info(run: RunPath) -> None:
     table = Table()
     for column in ("layer", "sigma", "noise before", "stored as"):
         table.add_column(column)
+    unread: list[str] = []
     for layer in opened.layers:
         shape = "-"
         if epochs:
-            array = opened.array(epochs[-1], layer.name)
-            shape = f"{' x '.join(map(str, array.shape))} {array.dtype}"
+            try:
+                array = opened.array(epochs[-1], layer.name)
+                shape = f"{' x '.join(map(str, array.shape))} {array.dtype}"
+            except RunError as error:
+                unread.append(str(error))
+                shape = "unreadable"
         sigma = "unknown" if layer.sigma is None else f"{layer.sigma:g}"
         table.add_row(escape(layer.name), sigma, "yes" if layer.noise_before else "no", shape)
     _output.print(table)
+    for message in unread:
+        _complain(message)
+    if unread:
+        raise typer.Exit(2)
 
 
 @app.command()
@@ -289,6 +310,8 @@ def plot(
     )
     from skinfo.tables import check_output, read_table
 
+    if kind not in ("panel", "plane", "distances"):
+        raise ValueError(f"--kind is panel, plane or distances; got {kind!r}.")
     suffix = ".png" if kind == "panel" else f".{kind}.png"
     target = output or table.with_suffix(suffix)
     check_output(target, force=force)
@@ -297,14 +320,12 @@ def plot(
         figure = InformationFlowDisplay.from_flow(flow, panel).plot().figure_
     elif kind == "plane":
         figure = InformationPlaneDisplay.from_flow(flow).plot().figure_
-    elif kind == "distances":
+    else:
         if panel is None:
             raise ValueError(
                 f"{table.with_suffix('.npz')}: the distances are kept there; not found."
             )
         figure = plot_distances(panel)
-    else:
-        raise ValueError(f"--kind is panel, plane or distances; got {kind!r}.")
     save_figure(figure, target)
     typer.echo(f"Picture in {target}")
 

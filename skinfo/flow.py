@@ -5,6 +5,8 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,8 +17,10 @@ from sklearn.base import BaseEstimator, clone
 from skinfo.errors import RunError, SaturationWarning
 from skinfo.estimators import NoisyMIEstimator
 from skinfo.measures.quantity import COLUMNS, Quantity
-from skinfo.runs import Run
+from skinfo.runs import Run, open_run
 
+# Estimates kept by another version are made again.
+_VERSION = version("skinfo")
 #: The order of notes in a cell, and what joins them.
 _JOINT = "; "
 
@@ -33,7 +37,7 @@ class _Task:
 
 def information_flow(
     estimators: BaseEstimator | Iterable[BaseEstimator] | Mapping[str, BaseEstimator],
-    run: Run,
+    run: Run | str | Path,
     *,
     subset: str | np.ndarray | None = None,
     n_jobs: int | None = None,
@@ -47,7 +51,7 @@ def information_flow(
     estimators : estimator, iterable of estimators, or mapping of str to estimator
         What to measure with. NoisyMIEstimator gets all replicas; with ``sigma=None`` it takes each
         layer's own sigma. Others get one noisy sample of each input.
-    run : Run
+    run : Run or path-like
         Saved activations.
     subset : {"train", "test"} or array-like of shape (n_inputs,), optional
         Inputs to measure: the run's own split, or a mask.
@@ -83,6 +87,7 @@ def information_flow(
     array([[1, 'hidden', 0.6327]], dtype=object)
     """
     named = name_estimators(estimators)
+    run = run if isinstance(run, Run) else open_run(run)
     mask = subset_mask(subset, run)
     tasks = [
         _Task(epoch, layer.name, name, _for_layer(estimator, layer.sigma, layer.name))
@@ -172,8 +177,13 @@ def _for_layer(estimator: BaseEstimator, sigma: float | None, layer: str) -> Bas
 
 
 def _fit_quantities(
-    estimator: BaseEstimator, X: np.ndarray, y: np.ndarray | None, groups: np.ndarray | None
+    version: str,  # noqa: ARG001
+    estimator: BaseEstimator,
+    X: np.ndarray,
+    y: np.ndarray | None,
+    groups: np.ndarray | None,
 ) -> tuple[Quantity, ...]:
+    """Fit; what is kept on disk is looked up by all arguments, the version among them."""
     return estimator.fit(X, y, groups=groups).quantities_
 
 
@@ -184,7 +194,7 @@ def _measure(
     read = run.replicas if noisy else run.noisy_samples
     try:
         rows = read(task.epoch, task.layer, subset=mask)
-        quantities = fit(task.estimator, rows.X, rows.y, rows.groups)
+        quantities = fit(_VERSION, task.estimator, rows.X, rows.y, rows.groups)
     except RunError as error:
         warnings.warn(f"not measured: {error}", UserWarning, stacklevel=2)
         return [_row(task, Quantity("", np.nan, np.nan, unit="", notes=("read error",)))]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ _NUMBERS = ("value", "stderr", "lower", "upper")
 #: Cells of a histogram that is drawn.
 DRAWN_CELLS = 64
 _SCATTER_ROWS = 1000
+# Beyond this a range cannot be cut into cells.
+_DRAWABLE = 1e300
 _SUFFIXES = (".parquet", ".csv")
 
 
@@ -49,7 +52,7 @@ class Panel:
     distance_edges : ndarray of shape (n_layers, n_snapshots, 65)
         Cells of the pairwise distances.
     within, between : ndarray of shape (n_layers, n_snapshots, 64)
-        Number of pairs of one class, of two; empty without labels.
+        Number of pairs of one class, of two; zeros without labels.
     losses : dict of str to ndarray of shape (n_epochs,)
         Losses and accuracies by name; NaN where not recorded.
     settings : dict
@@ -93,8 +96,8 @@ def collect_panel(
                 continue
         if not samples:
             continue
-        low = min(float(s.X.min()) for s in samples.values())
-        high = max(float(s.X.max()) for s in samples.values())
+        low = max(min(float(s.X.min()) for s in samples.values()), -_DRAWABLE)
+        high = min(max(float(s.X.max()) for s in samples.values()), _DRAWABLE)
         value_edges[place] = np.linspace(low, high if high > low else low + 1, DRAWN_CELLS + 1)
         for k, epoch in enumerate(run.epochs):
             if epoch in samples:
@@ -105,10 +108,12 @@ def collect_panel(
             sample = samples[epoch]
             if sample.y is not None and makes_pairs(sample.y):
                 rows = Rows.make(sample.X, labels=sample.y)
-                found = measure_distances(rows, "euclidean")
-                distance_edges[place, k] = found.edges[:: N_CELLS // DRAWN_CELLS]
-                within[place, k] = coarsen(found.within)
-                between[place, k] = coarsen(found.between)
+                # Distances of a network that diverged overflow; they stay empty.
+                with suppress(ValueError):
+                    found = measure_distances(rows, "euclidean")
+                    distance_edges[place, k] = found.edges[:: N_CELLS // DRAWN_CELLS]
+                    within[place, k] = coarsen(found.within)
+                    between[place, k] = coarsen(found.between)
             if place == len(names) - 1:
                 chosen = np.linspace(0, len(sample.X) - 1, min(_SCATTER_ROWS, len(sample.X)))
                 chosen = np.unique(chosen.astype(np.int64))
@@ -236,6 +241,7 @@ def read_table(path: Path) -> tuple[pd.DataFrame, Panel | None]:
         losses = {name[5:]: v for name, v in arrays.items() if name.startswith("loss:")}
         texts = {name: json.loads(str(arrays.pop(name))) for name in ("layers", "settings")}
         rest = {name: v for name, v in arrays.items() if not name.startswith("loss:")}
+        table.attrs.update(texts["settings"])
         return table, Panel(**rest, **texts, losses=losses)
     except Exception as error:
         raise ValueError(

@@ -264,3 +264,8 @@ def test_cube_by_the_public_door():
     X = np.array(list(product([-1.0, 1.0], repeat=3)))
     est = NoisyMIEstimator(0.5, random_state=0, units="bits").fit(X, X[:, 0])
     assert est.mutual_info_ == pytest.approx(3 * 0.632720193737 / np.log(2), abs=0.01)
+
+
+def test_noise_lost_in_rounding_is_an_error(X):
+    with pytest.raises(ValueError, match="Check the units of sigma"):
+        NoisyMIEstimator(0.1).fit(X * 1e13)

@@ -45,7 +45,8 @@ def add_pair_distances(columns, weights, labels, inputs, per_unit, squared, with
                 other = start + j
                 if inputs[other] == inputs[i]:
                     continue
-                cell = int(min(distance[j] * per_unit, float(n_cells)))
+                place = distance[j] * per_unit
+                cell = int(place) if place < n_cells else n_cells
                 if labels[other] == labels[i]:
                     within[cell] += weights[i] * weights[other]
                 else:

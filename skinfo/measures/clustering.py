@@ -14,6 +14,8 @@ from skinfo.measures.rows import Rows
 
 #: Cells of the distance histograms.
 N_CELLS = 4096
+# Distances beyond this have no square in double precision.
+_LARGEST = 1e150
 #: Up to so many pairs all distances are ranked; beyond, the AUC comes from the histograms.
 MOST_RANKED_PAIRS = 1_000_000
 #: Rows that the silhouette is computed from, at most (or two a class).
@@ -56,7 +58,8 @@ def metric_coordinates(points: np.ndarray, metric: str) -> np.ndarray:
 
 def distance_edges(coordinates: np.ndarray, metric: str) -> np.ndarray:
     """Edges from 0 to the largest distance there can be: the diagonal of the bounding box, or 2."""
-    diagonal = float(np.linalg.norm(np.ptp(coordinates, axis=0))) or 1.0
+    with np.errstate(over="ignore"):
+        diagonal = float(np.linalg.norm(np.ptp(coordinates, axis=0))) or 1.0
     top = 2.0 if metric == "cosine" else diagonal
     return np.linspace(0, top * (1 + 1e-12), N_CELLS + 1)
 
@@ -95,6 +98,11 @@ def measure_distances(rows: Rows, metric: str, edges: np.ndarray | None = None) 
         )
     coordinates = metric_coordinates(rows.points, metric)
     edges = distance_edges(coordinates, metric) if edges is None else edges
+    if edges[-1] > _LARGEST:
+        raise ValueError(
+            f"The activations are too large: they span {edges[-1]:.3g}, and the squares of their "
+            "distances overflow. Scale them first."
+        )
     counts = rows.weights * len(rows.weights)
     within, between = np.zeros(N_CELLS + 1), np.zeros(N_CELLS + 1)
     # Subtracting the mean keeps the digits of activations that sit far from the origin.

@@ -10,6 +10,8 @@ from skinfo.measures.rows import Rows
 
 # Directions whose variance, in units of sigma^2, is below this are dropped.
 _FLAT = 1e-12
+# Beyond so many sigma from the mean a coordinate's rounding is no longer small against the noise.
+_RESOLVED = 1e11
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,13 @@ class Subspace:
         """Find the directions of a variance that the noise does not drown utterly."""
         d = rows.points.shape[1]
         origin = rows.weights @ rows.points.astype(np.float64, copy=False)
-        scaled = (rows.points - origin) / sigma
+        with np.errstate(over="ignore"):
+            scaled = (rows.points - origin) / sigma
+        if not np.abs(scaled).max() < _RESOLVED:
+            raise ValueError(
+                f"The activations span more than {_RESOLVED:.0e} sigma ({sigma:g}): in double "
+                "precision the noise is lost in their rounding. Check the units of sigma."
+            )
         weighted = scaled * np.sqrt(rows.weights)[:, None]
         if len(scaled) >= d:
             _, directions = np.linalg.eigh(weighted.T @ weighted)
