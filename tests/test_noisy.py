@@ -269,3 +269,26 @@ def test_cube_by_the_public_door():
 def test_noise_lost_in_rounding_is_an_error(X):
     with pytest.raises(ValueError, match="Check the units of sigma"):
         NoisyMIEstimator(0.1).fit(X * 1e13)
+
+
+def test_pairwise_bounds_hold_the_information(X):
+    est = fitted(X, bounds=True, units="bits")
+    lower, upper = est.pairwise_bounds_
+    assert lower <= est.mutual_info_ <= upper
+    assert {q.name for q in est.quantities_} >= {
+        "mutual_info_pairwise_lower", "mutual_info_pairwise_upper",
+    }  # fmt: skip
+    assert not hasattr(fitted(X), "pairwise_bounds_")
+    with pytest.raises(ValueError, match="bounds=True"):
+        NoisyMIEstimator(0.5, bounds=True).fit(X, groups=np.arange(60) // 2)
+
+
+@pytest.mark.parametrize("estimator_weight", [[1, 2, 3], [2, 0, 1]])
+def test_integer_weights_equal_repeated_rows_in_every_number(X, y, estimator_weight):
+    weight = np.resize(estimator_weight, 60)
+    weighted = NoisyMIEstimator(0.5, random_state=0, tol=0.003).fit(X, y, sample_weight=weight)
+    repeated = fitted(np.repeat(X, weight, axis=0), np.repeat(y, weight), tol=0.003)
+    for name in ("mutual_info_", "plug_in_", "label_mutual_info_", "entropy_"):
+        assert getattr(weighted, name) == pytest.approx(getattr(repeated, name), abs=0.015), name
+    assert weighted.score(X) == pytest.approx(repeated.score(X), abs=0.015)
+    np.testing.assert_allclose(weighted.score_samples(X), repeated.score_samples(X), rtol=1e-10)

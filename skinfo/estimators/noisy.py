@@ -14,10 +14,12 @@ from sklearn.utils.validation import check_is_fitted
 
 from skinfo.errors import SaturationWarning
 from skinfo.estimators.validation import check_activations, check_rows
+from skinfo.measures.bounds import pairwise_bounds
 from skinfo.measures.draws import N_RANDOMISATIONS
 from skinfo.measures.information import cross_information, measure_mixture
 from skinfo.measures.mixture import Inputs, Mixture
 from skinfo.measures.quantity import Quantity, nats_to
+from skinfo.measures.rows import Rows
 
 
 class NoisyMIEstimator(BaseEstimator):
@@ -45,6 +47,9 @@ class NoisyMIEstimator(BaseEstimator):
         allows for the inputs that were not drawn, and there is no ceiling at log n.
     max_evaluations : int, default=2**20
         Most points at which the mixture is evaluated, all 16 randomisations together.
+    bounds : bool, default=False
+        Whether to compute the pairwise-distance bounds of Kolchinsky & Tracey as well; they take
+        every row for an input of its own, so not with groups, and no weights.
     units : {"nats", "bits"}, default="nats"
         Unit of every information and entropy.
     n_jobs : int or None, default=None
@@ -74,6 +79,9 @@ class NoisyMIEstimator(BaseEstimator):
         Differential entropy h(T) and its bracket.
     conditional_entropy_, conditional_entropy_bracket_ : float, tuple of float
         Differential entropy h(T|X) and its bracket.
+    pairwise_bounds_ : tuple of float
+        (lower, upper) pairwise bound of I(S;T), with ``bounds=True``; see
+        :func:`skinfo.measures.bounds.pairwise_bounds`.
     n_evaluations_ : int
         Points at which the mixture was evaluated, all randomisations together.
     converged_ : bool
@@ -113,6 +121,7 @@ class NoisyMIEstimator(BaseEstimator):
         "tol": [Interval(Real, 0, None, closed="neither")],
         "inputs": [StrOptions({"given", "sampled"})],
         "max_evaluations": [Interval(Integral, N_RANDOMISATIONS, None, closed="left")],
+        "bounds": ["boolean"],
         "units": [StrOptions({"nats", "bits"})],
         "n_jobs": [Integral, None],
         "random_state": ["random_state"],
@@ -125,6 +134,7 @@ class NoisyMIEstimator(BaseEstimator):
         tol: float = 0.01,
         inputs: Inputs = "given",
         max_evaluations: int = 2**20,
+        bounds: bool = False,
         units: str = "nats",
         n_jobs: int | None = None,
         random_state: int | np.random.RandomState | None = None,
@@ -133,6 +143,7 @@ class NoisyMIEstimator(BaseEstimator):
         self.tol = tol
         self.inputs = inputs
         self.max_evaluations = max_evaluations
+        self.bounds = bounds
         self.units = units
         self.n_jobs = n_jobs
         self.random_state = random_state
@@ -179,6 +190,7 @@ class NoisyMIEstimator(BaseEstimator):
             mixture=self._mixture,
         )
         unit = self.units
+        pairwise = self._bound(rows, sigma, groups, sample_weight) if self.bounds else ()
         self.n_evaluations_ = found.n_evaluations
         self.converged_ = found.converged
         self.rank_ = found.rank
@@ -195,6 +207,7 @@ class NoisyMIEstimator(BaseEstimator):
                 None
                 if found.label_ceiling is None
                 else Quantity.exact("label_ceiling", found.label_ceiling),
+                *pairwise,
             )
             if quantity is not None
         )
@@ -208,6 +221,19 @@ class NoisyMIEstimator(BaseEstimator):
                 stacklevel=2,
             )
         return self
+
+    def _bound(
+        self, rows: Rows, sigma: float, groups: Any, sample_weight: Any
+    ) -> tuple[Quantity, Quantity]:
+        if groups is not None or sample_weight is not None:
+            raise ValueError(
+                "bounds=True takes every row for an input of its own and of the same weight; fit "
+                "without groups and sample_weight, or with bounds=False."
+            )
+        found = pairwise_bounds(rows.points, sigma, seed=self._seed, n_jobs=self.n_jobs)
+        factor = nats_to(self.units)
+        self.pairwise_bounds_ = (found.lower.value * factor, found.upper.value * factor)
+        return found.lower, found.upper
 
     def _name_quantities(self) -> None:
         by_name = {quantity.name: quantity for quantity in self.quantities_}

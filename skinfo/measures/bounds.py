@@ -72,9 +72,7 @@ def pairwise_bounds(
 
     def bound(name: str, width: float) -> Quantity:
         mixture = Mixture.of(rows, width)
-        values = -mixture.log_ratios(
-            mixture.rows.points[chosen], np.zeros(len(chosen)), n_jobs
-        )
+        values = -mixture.log_ratios(mixture.rows.points[chosen], np.zeros(len(chosen)), n_jobs)
         mean = float(values.mean())
         if len(chosen) == n:
             return Quantity.exact(name, mean)
@@ -136,9 +134,7 @@ def subgaussian_risk(n: float, d: int, sigma: float, K: float) -> float:
     s2, wide = sigma**2, (K + sigma) ** 2
     c = d / 2 * np.log(2 * np.pi * s2)
     inside = wide * np.log(n) / ((np.e - 1) * np.pi * s2)
-    bias = (
-        (0.5 * np.log(n) + d / 4 * np.log(8 * inside)) * (2 * inside) ** (d / 4) / np.sqrt(n)
-    )
+    bias = (0.5 * np.log(n) + d / 4 * np.log(8 * inside)) * (2 * inside) ** (d / 4) / np.sqrt(n)
     spread = (c + 2 * d * K**2 / s2) * (c + (2 * s2 * d + 3 * d * K**2) / s2) + 8 * (
         16 * d**2 * K**4 + s2**2 * d * (2 + d)
     ) / s2**2

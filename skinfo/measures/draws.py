@@ -53,7 +53,8 @@ class DrawStream:
         self._cumulative = np.cumsum(weights[order])
         seeds = np.random.SeedSequence(seed).spawn(N_RANDOMISATIONS)
         self._engines = [
-            qmc.Sobol(1 + d + (spread > 1), scramble=True, bits=_BITS, rng=np.random.default_rng(s)) for s in seeds
+            qmc.Sobol(1 + d + (spread > 1), scramble=True, bits=_BITS, rng=np.random.default_rng(s))
+            for s in seeds
         ]
 
     def take(self, m: int) -> Draws:
