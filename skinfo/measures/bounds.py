@@ -1,4 +1,4 @@
-"""Bounds that need no draws: pairwise bounds of the information, theorems on the estimator's risk."""
+"""Bounds that need no draws: pairwise bounds of the information, theorems on the risk."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ class PairwiseBounds:
 def pairwise_bounds(
     X: np.ndarray, sigma: float, *, seed: int = 0, n_jobs: int | None = None
 ) -> PairwiseBounds:
-    """Bound the information of rows with Gaussian noise by their pairwise distances.
+    r"""Bound the information of rows with Gaussian noise by their pairwise distances.
 
     .. math::
 
-        I_{upper} = -\\frac1n \\sum_i \\log \\frac1n \\sum_j e^{-|s_i - s_j|^2 / (2 \\sigma^2)}
+        I_{upper} = -\frac1n \sum_i \log \frac1n \sum_j e^{-|s_i - s_j|^2 / (2 \sigma^2)}
 
     and the lower bound has 8 sigma^2 in the place of 2 sigma^2. These are the "KDE" estimates of
     Saxe et al. (2018).
@@ -160,7 +160,8 @@ def min_samples(d: int, sigma: float, *, bias: float = 0.01, eps: float = 0.01) 
 
     The necessary number grows exponentially with d:
 
-        n > k^(d (1 - eps)) exp(-(bias + H_b(eps))),  k = floor(1 / (sigma Q^-1((1 - (1-eps)^(1/d)) / 2)))
+        n > k^(d (1 - eps)) exp(-(bias + H_b(eps)))
+        k = floor(1 / (sigma Q^-1((1 - (1 - eps)^(1/d)) / 2)))
 
     Parameters
     ----------
