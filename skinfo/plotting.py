@@ -30,15 +30,9 @@ def _layer_colours(n: int) -> list[Any]:
     return list(_pyplot().colormaps["viridis"](np.linspace(0.0, 0.9, max(n, 2))))[:n]
 
 
-def noisy_estimator(table: pd.DataFrame) -> str | None:
-    """Name of the first estimator in a table that measured noisy information."""
-    found = table.loc[table["quantity"] == "conditional_entropy", "estimator"]
-    return None if found.empty else str(found.iloc[0])
-
-
-def binned_estimator(table: pd.DataFrame) -> str | None:
-    """Name of the first estimator in a table that counted cells."""
-    found = table.loc[table["quantity"] == "n_occupied", "estimator"]
+def estimator_of(table: pd.DataFrame, quantity: str) -> str | None:
+    """Name of the first estimator in a table that measured a quantity."""
+    found = table.loc[table["quantity"] == quantity, "estimator"]
     return None if found.empty else str(found.iloc[0])
 
 
@@ -141,7 +135,11 @@ class InformationPlaneDisplay:
         cls, table: pd.DataFrame, *, estimator: str | None = None
     ) -> InformationPlaneDisplay:
         """Take the plane out of a flow table; the first noisy estimator by default."""
-        name = estimator or noisy_estimator(table) or binned_estimator(table)
+        name = (
+            estimator
+            or estimator_of(table, "conditional_entropy")
+            or estimator_of(table, "n_occupied")
+        )
         information = Curves.of(table, name, "mutual_info")
         label = Curves.of(table, name, "label_mutual_info")
         if information is None or label is None:
@@ -269,7 +267,10 @@ class InformationFlowDisplay:
         self.table = table
         self.panel = panel
 
-    from_flow = classmethod(lambda cls, table, panel=None: cls(table, panel))
+    @classmethod
+    def from_flow(cls, table: pd.DataFrame, panel: Panel | None = None) -> InformationFlowDisplay:
+        """Make the display of a flow table and, where there is one, its panel."""
+        return cls(table, panel)
 
     def plot(self) -> InformationFlowDisplay:
         """Draw into a new figure."""
@@ -315,16 +316,15 @@ class InformationFlowDisplay:
             ax.spines[["top", "right"]].set_visible(False)
         return self
 
-    def _curves(self) -> dict[str, tuple[Curves, str, tuple[str, str] | None]]:
-        noisy, binned = noisy_estimator(self.table), binned_estimator(self.table)
-        clustering = self.table.loc[self.table["quantity"] == "auc", "estimator"]
+    def _curves(self) -> dict[str, tuple[Curves, str, tuple[float, str] | None]]:
+        noisy = estimator_of(self.table, "conditional_entropy")
+        binned = estimator_of(self.table, "n_occupied")
+        clustering = estimator_of(self.table, "auc")
         wanted = {
             "information": (noisy, "mutual_info", "I(X;T)", ("ceiling", "ceiling")),
             "label_information": (noisy, "label_mutual_info", "I(Y;T)", ("label_ceiling", "H(Y)")),
             "binned": (binned, "entropy", "H(Bin(T))", ("ceiling", "H(X)")),
-            "clustering": (
-                None if clustering.empty else clustering.iloc[0], "auc", "Clustering AUC", None,
-            ),
+            "clustering": (clustering, "auc", "Clustering AUC", None),
         }  # fmt: skip
         found = {}
         for name, (estimator, quantity, label, ceiling) in wanted.items():
@@ -338,15 +338,15 @@ class InformationFlowDisplay:
                     "value",
                 ]
                 highest = values.max() if len(values) else np.inf
-                guide = (str(highest), ceiling[1]) if np.isfinite(highest) else None
+                guide = (float(highest), ceiling[1]) if np.isfinite(highest) else None
             found[name] = (curves, label, guide)
         return found
 
     @staticmethod
-    def _draw_ceiling(ax: Any, guide: tuple[str, str] | None) -> None:
+    def _draw_ceiling(ax: Any, guide: tuple[float, str] | None) -> None:
         if guide is None:
             return
-        value, name = float(guide[0]), guide[1]
+        value, name = guide
         ax.axhline(value, color="0.5", lw=0.8, ls="--", zorder=0)
         low, high = ax.get_ylim()
         ax.set_ylim(low, max(high, value + 0.16 * (value - low)))

@@ -72,7 +72,25 @@ def test_quantiles_share_rows_evenly_and_merge_ties(rng):
     est = BinningMIEstimator(strategy="quantile", n_bins=4).fit(X)
     assert est.entropy_ == pytest.approx(np.log(4), abs=1e-3)
     tied = BinningMIEstimator(strategy="quantile", n_bins=4).fit([[0.0]] * 9 + [[1.0]])
-    assert len(tied.edges_[0]) == 2
+    assert tied.entropy_ == pytest.approx(reference.discrete_entropy([[0]] * 9 + [[1]]))
+
+
+@pytest.mark.parametrize("n_levels", [2, 3, 5])
+def test_quantiles_tell_the_levels_of_a_discrete_unit_apart(n_levels, rng):
+    X = rng.integers(0, n_levels, size=(1000, 2)).astype(float)
+    est = BinningMIEstimator(strategy="quantile", n_bins=30).fit(X)
+    assert est.entropy_ == pytest.approx(reference.discrete_entropy(X))
+
+
+def test_width_cells_do_not_depend_on_the_precision_of_the_array():
+    X = (np.arange(200) / 10).astype(np.float32)[:, None]
+    low = BinningMIEstimator(bin_width=0.1).fit(X)
+    assert low.entropy_ == BinningMIEstimator(bin_width=0.1).fit(X.astype(np.float64)).entropy_
+
+
+def test_independent_labels_have_no_negative_information():
+    X, y = np.repeat([0.0, 1.0, 2.0], 2)[:, None], np.tile([0, 1], 3)
+    assert BinningMIEstimator(bin_width=1.0).fit(X, y).label_mutual_info_ == 0
 
 
 def test_given_edges_one_or_one_each():

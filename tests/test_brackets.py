@@ -1,6 +1,6 @@
 """The brackets hold the truth: chains of noisy linear layers, where everything is known."""
 
-from itertools import pairwise
+from itertools import pairwise, product
 
 import numpy as np
 import pytest
@@ -145,6 +145,63 @@ def test_random_labels_reach_down_to_zero(rng):
     assert found.label_mutual_info.lower < 0.01
     given = measure_mixture(Rows.make(S, labels=y), 0.3)
     assert given.label_mutual_info.lower > 0.65
+
+
+@pytest.mark.parametrize(("share", "n"), [(0.5, 100), (0.15, 100)])
+def test_sampled_labels_of_far_classes_hold_the_entropy_of_the_population(share, n):
+    """Each sample's own H(Y) differs from that of the population: the bracket allows for it."""
+    truth = -share * np.log(share) - (1 - share) * np.log(1 - share)
+    inside = 0
+    for seed in range(30):
+        rng = np.random.default_rng(seed)
+        y = rng.uniform(size=n) < share
+        S = np.column_stack([20.0 * y, np.zeros(n)]) + rng.normal(size=(n, 2))
+        found = measure_mixture(Rows.make(S, labels=y), 1.0, inputs="sampled", seed=seed)
+        inside += found.label_mutual_info.lower <= truth <= found.label_mutual_info.upper
+        assert found.label_ceiling == pytest.approx(np.log(2))
+    assert inside >= 26
+
+
+@pytest.mark.parametrize("n_replicas", [3, 5, 8])
+def test_the_extrapolated_value_is_nearer_for_odd_and_even_replicas(n_replicas):
+    weights = linear_chain()
+    noise, M = noise_covariance(weights), end_to_end(weights)
+    X = np.random.default_rng(5).normal(size=(200, 4))
+    whitened = X @ M @ np.linalg.inv(np.linalg.cholesky(noise)).T
+    truth = measure_mixture(Rows.make(whitened), 1.0, tol=5e-4, seed=1).mutual_info.value
+    points, plug_ins = [], []
+    for seed in range(10):
+        S = run_chain(weights, X, n_replicas, np.random.default_rng(seed))
+        found = measure_mixture(rows_of(S), SIGMA, seed=seed)
+        points.append(found.mutual_info.value)
+        plug_ins.append(found.plug_in.value)
+    assert abs(np.mean(points) - truth) < 0.6 * (np.mean(plug_ins) - truth)
+
+
+def test_replicas_far_apart_in_sigma_are_measured(rng):
+    S = rng.normal(size=(40, 2)) * 1e7
+    found = measure_mixture(Rows.make(S, groups=np.arange(40) // 2), 0.1).mutual_info
+    assert 0 <= found.lower <= found.value <= found.upper <= np.log(20) + 1e-9
+
+
+def test_crossed_weights_keep_every_bracket_in_order(rng):
+    weights = np.array([1.0] + [1e-17] * 19)
+    rows = Rows.make(rng.normal(size=(20, 2)), input_weights=weights)
+    found = measure_mixture(rows, 0.5, inputs="sampled")
+    for quantity in (found.mutual_info, found.entropy, found.conditional_entropy):
+        assert quantity.lower <= quantity.value <= quantity.upper
+
+
+def test_an_estimate_that_is_cut_at_the_ceiling_says_so():
+    X = np.array(list(product([-1.0, 1.0], repeat=10)))
+    cut = 0
+    for seed in range(20):
+        found = measure_mixture(Rows.make(X), 2.0, tol=0.05, seed=seed)
+        if found.plug_in.value > found.ceiling + 1e-4:
+            cut += 1
+            assert "above ceiling" in found.plug_in.notes
+            assert "above ceiling" in found.mutual_info.notes
+    assert cut
 
 
 def test_real_labels_keep_their_lower_end(rng):

@@ -101,6 +101,24 @@ def test_score_on_the_training_rows_is_the_attribute(rng):
         assert est.score(X, y) == pytest.approx(sign * getattr(est, f"{criterion}_"))
 
 
+def test_one_row_far_away_hardly_moves_the_auc(rng):
+    X, y = rng.normal(size=(1500, 2)), np.arange(1500) % 2
+    X[y == 1] += 3
+    clean = ClusteringScore().fit(X, y)
+    X[0] = 1e5
+    est = ClusteringScore().fit(X, y)
+    quantity = est.quantities_[0]
+    assert est.auc_ == pytest.approx(clean.auc_, abs=5e-3)
+    assert quantity.upper - quantity.lower < 0.01
+    assert clean.score(100 * X, y) == pytest.approx(est.auc_, abs=5e-3)
+
+
+def test_equal_distances_tie_whatever_their_rounding(rng):
+    X, y = rng.integers(0, 3, size=(60, 4)).astype(float), np.arange(60) % 2
+    within, between = reference.pair_distances(X, y, np.arange(60), "euclidean")
+    assert ClusteringScore().fit(X, y).auc_ == pytest.approx(reference.auc(within, between))
+
+
 def test_score_beyond_the_fitted_distances(rng):
     X, y = rng.normal(size=(30, 2)), np.arange(30) % 2
     est = ClusteringScore().fit(X, y)

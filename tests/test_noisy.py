@@ -292,3 +292,21 @@ def test_integer_weights_equal_repeated_rows_in_every_number(X, y, estimator_wei
         assert getattr(weighted, name) == pytest.approx(getattr(repeated, name), abs=0.015), name
     assert weighted.score(X) == pytest.approx(repeated.score(X), abs=0.015)
     np.testing.assert_allclose(weighted.score_samples(X), repeated.score_samples(X), rtol=1e-10)
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS, ids=lambda e: type(e).__name__)
+def test_huge_weights_count_as_their_ratios(estimator, X, y):
+    huge = clone(estimator).fit(X, y, sample_weight=np.full(60, 1e308))
+    plain = clone(estimator).fit(X, y)
+    assert [q.value for q in huge.quantities_] == pytest.approx(
+        [q.value for q in plain.quantities_]
+    )
+
+
+@pytest.mark.parametrize("missing", [None, np.nan])
+@pytest.mark.parametrize("name", ["y", "groups"])
+def test_missing_labels_and_groups_are_named(name, missing, X):
+    values = np.repeat(np.arange(30), 2).astype(object)
+    values[7] = missing
+    with pytest.raises(ValueError, match=f"Input {name} contains .*row 7"):
+        NoisyMIEstimator(0.5).fit(X, **{name: values})

@@ -76,7 +76,7 @@ class ClusteringScore(BaseEstimator):
     def fit(
         self, X: Any, y: Any = None, *, groups: Any = None, sample_weight: Any = None
     ) -> ClusteringScore:
-        """Learn the distance cells and measure how the rows cluster.
+        """Measure the distances and how the rows cluster.
 
         Parameters
         ----------
@@ -131,7 +131,7 @@ class ClusteringScore(BaseEstimator):
 
     def _criterion(self, rows: Rows) -> Quantity:
         if self.criterion == "auc":
-            return measure_distances(rows, self.metric, self.distance_edges_).auc
+            return measure_distances(rows, self.metric).auc
         if self.criterion == "silhouette":
             return measure_silhouette(rows, self.metric)
         return measure_nc1(rows)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from sklearn.utils import check_consistent_length, column_or_1d
 from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import _check_sample_weight, validate_data
@@ -71,14 +72,12 @@ def check_rows(
 def check_labels(y: Any, n: int) -> np.ndarray:
     """Check one label a row; a continuous y is an error."""
     labels = column_or_1d(y, warn=True)
+    _check_not_missing(labels, "y")
     if len(labels) != n:
         raise ValueError(
             f"y must hold one label for each row of X; got {len(labels)} labels for {n} rows "
             "(inconsistent numbers of samples)."
         )
-    if labels.dtype.kind == "f" and not np.isfinite(labels).all():
-        row = int(np.flatnonzero(~np.isfinite(labels))[0])
-        raise ValueError(f"Input y contains NaN or infinity; the first stands in row {row}.")
     if type_of_target(labels).startswith("continuous"):
         raise ValueError(
             "Unknown label type: y is continuous. I(Y;T) is measured for class labels; bin y "
@@ -87,8 +86,20 @@ def check_labels(y: Any, n: int) -> np.ndarray:
     return labels
 
 
+def _check_not_missing(values: np.ndarray, name: str) -> None:
+    missing = np.asarray(pd.isna(values))
+    if values.dtype.kind == "f":
+        missing |= np.isinf(values)
+    if missing.any():
+        row = int(np.flatnonzero(missing)[0])
+        raise ValueError(
+            f"Input {name} contains NaN, infinity or None; the first stands in row {row}."
+        )
+
+
 def _check_groups(groups: Any, n: int) -> np.ndarray:
     values = column_or_1d(groups)
+    _check_not_missing(values, "groups")
     check_consistent_length(values, np.empty(n))
     _, codes, counts = np.unique(values, return_inverse=True, return_counts=True)
     if counts.max() < 2:

@@ -51,13 +51,14 @@ class WidthCells:
                 f"{np.abs(points).max():.3g}: there would be more than 2^53 cells along a unit, "
                 "narrower than the activations' own precision."
             )
+        points = points.astype(np.float64)
         return cls(
             width, np.floor(points.min(axis=0) / width), np.floor(points.max(axis=0) / width)
         )
 
     def code(self, points: np.ndarray) -> np.ndarray:
         """Cell number of every value; integers, as floor(t / w) makes them."""
-        return np.floor(points / self.width).astype(np.int64)
+        return np.floor(points.astype(np.float64) / self.width).astype(np.int64)
 
     def edges(self) -> list[np.ndarray]:
         """The edges of every unit, over the range that the rows reached."""
@@ -123,12 +124,14 @@ def uniform_edges(
 def quantile_edges(points: np.ndarray, weights: np.ndarray, n_bins: int) -> EdgeCells:
     """Cells of equal weight along every unit, with ties merged."""
     levels = np.linspace(0, 1, n_bins + 1)
-    return EdgeCells(
-        tuple(
-            np.unique(np.quantile(unit, levels, weights=weights, method="inverted_cdf"))
-            for unit in points.T.astype(np.float64)
-        )
-    )
+    unit_edges = []
+    for unit in points.T.astype(np.float64):
+        edges = np.unique(np.quantile(unit, levels, weights=weights, method="inverted_cdf"))
+        if len(edges) < n_bins + 1:
+            # Ties: the largest value gets a cell of its own, as the other tied values have.
+            edges = np.append(edges, np.nextafter(edges[-1], np.inf))
+        unit_edges.append(edges)
+    return EdgeCells(tuple(unit_edges))
 
 
 def number_cells(codes: np.ndarray) -> tuple[np.ndarray, int]:
@@ -192,15 +195,20 @@ def measure_binned(rows: Rows, cells: Cells) -> BinnedInformation:
     label = None
     if rows.labels is not None:
         joint = _joint_entropy(numbers, rows.labels, rows.weights)
-        label = Quantity.exact("label_mutual_info", entropy + rows.label_entropy - joint)
+        label = Quantity.exact("label_mutual_info", _settle(entropy + rows.label_entropy - joint))
     return BinnedInformation(
-        mutual_info=Quantity.exact("mutual_info", entropy - given_input),
+        mutual_info=Quantity.exact("mutual_info", _settle(entropy - given_input)),
         entropy=Quantity.exact("entropy", entropy),
         label_mutual_info=label,
         ceiling=rows.input_entropy,
         n_occupied=n_occupied,
         too_few_replicas=too_few,
     )
+
+
+def _settle(information: float) -> float:
+    """A difference of entropies, its rounding around 0 removed and nothing else."""
+    return 0.0 if abs(information) < 1e-12 else information
 
 
 def _joint_entropy(numbers: np.ndarray, codes: np.ndarray, weights: np.ndarray) -> float:

@@ -130,22 +130,25 @@ def find_ends(
 
     if rows.has_replicas:
         out = Contributions.of(sums.without_own_row, sums)
-        gaussians = InputGaussians.fit(rows)
-        gaussian_entropy = averages.of_rows(own_row_out_entropies(gaussians, rows))
-        conditional_high = [averages.of(out.conditional_entropy), gaussian_entropy]
+        conditional_high = [averages.of(out.conditional_entropy)]
         entropy_high = [averages.of(out.entropy)]
         label_low = [averages.of(out.label_mutual_info)]
         total = -sums.all_data.total
-        information_low = [
-            averages.of(total - out.conditional_entropy),
-            plug_in["entropy"].plus(replace(gaussian_entropy, mean=-gaussian_entropy.mean)),
-        ]
+        information_low = [averages.of(total - out.conditional_entropy)]
+        gaussians = InputGaussians.fit(rows)
+        if gaussians is not None:
+            gaussian_entropy = averages.of_rows(own_row_out_entropies(gaussians, rows))
+            conditional_high.append(gaussian_entropy)
+            information_low.append(
+                plug_in["entropy"].plus(replace(gaussian_entropy, mean=-gaussian_entropy.mean))
+            )
         # A posterior needs equally many replicas of all inputs, else it is biased upwards.
         if np.ptp(rows.replicas) == 0:
             mixture_posterior = averages.of(out.mutual_info)
             information_low.append(mixture_posterior)
             # The Gaussians cost as much as all the rest, and can only close a gap that is there.
-            if plug_in["mutual_info"].mean - mixture_posterior.mean > tol:
+            gap = plug_in["mutual_info"].mean - mixture_posterior.mean
+            if gaussians is not None and gap > tol:
                 information_low += _gaussian_posteriors(averages, mixture, gaussians, n_jobs)
     if sampled:
         without = Contributions.of(sums.without_own_input, sums)
@@ -155,9 +158,9 @@ def find_ends(
         entropy_high = [averages.of(without.entropy + rest), outside]
         within = replace(plug_in["conditional_entropy"], mean=-plug_in["conditional_entropy"].mean)
         information_high = [averages.of(log_input + without.entropy + rest), outside.plus(within)]
-        if rows.labels is not None:
-            labels_entropy = rows.label_entropy + np.log(sums.label_weight)
-            label_low = [averages.of(without.label_mutual_info + labels_entropy)]
+        # H(Y) + E log of a leave-one-out classifier, log p(y) kept with the draw it belongs to:
+        # the classes of the population are sampled too.
+        label_low = [averages.of(without.label_mutual_info)]
     return Ends(
         (low(*information_low), high(*information_high)),
         (low(*label_low), high(*label_high)),

@@ -45,7 +45,8 @@ class Distances:
 def metric_coordinates(points: np.ndarray, metric: str) -> np.ndarray:
     """Coordinates whose Euclidean distances give the metric: for "cosine", rows of unit length.
 
-    A row of zeros has no direction; it is given one of its own, orthogonal to all other rows.
+    Rows of zeros have no direction; they are given one, orthogonal to that of all other rows, so
+    that a dead row is at distance 1 from what lives and at 0 from what is dead.
     """
     points = np.asarray(points, dtype=np.float64)
     if metric == "euclidean":
@@ -57,10 +58,20 @@ def metric_coordinates(points: np.ndarray, metric: str) -> np.ndarray:
 
 
 def distance_edges(coordinates: np.ndarray, metric: str) -> np.ndarray:
-    """Edges from 0 to the largest distance there can be: the diagonal of the bounding box, or 2."""
+    """Edges from 0 to where hardly a distance reaches: three times the 99th percentile, or 2.
+
+    A single row far away must not squeeze all other distances into one cell; what lies beyond
+    counts in a last, open cell.
+    """
+    if metric == "cosine":
+        return np.linspace(0, 2 * (1 + 1e-12), N_CELLS + 1)
+    rng = np.random.default_rng(0)
+    i, j = rng.integers(0, len(coordinates), size=(2, 4000))
     with np.errstate(over="ignore"):
-        diagonal = float(np.linalg.norm(np.ptp(coordinates, axis=0))) or 1.0
-    top = 2.0 if metric == "cosine" else diagonal
+        distances = np.linalg.norm(coordinates[i] - coordinates[j], axis=1)[i != j]
+        diagonal = float(np.linalg.norm(np.ptp(coordinates, axis=0)))
+    usual = 3 * float(np.quantile(distances, 0.99)) if len(distances) else diagonal
+    top = min(diagonal, usual) or diagonal or 1.0
     return np.linspace(0, top * (1 + 1e-12), N_CELLS + 1)
 
 
@@ -127,6 +138,8 @@ def _ranked_auc(coordinates: np.ndarray, counts: np.ndarray, rows: Rows, metric:
     labels = rows.required_labels()
     same = (labels[i] == labels[j])[counted]
     weight = (counts[i] * counts[j])[counted]
+    # Distances that are equal may differ in their rounding.
+    distance = np.round(distance / (distance.max() or 1.0), 12)
     _, level = np.unique(distance[counted], return_inverse=True)
     return Quantity.exact("auc", _auc_of_levels(level, weight, same)[0], "")
 

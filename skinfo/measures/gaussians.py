@@ -22,6 +22,10 @@ from skinfo.measures.rows import Rows
 _LOG2 = np.log(2.0)
 # Batched d x d matrices are built for so many numbers at a time.
 _BATCH = 2**23
+# Covariances of all inputs hold at most so many numbers, half a gigabyte.
+_MOST_NUMBERS = 2**26
+# Beyond so many sigma from its input's mean a row leaves the noise no digits in the covariance.
+_FARTHEST = 1e5
 #: A table of one Gaussian a group in more dimensions than this costs more memory than it is worth.
 MAX_POSTERIOR_DIMENSION = 32
 
@@ -43,15 +47,23 @@ class InputGaussians:
     counts: np.ndarray
 
     @classmethod
-    def fit(cls, rows: Rows) -> InputGaussians:
-        """Fit to the rows of every input; ``rows`` are in units of sigma."""
+    def fit(cls, rows: Rows) -> InputGaussians | None:
+        """Fit to the rows of every input; ``rows`` are in units of sigma.
+
+        None where the covariances do not fit in memory, or replicas lie so far apart that no
+        precision is left for the noise: the Gaussians are never needed, they only tighten an end.
+        """
+        d = rows.points.shape[1]
+        if len(rows.replicas) * d * d > _MOST_NUMBERS:
+            return None
         order = np.argsort(rows.inputs, kind="stable")
         counts = rows.replicas
         starts = np.concatenate([[0], np.cumsum(counts)])
         points = rows.points[order]
-        d = points.shape[1]
         means = np.add.reduceat(points, starts[:-1], axis=0) / counts[:, None]
         centred = points - np.repeat(means, counts, axis=0)
+        if np.abs(centred).max(initial=0.0) > _FARTHEST:
+            return None
         scatter = np.empty((len(counts), d, d))
         for first, last in _batches(starts, d * d):
             part = centred[starts[first] : starts[last]]
@@ -159,7 +171,8 @@ def own_input_out_entropies(rows: Rows) -> np.ndarray:
         return np.full(n, np.inf)
     if not rows.has_replicas and np.ptp(p) == 0:
         together = replace(rows, inputs=np.zeros(n, dtype=np.int64))
-        return own_row_out_entropies(InputGaussians.fit(together), together)
+        whole = InputGaussians.fit(together)
+        return np.full(n, np.inf) if whole is None else own_row_out_entropies(whole, together)
     points = rows.points - rows.mean
     weighted = points * rows.weights[:, None]
     order = np.argsort(rows.inputs, kind="stable")

@@ -22,6 +22,7 @@ from skinfo.measures.draws import (
     StoppingRule,
     level_sizes,
 )
+from skinfo.measures.gaussians import MAX_POSTERIOR_DIMENSION
 from skinfo.measures.layout import order_rows
 from skinfo.measures.mixture import Inputs, Mixture
 from skinfo.measures.quadrature import line_cross_entropy
@@ -36,6 +37,8 @@ _NEAR = 0.3
 _SPREAD = 0.7
 # Within this share of the entropy of the inputs, information says only that they can be told apart.
 _SATURATED = 0.99
+# An estimate that is above a ceiling by less is above it by the rounding of its draws.
+_SLACK = 1e-4
 
 
 @dataclass(frozen=True)
@@ -120,7 +123,11 @@ def measure_mixture(
     portions: list[tuple[Draws, DrawSums]] = []
     for m in level_sizes(max_evaluations - spent):
         draws = stream.take(m)
-        portions.append((draws, mixture.sums_at(draws, inputs, n_jobs)))
+        sums = mixture.sums_at(draws, inputs, n_jobs)
+        if mixture.subspace.rank > MAX_POSTERIOR_DIMENSION:
+            # Only the Gaussian posteriors need the noise again.
+            draws = replace(draws, noise=draws.noise[:, :, :0])
+        portions.append((draws, sums))
         spent += m * N_RANDOMISATIONS
         averages = Averages(mixture, _join_draws(portions), _join_sums(portions), exact)
         if rule.is_done(averages.largest_stderr()) or (rule.met and exact is not None):
@@ -226,19 +233,15 @@ def _assemble(
         ceiling = min(rows.input_entropy, _gaussian_ceiling(rows))
 
     def information(name: str, highest: float) -> Quantity:
-        lower, upper = getattr(ends, name)
+        # Ends that cross, by their errors, span the bracket all the same.
+        lower, upper = np.clip(sorted(getattr(ends, name)), 0.0, highest).tolist()
         point = averages.point(name)
-        # An interval may be cut at what is certain; an estimate above it, beyond its own error,
-        # deserves a word.
-        too_high = _around(averages.plug_in(name))[0] > highest + 1e-9 * (1 + abs(highest))
-        upper = max(0.0, min(upper, highest))
-        lower = max(0.0, min(lower, upper))
         value = float(np.clip(point.mean, lower, upper))
         found = Quantity(name, value, point.integration, lower, upper, notes=notes)
-        return found.noted("above ceiling") if too_high else found
+        return found.noted("above ceiling") if point.mean > highest + _SLACK else found
 
     def entropy(name: str) -> Quantity:
-        lower, upper = getattr(ends, name)
+        lower, upper = sorted(getattr(ends, name))
         point = averages.point(name)
         value = float(np.clip(point.mean, lower, upper))
         found = Quantity(name, value, point.integration, lower, upper, notes=notes)
@@ -248,20 +251,27 @@ def _assemble(
         )
 
     plug_in = averages.plug_in("mutual_info")
+    paper = Quantity("plug_in", plug_in.mean, plug_in.integration, *_around(plug_in))
+    if plug_in.mean > ceiling + _SLACK:
+        paper = paper.noted("above ceiling")
     mutual_info = information("mutual_info", ceiling)
-    if rows.input_entropy > 0 and plug_in.mean >= _SATURATED * rows.input_entropy:
+    if rows.input_entropy > 0 and mutual_info.value >= _SATURATED * rows.input_entropy:
         mutual_info = mutual_info.noted("saturated")
-    label = None
-    if rows.labels is not None:
-        label = information("label_mutual_info", rows.label_entropy)
+    label, label_ceiling = None, None
+    if rows.label_weights is not None:
+        # Of a population only the number of classes is known for certain.
+        label_ceiling = (
+            rows.label_entropy if inputs == "given" else float(np.log(len(rows.label_weights)))
+        )
+        label = information("label_mutual_info", label_ceiling)
     return MixtureInformation(
         mutual_info=mutual_info,
-        plug_in=Quantity("plug_in", plug_in.mean, plug_in.integration, *_around(plug_in)),
+        plug_in=paper,
         entropy=entropy("entropy"),
         conditional_entropy=entropy("conditional_entropy"),
         label_mutual_info=label,
         ceiling=ceiling,
-        label_ceiling=None if label is None else rows.label_entropy,
+        label_ceiling=label_ceiling,
         stderr_inputs=averages.point("mutual_info").inputs,
         n_evaluations=n_evaluations,
         converged=converged,

@@ -21,6 +21,9 @@ _LOG2 = float(np.log(2.0))
 # With lengths in units of sigma, this factor turns exp(-x^2 / 2) into 2^(-x^2).
 _BINARY = float(np.sqrt(0.5 / _LOG2))
 
+# Unequal replicas are halved, for the extrapolation of their bias, where all inputs have so many.
+_FEWEST_UNEQUAL = 8
+
 Inputs = Literal["given", "sampled"]
 
 
@@ -54,7 +57,8 @@ class Mixture:
         subspace = Subspace.of(rows, sigma)
         rows = rows.moved_to(np.asarray(subspace.project(rows.points), dtype=np.float64))
         order = order_rows(rows)
-        if rows.has_replicas and rows.replicas.min() > 1:
+        equal = np.ptp(rows.replicas) == 0
+        if rows.has_replicas and (equal or rows.replicas.min() >= _FEWEST_UNEQUAL):
             half_of_row = _rank_within(rows.inputs) % 2
         else:
             half_of_row = np.zeros(len(order), dtype=np.int64)

@@ -17,7 +17,7 @@ COLUMNS = (
 #: The words that may stand in the notes of a quantity, and what they mean.
 NOTES = {
     "saturated": "within 1 % of the entropy of the inputs: all can be told apart at this sigma",
-    "above ceiling": "a bracket was cut, or a value lies, above what any layer can reach",
+    "above ceiling": "the estimate was above what any layer can reach, and was cut there",
     "data processing violated": "more than the layer before, beyond both brackets",
     "tolerance not met": "max_evaluations was spent before the standard error fell below tol",
     "replicas missing": "noise precedes this layer and inputs have one row: this is I(S;T)",

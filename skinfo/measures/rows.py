@@ -51,7 +51,7 @@ class Rows:
             labels = None if labels is None else labels[keep]
         codes_of = np.arange(len(points)) if groups is None else groups
         _, inputs, counts = np.unique(codes_of, return_inverse=True, return_counts=True)
-        weights = mass / counts[inputs]
+        weights = mass / mass.max() / counts[inputs]
         codes = None if labels is None else np.unique(labels, return_inverse=True)[1]
         return cls(points, weights / weights.sum(), inputs.astype(np.int64), codes)
 
@@ -111,4 +111,5 @@ def discrete_entropy(probabilities: np.ndarray) -> float:
     0.562335
     """
     p = probabilities[probabilities > 0]
-    return float(-np.sum(p * np.log(p))) + 0.0
+    entropy = float(-np.sum(p * np.log(p)))
+    return entropy if entropy > 1e-14 else 0.0

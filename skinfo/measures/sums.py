@@ -53,9 +53,11 @@ class DrawSums:
         if self.half is None:
             return None
         group, label, other = self.half
-        double = np.log(2.0)
         share = np.log(self.replicas / self.half_replicas)
-        return Densities.add(self.own + share, group + share, label + double, other + double)
+        # With equally many replicas all inputs are halved alike; else the others' halves, some
+        # larger and some smaller, are taken for half.
+        others = share if np.ptp(self.replicas) == 0 else np.log(2.0)
+        return Densities.add(self.own + share, group + share, label + others, other + others)
 
     @cached_property
     def without_own_row(self) -> Densities:
