@@ -400,7 +400,8 @@ def test_notes_are_words_of_the_fixed_list():
         (3, "front"): far / 9, (3, "back"): np.random.default_rng(0).normal(size=(12, 2)),
     }  # fmt: skip
     run = open_run(made, sigma=0.2, labels=LABELS)
-    estimators = [noisy(0.1, tol=1e-9, max_evaluations=2**9), BinningMIEstimator()]
+    quick = {"tol": 1e-9, "max_evaluations": 2**9}
+    estimators = [noisy(0.1, **quick), noisy(0.2, **quick), BinningMIEstimator()]
     with pytest.warns(UserWarning, match="not measured"):
         found = words(flow_of(estimators, run))
     assert found <= set(NOTES)
@@ -731,3 +732,11 @@ def test_read_errors_are_not_kept_in_memory(tmp_path, spy):
     table = flow_of(spy, run, memory=str(tmp_path / "store"))
     assert Spy.fits == 6
     assert words(table) == set()
+
+
+def test_data_processing_is_not_asked_of_noise_added_at_each_layer_alone():
+    """A later layer that is only scaled up knows more at the same sigma, and nothing is wrong."""
+    S = np.random.default_rng(0).normal(size=(40, 2))
+    run = open_run({(1, "front"): 0.1 * S, (1, "back"): S}, sigma=0.0)
+    table = flow_of(noisy(0.1), run)
+    assert words(table) == {"sigma differs from run"}

@@ -62,7 +62,7 @@ def pairwise_bounds(
     >>> import numpy as np
     >>> bounds = pairwise_bounds(np.array([[-1.0], [1.0]]), sigma=0.5)
     >>> round(bounds.lower.value, 4), round(bounds.upper.value, 4)
-    (0.5663, 0.6928)
+    (0.5662, 0.6928)
     """
     rows = Rows.make(np.asarray(X, dtype=np.float64))
     n = len(rows.points)
@@ -105,7 +105,7 @@ def bounded_risk(n: float, d: int, sigma: float) -> float:
     Examples
     --------
     >>> round(bounded_risk(1e9, 3, 1.0), 5)
-    0.00369
+    0.00368
     """
     s2 = sigma**2
     side = 2 + 2 * sigma * np.sqrt(2 * np.log(n))
@@ -186,7 +186,7 @@ def min_samples(d: int, sigma: float, *, bias: float = 0.01, eps: float = 0.01) 
     Examples
     --------
     >>> f"{min_samples(10, 0.1):.3g}"
-    '4.97e+04'
+    '4.95e+04'
     """
     if not 0 < eps < 0.5:
         raise ValueError(f"eps lies between 0 and 1/2; got {eps}.")
