@@ -44,6 +44,15 @@ class GaussianNoise(nn.Module):
         Whether noise is added; None: in training mode only, as dropout does.
     generator : torch.Generator or None
         Source of the noise; None: torch's global one.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skinfo.networks import GaussianNoise
+    >>> noise = GaussianNoise(0.5)
+    >>> x = torch.zeros(10_000)
+    >>> round(float(noise(x).std()), 1), float(noise.eval()(x).std())
+    (0.5, 0.0)
     """
 
     def __init__(self, sigma: float) -> None:
@@ -120,6 +129,16 @@ def noisy_layers(
     ------
     ValueError
         For a layer that the model does not have, or a negative sigma.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skinfo.networks import make_mlp, noisy_layers
+    >>> model, x = make_mlp((2, 3, 2)), torch.zeros(1, 2)
+    >>> with noisy_layers(model, {"layer1": 0.1}):
+    ...     noisy = bool((model(x) == model(x)).all())
+    >>> noisy, bool((model(x) == model(x)).all())
+    (False, True)
     """
     with ExitStack() as undo:
         for module in model.modules():
@@ -193,6 +212,16 @@ class Recorder:
     -----
     The model is in evaluation mode while it is recorded (no dropout, running statistics), with
     noise on; afterwards it is as it was, also when an exception passes.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skinfo.networks import Recorder, make_mlp
+    >>> sigmas = {"layer1": 0.1, "layer2": 0.1}
+    >>> recorder = Recorder(make_mlp((4, 3, 2, 2)), list(sigmas), sigmas=sigmas, n_replicas=5)
+    >>> with recorder.record(np.zeros((7, 4))) as arrays:
+    ...     {name: array.shape for name, array in arrays.items()}
+    {'layer1': (7, 3), 'layer2': (7, 5, 2)}
     """
 
     def __init__(
@@ -353,6 +382,12 @@ def make_mlp(
     -------
     torch.nn.Sequential
         Submodules "layer1", "layer2", … (linear map and activation) and "output".
+
+    Examples
+    --------
+    >>> from skinfo.networks import make_mlp
+    >>> [name for name, _ in make_mlp().named_children()]
+    ['layer1', 'layer2', 'layer3', 'layer4', 'layer5', 'output']
     """
     if activation not in ACTIVATIONS:
         raise ValueError(f"activation is one of {', '.join(ACTIVATIONS)}; got {activation!r}.")
@@ -389,6 +424,16 @@ class Trainer:
         Whether to train on a random permutation of the labels.
     seed : int, default=0
         Seed of batches, noise and shuffling; torch's global generator is left alone.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skinfo.networks import Trainer, make_mlp
+    >>> X = np.array([[-1.0], [1.0]] * 50)
+    >>> trainer = Trainer(make_mlp((1, 4, 2)), X, (X > 0).ravel(), learning_rate=0.05)
+    >>> trainer.train_until(50)
+    >>> trainer.evaluate(X, (X > 0).ravel())[1]
+    1.0
     """
 
     def __init__(
@@ -485,6 +530,14 @@ def parseval_step(weights: Sequence[torch.Tensor], alpha: float) -> None:
     """Move weights towards orthonormal rows: W <- W - alpha (W W' W - W).
 
     Cisse et al., "Parseval Networks", ICML 2017.
+
+    Examples
+    --------
+    >>> import torch
+    >>> W = 2 * torch.eye(2)
+    >>> parseval_step([W], 0.1)
+    >>> W.diagonal().tolist()
+    [1.399999976158142, 1.399999976158142]
     """
     with torch.no_grad():
         for weight in weights:

@@ -197,6 +197,14 @@ class DistanceHistogramDisplay:
         Where it was drawn.
     figure_ : matplotlib Figure
         Its figure.
+
+    Examples
+    --------
+    >>> from skinfo import ClusteringScore
+    >>> from skinfo.plotting import DistanceHistogramDisplay
+    >>> est = ClusteringScore().fit([[0.0], [0.1], [5.0], [5.2]], [0, 0, 1, 1])
+    >>> DistanceHistogramDisplay.from_estimator(est).plot().ax_.get_ylabel()
+    'Density'
     """
 
     def __init__(
@@ -261,6 +269,16 @@ class InformationFlowDisplay:
         The figure.
     axes_ : dict of str to matplotlib Axes
         "information", "label_information", "binned", "clustering", "losses" where drawn.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skinfo import NoisyMIEstimator, information_flow, open_run
+    >>> from skinfo.plotting import InformationFlowDisplay
+    >>> run = open_run({(1, "hidden"): np.array([[-1.0], [1.0]])}, sigma=0.5)
+    >>> flow = information_flow(NoisyMIEstimator(sigma=None, random_state=0), run, progress=False)
+    >>> list(InformationFlowDisplay.from_flow(flow).plot().axes_)
+    ['information']
     """
 
     def __init__(self, table: pd.DataFrame, panel: Panel | None = None) -> None:
