@@ -164,6 +164,7 @@ def info(run: RunPath) -> None:
         classes = len(np.unique(opened.labels))
         trained = "" if opened.train is None else f", {int(opened.train.sum())} of them trained on"
         typer.echo(f"{len(opened.labels)} inputs of {classes} classes{trained}")
+    _complain_of_lost(opened)
     table = Table()
     for column in ("layer", "sigma", "noise before", "stored as"):
         table.add_column(column)
@@ -184,6 +185,14 @@ def info(run: RunPath) -> None:
         _complain(message)
     if unread:
         raise typer.Exit(2)
+
+
+def _complain_of_lost(run: Any) -> None:
+    if run.lost_epochs:
+        lost = ", ".join(map(str, run.lost_epochs))
+        _complain(
+            f"{run.name}: the activations of epochs {lost} are on record but not there.", "yellow"
+        )
 
 
 @app.command()
@@ -226,6 +235,7 @@ def analyze(
     from skinfo.estimators.noisy import check_sigma
     from skinfo.flow import information_flow, subset_mask
     from skinfo.measures.clustering import makes_pairs
+    from skinfo.measures.quantity import NOTES
     from skinfo.runs import open_run
     from skinfo.tables import check_output, check_table_name, collect_panel, write_table
 
@@ -235,6 +245,7 @@ def analyze(
     opened = open_run(run)
     if not opened.epochs:
         raise ValueError(f"{run}: the run has no checkpoints yet.")
+    _complain_of_lost(opened)
     estimators: dict[str, Any] = {"binned": BinningMIEstimator(bin_width=bin_width, units=units)}
     mask = subset_mask(subset, opened)
     labels = opened.labels if opened.labels is None or mask is None else opened.labels[mask]
@@ -283,6 +294,10 @@ def analyze(
     panel = collect_panel(opened, subset=mask, settings=settings)
     write_table(output, table, panel)
     typer.echo(f"{len(table)} rows in {output}")
+    for note in NOTES:
+        count = int(table["notes"].str.contains(note, regex=False).sum())
+        if count:
+            typer.echo(f"{count} of them noted: {note}")
     unread = int(table["notes"].str.contains("read error").sum())
     if unread:
         _complain(f"{unread} activations could not be read.")

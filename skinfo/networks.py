@@ -284,8 +284,19 @@ class Recorder:
                         lambda _module, _args, output, name=name: arrive(name, output)
                     )
                     undo.callback(hook.remove)
+            one = self._tensor(inputs)[:1]
             with _evaluating(self.model):
-                self.model(self._tensor(inputs)[:1])
+                result = self.model(one)
+        with _evaluating(self.model):
+            again = self.model(one)
+        if all(isinstance(x, torch.Tensor) for x in (result, again)) and not torch.equal(
+            result, again
+        ):
+            raise ValueError(
+                "The model gives two results for one input, with skinfo's own noise off: it has "
+                "noise that the recorder does not know of. Add noise by GaussianNoise or sigmas, "
+                "so that its standard deviation is on record."
+            )
         missing = [name for name in self._modules if name not in order]
         if missing:
             raise ValueError(f"Layer {missing[0]!r} is not used when the model runs.")

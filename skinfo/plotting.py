@@ -174,6 +174,7 @@ class InformationPlaneDisplay:
         ax.figure.colorbar(points, ax=ax, label="Epoch")
         ax.set(xlabel=f"I(X;T) [{self.unit}]", ylabel=f"I(Y;T) [{self.unit}]")
         for handle in ax.legend(fontsize=8, frameon=False).legend_handles:
+            handle.set_array(None)
             handle.set_facecolor("0.6")
         self.ax_, self.figure_ = ax, ax.figure
         return self
@@ -403,7 +404,14 @@ class InformationFlowDisplay:
             coordinates = points[:, :dimension].T
             if dimension == 1:
                 coordinates = np.vstack([coordinates, np.zeros(points.shape[0])])
-            ax.scatter(*coordinates, c=panel.scatter_labels, cmap="coolwarm", s=7, alpha=0.7, lw=0)
+            ax.scatter(
+                *coordinates,
+                c=panel.scatter_labels,
+                cmap="coolwarm" if panel.scatter_labels.max(initial=0) < 2 else "tab10",
+                s=7,
+                alpha=0.7,
+                lw=0,
+            )
             ax.set_title(f"{panel.layers[-1]}, epoch {epoch}", fontsize=9, y=0.98)
             ax.tick_params(labelsize=6, pad=-2)
             ax.locator_params(nbins=4)

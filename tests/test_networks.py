@@ -1145,3 +1145,16 @@ def test_a_damaged_state_of_the_training_is_named(tmp_path):
     (tmp_path / "training.pt").write_bytes(b"half of the state")
     with pytest.raises(RunError, match=r"training\.pt.*remove the file"):
         make_trainer().load(tmp_path / "training.pt")
+
+
+def test_noise_that_is_not_on_record_is_refused():
+    class Noisy(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a = nn.Linear(3, 2)
+
+        def forward(self, x):
+            return self.a(x) + torch.randn(2)
+
+    with pytest.raises(ValueError, match="noise that the recorder does not know of"):
+        Recorder(Noisy(), ["a"]).describe(torch.zeros(4, 3))

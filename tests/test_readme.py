@@ -3,6 +3,8 @@
 import re
 from pathlib import Path
 
+from skinfo import open_run
+
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```(\w*)\n(.*?)```", README, flags=re.DOTALL)
 
@@ -13,9 +15,11 @@ def test_the_python_example_prints_what_the_readme_says(capsys):
     assert capsys.readouterr().out.strip() == shown.strip()
 
 
-def test_the_run_example_works():
-    first, _, third = (code for kind, code in BLOCKS if kind == "python")
+def test_the_run_examples_work(tmp_path, monkeypatch):
+    first, _, third, fourth = (code for kind, code in BLOCKS if kind == "python")
+    monkeypatch.chdir(tmp_path)
     names = {}
-    exec(compile(first, "README.md", "exec"), names)
-    exec(compile(third, "README.md", "exec"), names)
+    for code in (first, third, fourth):
+        exec(compile(code, "README.md", "exec"), names)
     assert set(names["flow"]["estimator"]) == {"NoisyMIEstimator", "ClusteringScore"}
+    assert open_run("my-run").epochs == [1, 10]

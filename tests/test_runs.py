@@ -841,3 +841,23 @@ def test_what_does_not_fit_is_refused_before_it_is_written(path, shape):
     with pytest.raises(RunError, match="epoch 3, layer 'a'"):
         writer.add(3, {"a": np.zeros(shape)})
     assert writer.epochs() == []
+
+
+def test_one_label_a_row_is_no_label_an_input():
+    with pytest.raises(RunError, match="one label an input"):
+        open_run({(1, "a"): np.zeros((4, 2))}, labels=[0, 0, 1, 1], groups=[0, 0, 1, 1])
+
+
+@pytest.mark.parametrize("key", [(1.5, "a"), ("a", 1), "a", (1, "a", 2)])
+def test_keys_are_epoch_and_layer(key):
+    with pytest.raises(RunError, match="keyed by"):
+        open_run({key: np.zeros((2, 1))})
+
+
+def test_a_checkpoint_that_was_deleted_is_missed(path):
+    writer = write_run(path)
+    writer.add(30, activations(3), losses={"loss": 1.0})
+    (path / "epoch_00000030.npz").unlink()
+    run = open_run(path)
+    assert run.lost_epochs == [30]
+    assert repr(run) == f"Run({str(path)!r}, layers: first, second, out, 2 checkpoints)"

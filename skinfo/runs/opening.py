@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,11 @@ class MemoryStore:
     """Arrays in a dict keyed by (epoch, layer)."""
 
     def __init__(self, arrays: Mapping[tuple[int, str], Any]) -> None:
+        for key in arrays:
+            if not (isinstance(key, tuple) and len(key) == 2 and isinstance(key[0], Integral)):
+                raise RunError(
+                    f"arrays are keyed by (epoch, layer), a whole number first; got {key!r}"
+                )
         self._arrays = {(int(epoch), str(layer)): a for (epoch, layer), a in arrays.items()}
 
     def epochs(self) -> list[int]:
@@ -92,6 +98,12 @@ def open_run(
     names = list(dict.fromkeys(layer for _, layer in source)) if layers is None else list(layers)
     labels = None if labels is None else np.asarray(labels)
     groups = None if groups is None else np.asarray(groups)
+    one_a_row = groups is not None and labels is not None and len(labels) == len(groups)
+    if one_a_row and len(np.unique(groups)) < len(labels):
+        raise RunError(
+            f"labels hold one label an input, and groups index them; got {len(labels)} labels, "
+            f"one a row, for {len(np.unique(groups))} inputs. Pass labels[i] for input i."
+        )
     if groups is not None:
         check_groups(groups, np.inf if labels is None else len(labels), "memory")
     return Run(store=store, layers=layers_in_order(names, sigma), labels=labels, groups=groups)

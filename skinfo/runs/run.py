@@ -47,7 +47,7 @@ class Activations:
     replicas_missing: bool
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Run:
     """Saved activations of a network at checkpoints; open one with :func:`skinfo.open_run`.
 
@@ -90,6 +90,15 @@ class Run:
     def epochs(self) -> list[int]:
         """Epochs of the checkpoints, increasing."""
         return self.store.epochs()
+
+    @property
+    def lost_epochs(self) -> list[int]:
+        """Epochs whose losses are on record, but no activations."""
+        return sorted(set(self.losses) - set(self.epochs))
+
+    def __repr__(self) -> str:
+        names = ", ".join(layer.name for layer in self.layers)
+        return f"Run({self.name!r}, layers: {names}, {len(self.epochs)} checkpoints)"
 
     def layer(self, name: str) -> Layer:
         """Find a layer by name."""
@@ -203,7 +212,10 @@ class Run:
             expected = f"{n_inputs} inputs" + (
                 f" or {len(self.groups)} rows of groups" if self.groups is not None else ""
             )
-            raise RunError(f"shape {array.shape} does not fit the run's {expected}",
+            hint = (
+                "" if self.groups is not None else "; where rows are replicas, groups name inputs"
+            )
+            raise RunError(f"shape {array.shape} does not fit the run's {expected}{hint}",
                            path=self.name, epoch=epoch, layer=layer)  # fmt: skip
         return inputs
 
