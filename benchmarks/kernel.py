@@ -92,7 +92,7 @@ def main():
                 "torch": torch_sum,
             }
             if d <= 10:
-                # In high dimension its tree returns wrong values.
+                # In high dimension its tree is slow, and wrong at small bandwidths.
                 engines["scikit-learn"] = sklearn_sum
             if jax is not None:
                 engines["jax"] = jax_sum()
