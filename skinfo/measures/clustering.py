@@ -67,9 +67,8 @@ def distance_edges(coordinates: np.ndarray, metric: str) -> np.ndarray:
         return np.linspace(0, 2 * (1 + 1e-12), N_CELLS + 1)
     rng = np.random.default_rng(0)
     i, j = rng.integers(0, len(coordinates), size=(2, 4000))
-    with np.errstate(over="ignore"):
-        distances = np.linalg.norm(coordinates[i] - coordinates[j], axis=1)[i != j]
-        diagonal = float(np.linalg.norm(np.ptp(coordinates, axis=0)))
+    distances = np.linalg.norm(coordinates[i] - coordinates[j], axis=1)[i != j]
+    diagonal = float(np.linalg.norm(np.ptp(coordinates, axis=0)))
     usual = 3 * float(np.quantile(distances, 0.99)) if len(distances) else diagonal
     top = min(diagonal, usual) or diagonal or 1.0
     return np.linspace(0, top * (1 + 1e-12), N_CELLS + 1)
@@ -81,7 +80,7 @@ def makes_pairs(labels: np.ndarray) -> bool:
     return len(counts) > 1 and bool(counts.max() > 1)
 
 
-def measure_distances(rows: Rows, metric: str, edges: np.ndarray | None = None) -> Distances:
+def measure_distances(rows: Rows, metric: str) -> Distances:
     """Count the distances between rows of different inputs, within and between classes.
 
     Parameters
@@ -90,8 +89,6 @@ def measure_distances(rows: Rows, metric: str, edges: np.ndarray | None = None) 
         Activations with labels.
     metric : {"euclidean", "cosine"}
         The distance; cosine distance is 1 minus the cosine of the angle.
-    edges : ndarray, optional
-        Equal cells from 0; larger distances count in the last. Learnt from the rows by default.
 
     Raises
     ------
@@ -108,12 +105,13 @@ def measure_distances(rows: Rows, metric: str, edges: np.ndarray | None = None) 
             "has one."
         )
     coordinates = metric_coordinates(rows.points, metric)
-    edges = distance_edges(coordinates, metric) if edges is None else edges
-    if edges[-1] > _LARGEST:
+    largest = np.abs(coordinates).max()
+    if largest > _LARGEST:
         raise ValueError(
-            f"The activations are too large: they span {edges[-1]:.3g}, and the squares of their "
+            f"The activations are too large: they reach {largest:.3g}, and the squares of their "
             "distances overflow. Scale them first."
         )
+    edges = distance_edges(coordinates, metric)
     counts = rows.weights * len(rows.weights)
     within, between = np.zeros(N_CELLS + 1), np.zeros(N_CELLS + 1)
     # Subtracting the mean keeps the digits of activations that sit far from the origin.

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import numpy as np
-
-Unit = Literal["nats", "bits"]
 
 #: Columns of a flow table, which is quantities with epoch, layer and estimator in front.
 COLUMNS = (

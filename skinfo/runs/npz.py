@@ -46,15 +46,6 @@ class NpzStore:
         found = (_CHECKPOINT.fullmatch(entry.name) for entry in self._path.iterdir())
         return sorted(int(match[1]) for match in found if match)
 
-    def names(self, epoch: int) -> list[str]:
-        """Layers in a file."""
-        path = checkpoint_path(self._path, epoch)
-        try:
-            with _open_archive(path) as archive:
-                return list(archive.files)
-        except _UNREADABLE as error:
-            raise _unreadable(error, path) from error
-
     def read(self, epoch: int, layer: str) -> np.ndarray:
         """One member of a file."""
         path = checkpoint_path(self._path, epoch)

@@ -18,9 +18,6 @@ class Store(Protocol):
     def epochs(self) -> list[int]:
         """Epochs of the checkpoints, increasing."""
 
-    def names(self, epoch: int) -> list[str]:
-        """Layers stored at a checkpoint."""
-
     def read(self, epoch: int, layer: str) -> np.ndarray:
         """One array; raises RunError if it cannot be read."""
 

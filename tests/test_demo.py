@@ -1,0 +1,240 @@
+"""The demo: its checkpoints, its files, and that it goes on where it was killed."""
+
+import contextlib
+import gc
+import json
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from skinfo import BinningMIEstimator, demo, information_flow
+from skinfo.datasets import make_szt
+from skinfo.demo import DemoResult, DemoSettings, log_spaced_epochs, record_training, run_demo
+from skinfo.errors import RunError
+from skinfo.networks import Trainer, make_mlp
+from skinfo.runs import open_run
+
+
+class BrokenError(Exception):
+    """Raised by tests in the middle of things."""
+
+
+SETTINGS = DemoSettings(epochs=3, n_replicas=2, n_checkpoints=2)
+
+
+class Progress:
+    """Keep what is reported; stop as if killed at a certain report."""
+
+    def __init__(self, stop_at=None):
+        self.calls = []
+        self.stop_at = stop_at
+
+    def __call__(self, part, done, total):
+        assert 0 <= done <= total
+        self.calls.append((part, done))
+        if (part, done) == self.stop_at:
+            raise BrokenError
+
+    def epochs(self):
+        return [done for part, done in self.calls if part == "Training"]
+
+
+@contextlib.contextmanager
+def small_data():
+    """256 of the 4,096 inputs and a loose tolerance: all of the demo in a few seconds."""
+    X, y = make_szt()
+    rows = np.random.default_rng(0).permutation(4096)[:256]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(demo, "make_szt", lambda: (X[rows], y[rows]))
+        patch.setattr(demo, "N_TRAIN", 200)
+        patch.setattr(demo, "TOLERANCE", 0.2)
+        yield
+
+
+@dataclass
+class Demo:
+    directory: Path
+    progress: Progress
+    result: DemoResult
+    figures: set[int]
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    directory, progress = tmp_path_factory.mktemp("demo") / "whole", Progress()
+    before = set(plt.get_fignums())
+    with small_data():
+        result = run_demo(directory, SETTINGS, progress=progress)
+    figures = set(plt.get_fignums()) - before
+    for figure in figures:
+        plt.close(figure)
+    return Demo(directory, progress, result, figures)
+
+
+@pytest.mark.parametrize("last", [1, 2, 3, 10, 2000])
+@pytest.mark.parametrize("n", [1, 2, 5, 25])
+def test_checkpoints_increase_and_end_at_the_last_epoch(last, n):
+    epochs = log_spaced_epochs(last, n)
+    assert epochs == sorted(set(epochs))
+    assert epochs[-1] == last
+    assert epochs[0] == 1 or n == 1
+    assert min(n, last) <= len(epochs) <= n + 2
+
+
+def test_the_demo_measures_all_layers_at_all_checkpoints(uninterrupted):
+    table, progress = uninterrupted.result.table, uninterrupted.progress
+    assert set(table["estimator"]) == {"noisy", "binned", "clustering"}
+    for layer in demo.HIDDEN:
+        for quantity in ("mutual_info", "label_mutual_info", "entropy", "auc"):
+            rows = table[(table["layer"] == layer) & (table["quantity"] == quantity)]
+            assert sorted(set(rows["epoch"])) == [1, 3]
+            assert rows["value"].notna().all()
+    assert not table["notes"].str.contains("read error|replicas missing").any()
+    information = table[(table["estimator"] == "noisy") & (table["quantity"] == "mutual_info")]
+    assert (information["lower"] <= information["value"]).all()
+    assert (information["value"] <= information["upper"]).all()
+    assert information["upper"].max() <= np.log(256) + 1e-9
+    assert progress.epochs() == [1, 2, 3, 3]
+    assert ("Estimating", 30) in progress.calls
+    assert set(demo.layer_summary(table)["layer"]) == set(demo.HIDDEN)
+
+
+def test_the_demo_leaves_a_table_two_pictures_and_a_run(uninterrupted):
+    directory, result = uninterrupted.directory, uninterrupted.result
+    pd.testing.assert_frame_equal(
+        pd.read_parquet(result.table_path), result.table, check_dtype=False
+    )
+    for picture in (result.panel_path, result.plane_path):
+        assert picture.read_bytes().startswith(b"\x89PNG")
+    run = open_run(directory / "run")
+    assert run.epochs == [1, 3]
+    assert run.train.sum() == 200
+    assert [layer.sigma for layer in run.layers] == [0.005] * 5
+    assert [layer.noise_before for layer in run.layers] == [False, True, True, True, True]
+    assert run.array(1, "layer1").shape == (256, 10)
+    assert run.array(3, "layer5").shape == (256, 2, 3)
+    assert set(run.losses[3]) == {"train_loss", "train_accuracy", "test_loss", "test_accuracy"}
+    assert result.accuracy == run.losses[3]["test_accuracy"]
+
+
+def test_the_demo_leaves_no_figure_open(uninterrupted):
+    assert uninterrupted.figures == set()
+
+
+# What joblib says of the tasks it dropped is the next test's.
+@pytest.mark.filterwarnings("ignore:.*tasks:UserWarning")
+def test_a_killed_demo_resumes_to_the_same_table(uninterrupted, tmp_path):
+    with small_data():
+        in_training = Progress(stop_at=("Training", 3))
+        with pytest.raises(BrokenError):
+            run_demo(tmp_path, SETTINGS, progress=in_training)
+        assert open_run(tmp_path / "run").epochs == [1]
+        in_estimates = Progress(stop_at=("Estimating", 10))
+        with pytest.raises(BrokenError):
+            run_demo(tmp_path, SETTINGS, progress=in_estimates)
+        kept = {file: file.stat().st_mtime_ns for file in tmp_path.rglob("estimates/**/output.pkl")}
+        resumed = Progress()
+        result = run_demo(tmp_path, SETTINGS, progress=resumed)
+    assert in_training.epochs() == [1, 2, 3]
+    assert in_estimates.epochs() == [2, 3, 3]
+    assert resumed.epochs() == [3]
+    assert len(kept) >= 10
+    assert {file: file.stat().st_mtime_ns for file in kept} == kept
+    whole = uninterrupted.result
+    pd.testing.assert_frame_equal(result.table, whole.table, check_exact=True)
+    assert result.accuracy == whole.accuracy
+
+
+def test_an_interrupted_sweep_gives_no_advice(rng):
+    def interrupt(done, _total):
+        if done == 3:
+            raise KeyboardInterrupt
+
+    run = open_run({(epoch, "a"): rng.standard_normal((50, 2)) for epoch in range(40)}, sigma=0.1)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        with pytest.raises(KeyboardInterrupt):
+            information_flow(BinningMIEstimator(), run, n_jobs=2, progress=interrupt)
+        gc.collect()
+    assert [str(warning.message) for warning in caught] == []
+
+
+def test_training_killed_between_checkpoint_and_state_resumes_to_the_same_run(
+    tmp_path, monkeypatch
+):
+    whole = record_training(tmp_path / "whole", SETTINGS, Progress())
+    save = Trainer.save
+
+    def save_until_three(trainer, file):
+        if trainer.epoch == 3:
+            file.write(b"half of the state")
+            raise BrokenError
+        save(trainer, file)
+
+    killed = tmp_path / "killed"
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "save", save_until_three)
+        with pytest.raises(BrokenError):
+            record_training(killed, SETTINGS, Progress())
+    again = Progress()
+    run = record_training(killed, SETTINGS, again)
+    assert again.epochs() == [2, 3, 3]
+    assert run.epochs == whole.epochs
+    assert run.losses == whole.losses
+    for epoch in run.epochs:
+        for name in demo.HIDDEN:
+            np.testing.assert_array_equal(run.array(epoch, name), whole.array(epoch, name))
+
+
+def test_the_run_of_the_demo_has_the_size_of_the_paper(tmp_path):
+    run = record_training(tmp_path, SETTINGS, Progress())
+    X, y = make_szt()
+    np.testing.assert_array_equal(run.labels, y)
+    assert run.train.sum() == 3277
+    assert run.array(1, "layer1").shape == (4096, 10)
+    assert run.array(1, "layer2").shape == (4096, 2, 7)
+    assert run.array(1, "layer2").dtype == np.float32
+    model = make_mlp()
+    with torch.no_grad():
+        start = model.layer1(torch.as_tensor(X, dtype=torch.float32)).numpy()
+    # One epoch of Adam at 4e-4 moves weights a little.
+    assert 0 < np.abs(run.array(1, "layer1") - start).max() < 0.1
+
+
+def test_another_setting_in_the_same_directory_is_an_error(uninterrupted):
+    directory = uninterrupted.directory
+    before = {file: file.stat().st_mtime_ns for file in directory.rglob("*")}
+    for other in (
+        DemoSettings(epochs=4, n_replicas=2, n_checkpoints=2),
+        DemoSettings(epochs=3, n_replicas=3, n_checkpoints=2),
+        DemoSettings(epochs=3, n_replicas=2, n_checkpoints=2, seed=1),
+    ):
+        with pytest.raises(RunError, match="whole: a demo with other settings is there"):
+            run_demo(directory, other, progress=Progress())
+    assert {file: file.stat().st_mtime_ns for file in directory.rglob("*")} == before
+
+
+def test_a_directory_with_other_things_in_it_is_left_alone(tmp_path):
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with pytest.raises(RunError, match="not empty and holds no demo"):
+        run_demo(tmp_path, SETTINGS, progress=Progress())
+    assert [file.name for file in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]"])
+def test_a_damaged_note_of_the_demo_is_an_error(tmp_path, text):
+    (tmp_path / "demo.json").write_text(text)
+    with pytest.raises(RunError, match=r"demo\.json.*remove it|other settings"):
+        run_demo(tmp_path, SETTINGS, progress=Progress())
+
+
+def test_the_demo_notes_its_settings(uninterrupted):
+    assert json.loads((uninterrupted.directory / "demo.json").read_text()) == {
+        "epochs": 3, "n_replicas": 2, "n_checkpoints": 2, "seed": 0,
+    }  # fmt: skip
