@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from skinfo.kernels.blocks import ABSENT, BLOCK, NEGLIGIBLE, largest_of
 from skinfo.kernels.compiling import FAST, kernel
-from skinfo.kernels.mixture import ABSENT, BLOCK, NEGLIGIBLE, exp2, largest_of
+from skinfo.kernels.exponential import exp2
 
 _HALF_LOG2_E = 0.7213475204444817
 

@@ -72,7 +72,9 @@ def pairwise_bounds(
 
     def bound(name: str, width: float) -> Quantity:
         mixture = Mixture.of(rows, width)
-        values = -mixture.log_ratios(mixture.rows.points[chosen], np.zeros(len(chosen)), n_jobs)
+        values = -mixture.log_ratios(
+            mixture.subspace.project(mixture.rows.points[chosen]), np.zeros(len(chosen)), n_jobs
+        )
         mean = float(values.mean())
         if len(chosen) == n:
             return Quantity.exact(name, mean)

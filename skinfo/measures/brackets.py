@@ -31,11 +31,11 @@ class PlugIn:
 
 def plug_in_by_quadrature(mixture: Mixture) -> PlugIn | None:
     """Integrate where all rows lie on a line or in a point; None elsewhere."""
-    rows = mixture.rows
     if mixture.subspace.rank > 1:
         return None
     if mixture.subspace.rank == 0:
         return PlugIn(0.0, 0.0, 0.0, 0.0)
+    rows = mixture.in_subspace
     line = rows.points[:, 0]
     total = line_cross_entropy(line, rows.weights, line, rows.weights)
     of_input = line_information(line, rows.weights, rows.inputs) if rows.has_replicas else 0.0
@@ -135,9 +135,11 @@ def find_ends(
         label_low = [averages.of(out.label_mutual_info)]
         total = -sums.all_data.total
         information_low = [averages.of(total - out.conditional_entropy)]
-        gaussians = InputGaussians.fit(rows)
+        gaussians = InputGaussians.fit(mixture.in_subspace)
         if gaussians is not None:
-            gaussian_entropy = averages.of_rows(own_row_out_entropies(gaussians, rows))
+            gaussian_entropy = averages.of_rows(
+                own_row_out_entropies(gaussians, mixture.in_subspace)
+            )
             conditional_high.append(gaussian_entropy)
             information_low.append(
                 plug_in["entropy"].plus(replace(gaussian_entropy, mean=-gaussian_entropy.mean))
@@ -154,7 +156,7 @@ def find_ends(
         without = Contributions.of(sums.without_own_input, sums)
         rest = np.log1p(-np.minimum(sums.input_weight, 1 - 1e-16))
         log_input = -Contributions.of(sums.all_data, sums).conditional_entropy
-        outside = averages.of_rows(own_input_out_entropies(rows))
+        outside = averages.of_rows(own_input_out_entropies(mixture.in_subspace))
         entropy_high = [averages.of(without.entropy + rest), outside]
         within = replace(plug_in["conditional_entropy"], mean=-plug_in["conditional_entropy"].mean)
         information_high = [averages.of(log_input + without.entropy + rest), outside.plus(within)]
@@ -180,7 +182,7 @@ def _gaussian_posteriors(
     drawn, noise = averages.draws.rows.ravel(), averages.draws.noise.reshape(-1, d)
     own, others = (
         logs.reshape(shape)
-        for logs in posterior_log_sums(gaussians, mixture.rows, drawn, noise, n_jobs)
+        for logs in posterior_log_sums(gaussians, mixture.in_subspace, drawn, noise, n_jobs)
     )
     log_p = np.log(sums.input_weight)
     without = sums.without_own_row

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 
 import numpy as np
 from scipy.special import ndtri
@@ -15,6 +16,8 @@ N_RANDOMISATIONS = 16
 # Draws a randomisation at the first level.
 _FIRST_LEVEL = 256
 _BITS = 30
+# Points in more dimensions are not kept for the next mixture.
+_MOST_DIMENSIONS_KEPT = 64
 
 
 @dataclass(frozen=True)
@@ -51,16 +54,13 @@ class DrawStream:
         self._order = order
         self._spread = spread
         self._cumulative = np.cumsum(weights[order])
-        seeds = np.random.SeedSequence(seed).spawn(N_RANDOMISATIONS)
-        self._engines = [
-            qmc.Sobol(1 + d + (spread > 1), scramble=True, bits=_BITS, rng=np.random.default_rng(s))
-            for s in seeds
-        ]
+        self._dimensions = 1 + d + (spread > 1)
+        self._seed = seed
+        self._taken = 0
 
     def take(self, m: int) -> Draws:
         """Take the next m points of every randomisation; m is a power of two."""
-        # Half a cell keeps the points inside (0, 1) and their law symmetric.
-        points = np.stack([engine.random(m) for engine in self._engines]) + 0.5 ** (_BITS + 1)
+        points = self._points(m)
         position = np.searchsorted(self._cumulative, points[..., 0] * self._cumulative[-1])
         rows = self._order[np.minimum(position, len(self._order) - 1)]
         if self._spread == 1:
@@ -68,6 +68,45 @@ class DrawStream:
         noise = ndtri(points[..., 1:-1])
         noise[points[..., -1] < 0.5] *= self._spread
         return Draws(rows, noise, defensive_weights(noise, self._spread))
+
+    def _points(self, m: int) -> np.ndarray:
+        first, self._taken = self._taken, self._taken + m
+        if self._taken <= 2 * _FIRST_LEVEL and self._dimensions <= _MOST_DIMENSIONS_KEPT:
+            return _first_points(self._dimensions, self._seed)[:, first : self._taken]
+        for engine in self._engines:
+            if engine.num_generated < first:
+                engine.fast_forward(first - engine.num_generated)
+        return _points_of(self._engines, m)
+
+    @cached_property
+    def _engines(self) -> list[qmc.Sobol]:
+        return _sobol_engines(self._dimensions, self._seed)
+
+
+@lru_cache(maxsize=16)
+def _first_points(dimensions: int, seed: int) -> np.ndarray:
+    """The points of the first two levels; making them takes as long as summing at them."""
+    return _points_of(_sobol_engines(dimensions, seed), 2 * _FIRST_LEVEL)
+
+
+def _sobol_engines(dimensions: int, seed: int) -> list[qmc.Sobol]:
+    seeds = np.random.SeedSequence(seed).spawn(N_RANDOMISATIONS)
+    return [
+        qmc.Sobol(dimensions, scramble=True, bits=_BITS, rng=np.random.default_rng(s))
+        for s in seeds
+    ]
+
+
+def _points_of(engines: list[qmc.Sobol], m: int) -> np.ndarray:
+    # Half a cell keeps the points inside (0, 1) and their law symmetric.
+    return np.stack([engine.random(m) for engine in engines]) + 0.5 ** (_BITS + 1)
+
+
+def independent_draws(weights: np.ndarray, d: int, m: int, seed: int) -> Draws:
+    """Plain Monte Carlo: m draws that cost nothing to set up, as if of one randomisation."""
+    rng = np.random.default_rng(seed)
+    rows = rng.choice(len(weights), size=(1, m), p=weights)
+    return Draws(rows, rng.normal(size=(1, m, d)), np.ones((1, m)))
 
 
 def defensive_weights(noise: np.ndarray, spread: float) -> np.ndarray:

@@ -13,8 +13,8 @@ from functools import cached_property
 
 import numpy as np
 
+from skinfo.kernels.blocks import BLOCK
 from skinfo.kernels.gaussians import sum_gaussians
-from skinfo.kernels.mixture import BLOCK
 from skinfo.kernels.ordering import sort_kd
 from skinfo.measures.parallel import in_slices
 from skinfo.measures.rows import Rows

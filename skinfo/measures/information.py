@@ -20,6 +20,7 @@ from skinfo.measures.draws import (
     Draws,
     DrawStream,
     StoppingRule,
+    independent_draws,
     level_sizes,
 )
 from skinfo.measures.gaussians import MAX_POSTERIOR_DIMENSION
@@ -143,7 +144,7 @@ def measure_mixture(
 
 def _choose_spread(mixture: Mixture, seed: int, n_jobs: int | None) -> float:
     """Near saturation, how much wider half of the noise is drawn; 1 elsewhere."""
-    draws = mixture.draw_stream(seed + 1).take(_PILOT // N_RANDOMISATIONS)
+    draws = independent_draws(mixture.rows.weights, mixture.subspace.rank, _PILOT, seed)
     sums = mixture.sums_at(draws, "given", n_jobs)
     information = Contributions.of(sums.all_data, sums).mutual_info
     deficit = np.mean(-np.log(sums.input_weight) - information)
@@ -162,12 +163,12 @@ def cross_information(
     """Compute E log phi(Z) / g(s + sigma Z) over rows s of ``points``, in nats, rows one by one."""
     subspace = mixture.subspace
     off = float(np.mean(subspace.squared_distances(points))) / 2
-    new = Rows.make(np.asarray(subspace.project(points), dtype=np.float64))
+    new = Rows.make(subspace.project(points))
     rank = subspace.rank
     if rank == 0:
         return off
     if rank == 1:
-        model = mixture.rows
+        model = mixture.in_subspace
         return off + line_cross_entropy(
             new.points[:, 0], new.weights, model.points[:, 0], model.weights
         )
@@ -215,13 +216,6 @@ def _join_sums(portions: list[tuple[Draws, DrawSums]]) -> DrawSums:
     )
 
 
-def _gaussian_ceiling(rows: Rows) -> float:
-    """1/2 log det(I + Cov(S) / sigma^2): no law of this covariance carries more."""
-    weighted = (rows.points - rows.mean) * np.sqrt(rows.weights)[:, None]
-    small = weighted.T @ weighted if weighted.shape[1] <= len(weighted) else weighted @ weighted.T
-    return 0.5 * float(np.linalg.slogdet(np.eye(len(small)) + small)[1])
-
-
 def _assemble(
     averages: Averages,
     mixture: Mixture,
@@ -236,7 +230,7 @@ def _assemble(
     notes = () if converged else ("tolerance not met",)
     ceiling = np.inf
     if inputs == "given":
-        ceiling = min(rows.input_entropy, _gaussian_ceiling(rows))
+        ceiling = min(rows.input_entropy, mixture.subspace.gaussian_information)
 
     def information(name: str, highest: float) -> Quantity:
         # Ends that cross, by their errors, span the bracket all the same.

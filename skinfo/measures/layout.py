@@ -6,12 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from skinfo.kernels.mixture import BLOCK
+from skinfo.kernels.blocks import BLOCK, BLOCKS_A_WIDE, WIDE
 from skinfo.kernels.ordering import sort_segments_kd
 from skinfo.measures.rows import Rows
+from skinfo.measures.subspace import Subspace
 
-# Where padding lies: too far to be summed, near enough that its square is finite.
-_FAR = 1e150
+#: With lengths in units of sigma, this factor turns exp(-x^2 / 2) into 2^(-x^2).
+BINARY = float(np.sqrt(0.5 / np.log(2.0)))
 
 
 @dataclass(frozen=True)
@@ -20,12 +21,14 @@ class Layout:
 
     Attributes
     ----------
-    blocks, weights : ndarray of shape (n_blocks, d, 64) and (n_blocks, 64)
-        Scaled coordinates and weights; padding weighs 0 and lies far away.
+    blocks, weights : ndarray of shape (n_wide, d + 1, 4, 64) and (n_wide, 4, 64)
+        Scaled coordinates, then minus the squared length of the row; and weights, 0 for padding.
     low, high : ndarray of shape (d, n_blocks)
         Bounding boxes.
     log_weight : ndarray of shape (n_blocks,)
-        log2 of a block's total weight.
+        log2 of a block's total weight; -inf for a block of padding.
+    largest_square : float
+        Squared length of the longest row.
     slots : ndarray of shape (n,)
         Where each row went, block * 64 + lane; -1 for rows of the other half.
     input_slots : ndarray of shape (n_inputs, 2)
@@ -39,6 +42,7 @@ class Layout:
     low: np.ndarray
     high: np.ndarray
     log_weight: np.ndarray
+    largest_square: float
     slots: np.ndarray
     input_slots: np.ndarray
     label_blocks: np.ndarray
@@ -52,7 +56,7 @@ def order_rows(rows: Rows) -> np.ndarray:
     n_inputs = len(rows.input_weights)
     by_input = np.argsort(rows.inputs, kind="stable")
     starts = np.concatenate([[0], np.cumsum(rows.replicas)])
-    points = np.ascontiguousarray(rows.points, dtype=np.float64)
+    points = np.ascontiguousarray(rows.points)
     if not rows.has_replicas:
         means = points[by_input]
         inputs_a_leaf = BLOCK
@@ -77,41 +81,66 @@ def order_rows(rows: Rows) -> np.ndarray:
     return order
 
 
-def lay_out(rows: Rows, order: np.ndarray, scale: float) -> Layout:
-    """Store the rows that ``order`` names, in that order, with coordinates times ``scale``."""
-    n, d = rows.points.shape
-    label = np.zeros(len(order), dtype=np.int64) if rows.labels is None else rows.labels[order]
+def order_by_label(rows: Rows) -> np.ndarray:
+    """Indices of the rows sorted by label and input, otherwise as they stand."""
+    return np.lexsort((rows.inputs,) if rows.labels is None else (rows.inputs, rows.labels))
+
+
+def lay_out(rows: Rows, members: np.ndarray, subspace: Subspace, dtype: np.dtype) -> Layout:
+    """Store the rows that ``members`` names, in that order."""
     n_labels = 1 if rows.label_weights is None else len(rows.label_weights)
-    label_counts = np.bincount(label, minlength=n_labels)
-    label_stops = np.cumsum((label_counts + BLOCK - 1) // BLOCK)
+    label = np.zeros(len(members), dtype=np.int64) if rows.labels is None else rows.labels[members]
+    counts = np.bincount(label, minlength=n_labels)
+    label_stops = np.cumsum((counts + BLOCK - 1) // BLOCK)
     label_blocks = np.column_stack([np.concatenate([[0], label_stops[:-1]]), label_stops])
-    first_of_label = np.concatenate([[0], np.cumsum(label_counts)[:-1]])
-    slot = np.arange(len(order)) - first_of_label[label] + label_blocks[label, 0] * BLOCK
-    n_blocks = int(label_stops[-1])
+    first_of_label = np.concatenate([[0], np.cumsum(counts)[:-1]])
+    slot = np.arange(len(members)) - first_of_label[label] + label_blocks[label, 0] * BLOCK
 
-    padded = np.full((n_blocks * BLOCK, d), _FAR)
-    padded[slot] = rows.points[order]
-    padded[slot] *= scale
-    weights = np.zeros(n_blocks * BLOCK)
-    weights[slot] = rows.weights[order]
-    blocked = padded.reshape(n_blocks, BLOCK, d)
-    present = (weights > 0).reshape(n_blocks, BLOCK, 1)
-    total = weights.reshape(n_blocks, BLOCK).sum(axis=1)
+    n_wide = -(-int(label_stops[-1]) // BLOCKS_A_WIDE)
+    shape = (n_wide, BLOCKS_A_WIDE, BLOCK)
+    # Padding lies where the row before it does, so that it spoils no box and no largest value.
+    filled = np.zeros(n_wide * WIDE, dtype=np.int64)
+    filled[slot] = np.arange(len(members))
+    filled = np.maximum.accumulate(filled)
+    points = subspace.project(rows.points[members[filled]])
+    points *= BINARY
+    d = points.shape[1]
+    blocks = np.empty((n_wide, d + 1, BLOCKS_A_WIDE, BLOCK), dtype=dtype)
+    blocks[:, :d] = points.reshape(*shape, d).transpose(0, 3, 1, 2)
+    kept = blocks[:, :d]
+    squares = np.einsum("wkbl,wkbl->wbl", kept, kept, dtype=np.float64)
+    blocks[:, d] = -squares
+    weights = np.zeros(n_wide * WIDE)
+    weights[slot] = rows.weights[members]
+    by_block = weights.reshape(-1, BLOCK).sum(axis=1)
 
-    slots = np.full(n, -1, dtype=np.int64)
-    slots[order] = slot
-    input_of = rows.inputs[order]
+    slots = np.full(len(rows.points), -1, dtype=np.int64)
+    slots[members] = slot
+    input_of = rows.inputs[members]
     input_slots = np.zeros((len(rows.input_weights), 2), dtype=np.int64)
     new_input = np.flatnonzero(np.diff(input_of, prepend=-1))
     input_slots[input_of[new_input], 0] = slot[new_input]
-    input_slots[input_of[new_input], 1] = slot[np.append(new_input[1:], len(order)) - 1] + 1
+    input_slots[input_of[new_input], 1] = slot[np.append(new_input[1:], len(members)) - 1] + 1
+    with np.errstate(divide="ignore"):
+        log_weight = np.log2(by_block)
     return Layout(
-        blocks=np.ascontiguousarray(blocked.transpose(0, 2, 1)),
-        weights=weights.reshape(n_blocks, BLOCK),
-        low=np.ascontiguousarray(blocked.min(axis=1, initial=np.inf, where=present).T),
-        high=np.ascontiguousarray(blocked.max(axis=1, initial=-np.inf, where=present).T),
-        log_weight=np.log2(total),
+        blocks=blocks,
+        weights=weights.reshape(shape).astype(dtype),
+        low=np.ascontiguousarray(
+            kept.min(axis=3).transpose(1, 0, 2).reshape(d, n_wide * BLOCKS_A_WIDE)
+        ),
+        high=np.ascontiguousarray(
+            kept.max(axis=3).transpose(1, 0, 2).reshape(d, n_wide * BLOCKS_A_WIDE)
+        ),
+        log_weight=log_weight,
+        largest_square=float(squares.max()),
         slots=slots,
         input_slots=input_slots,
         label_blocks=label_blocks if rows.labels is not None else np.zeros((1, 2), dtype=np.int64),
     )
+
+
+def _by_coordinate(values: np.ndarray) -> np.ndarray:
+    """Turn (n_wide, d, 4) into (d, n_blocks)."""
+    n_wide, d, width = values.shape
+    return np.ascontiguousarray(values.transpose(1, 0, 2)).reshape(d, n_wide * width)

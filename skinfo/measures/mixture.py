@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
 
-from skinfo.kernels.mixture import sum_mixture
+from skinfo.kernels.blocks import WIDE
 from skinfo.measures.draws import Draws, DrawStream
-from skinfo.measures.layout import Layout, lay_out, order_rows
-from skinfo.measures.parallel import in_slices
+from skinfo.measures.layout import BINARY, Layout, lay_out, order_by_label, order_rows
 from skinfo.measures.rows import Rows
 from skinfo.measures.subspace import Subspace
+from skinfo.measures.summation import Queries, sum_layout
 from skinfo.measures.sums import DrawSums
 
 _LOG2 = float(np.log(2.0))
-# With lengths in units of sigma, this factor turns exp(-x^2 / 2) into 2^(-x^2).
-_BINARY = float(np.sqrt(0.5 / _LOG2))
 
 # Unequal replicas are halved, for the extrapolation of their bias, where all inputs have so many.
 _FEWEST_UNEQUAL = 8
+# A mixture of more numbers is laid out in parts, each time it is summed.
+_MOST_KEPT = 2**25
+_A_PART = 2**22
+# In single precision rows lie within so many sigma of their mean, else double is used.
+_FARTHEST_SINGLE = 1000.0
 
 Inputs = Literal["given", "sampled"]
 
@@ -34,37 +37,62 @@ class Mixture:
     Attributes
     ----------
     rows : Rows
-        The rows in their subspace, in units of sigma.
+        The rows as they were given.
     subspace : Subspace
-        How they got there.
+        The directions in which they vary.
     order : ndarray of shape (n,)
-        Neighbours in space are neighbours here.
-    layouts : tuple of Layout
-        The rows in blocks; two halves of every input's replicas where inputs have replicas.
+        Neighbours in space are neighbours here, unless the rows are too many to be kept sorted.
     half_of_row : ndarray of shape (n,)
-        The layout that holds each row.
+        Two halves of every input's replicas where inputs have replicas; 0 elsewhere.
     """
 
     rows: Rows
     subspace: Subspace
     order: np.ndarray
-    layouts: tuple[Layout, ...]
     half_of_row: np.ndarray
 
     @classmethod
-    def of(cls, rows: Rows, sigma: float) -> Mixture:
-        """Reduce, scale, sort and store the rows."""
+    def of(cls, rows: Rows, sigma: float, order: np.ndarray | None = None) -> Mixture:
+        """Reduce and sort the rows; ``order`` is that of a mixture of the same rows."""
         subspace = Subspace.of(rows, sigma)
-        rows = rows.moved_to(np.asarray(subspace.project(rows.points), dtype=np.float64))
-        order = order_rows(rows)
+        if order is None:
+            few = len(rows.points) * subspace.rank <= _MOST_KEPT
+            order = order_rows(rows) if few else order_by_label(rows)
         equal = np.ptp(rows.replicas) == 0
         if rows.has_replicas and (equal or rows.replicas.min() >= _FEWEST_UNEQUAL):
             half_of_row = _rank_within(rows.inputs) % 2
         else:
             half_of_row = np.zeros(len(order), dtype=np.int64)
-        halves = range(int(half_of_row.max()) + 1)
-        layouts = tuple(lay_out(rows, order[half_of_row[order] == h], _BINARY) for h in halves)
-        return cls(rows, subspace, order, layouts, half_of_row)
+        return cls(rows, subspace, order, half_of_row)
+
+    @property
+    def n_halves(self) -> int:
+        """Into how many parts the replicas of each input are divided, 1 or 2."""
+        return int(self.half_of_row.max()) + 1
+
+    @cached_property
+    def in_subspace(self) -> Rows:
+        """The rows in their subspace, in units of sigma."""
+        return self.rows.moved_to(self.subspace.project(self.rows.points))
+
+    def layouts(self, half: int) -> Iterator[Layout]:
+        """Rows of one half in blocks, all at once or, where they are many, part by part."""
+        if len(self.order) * self.subspace.rank <= _MOST_KEPT:
+            yield self._whole_layouts[half]
+            return
+        members = self.order[self.half_of_row[self.order] == half]
+        step = max(1, _A_PART // (WIDE * self.subspace.rank)) * WIDE
+        for start in range(0, len(members), step):
+            yield self._lay_out(members[start : start + step])
+
+    @cached_property
+    def _whole_layouts(self) -> list[Layout]:
+        half = self.half_of_row[self.order]
+        return [self._lay_out(self.order[half == h]) for h in range(self.n_halves)]
+
+    def _lay_out(self, members: np.ndarray) -> Layout:
+        single = self.rows.points.dtype == np.float32 and self.subspace.radius < _FARTHEST_SINGLE
+        return lay_out(self.rows, members, self.subspace, np.dtype("f4" if single else "f8"))
 
     def draw_stream(self, seed: int, spread: float = 1.0) -> DrawStream:
         """Start drawing from the mixture."""
@@ -75,36 +103,22 @@ class Mixture:
         rows = self.rows
         shape = draws.rows.shape
         drawn = draws.rows.ravel()
-        noise = draws.noise.reshape(len(drawn), -1)
-        queries = (rows.points[drawn] + noise) * _BINARY
-        references = np.einsum("ni,ni->n", noise, noise) * _BINARY**2
         input_of = rows.inputs[drawn]
-        label_of = (
-            np.zeros(len(drawn), dtype=np.int64) if rows.labels is None else rows.labels[drawn]
-        )
-        own_weight = rows.weights[drawn]
-        given = inputs == "given"
-        # With other replicas the own row does not count as a reference: the ends leave it out.
-        floors = (
-            np.log2(own_weight) if given and not rows.has_replicas else np.full(len(drawn), -np.inf)
-        )
-        places = [
-            (layout.slots[drawn], layout.input_slots[input_of], layout.label_blocks[label_of])
-            for layout in self.layouts
-        ]
-        parts = self._sum(queries, references, places, floors, given, n_jobs)
+        parts = self._sums_of_halves(drawn, draws.noise.reshape(len(drawn), -1), inputs, n_jobs)
         half, half_replicas = None, np.ones(len(drawn))
-        if len(self.layouts) == 2:
+        if self.n_halves == 2:
             own_half = self.half_of_row[drawn]
             mine = parts[own_half, np.arange(len(drawn))].T.reshape(3, *shape)
             half = (mine[0], mine[1], mine[2])
             half_replicas = np.bincount(rows.inputs * 2 + self.half_of_row)[input_of * 2 + own_half]
         group, label, other = np.logaddexp.reduce(parts, axis=0).T.reshape(3, *shape)
         label_weight = (
-            np.ones(shape) if rows.label_weights is None else rows.label_weights[label_of]
+            np.ones(shape)
+            if rows.label_weights is None
+            else rows.label_weights[self._labels[drawn]]
         )
         return DrawSums(
-            own=np.log(own_weight).reshape(shape),
+            own=np.log(rows.weights[drawn]).reshape(shape),
             group=group,
             label=label,
             other=other,
@@ -115,62 +129,72 @@ class Mixture:
             label_weight=label_weight.reshape(shape),
         )
 
+    def _sums_of_halves(
+        self, drawn: np.ndarray, noise: np.ndarray, inputs: Inputs, n_jobs: int | None
+    ) -> np.ndarray:
+        """Natural logarithms of the three sums over each half at each draw."""
+        rows = self.rows
+        # Neighbours after one another: what one query reads is still near for the next.
+        turns = np.argsort(self._position[drawn], kind="stable")
+        drawn, noise = drawn[turns], noise[turns]
+        points = (self.subspace.project(rows.points[drawn]) + noise) * BINARY
+        references = np.einsum("ni,ni->n", noise, noise) * BINARY**2
+        given = inputs == "given"
+        # With other replicas the own row does not count as a reference: the ends leave it out.
+        floors = np.full(len(drawn), -np.inf)
+        if given and not rows.has_replicas:
+            floors = np.log2(rows.weights[drawn])
+        parts = np.full((self.n_halves, len(drawn), 3), -np.inf)
+        for half in range(self.n_halves):
+            for layout in self.layouts(half):
+                places = (
+                    layout.slots[drawn],
+                    layout.input_slots[rows.inputs[drawn]],
+                    layout.label_blocks[self._labels[drawn]],
+                )
+                queries = Queries(points, references, *places, floors, nested=given)
+                sums = sum_layout(layout, queries, n_jobs)
+                parts[half, turns] = np.logaddexp2(parts[half, turns], sums)
+        return parts * _LOG2
+
+    @cached_property
+    def _position(self) -> np.ndarray:
+        """Where each row stands in the order."""
+        position = np.empty(len(self.order), dtype=np.int64)
+        position[self.order] = np.arange(len(self.order))
+        return position
+
+    @cached_property
+    def _labels(self) -> np.ndarray:
+        labels = self.rows.labels
+        return np.zeros(len(self.order), dtype=np.int64) if labels is None else labels
+
     def log_ratios(
-        self, queries: np.ndarray, references: np.ndarray, n_jobs: int | None
+        self, points: np.ndarray, references: np.ndarray, n_jobs: int | None
     ) -> np.ndarray:
         """Logarithm of the mixture at any points of the subspace, times exp(references).
 
-        The factor (2 pi)^(-rank / 2) is left out. ``queries`` are in units of sigma.
+        The factor (2 pi)^(-rank / 2) is left out. ``points`` are in units of sigma.
         """
-        m = len(queries)
-        nowhere = (
-            np.full(m, -1, dtype=np.int64),
-            np.zeros((m, 2), dtype=np.int64),
-            np.zeros((m, 2), dtype=np.int64),
-        )
-        parts = self._sum(
-            queries * _BINARY,
+        m = len(points)
+        queries = Queries(
+            points * BINARY,
             references / _LOG2,
-            [nowhere] * len(self.layouts),
-            np.full(m, -np.inf),
-            False,
-            n_jobs,
+            own=np.full(m, -1, dtype=np.int64),
+            group_slots=np.zeros((m, 2), dtype=np.int64),
+            label_blocks=np.zeros((m, 2), dtype=np.int64),
+            floors=np.full(m, -np.inf),
+            nested=False,
         )
-        return np.logaddexp.reduce(parts[:, :, 2], axis=0)
-
-    def _sum(
-        self,
-        queries: np.ndarray,
-        references: np.ndarray,
-        places: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]],
-        floors: np.ndarray,
-        nested: bool,
-        n_jobs: int | None,
-    ) -> np.ndarray:
-        """Natural logarithms of the three sums of every layout at every query.
-
-        ``places`` holds for each layout the slot of the own row, the slots of its input and the
-        blocks of its label, for each query.
-        """
-        parts = np.empty((len(self.layouts), len(queries), 3))
-
-        def fill(k: int, part: slice) -> None:
-            layout = self.layouts[k]
-            own, group_slots, label_blocks = (place[part] for place in places[k])
-            sum_mixture(
-                queries[part], references[part], own, group_slots, label_blocks, floors[part],
-                nested, layout.blocks, layout.weights, layout.low, layout.high, layout.log_weight,
-                parts[k, part],
-            )  # fmt: skip
-
-        for k in range(len(self.layouts)):
-            in_slices(partial(fill, k), len(queries), n_jobs)
-        return parts * _LOG2
+        total = np.full(m, -np.inf)
+        for half in range(self.n_halves):
+            for layout in self.layouts(half):
+                total = np.logaddexp2(total, sum_layout(layout, queries, n_jobs)[:, 2])
+        return total * _LOG2
 
     def log_density(self, points: np.ndarray, n_jobs: int | None = None) -> np.ndarray:
         """Logarithm of g at points of the layer's full space, in nats."""
-        queries = np.asarray(self.subspace.project(points), dtype=np.float64)
-        logs = self.log_ratios(queries, np.zeros(len(queries)), n_jobs)
+        logs = self.log_ratios(self.subspace.project(points), np.zeros(len(points)), n_jobs)
         constant = 0.5 * self.subspace.dimension * np.log(2 * np.pi * self.subspace.sigma**2)
         return logs - 0.5 * self.subspace.squared_distances(points) - constant
 

@@ -3,13 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 
-from joblib import Parallel, delayed
+from joblib import effective_n_jobs
+from threadpoolctl import ThreadpoolController
 
 _SLICE = 512
 
 
 def in_slices(work: Callable[[slice], None], n: int, n_jobs: int | None) -> None:
-    """Call ``work`` on slices of range(n), in threads; each fills its own part of an output."""
+    """Call ``work`` on slices of range(n), in threads; each fills its own part of an output.
+
+    Matrix products within a slice run on its own thread alone. Threads are counted as joblib does,
+    but joblib's own look for results every hundredth of a second, which is as long as a fit takes.
+    """
     slices = [slice(start, min(start + _SLICE, n)) for start in range(0, n, _SLICE)]
-    Parallel(n_jobs=n_jobs, prefer="threads")(delayed(work)(part) for part in slices)
+    n_threads = min(effective_n_jobs(n_jobs), len(slices))
+    with _controller().limit(limits=1, user_api="blas"):
+        if n_threads < 2:
+            for part in slices:
+                work(part)
+        else:
+            with ThreadPoolExecutor(n_threads) as pool:
+                list(pool.map(work, slices))
+
+
+@cache
+def _controller() -> ThreadpoolController:
+    # What numba's matrix products call must be loaded before it can be found.
+    import scipy.linalg.cython_blas  # noqa: F401
+
+    return ThreadpoolController()

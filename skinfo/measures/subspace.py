@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,8 +11,12 @@ from skinfo.measures.rows import Rows
 
 # Directions whose variance, in units of sigma^2, is below this are dropped.
 _FLAT = 1e-12
+# A variance is known from the covariance where it exceeds so small a share of the largest.
+_KNOWN = 1e-8
 # Beyond so many sigma from the mean a coordinate's rounding is no longer small against the noise.
 _RESOLVED = 1e11
+# Numbers that are turned to double precision at a time.
+_AT_A_TIME = 2**22
 
 
 @dataclass(frozen=True)
@@ -28,35 +33,56 @@ class Subspace:
         Standard deviation of the noise.
     dimension : int
         d.
+    variances : ndarray of shape (rank,)
+        Variances along principal directions in units of sigma^2.
+    radius : float
+        Distance from the mean to the farthest row in units of sigma.
     """
 
     origin: np.ndarray
     basis: np.ndarray | None
     sigma: float
     dimension: int
+    variances: np.ndarray
+    radius: float
 
     @classmethod
     def of(cls, rows: Rows, sigma: float) -> Subspace:
         """Find the directions of a variance that the noise does not drown utterly."""
-        d = rows.points.shape[1]
-        origin = rows.weights @ rows.points.astype(np.float64, copy=False)
-        with np.errstate(over="ignore"):
-            scaled = (rows.points - origin) / sigma
-        if not np.abs(scaled).max() < _RESOLVED:
-            raise ValueError(
-                f"The activations span more than {_RESOLVED:.0e} sigma ({sigma:g}): in double "
-                "precision the noise is lost in their rounding. Check the units of sigma."
-            )
-        weighted = scaled * np.sqrt(rows.weights)[:, None]
-        if len(scaled) >= d:
-            _, directions = np.linalg.eigh(weighted.T @ weighted)
+        n, d = rows.points.shape
+        origin = np.zeros(d)
+        for part in _parts(n, d):
+            origin += rows.weights[part] @ rows.points[part].astype(np.float64, copy=False)
+        second_moment, radius = np.zeros((d, d)), 0.0
+        for part in _parts(n, d):
+            with np.errstate(over="ignore"):
+                scaled = (rows.points[part] - origin) / sigma
+                square = float(np.einsum("ni,ni->n", scaled, scaled).max())
+            if not square < _RESOLVED**2:
+                raise ValueError(
+                    f"The activations span more than {_RESOLVED:.0e} sigma ({sigma:g}): in double "
+                    "precision the noise is lost in their rounding. Check the units of sigma."
+                )
+            radius = max(radius, float(np.sqrt(square)))
+            if n >= d:
+                scaled *= np.sqrt(rows.weights[part])[:, None]
+                second_moment += scaled.T @ scaled
+        if n >= d:
+            variances, directions = np.linalg.eigh(second_moment)
+            if variances[0] > max(_FLAT, _KNOWN * variances[-1]):
+                return cls(origin, None, float(sigma), d, variances, radius)
         else:
+            weighted = (rows.points - origin) * (np.sqrt(rows.weights)[:, None] / sigma)
             directions = np.linalg.svd(weighted, full_matrices=False)[2].T
         # The variance along a direction, measured there: rounding in the covariance may exceed it.
-        variances = np.sum((weighted @ directions) ** 2, axis=0)
+        variances = np.zeros(directions.shape[1])
+        for part in _parts(n, d):
+            along = (rows.points[part] - origin) / sigma @ directions
+            variances += rows.weights[part] @ along**2
         kept = variances > _FLAT
-        whole = len(scaled) >= d and bool(kept.all())
-        return cls(origin, None if whole else directions[:, kept], float(sigma), d)
+        whole = n >= d and bool(kept.all())
+        basis = None if whole else directions[:, kept]
+        return cls(origin, basis, float(sigma), d, variances[kept], radius)
 
     @property
     def rank(self) -> int:
@@ -80,3 +106,15 @@ class Subspace:
     def noise_entropy(self) -> float:
         """Entropy of the noise in all d dimensions, (d / 2) log(2 pi e sigma^2)."""
         return 0.5 * self.dimension * float(np.log(2 * np.pi * np.e * self.sigma**2))
+
+    @property
+    def gaussian_information(self) -> float:
+        """1/2 log det(I + Cov(S) / sigma^2): no law of this covariance carries more."""
+        return 0.5 * float(np.log1p(self.variances).sum())
+
+
+def _parts(n: int, d: int) -> Iterator[slice]:
+    """Slices of n rows that hold a moderate amount of numbers each."""
+    step = max(1, _AT_A_TIME // d)
+    for start in range(0, n, step):
+        yield slice(start, start + step)
