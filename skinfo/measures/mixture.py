@@ -52,11 +52,11 @@ class Mixture:
     half_of_row: np.ndarray
 
     @classmethod
-    def of(cls, rows: Rows, sigma: float) -> Mixture:
-        """Reduce, scale, sort and store the rows."""
+    def of(cls, rows: Rows, sigma: float, order: np.ndarray | None = None) -> Mixture:
+        """Reduce, scale, sort and store the rows; ``order`` is that of another sigma, if known."""
         subspace = Subspace.of(rows, sigma)
         rows = rows.moved_to(np.asarray(subspace.project(rows.points), dtype=np.float64))
-        order = order_rows(rows)
+        order = order_rows(rows) if order is None else order
         equal = np.ptp(rows.replicas) == 0
         if rows.has_replicas and (equal or rows.replicas.min() >= _FEWEST_UNEQUAL):
             half_of_row = _rank_within(rows.inputs) % 2

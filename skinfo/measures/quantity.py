@@ -11,6 +11,8 @@ import numpy as np
 COLUMNS = (
     "epoch", "layer", "estimator", "quantity", "value", "stderr", "lower", "upper", "unit", "notes",
 )  # fmt: skip
+#: Columns of a curve against sigma.
+CURVE_COLUMNS = ("sigma", *COLUMNS[COLUMNS.index("quantity") :])
 #: What joins the notes in a cell.
 JOINT = "; "
 
