@@ -84,8 +84,9 @@ def sigma_curve(
     -----
     Every sigma meets the same draws of (row, Z), common random numbers: neighbouring points err
     alike, and the curve is smoother than its standard errors. A point is what NoisyMIEstimator
-    gives with this sigma and seed; only where coordinates tie exactly may it draw other rows, and
-    differ by its error.
+    gives with this sigma and seed, to the last bit, unless exact ties between coordinates, or
+    directions that drown in larger noise, would make it order the rows in another way there: then
+    the two differ by their errors.
 
     Two layers, or one layer before and after its activations grew, are not comparable at the same
     sigma: the factor that scales the activations shifts the curve along a logarithmic axis.
