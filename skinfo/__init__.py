@@ -4,6 +4,7 @@ from skinfo.errors import ReplicaWarning, RunError, SaturationWarning
 from skinfo.estimators import BinningMIEstimator, ClusteringScore, NoisyMIEstimator
 from skinfo.flow import information_flow
 from skinfo.runs import open_run
+from skinfo.sigmas import sigma_curve
 
 __all__ = [
     "BinningMIEstimator",
@@ -14,5 +15,6 @@ __all__ = [
     "SaturationWarning",
     "information_flow",
     "open_run",
+    "sigma_curve",
 ]
 __version__ = "0.1.0"

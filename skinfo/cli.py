@@ -315,15 +315,19 @@ def plot(
     ] = "panel",
     force: Force = False,
 ) -> None:
-    """Draw a table: the panel of all curves, the information plane, or the distances."""
+    """Draw a table: the panel of all curves, the information plane, or the distances.
+
+    A curve against sigma is drawn as one.
+    """
     _headless()
     from skinfo.plotting import (
         InformationFlowDisplay,
         InformationPlaneDisplay,
+        SigmaCurveDisplay,
         plot_distances,
         save_figure,
     )
-    from skinfo.tables import check_output, read_table
+    from skinfo.tables import check_output, is_curve, read_table
 
     if kind not in ("panel", "plane", "distances"):
         raise ValueError(f"--kind is panel, plane or distances; got {kind!r}.")
@@ -331,7 +335,11 @@ def plot(
     target = output or table.with_suffix(suffix)
     check_output(target, force=force)
     flow, panel = read_table(table)
-    if kind == "panel":
+    if is_curve(flow):
+        if kind != "panel":
+            raise ValueError(f"{table} is a curve against sigma: nothing for --kind {kind}.")
+        figure = SigmaCurveDisplay.from_table(flow).plot().figure_
+    elif kind == "panel":
         figure = InformationFlowDisplay.from_flow(flow, panel).plot().figure_
     elif kind == "plane":
         figure = InformationPlaneDisplay.from_flow(flow).plot().figure_

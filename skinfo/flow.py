@@ -18,13 +18,11 @@ from threadpoolctl import threadpool_limits
 
 from skinfo.errors import RunError, SaturationWarning
 from skinfo.estimators import NoisyMIEstimator
-from skinfo.measures.quantity import COLUMNS, Quantity
+from skinfo.measures.quantity import COLUMNS, JOINT, Quantity
 from skinfo.runs import Run, open_run
 
 # Estimates kept by another version are made again.
 _VERSION = version("skinfo")
-#: The order of notes in a cell, and what joins them.
-_JOINT = "; "
 
 
 @dataclass(frozen=True)
@@ -213,18 +211,8 @@ def _measure(
 
 
 def _row(task: _Task, quantity: Quantity) -> dict[str, Any]:
-    return {
-        "epoch": task.epoch,
-        "layer": task.layer,
-        "estimator": task.name,
-        "quantity": quantity.name,
-        "value": quantity.value,
-        "stderr": quantity.stderr,
-        "lower": quantity.lower,
-        "upper": quantity.upper,
-        "unit": quantity.unit,
-        "notes": _JOINT.join(quantity.notes),
-    }
+    where = {"epoch": task.epoch, "layer": task.layer, "estimator": task.name}
+    return where | quantity.cells()
 
 
 def note_data_processing(table: pd.DataFrame, layers: list[str]) -> pd.DataFrame:
@@ -246,8 +234,8 @@ def note_data_processing(table: pd.DataFrame, layers: list[str]) -> pd.DataFrame
         ordered = rows.sort_values("place")
         highest = ordered["upper"].cummin().shift()
         for index in ordered.index[ordered["lower"] > highest]:
-            notes = [n for n in str(table.at[index, "notes"]).split(_JOINT) if n]
-            table.at[index, "notes"] = _JOINT.join([*notes, "data processing violated"])
+            notes = [n for n in str(table.at[index, "notes"]).split(JOINT) if n]
+            table.at[index, "notes"] = JOINT.join([*notes, "data processing violated"])
     return table
 
 

@@ -1,4 +1,4 @@
-"""The flow table on disk, and beside it the arrays that a picture needs."""
+"""Tables on disk, and beside a flow table the arrays that its picture needs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pandas as pd
 
 from skinfo.errors import MissingExtraError, RunError
 from skinfo.measures.clustering import N_CELLS, makes_pairs, measure_distances
-from skinfo.measures.quantity import COLUMNS
+from skinfo.measures.quantity import COLUMNS, CURVE_COLUMNS
 from skinfo.measures.rows import Rows
 from skinfo.runs import Run
 from skinfo.runs.files import write_atomically
@@ -192,24 +192,41 @@ def check_table_name(path: Path) -> None:
         _require_pyarrow()
 
 
-def write_table(path: Path, table: pd.DataFrame, panel: Panel) -> None:
+def write_table(path: Path, table: pd.DataFrame, panel: Panel | None = None) -> None:
     """Write a table, and beside it under the same name .npz what a picture needs.
 
-    The settings travel in both: in the table's metadata (parquet) and in the .npz.
+    The settings travel in both: in the table's metadata (parquet) and in the .npz. A curve against
+    sigma has no panel.
+
+    Raises
+    ------
+    ValueError
+        For another suffix than .parquet and .csv, or an .npz of the same name that would be taken
+        for this table's.
     """
     check_table_name(path)
-    texts = {"layers": json.dumps(panel.layers), "settings": json.dumps(panel.settings)}
+    beside = path.with_suffix(".npz")
+    if panel is None and beside.exists():
+        raise ValueError(f"{beside} belongs to another table; choose another name or remove it.")
+    archive = {} if panel is None else _archive(panel)
     table = table.copy()
-    table.attrs.update(panel.settings)
+    table.attrs.update({} if panel is None else panel.settings)
     with write_atomically(path) as file:
         if path.suffix == ".csv":
             table.to_csv(file, index=False)
         else:
             table.to_parquet(file, index=False)
+    if archive:
+        with write_atomically(beside) as file:
+            np.savez_compressed(file, allow_pickle=False, **archive)
+
+
+def _archive(panel: Panel) -> dict[str, Any]:
+    """The members of a panel's .npz: arrays, losses, and the rest as texts."""
     arrays = {name: value for name, value in vars(panel).items() if isinstance(value, np.ndarray)}
     losses = {f"loss:{name}": values for name, values in panel.losses.items()}
-    with write_atomically(path.with_suffix(".npz")) as file:
-        np.savez_compressed(file, allow_pickle=False, **arrays, **losses, **texts)
+    texts = {"layers": json.dumps(panel.layers), "settings": json.dumps(panel.settings)}
+    return {**arrays, **losses, **texts}
 
 
 def read_table(path: Path) -> tuple[pd.DataFrame, Panel | None]:
@@ -229,9 +246,10 @@ def read_table(path: Path) -> tuple[pd.DataFrame, Panel | None]:
             table = pd.read_parquet(path)
     except Exception as error:
         raise ValueError(f"{path} cannot be read as a table: {error}") from error
-    missing = [name for name in COLUMNS if name not in table]
+    kind, columns = ("curve", CURVE_COLUMNS) if is_curve(table) else ("flow table", COLUMNS)
+    missing = [name for name in columns if name not in table]
     if missing:
-        raise ValueError(f"{path} is no flow table: it has no column {missing[0]!r}.")
+        raise ValueError(f"{path} is no {kind}: it has no column {missing[0]!r}.")
     beside = path.with_suffix(".npz")
     if not beside.is_file():
         return table, None
@@ -248,6 +266,18 @@ def read_table(path: Path) -> tuple[pd.DataFrame, Panel | None]:
             f"{beside} cannot be read as what belongs to {path.name}: {error!r}; remove it, or "
             "measure again."
         ) from error
+
+
+def is_curve(table: pd.DataFrame) -> bool:
+    """Tell a curve against sigma from a flow table.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> is_curve(pd.DataFrame({"sigma": [0.1], "value": [2.0]}))
+    True
+    """
+    return "sigma" in table and "epoch" not in table
 
 
 def _require_pyarrow() -> None:

@@ -21,7 +21,7 @@ import skinfo
 from skinfo import cli, information_flow, open_run
 from skinfo.demo import DemoSettings, log_spaced_epochs, run_demo
 from skinfo.runs import Layer, RunWriter
-from skinfo.tables import read_table
+from skinfo.tables import read_table, write_table
 
 COMMANDS = ("demo", "info", "analyze", "plot")
 LABELS = np.arange(16) % 2
@@ -559,6 +559,16 @@ def test_plot_of_what_is_no_flow_table_names_it(call, tmp_path):
     code, _, err = call("plot", tmp_path / "flow.csv")
     assert code == 2
     assert says(err, tmp_path / "flow.csv", "no flow table")
+
+
+def test_plot_draws_a_curve_against_sigma(call, tmp_path):
+    path = tmp_path / "curve.csv"
+    write_table(path, skinfo.sigma_curve([[-1.0], [1.0]], [0.25, 0.5, 1.0]))
+    assert call("plot", path)[0] == 0
+    assert (tmp_path / "curve.png").read_bytes().startswith(b"\x89PNG")
+    code, _, err = call("plot", path, "--kind", "plane")
+    assert code == 2
+    assert says(err, path, "a curve against sigma", "--kind plane")
 
 
 # --- without the extras --------------------------------------------------------------------------

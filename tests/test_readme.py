@@ -3,6 +3,12 @@
 import re
 from pathlib import Path
 
+import matplotlib as mpl
+
+mpl.use("Agg")
+
+import matplotlib.pyplot as plt
+
 from skinfo import open_run
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
@@ -16,10 +22,12 @@ def test_the_python_example_prints_what_the_readme_says(capsys):
 
 
 def test_the_run_examples_work(tmp_path, monkeypatch):
-    first, _, third, fourth = (code for kind, code in BLOCKS if kind == "python")
+    first, _, third, fourth, fifth = (code for kind, code in BLOCKS if kind == "python")
     monkeypatch.chdir(tmp_path)
     names = {}
-    for code in (first, third, fourth):
+    for code in (first, third, fourth, fifth):
         exec(compile(code, "README.md", "exec"), names)
+    plt.close("all")
     assert set(names["flow"]["estimator"]) == {"NoisyMIEstimator", "ClusteringScore"}
     assert open_run("my-run").epochs == [1, 10]
+    assert names["curve"]["sigma"].nunique() == 20

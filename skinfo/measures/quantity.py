@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -10,6 +11,10 @@ import numpy as np
 COLUMNS = (
     "epoch", "layer", "estimator", "quantity", "value", "stderr", "lower", "upper", "unit", "notes",
 )  # fmt: skip
+#: Columns of a curve against sigma.
+CURVE_COLUMNS = ("sigma", *COLUMNS[COLUMNS.index("quantity") :])
+#: What joins the notes in a cell.
+JOINT = "; "
 
 #: The words that may stand in the notes of a quantity, and what they mean.
 NOTES = {
@@ -73,6 +78,18 @@ class Quantity:
     def noted(self, *words: str) -> Quantity:
         """Add notes."""
         return replace(self, notes=tuple(dict.fromkeys((*self.notes, *words))))
+
+    def cells(self) -> dict[str, Any]:
+        """Give the columns of a table from "quantity" on."""
+        return {
+            "quantity": self.name,
+            "value": self.value,
+            "stderr": self.stderr,
+            "lower": self.lower,
+            "upper": self.upper,
+            "unit": self.unit,
+            "notes": JOINT.join(self.notes),
+        }
 
 
 def nats_to(unit: str) -> float:

@@ -1,0 +1,20 @@
+"""Pictures: display objects hold arrays, ``plot`` draws them; matplotlib is imported late."""
+
+from skinfo.plotting.curves import Curves, estimator_of
+from skinfo.plotting.distances import DistanceHistogramDisplay, plot_distances
+from skinfo.plotting.figures import save_figure
+from skinfo.plotting.panel import InformationFlowDisplay, cell_edges
+from skinfo.plotting.plane import InformationPlaneDisplay
+from skinfo.plotting.sigmas import SigmaCurveDisplay
+
+__all__ = [
+    "Curves",
+    "DistanceHistogramDisplay",
+    "InformationFlowDisplay",
+    "InformationPlaneDisplay",
+    "SigmaCurveDisplay",
+    "cell_edges",
+    "estimator_of",
+    "plot_distances",
+    "save_figure",
+]

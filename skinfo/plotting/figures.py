@@ -1,0 +1,42 @@
+"""What all pictures share: matplotlib imported late, colours, files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from skinfo.errors import MissingExtraError
+from skinfo.runs.files import write_atomically
+
+
+def pyplot() -> Any:
+    """Import matplotlib only where something is drawn."""
+    try:
+        import matplotlib.pyplot as plt
+    except ImportError as error:
+        raise MissingExtraError("Drawing", "plot") from error
+    return plt
+
+
+def layer_colours(n: int) -> list[Any]:
+    """Dark to light along the depth of the network; readable in grey."""
+    return list(pyplot().colormaps["viridis"](np.linspace(0.0, 0.9, max(n, 2))))[:n]
+
+
+def save_figure(figure: Any, path: Path, *, dpi: int = 150, close: bool = False) -> None:
+    """Write a figure in the format its suffix names, whole or not at all; close it if asked to.
+
+    Raises
+    ------
+    ValueError
+        If matplotlib cannot write that format.
+    """
+    known = figure.canvas.get_supported_filetypes()
+    if path.suffix[1:] not in known:
+        raise ValueError(f"{path}: a picture ends in one of {', '.join('.' + k for k in known)}.")
+    with write_atomically(path) as file:
+        figure.savefig(file, dpi=dpi, format=path.suffix[1:])
+    if close:
+        pyplot().close(figure)

@@ -1,0 +1,222 @@
+"""The panel: everything that a flow table and its arrays show of a run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from skinfo.plotting.curves import Curves, estimator_of
+from skinfo.plotting.figures import layer_colours, pyplot
+from skinfo.tables import Panel
+
+
+class InformationFlowDisplay:
+    """The panel: activations, information with brackets, H(Bin), losses, and the last layer.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        A flow table.
+    panel : Panel, optional
+        What :func:`skinfo.tables.collect_panel` gathered; without it only the curves are drawn.
+
+    Attributes
+    ----------
+    figure_ : matplotlib Figure
+        The figure.
+    axes_ : dict of str to matplotlib Axes
+        "information", "label_information", "binned", "clustering", "losses" where drawn.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skinfo import NoisyMIEstimator, information_flow, open_run
+    >>> from skinfo.plotting import InformationFlowDisplay
+    >>> run = open_run({(1, "hidden"): np.array([[-1.0], [1.0]])}, sigma=0.5)
+    >>> flow = information_flow(NoisyMIEstimator(sigma=None, random_state=0), run, progress=False)
+    >>> list(InformationFlowDisplay.from_flow(flow).plot().axes_)
+    ['information']
+    """
+
+    def __init__(self, table: pd.DataFrame, panel: Panel | None = None) -> None:
+        self.table = table
+        self.panel = panel
+
+    @classmethod
+    def from_flow(cls, table: pd.DataFrame, panel: Panel | None = None) -> InformationFlowDisplay:
+        """Make the display of a flow table and, where there is one, its panel."""
+        return cls(table, panel)
+
+    def plot(self) -> InformationFlowDisplay:
+        """Draw into a new figure."""
+        plt = pyplot()
+        curves = self._curves()
+        panel = self.panel
+        losses = panel is not None and bool(panel.losses)
+        rows = [*curves, *(["losses"] if losses else [])]
+        if not rows:
+            raise ValueError("The table holds nothing that a panel shows.")
+        heights = [1.25 if name == "information" else 0.8 for name in rows]
+        has_panel = panel is not None
+        self.figure_ = plt.figure(
+            figsize=(13.5 if has_panel else 8.5, 2.3 + 2.15 * sum(heights)), layout="constrained"
+        )
+        left, right = self.figure_, None
+        if panel is not None:
+            left, right = self.figure_.subfigures(1, 2, width_ratios=[3.2, 1], wspace=0.02)
+            top, left = left.subfigures(2, 1, height_ratios=[1.0, 1.05 * sum(heights)])
+            self._draw_values(top, panel)
+            self._draw_scatter(right, panel)
+        axes = left.subplots(len(rows), 1, sharex=True, height_ratios=heights, squeeze=False)[:, 0]
+        self.axes_ = dict(zip(rows, axes, strict=True))
+        for name, (found, label, ceiling) in curves.items():
+            ax = self.axes_[name]
+            found.draw(ax, bracket=name != "binned")
+            self._draw_ceiling(ax, ceiling)
+            unit = f" [{found.unit}]" if found.unit else ""
+            ax.set_ylabel(f"{label}{unit}")
+        if panel is not None and panel.losses:
+            self._draw_losses(self.axes_["losses"], panel)
+        epochs = np.unique(self.table["epoch"])
+        if epochs[0] > 0 and len(epochs) > 1:
+            axes[0].set_xscale("log")
+            axes[0].set_xlim(epochs[0], epochs[-1])
+        axes[-1].set_xlabel("Epoch")
+        axes[0].legend(
+            loc="lower left", bbox_to_anchor=(0, 1.0), ncols=8, fontsize=8, frameon=False,
+            borderaxespad=0.2, handlelength=1.4,
+        )  # fmt: skip
+        for ax in axes:
+            ax.grid(alpha=0.25, lw=0.5)
+            ax.spines[["top", "right"]].set_visible(False)
+        return self
+
+    def _curves(self) -> dict[str, tuple[Curves, str, tuple[float, str] | None]]:
+        noisy = estimator_of(self.table, "conditional_entropy")
+        binned = estimator_of(self.table, "n_occupied")
+        clustering = estimator_of(self.table, "auc")
+        wanted = {
+            "information": (noisy, "mutual_info", "I(X;T)", ("ceiling", "ceiling")),
+            "label_information": (noisy, "label_mutual_info", "I(Y;T)", ("label_ceiling", "H(Y)")),
+            "binned": (binned, "entropy", "H(Bin(T))", ("ceiling", "H(X)")),
+            "clustering": (clustering, "auc", "Clustering AUC", None),
+        }  # fmt: skip
+        found = {}
+        for name, (estimator, quantity, label, ceiling) in wanted.items():
+            curves = Curves.of(self.table, estimator, quantity)
+            if curves is None:
+                continue
+            guide = None
+            if ceiling is not None:
+                values = self.table.loc[
+                    (self.table["estimator"] == estimator) & (self.table["quantity"] == ceiling[0]),
+                    "value",
+                ]
+                highest = values.max() if len(values) else np.inf
+                guide = (float(highest), ceiling[1]) if np.isfinite(highest) else None
+            found[name] = (curves, label, guide)
+        return found
+
+    @staticmethod
+    def _draw_ceiling(ax: Any, guide: tuple[float, str] | None) -> None:
+        if guide is None:
+            return
+        value, name = guide
+        ax.axhline(value, color="0.5", lw=0.8, ls="--", zorder=0)
+        low, high = ax.get_ylim()
+        ax.set_ylim(low, max(high, value + 0.16 * (value - low)))
+        ax.annotate(
+            f"{name} = {value:.3f}", (1, value), xycoords=("axes fraction", "data"),
+            xytext=(-2, 2), textcoords="offset points", ha="right", va="bottom", fontsize=7,
+            color="0.35",
+        )  # fmt: skip
+
+    @staticmethod
+    def _draw_values(figure: Any, panel: Panel) -> None:
+        n = len(panel.layers)
+        axes = figure.subplots(1, n, squeeze=False)[0]
+        for k, (ax, layer, colour) in enumerate(
+            zip(axes, panel.layers, layer_colours(n), strict=True)
+        ):
+            counts = panel.value_counts[k]
+            share = counts / np.maximum(counts.max(axis=1, keepdims=True), 1)
+            ax.pcolormesh(
+                cell_edges(panel.epochs), panel.value_edges[k], np.sqrt(share.T), cmap="Greys",
+                rasterized=True,
+            )  # fmt: skip
+            if panel.epochs[0] > 0 and len(panel.epochs) > 1:
+                ax.set_xscale("log")
+            ax.set_title(layer, fontsize=9, color=colour)
+            ax.tick_params(labelsize=7)
+            ax.set_xlabel("Epoch", fontsize=8)
+        axes[0].set_ylabel("Activation", fontsize=9)
+
+    @staticmethod
+    def _draw_scatter(figure: Any, panel: Panel) -> None:
+        dimension = min(panel.scatter.shape[2], 3)
+        kind = {"projection": "3d"} if dimension == 3 else {}
+        axes = figure.subplots(len(panel.snapshots), 1, squeeze=False, subplot_kw=kind)[:, 0]
+        for ax, epoch, points in zip(axes, panel.snapshots, panel.scatter, strict=True):
+            coordinates = points[:, :dimension].T
+            if dimension == 1:
+                coordinates = np.vstack([coordinates, np.zeros(points.shape[0])])
+            ax.scatter(
+                *coordinates,
+                c=panel.scatter_labels,
+                cmap="coolwarm" if panel.scatter_labels.max(initial=0) < 2 else "tab10",
+                s=7,
+                alpha=0.7,
+                lw=0,
+            )
+            ax.set_title(f"{panel.layers[-1]}, epoch {epoch}", fontsize=9, y=0.98)
+            ax.tick_params(labelsize=6, pad=-2)
+            ax.locator_params(nbins=4)
+            if dimension == 3:
+                ax.set_box_aspect(None, zoom=1.05)
+                for axis in (ax.xaxis, ax.yaxis, ax.zaxis):
+                    axis.set_pane_color((1, 1, 1, 0))
+
+    @staticmethod
+    def _draw_losses(ax: Any, panel: Panel) -> None:
+        losses = panel.losses
+        drawn = [name for name in losses if "loss" in name]
+        for name in drawn:
+            style = "--" if name.startswith("test") else "-"
+            ax.plot(panel.epochs, losses[name], style, color="0.2", lw=1.3,
+                    label=name.replace("_", " "))  # fmt: skip
+        ax.set_ylabel("Loss [nats]")
+        handles, labels = ax.get_legend_handles_labels()
+        accuracy = [name for name in losses if "accuracy" in name]
+        if accuracy:
+            other = ax.twinx()
+            for name in accuracy:
+                style = "--" if name.startswith("test") else "-"
+                other.plot(panel.epochs, losses[name], style, color="#c44e52", lw=1.0,
+                           label=name.replace("_", " "))  # fmt: skip
+            other.set_ylabel("Accuracy", color="#c44e52")
+            other.tick_params(axis="y", colors="#c44e52")
+            other.spines["top"].set_visible(False)
+            more, names = other.get_legend_handles_labels()
+            handles, labels = handles + more, labels + names
+        ax.legend(handles, labels, fontsize=7, frameon=False, loc="center left")
+
+
+def cell_edges(epochs: np.ndarray) -> np.ndarray:
+    """Edges halfway between epochs, in the logarithm where all are positive.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> cell_edges(np.array([1, 100])).round(3).tolist()
+    [0.1, 10.0, 1000.0]
+    """
+    log = epochs.min() > 0
+    at = np.log(epochs) if log else epochs.astype(np.float64)
+    if len(at) == 1:
+        edges = np.array([at[0] - 0.5, at[0] + 0.5])
+    else:
+        middle = (at[1:] + at[:-1]) / 2
+        edges = np.concatenate([[2 * at[0] - middle[0]], middle, [2 * at[-1] - middle[-1]]])
+    return np.exp(edges) if log else edges

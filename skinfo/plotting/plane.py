@@ -1,0 +1,109 @@
+"""The information plane."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from skinfo.plotting.curves import Curves, estimator_of
+from skinfo.plotting.figures import pyplot
+
+_FAINT = "0.75"
+
+
+class InformationPlaneDisplay:
+    """The information plane: I(X;T) across, I(Y;T) up, one faint line an epoch.
+
+    Parameters
+    ----------
+    information, label_information : ndarray of shape (n_layers, n_epochs)
+        I(X;T) and I(Y;T).
+    epochs : ndarray of shape (n_epochs,)
+        Checkpoints.
+    layers : sequence of str
+        Names in network order.
+    unit : str
+        "nats" or "bits".
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+        Where it was drawn.
+    figure_ : matplotlib Figure
+        Its figure.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skinfo.plotting import InformationPlaneDisplay
+    >>> plane = InformationPlaneDisplay(
+    ...     np.array([[2.0, 1.9]]), np.array([[0.3, 0.6]]), np.array([1, 10]), ["hidden"], "nats")
+    >>> plane.plot().ax_.get_xlabel()
+    'I(X;T) [nats]'
+    """
+
+    def __init__(
+        self,
+        information: np.ndarray,
+        label_information: np.ndarray,
+        epochs: np.ndarray,
+        layers: Sequence[str],
+        unit: str,
+    ) -> None:
+        self.information = information
+        self.label_information = label_information
+        self.epochs = epochs
+        self.layers = list(layers)
+        self.unit = unit
+
+    @classmethod
+    def from_flow(
+        cls, table: pd.DataFrame, *, estimator: str | None = None
+    ) -> InformationPlaneDisplay:
+        """Take the plane out of a flow table; the first noisy estimator by default."""
+        name = (
+            estimator
+            or estimator_of(table, "conditional_entropy")
+            or estimator_of(table, "n_occupied")
+        )
+        information = Curves.of(table, name, "mutual_info")
+        label = Curves.of(table, name, "label_mutual_info")
+        if information is None or label is None:
+            raise ValueError(
+                "The table holds no estimator with both mutual_info and label_mutual_info"
+                + (f" named {estimator!r}." if estimator else "; measure a run that has labels.")
+            )
+        return cls(
+            information.value, label.value, information.epochs, information.layers,
+            information.unit,
+        )  # fmt: skip
+
+    def plot(self, ax: Any = None) -> InformationPlaneDisplay:
+        """Draw, into a new figure unless an axes is given."""
+        plt = pyplot()
+        from matplotlib.colors import LogNorm, Normalize
+
+        if ax is None:
+            _, ax = plt.subplots(figsize=(6.4, 4.8), layout="constrained")
+        markers = "osD^vP*Xhd"
+        epochs = np.broadcast_to(self.epochs, self.information.shape)
+        log = self.epochs.min() > 0 and self.epochs.max() > 20 * self.epochs.min()
+        scale = LogNorm if log else Normalize
+        norm = scale(self.epochs.min(), self.epochs.max())
+        ax.plot(self.information, self.label_information, color=_FAINT, lw=0.5, zorder=1)
+        for k, layer in enumerate(self.layers):
+            points = ax.scatter(
+                self.information[k], self.label_information[k], c=epochs[k], cmap="plasma",
+                norm=norm, s=26, marker=markers[k % len(markers)], zorder=2, label=layer,
+                edgecolors="0.3", linewidths=0.3,
+            )  # fmt: skip
+        ax.figure.colorbar(points, ax=ax, label="Epoch")
+        ax.set(xlabel=f"I(X;T) [{self.unit}]", ylabel=f"I(Y;T) [{self.unit}]")
+        for handle in ax.legend(fontsize=8, frameon=False).legend_handles:
+            handle.set_array(None)
+            handle.set_facecolor("0.6")
+        self.ax_, self.figure_ = ax, ax.figure
+        return self

@@ -1,0 +1,395 @@
+"""One layer at many sigmas: closed forms, the estimator's own numbers, the table, the picture."""
+
+from itertools import product
+
+import matplotlib as mpl
+
+mpl.use("Agg")
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.collections import PolyCollection
+from scipy.integrate import quad
+from scipy.stats import norm
+
+from skinfo import NoisyMIEstimator, SaturationWarning, sigma_curve
+from skinfo.measures.quantity import CURVE_COLUMNS
+from skinfo.plotting import SigmaCurveDisplay
+from skinfo.tables import read_table, write_table
+
+SIGMAS = [0.2, 0.5, 1.0, 3.0]
+
+
+@pytest.fixture
+def X(rng):
+    return rng.normal(size=(80, 3))
+
+
+@pytest.fixture
+def y():
+    return np.arange(80) % 4
+
+
+@pytest.fixture(autouse=True)
+def _no_figure_stays_open():
+    yield
+    plt.close("all")
+
+
+def measure(X, sigmas=SIGMAS, y=None, **options):
+    return sigma_curve(X, sigmas, y, **{"random_state": 0} | options)
+
+
+def column(curve, quantity="mutual_info", name="value"):
+    return curve.loc[curve["quantity"] == quantity, name].to_numpy()
+
+
+def bpsk(sigma):
+    """I(S; S + sigma Z) in nats of two equally likely points -1 and 1."""
+
+    def deficit(z):
+        return norm.pdf(z) * np.logaddexp(0, -2 * (1 + sigma * z) / sigma**2)
+
+    return np.log(2) - quad(deficit, -12, 12, epsabs=1e-12, limit=200)[0]
+
+
+# --- closed forms --------------------------------------------------------------------------------
+
+
+def test_two_points_are_the_binary_input_gaussian_channel():
+    sigmas = np.geomspace(0.2, 20, 15)
+    curve = measure([[-1.0], [1.0]], sigmas, [0, 1])
+    expected = [bpsk(sigma) for sigma in sigmas]
+    np.testing.assert_allclose(column(curve), expected, atol=1e-9)
+    np.testing.assert_allclose(column(curve, "label_mutual_info"), expected, atol=1e-9)
+    assert (column(curve, name="stderr") == 0).all()
+
+
+def test_cubes_have_three_times_the_information_of_two_points():
+    cube = np.array(list(product([-1.0, 1.0], repeat=3)))
+    sigmas = np.geomspace(0.3, 5, 12)
+    curve = measure(cube, sigmas, cube[:, 0])
+    one = np.array([bpsk(sigma) for sigma in sigmas])
+    for name, expected in (("mutual_info", 3 * one), ("label_mutual_info", one)):
+        error = np.abs(column(curve, name) - expected)
+        assert (error <= 5 * column(curve, name, "stderr") + 1e-9).all()
+        assert (column(curve, name, "stderr") <= 0.01).all()
+
+
+def test_small_noise_leaves_the_entropy_of_the_inputs_and_large_noise_nothing(X, y):
+    curve = measure(X, [1e-4, 1e4], y)
+    np.testing.assert_allclose(column(curve), [np.log(80), 0], atol=1e-6)
+    np.testing.assert_allclose(column(curve, "label_mutual_info"), [np.log(4), 0], atol=1e-6)
+
+
+def test_inputs_that_coincide_are_told_apart_by_no_sigma(X):
+    """The limit is H(S), which is less than log n: log n stays the ceiling."""
+    curve = measure(np.concatenate([X, X]), [1e-4])
+    assert column(curve) == pytest.approx(np.log(80), abs=1e-6)
+    assert column(curve, "ceiling") == pytest.approx(np.log(160))
+
+
+def test_ceiling_is_the_smaller_of_the_entropy_and_the_gaussian_capacity(X):
+    curve = measure(X, np.geomspace(0.01, 30, 12))
+    covariance = np.cov(X.T, bias=True)
+    capacity = [
+        0.5 * np.linalg.slogdet(np.eye(3) + covariance / sigma**2)[1]
+        for sigma in curve["sigma"].unique()
+    ]
+    assert capacity[0] > np.log(80) > capacity[-1]
+    np.testing.assert_allclose(column(curve, "ceiling"), np.minimum(np.log(80), capacity))
+    assert (column(curve) <= column(curve, "ceiling")).all()
+
+
+def test_a_gaussian_layer_reaches_the_gaussian_capacity(rng):
+    S = rng.normal(size=(3000, 2))
+    S = np.linalg.qr(S - S.mean(axis=0))[0] * np.sqrt(3000)  # of covariance 1, exactly
+    sigmas = np.array([1.0, 2.0, 4.0])
+    curve = measure(S, sigmas)
+    capacity = np.log1p(1 / sigmas**2)
+    np.testing.assert_allclose(column(curve, "ceiling"), capacity)
+    assert (np.abs(column(curve) - capacity) < 5 * column(curve, name="stderr")).all()
+
+
+def test_information_falls_as_sigma_grows(X, y):
+    curve = measure(X, np.geomspace(0.05, 20, 25), y)
+    for name in ("mutual_info", "label_mutual_info"):
+        value, stderr = column(curve, name), column(curve, name, "stderr")
+        # The exact curve falls; where it is flat, at saturation, only the error tells two apart.
+        assert (np.diff(value) < 3 * stderr[1:]).all()
+        steep = value < 0.98 * value[0]
+        assert (np.diff(value[steep]) < 0).all()
+
+
+# --- what all sigmas share -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("options", [{}, {"inputs": "sampled"}, {"units": "bits", "tol": 0.05}],
+                         ids=["given", "sampled", "bits"])  # fmt: skip
+@pytest.mark.filterwarnings("ignore::skinfo.errors.SaturationWarning")
+def test_every_point_is_the_estimators_to_the_last_bit(X, y, options):
+    weights = np.arange(80) % 3
+    sigmas = [0.01, *SIGMAS]
+    curve = measure(X, sigmas, y, sample_weight=weights, **options)
+    shown = ("mutual_info", "ceiling", "label_mutual_info", "label_ceiling")
+    expected = []
+    for sigma in sigmas:
+        est = NoisyMIEstimator(sigma, random_state=0, **options).fit(X, y, sample_weight=weights)
+        found = {quantity.name: quantity.cells() for quantity in est.quantities_}
+        expected += [{"sigma": sigma} | found[name] for name in shown]
+    pd.testing.assert_frame_equal(
+        curve, pd.DataFrame(expected, columns=list(CURVE_COLUMNS)), check_exact=True
+    )
+
+
+def test_neighbouring_points_err_alike():
+    """A grid is full of ties: were the rows ordered at each sigma anew, they would be other draws.
+
+    Its coordinates are independent, so the truth is three times that of a line, by quadrature.
+    """
+    line = np.linspace(0, 1, 11)
+    grid = np.array(list(product(line, repeat=3)))
+    sigmas = np.geomspace(0.03, 0.3, 25)
+    curve = measure(grid, sigmas)
+    error = column(curve) - 3 * column(measure(line[:, None], sigmas))
+    assert np.abs(np.diff(error)).max() < 0.3 * column(curve, name="stderr").mean()
+
+
+def test_numbers_depend_on_no_order_of_sigmas_and_no_threads(X, y):
+    curve = measure(X, SIGMAS, y)
+    other = measure(X, SIGMAS[::-1], y, n_jobs=2)
+    assert other["sigma"].unique().tolist() == SIGMAS[::-1]
+    again = other.sort_values("sigma", kind="stable", ignore_index=True)
+    pd.testing.assert_frame_equal(again, curve, check_exact=True)
+
+
+def test_a_generator_is_drawn_from_once(X):
+    generator = np.random.RandomState(3)
+    curve = measure(X, random_state=generator)
+    used = np.random.RandomState(3)
+    used.randint(2**31 - 1)
+    assert generator.randint(1000) == used.randint(1000)
+    assert len(set(measure(X, random_state=generator)["value"]) & set(curve["value"])) == 4
+
+
+# --- the table -----------------------------------------------------------------------------------
+
+
+def test_columns_and_rows(X, y):
+    curve = measure(X, SIGMAS, y)
+    assert tuple(curve.columns) == CURVE_COLUMNS
+    assert curve["sigma"].tolist() == np.repeat(SIGMAS, 4).tolist()
+    names = ["mutual_info", "ceiling", "label_mutual_info", "label_ceiling"]
+    assert curve["quantity"].tolist() == names * 4
+    assert set(curve["unit"]) == {"nats"}
+    assert (curve["lower"] <= curve["value"]).all()
+    assert (curve["value"] <= curve["upper"]).all()
+    np.testing.assert_allclose(column(curve, "label_ceiling"), np.log(4))
+    assert set(measure(X)["quantity"]) == {"mutual_info", "ceiling"}
+
+
+def test_labels_of_any_kind(X, y):
+    names = np.array(["cat", "dog", "owl", "yak"])[y]
+    pd.testing.assert_frame_equal(measure(X, SIGMAS, names), measure(X, SIGMAS, y))
+    alike = measure(X, SIGMAS, np.zeros(80))
+    assert (column(alike, "label_mutual_info") == 0).all()
+
+
+def test_a_data_frame_of_activations(X):
+    frame = pd.DataFrame(X, columns=["a", "b", "c"])
+    pd.testing.assert_frame_equal(measure(frame), measure(X))
+
+
+def test_bits_are_nats_over_log_2(X, y):
+    nats = measure(X, SIGMAS, y)
+    bits = measure(X, SIGMAS, y, units="bits", tol=0.01 / np.log(2))
+    assert set(bits["unit"]) == {"bits"}
+    numbers = ["value", "stderr", "lower", "upper"]
+    np.testing.assert_allclose(bits[numbers] * np.log(2), nats[numbers], rtol=1e-12)
+
+
+def test_saturation_is_a_note_and_no_warning(X, recwarn):
+    curve = measure(X, [1e-3, 1.0])
+    assert column(curve, name="notes").tolist() == ["saturated", ""]
+    assert not [w for w in recwarn if w.category is SaturationWarning]
+
+
+def test_what_was_not_reached_is_noted(X):
+    curve = measure(X, [0.5], tol=1e-6, max_evaluations=2**14)
+    assert column(curve, name="notes").tolist() == ["tolerance not met"]
+
+
+def test_sampled_inputs_have_a_wider_bracket_and_no_ceiling(X, y):
+    given, sampled = measure(X, [0.5], y), measure(X, [0.5], y, inputs="sampled")
+    assert column(sampled, "ceiling") == np.inf
+    assert column(sampled, name="upper") > column(given, name="upper") + 0.1
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+@pytest.mark.parametrize("inputs", ["given", "sampled"])
+def test_a_curve_comes_back_from_disk_as_it_was(tmp_path, X, y, suffix, inputs):
+    curve = measure(X, np.geomspace(1e-3, 7, 9), y, inputs=inputs, tol=0.1)
+    path = tmp_path / f"curve{suffix}"
+    write_table(path, curve)
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+    found, panel = read_table(path)
+    assert panel is None
+    pd.testing.assert_frame_equal(found, curve, check_exact=True)
+
+
+def test_a_curve_takes_no_panel_of_another_table(tmp_path, X):
+    (tmp_path / "flow.npz").write_bytes(b"of another table")
+    with pytest.raises(ValueError, match=r"flow\.npz belongs to another table"):
+        write_table(tmp_path / "flow.csv", measure(X, [1.0]))
+    assert not (tmp_path / "flow.csv").exists()
+
+
+def test_a_damaged_curve_is_named(tmp_path, X):
+    path = tmp_path / "curve.csv"
+    measure(X, [1.0]).drop(columns="unit").to_csv(path, index=False)
+    with pytest.raises(ValueError, match=r"curve\.csv is no curve: it has no column 'unit'"):
+        read_table(path)
+
+
+# --- bad input -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("bad", [0, -1, np.nan, np.inf, None])
+def test_every_sigma_must_be_positive_and_the_message_says_why(bad, X):
+    with pytest.raises(ValueError, match="positive standard deviation.*deterministic"):
+        measure(X, [0.5, bad])
+
+
+@pytest.mark.parametrize("bad", [[], 0.5, [[0.5, 1.0]]], ids=["none", "a number", "two axes"])
+def test_sigmas_are_a_list_of_at_least_one(bad, X):
+    with pytest.raises(ValueError, match="list of standard deviations, at least one"):
+        measure(X, bad)
+
+
+def test_a_sigma_given_twice_is_named(X):
+    with pytest.raises(ValueError, match="0.5 more than once"):
+        measure(X, [0.1, 0.5, 1, 0.5])
+
+
+@pytest.mark.parametrize("options", [{"tol": 0}, {"inputs": "both"}, {"max_evaluations": 3},
+                                     {"units": "hartley"}, {"n_jobs": "two"}],
+                         ids=lambda o: next(iter(o)))  # fmt: skip
+def test_bad_parameters_are_named(options, X):
+    name = next(iter(options))
+    with pytest.raises(ValueError, match=f"The '{name}' parameter of sigma_curve"):
+        measure(X, **options)
+
+
+def test_bad_activations_labels_and_weights_are_named(X, y, rng):
+    with pytest.raises(ValueError, match="79 labels for 80 rows"):
+        measure(X, SIGMAS, y[:-1])
+    with pytest.raises(ValueError, match="continuous"):
+        measure(X, SIGMAS, rng.normal(size=80))
+    with pytest.raises(ValueError, match="[Nn]egative"):
+        measure(X, sample_weight=np.linspace(-1, 1, 80))
+    with pytest.raises(ValueError, match="1 sample"):
+        measure(X[:1])
+    with pytest.raises(ValueError, match="Check the units of sigma"):
+        measure(X * 1e13, [0.1, 1e13])
+    X[7, 2] = np.nan
+    with pytest.raises(ValueError, match="(?s)NaN.*row 7, column 2"):
+        measure(X)
+
+
+# --- the picture ---------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def curve():
+    rng = np.random.default_rng(0)
+    S = rng.normal(size=(60, 2))
+    return measure(S, [0.5, 0.001, 3.0, 0.1], S[:, 0] > 0, tol=0.05)
+
+
+def drawn(display):
+    """Render in full: some warnings appear only then."""
+    display.figure_.canvas.draw()
+    return display
+
+
+def lines(ax):
+    return {line.get_label(): line for line in ax.lines}
+
+
+def test_curves_are_the_numbers_of_the_table_by_sigma(curve):
+    display = drawn(SigmaCurveDisplay.from_table(curve).plot())
+    assert list(display.axes_) == ["information", "label_information"]
+    for name, prefix in (("information", ""), ("label_information", "label_")):
+        ax = display.axes_[name]
+        rows = curve[curve["quantity"] == f"{prefix}mutual_info"].sort_values("sigma")
+        np.testing.assert_array_equal(lines(ax)["_curve"].get_xydata(), rows[["sigma", "value"]])
+        ceiling = curve[curve["quantity"] == f"{prefix}ceiling"].sort_values("sigma")
+        dashed = lines(ax)["ceiling"]
+        np.testing.assert_array_equal(dashed.get_xydata(), ceiling[["sigma", "value"]])
+        assert dashed.get_linestyle() == "--"
+        (band,) = (c for c in ax.collections if isinstance(c, PolyCollection))
+        x, height = band.get_paths()[0].vertices.T
+        for _, row in rows.iterrows():
+            at = height[x == row["sigma"]]
+            assert (at.min(), at.max()) == (row["lower"], row["upper"])
+
+
+@pytest.mark.parametrize("unit", ["nats", "bits"])
+def test_axes_name_quantity_and_unit(unit, X, y):
+    axes = SigmaCurveDisplay.from_table(measure(X, SIGMAS, y, units=unit)).plot().axes_
+    labels = [ax.get_ylabel() for ax in axes.values()]
+    assert labels == [f"I(X;T) [{unit}]", f"I(Y;T) [{unit}]"]
+    assert {ax.get_xscale() for ax in axes.values()} == {"log"}
+    assert "σ" in axes["label_information"].get_xlabel()
+    assert {ax.get_ylim()[0] for ax in axes.values()} == {0}
+
+
+def test_saturated_points_are_hollow(curve):
+    ax = SigmaCurveDisplay.from_table(curve).plot().axes_["information"]
+    hollow = lines(ax)["saturated"]
+    assert hollow.get_xdata().tolist() == [0.001]
+    assert hollow.get_markerfacecolor() == "white"
+
+
+def test_a_curve_without_labels_or_ceiling_draws(X):
+    display = drawn(SigmaCurveDisplay.from_table(measure(X, inputs="sampled")).plot())
+    assert list(display.axes_) == ["information"]
+    assert list(lines(display.axes_["information"])) == ["_curve"]
+    assert display.axes_["information"].get_legend() is None
+    drawn(SigmaCurveDisplay.from_table(measure(X, [0.5])).plot())
+
+
+def test_curves_are_laid_over_one_another(curve, X):
+    first = SigmaCurveDisplay.from_table(curve).plot(label="first", color="k")
+    before = first.axes_["information"].get_ylim()[1]
+    higher = measure(np.concatenate([X, X + 9]), [0.01, 0.1])
+    second = drawn(SigmaCurveDisplay.from_table(higher).plot(first.axes_, label="second"))
+    assert second.figure_ is first.figure_
+    assert plt.get_fignums() == [first.figure_.number]
+    top = first.axes_["information"]
+    names = [text.get_text() for text in top.get_legend().get_texts()]
+    assert names == ["first", "second", "saturated", "ceiling"]
+    assert top.get_ylim()[1] > max(before, np.log(160))
+    in_bits = SigmaCurveDisplay.from_table(measure(X, units="bits"))
+    with pytest.raises(ValueError, match=r"\[bits\] cannot be drawn into axes of .*\[nats\]"):
+        in_bits.plot(first.axes_)
+    unlabelled = SigmaCurveDisplay.from_table(higher).plot()
+    with pytest.raises(ValueError, match="'label_information'"):
+        SigmaCurveDisplay.from_table(curve).plot(unlabelled.axes_)
+
+
+def test_a_table_that_went_through_csv_draws_the_same(tmp_path, curve):
+    curve.to_csv(tmp_path / "curve.csv", index=False)
+    back = SigmaCurveDisplay.from_table(pd.read_csv(tmp_path / "curve.csv")).plot()
+    assert set(lines(back.axes_["information"])) == {"_curve", "saturated", "ceiling"}
+
+
+def test_what_is_no_curve_is_refused(curve):
+    with pytest.raises(ValueError, match="no curve against sigma.*'notes'"):
+        SigmaCurveDisplay.from_table(curve.drop(columns="notes"))
+    with pytest.raises(ValueError, match="more than once"):
+        SigmaCurveDisplay.from_table(pd.concat([curve, curve]))
+    with pytest.raises(ValueError, match="no mutual_info"):
+        SigmaCurveDisplay.from_table(curve[curve["quantity"] == "ceiling"]).plot()
