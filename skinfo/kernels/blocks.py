@@ -49,6 +49,16 @@ def fill_exponents(queries, i, start, blocks, b, exponents):
 
 
 @kernel(FAST, inline=True)
+def sum_block(exponents, weights, b):
+    """Sum of weight times 2 ** exponent over block b."""
+    wide, part = b // BLOCKS_A_WIDE, b % BLOCKS_A_WIDE
+    total = exponents.dtype.type(0.0)
+    for lane in range(BLOCK):
+        total += weights[wide, part, lane] * exp2(exponents[lane])
+    return total
+
+
+@kernel(FAST, inline=True)
 def add_lanes(exponents, weights, b, first, last, running, c):
     """Add the terms of lanes first..last to sum c, kept as (reference exponent, scaled sum)."""
     if first >= last:

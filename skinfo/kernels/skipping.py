@@ -6,15 +6,14 @@ import numpy as np
 
 from skinfo.kernels.blocks import (
     BLOCK,
-    BLOCKS_A_WIDE,
     NEGLIGIBLE,
     add_home,
     add_lanes,
     fill_exponents,
     log2_sum,
+    sum_block,
 )
 from skinfo.kernels.compiling import FAST, kernel
-from skinfo.kernels.exponential import exp2
 
 # Blocks whose bound is within this many bits of the best are summed first, the rest against the
 # value that gives.
@@ -43,12 +42,8 @@ def _add_block(queries, i, reference, blocks, weights, b, highest, exponents, ru
         fill_exponents(queries, i, reference, blocks, b, exponents)
         add_lanes(exponents, weights, b, 0, BLOCK, running, c)
         return
-    wide, part = b // BLOCKS_A_WIDE, b % BLOCKS_A_WIDE
     fill_exponents(queries, i, reference - running[c, 0], blocks, b, exponents)
-    total = exponents.dtype.type(0.0)
-    for lane in range(BLOCK):
-        total += weights[wide, part, lane] * exp2(exponents[lane])
-    running[c, 1] += total
+    running[c, 1] += sum_block(exponents, weights, b)
 
 
 @kernel(FAST)
