@@ -30,6 +30,7 @@ from skinfo.measures.quadrature import line_cross_entropy
 from skinfo.measures.quantity import Quantity
 from skinfo.measures.rows import Rows
 from skinfo.measures.sums import Contributions, DrawSums
+from skinfo.measures.telescoping import ReplicaExcess, replica_excess, two_numbers_of_replicas
 
 # Draws that tell whether information is near its ceiling, and how near that is, in nats.
 _PILOT = 1024
@@ -120,6 +121,14 @@ def measure_mixture(
     >>> round(measure_mixture(Rows.make(np.array([[-1.0], [1.0]])), 0.5).mutual_info.value, 6)
     0.63272
     """
+    replicas = two_numbers_of_replicas(rows)
+    if replicas is not None:
+        few, many = replicas
+        base = measure_mixture(
+            rows.where(rows.replica_numbers < few), sigma, tol=tol, inputs=inputs,
+            max_evaluations=max_evaluations, seed=seed, n_jobs=n_jobs,
+        )  # fmt: skip
+        return _correct(base, replica_excess(rows, sigma, few, many, inputs, seed, n_jobs), inputs)
     mixture = mixture or Mixture.of(rows, sigma)
     exact = plug_in_by_quadrature(mixture)
     spread, spent = 1.0, 0
@@ -140,6 +149,44 @@ def measure_mixture(
         if rule.is_done(averages.largest_stderr()) or (rule.met and exact is not None):
             break
     return _assemble(averages, mixture, inputs, tol, n_jobs, spent, rule.met)
+
+
+def _correct(base: MixtureInformation, excess: ReplicaExcess, inputs: Inputs) -> MixtureInformation:
+    """Correct what few replicas of all inputs gave by what many replicas of some changed."""
+    sampled = inputs == "sampled"
+    value = base.plug_in.value - excess.extrapolated.mean
+    highest = base.plug_in.upper - excess.plug_in.mean + excess.plug_in.margin(sampled=sampled)
+    # The base's upper end of sampled inputs is above its plug-in by what the population adds.
+    highest += base.mutual_info.upper - min(base.mutual_info.upper, base.plug_in.upper)
+    lowest = base.plug_in.lower - min(a.mean + a.margin(sampled=sampled) for a in excess.upper)
+    lower = max(base.mutual_info.lower, lowest)
+    upper = max(min(base.mutual_info.upper, highest), lower)
+    mutual_info = replace(
+        base.mutual_info, value=float(np.clip(value, lower, upper)), lower=lower, upper=upper
+    )
+    entropy, conditional = base.entropy, base.conditional_entropy
+    lower = max(conditional.lower, entropy.lower - mutual_info.upper)
+    upper = max(min(conditional.upper, entropy.upper - mutual_info.lower), lower)
+    conditional = replace(
+        conditional,
+        value=float(np.clip(entropy.value - mutual_info.value, lower, upper)),
+        lower=lower,
+        upper=upper,
+    )
+    shift = excess.plug_in.mean
+    plug_in = replace(
+        base.plug_in,
+        value=base.plug_in.value - shift,
+        lower=base.plug_in.lower - shift,
+        upper=base.plug_in.upper - shift,
+    )
+    return replace(
+        base,
+        mutual_info=mutual_info.noted("telescoped"),
+        plug_in=plug_in.noted("telescoped"),
+        conditional_entropy=conditional.noted("telescoped"),
+        stderr_inputs=float(np.hypot(base.stderr_inputs, excess.extrapolated.integration)),
+    )
 
 
 def _choose_spread(mixture: Mixture, seed: int, n_jobs: int | None) -> float:

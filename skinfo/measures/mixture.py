@@ -60,7 +60,7 @@ class Mixture:
             order = order_rows(rows) if few else order_by_label(rows)
         equal = np.ptp(rows.replicas) == 0
         if rows.has_replicas and (equal or rows.replicas.min() >= _FEWEST_UNEQUAL):
-            half_of_row = _rank_within(rows.inputs) % 2
+            half_of_row = rows.replica_numbers % 2
         else:
             half_of_row = np.zeros(len(order), dtype=np.int64)
         return cls(rows, subspace, order, half_of_row)
@@ -197,12 +197,3 @@ class Mixture:
         logs = self.log_ratios(self.subspace.project(points), np.zeros(len(points)), n_jobs)
         constant = 0.5 * self.subspace.dimension * np.log(2 * np.pi * self.subspace.sigma**2)
         return logs - 0.5 * self.subspace.squared_distances(points) - constant
-
-
-def _rank_within(codes: np.ndarray) -> np.ndarray:
-    """Position of each element among those of its code, in the order they stand."""
-    order = np.argsort(codes, kind="stable")
-    starts = np.concatenate([[0], np.cumsum(np.bincount(codes))])[:-1]
-    rank = np.empty(len(codes), dtype=np.int64)
-    rank[order] = np.arange(len(codes)) - starts[codes[order]]
-    return rank

@@ -49,8 +49,9 @@ class Rows:
             points, mass = points[keep], mass[keep]
             groups = None if groups is None else groups[keep]
             labels = None if labels is None else labels[keep]
-        codes_of = np.arange(len(points)) if groups is None else groups
-        _, inputs, counts = np.unique(codes_of, return_inverse=True, return_counts=True)
+        inputs, counts = np.arange(len(points)), np.ones(len(points), dtype=np.int64)
+        if groups is not None:
+            _, inputs, counts = np.unique(groups, return_inverse=True, return_counts=True)
         weights = mass / mass.max() / counts[inputs]
         codes = None if labels is None else np.unique(labels, return_inverse=True)[1]
         return cls(points, weights / weights.sum(), inputs.astype(np.int64), codes)
@@ -64,6 +65,15 @@ class Rows:
     def replicas(self) -> np.ndarray:
         """Number of rows of every input."""
         return np.bincount(self.inputs)
+
+    @cached_property
+    def replica_numbers(self) -> np.ndarray:
+        """Position of each row among those of its input, in the order they stand."""
+        order = np.argsort(self.inputs, kind="stable")
+        starts = np.concatenate([[0], np.cumsum(self.replicas)])[:-1]
+        numbers = np.empty(len(order), dtype=np.int64)
+        numbers[order] = np.arange(len(order)) - starts[self.inputs[order]]
+        return numbers
 
     @cached_property
     def label_weights(self) -> np.ndarray | None:
@@ -95,6 +105,15 @@ class Rows:
     def mean(self) -> np.ndarray:
         """The weighted mean of the rows."""
         return self.weights @ self.points
+
+    def where(self, keep: np.ndarray) -> Rows:
+        """Keep some rows; the inputs that are left keep their ratios of probability."""
+        return Rows.make(
+            self.points[keep],
+            groups=self.inputs[keep],
+            labels=None if self.labels is None else self.labels[keep],
+            input_weights=self.input_weights[self.inputs[keep]],
+        )
 
     def moved_to(self, points: np.ndarray) -> Rows:
         """Give the same rows other coordinates."""
