@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from skinfo.measures.draws import Average, Draws, average_draws
+from skinfo.measures.draws import Average, Draws, average_draws, integration_error
 from skinfo.measures.gaussians import (
     MAX_POSTERIOR_DIMENSION,
     InputGaussians,
@@ -96,7 +96,14 @@ class Averages:
     def largest_stderr(self) -> float:
         """The standard error that the tolerance is about."""
         names = ["mutual_info"] + (["label_mutual_info"] if self.rows.labels is not None else [])
+        if self._exact is None:
+            return max(self._integration_error(getattr(self._point, name)) for name in names)
         return max(self.point(name).integration for name in names)
+
+    def _integration_error(self, values: np.ndarray) -> float:
+        if not np.isfinite(values).all():
+            return 0.0
+        return integration_error(values, self.draws.weights)[1]
 
 
 @dataclass(frozen=True)

@@ -225,17 +225,22 @@ def average_draws(
     flat = values.ravel()
     if not np.isfinite(flat).all():
         return Average(float(np.inf if np.any(flat == np.inf) else -np.inf))
-    # Dividing by the sum of the weights makes what is constant exact.
-    means = np.sum(values * draw_weights, axis=1) / np.sum(draw_weights, axis=1)
-    integration = means.std(ddof=1) / np.sqrt(N_RANDOMISATIONS)
+    mean, integration = integration_error(values, draw_weights)
     within, between = variance_components(flat, inputs.ravel(), draw_weights.ravel())
     has_replicas = len(row_weights) > len(input_weights)
     return Average(
-        float(means.mean()),
-        float(integration),
+        mean,
+        integration,
         float(np.sqrt(within * np.sum(row_weights**2))) if has_replicas else 0.0,
         float(np.sqrt(between * np.sum(input_weights**2))),
     )
+
+
+def integration_error(values: np.ndarray, draw_weights: np.ndarray) -> tuple[float, float]:
+    """Mean over all draws and its standard error, from the spread between randomisations."""
+    # Dividing by the sum of the weights makes what is constant exact.
+    means = np.sum(values * draw_weights, axis=1) / np.sum(draw_weights, axis=1)
+    return float(means.mean()), float(means.std(ddof=1) / np.sqrt(N_RANDOMISATIONS))
 
 
 def variance_components(
