@@ -1,18 +1,21 @@
 """skinfo measures information flow in neural networks, with error bars."""
 
-from skinfo.errors import ReplicaWarning, RunError, SaturationWarning
+from skinfo.errors import OutsideEdgesWarning, ReplicaWarning, RunError, SaturationWarning
 from skinfo.estimators import BinningMIEstimator, ClusteringScore, NoisyMIEstimator
 from skinfo.flow import information_flow
 from skinfo.runs import open_run
 from skinfo.sigmas import sigma_curve
+from skinfo.widths import binning_sweep
 
 __all__ = [
     "BinningMIEstimator",
     "ClusteringScore",
     "NoisyMIEstimator",
+    "OutsideEdgesWarning",
     "ReplicaWarning",
     "RunError",
     "SaturationWarning",
+    "binning_sweep",
     "information_flow",
     "open_run",
     "sigma_curve",

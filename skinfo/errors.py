@@ -50,3 +50,7 @@ class SaturationWarning(UserWarning):
 
 class ReplicaWarning(UserWarning):
     """There are too few replicas of each input for the number to mean what it should."""
+
+
+class OutsideEdgesWarning(UserWarning):
+    """Values lie outside the fitted edges; they were counted in the outer cells."""

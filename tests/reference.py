@@ -80,6 +80,28 @@ def discrete_entropy(rows, weights=None):
     return float(-(p * np.log(p)).sum())
 
 
+def miller_madow(rows):
+    """Entropy of the law of rows and the first term of its bias, (m - 1) / (2 n)."""
+    rows = [tuple(row) for row in np.atleast_2d(rows)]
+    return discrete_entropy(rows) + (len(set(rows)) - 1) / (2 * len(rows))
+
+
+def cells_between(points, unit_edges):
+    """Cell of every value by trying all edges; outside values count in the outer cells."""
+    cells = np.empty(points.shape, dtype=int)
+    for row, unit in np.ndindex(points.shape):
+        edges = unit_edges[unit]
+        passed = sum(points[row, unit] >= edge for edge in edges)
+        cells[row, unit] = min(max(passed - 1, 0), len(edges) - 2)
+    return cells
+
+
+def first_rows(cells):
+    """The first row in the same cell, for every row."""
+    rows = [tuple(row) for row in cells]
+    return [rows.index(row) for row in rows]
+
+
 def pair_distances(points, labels, inputs, metric):
     """Distances within and between classes, by two loops."""
     within, between = [], []

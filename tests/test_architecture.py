@@ -25,6 +25,7 @@ BELOW = {
     "networks": {"errors", "runs", "runs.files"},
     "flow": {"errors", "estimators", "measures.quantity", "progress", "runs"},
     "sigmas": {"estimators", "measures", "measures.quantity"},
+    "widths": {"estimators", "measures", "measures.quantity"},
     "tables": {"errors", "measures", "measures.quantity", "runs", "runs.files"},
     "plotting": {"errors", "measures.quantity", "runs.files", "tables"},
     "demo": {
@@ -34,7 +35,7 @@ BELOW = {
 }  # fmt: skip
 BELOW["cli"] = {*BELOW, "skinfo"}
 #: The public names: whatever a user may import without an extra.
-BELOW["skinfo"] = {"datasets", "errors", "estimators", "flow", "runs", "sigmas"}
+BELOW["skinfo"] = {"datasets", "errors", "estimators", "flow", "runs", "sigmas", "widths"}
 #: Where a third-party module may be imported at all.
 HOMES = {
     "numba": {"kernels"},
@@ -275,7 +276,7 @@ def test_the_walk_sees_what_it_should(name):
         "errors": set(), "measures": {"kernels", "measures.quantity"},
         "estimators": {"measures", "errors"}, "runs": {"errors", "runs.files"},
         "cli": {"flow", "tables", "plotting", "demo"},
-        "skinfo": {"estimators", "flow", "runs", "sigmas"},
+        "skinfo": {"estimators", "flow", "runs", "sigmas", "widths"},
     }  # fmt: skip
     assert expected[name] <= targets
     assert name != "errors" or not targets

@@ -1,13 +1,17 @@
 """Binning against hand-worked values and the dict-counting oracle."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 import reference
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from skinfo import BinningMIEstimator, ReplicaWarning
-from skinfo.measures.binning import number_cells
+from skinfo import BinningMIEstimator, OutsideEdgesWarning, ReplicaWarning, binning_sweep
+from skinfo.measures import counting
+from skinfo.measures.binning import EdgeCells, WidthCells
+from skinfo.measures.counting import first_rows, odd_multipliers
 
 
 def test_hand_worked_four_points():
@@ -101,6 +105,7 @@ def test_given_edges_one_or_one_each():
     assert each.n_occupied_ == 3
 
 
+@pytest.mark.filterwarnings("ignore::skinfo.OutsideEdgesWarning")
 def test_values_outside_count_in_the_outer_cells():
     est = BinningMIEstimator(bin_edges=[0, 1, 2]).fit([[0.5], [1.5]])
     assert est.score([[-7.0], [0.5], [1.5], [99.0]]) == pytest.approx(np.log(2))
@@ -149,12 +154,270 @@ def test_bits():
     )
 
 
-def test_numbers_of_cells_survive_hash_collisions():
-    """Codes that differ in high bits only, and many more rows than cells."""
-    codes = np.array([[0, 1 << 40], [0, 1 << 41], [0, 1 << 40], [-1, 0], [1 << 62, 0]] * 50)
-    numbers, n_occupied = number_cells(codes)
-    assert n_occupied == 4
-    np.testing.assert_array_equal(numbers[:5], [0, 1, 0, 2, 3])
+# --- which rows share a cell ---------------------------------------------------------------------
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    n=st.integers(1, 60), d=st.integers(1, 4), width=st.floats(0.05, 3), seed=st.integers(0, 999)
+)
+def test_first_rows_are_those_of_a_search(n, d, width, seed):
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(n, d)).astype(rng.choice([np.float32, np.float64]))
+    found = first_rows(X, WidthCells(width))
+    assert found.tolist() == reference.first_rows(np.floor(X.astype(np.float64) / width))
+    edges = tuple(np.unique(rng.normal(size=rng.integers(2, 9))) for _ in range(d))
+    found = first_rows(X, EdgeCells(edges))
+    assert found.tolist() == reference.first_rows(reference.cells_between(X, edges))
+
+
+def test_equal_edges_are_met_exactly():
+    """Where a bin is guessed from its width, rounding must not move a value off its edge."""
+    edges = np.linspace(-1, 1, 31)
+    near = np.concatenate([edges, np.nextafter(edges, 9), np.nextafter(edges, -9), [-5.0, 5.0]])
+    X = np.stack([near, np.zeros(len(near))], axis=1)
+    found = first_rows(X, EdgeCells((edges, edges)))
+    assert found.tolist() == reference.first_rows(reference.cells_between(X, (edges, edges)))
+
+
+def test_rows_that_are_not_contiguous_are_read_right(rng):
+    X = rng.normal(size=(40, 6))
+    for view in (X[:, ::2], X.T, np.asfortranarray(X), X[::-1]):
+        expected = reference.first_rows(np.floor(view / 1.5))
+        assert first_rows(view, WidthCells(1.5)).tolist() == expected
+
+
+@pytest.mark.parametrize("cells", [WidthCells(1.0), EdgeCells((np.arange(9.0),) * 2)])
+def test_hashes_that_collide_do_not_make_rows_equal(cells, monkeypatch):
+    """The first multipliers hash every row alike; others are tried."""
+    X = np.array([[0.0, 5.0], [1.0, 5.0], [0.5, 5.5], [7.0, 0.0]] * 5)
+    attempts = []
+
+    def multipliers(d, attempt):
+        attempts.append(attempt)
+        return np.zeros(d, dtype=np.int64) if attempt < 2 else odd_multipliers(d, attempt)
+
+    monkeypatch.setattr(counting, "odd_multipliers", multipliers)
+    assert first_rows(X, cells).tolist() == reference.first_rows(np.floor(X))
+    assert attempts == [0, 1, 2]
+
+
+def test_cells_far_from_zero_are_told_apart():
+    """2^52 and 2^52 + 1 are the last neighbours that floor(t / w) tells apart."""
+    far = 2.0**52
+    X = np.array([[far], [far + 1], [-far], [far], [-0.0], [0.0]])
+    assert first_rows(X, WidthCells(1.0)).tolist() == [0, 1, 2, 0, 4, 4]
+    with pytest.raises(ValueError, match="bin_width=0.1 is too narrow for activations up to 4.5e"):
+        first_rows(X, WidthCells(0.1))
+
+
+def entropy(p):
+    return float(-(p[p > 0] * np.log(p[p > 0])).sum())
+
+
+@pytest.mark.parametrize("options", [{"bin_width": 0.3}, {}, {"strategy": "quantile"}])
+def test_counts_sum_to_n(options, rng):
+    X = rng.normal(size=(200, 2))
+    est = BinningMIEstimator(**options).fit(X)
+    counts = np.bincount(first_rows(X, est._cells))
+    assert counts.sum() == 200
+    assert np.count_nonzero(counts) == est.n_occupied_ < 200
+    assert est.entropy_ == pytest.approx(entropy(counts / 200))
+
+
+@pytest.mark.parametrize("options", [{"bin_width": 0.01}, {}, {"bin_range": (-1, 1)},
+                                     {"strategy": "quantile"}, {"strategy": "discrete"}],
+                         ids=str)  # fmt: skip
+def test_memory_stays_below_two_copies(options, rng):
+    X = np.floor(3 * rng.normal(size=(20_000, 64)))
+    est = BinningMIEstimator(**options).fit(X[:100])
+    tracemalloc.start()
+    try:
+        est.fit(X)
+        assert tracemalloc.get_traced_memory()[1] < 2 * X.nbytes
+        if "bin_width" in options:
+            tracemalloc.reset_peak()
+            binning_sweep(X, bin_widths=2.0 ** np.arange(-8, 8))
+            assert tracemalloc.get_traced_memory()[1] < X.nbytes
+    finally:
+        tracemalloc.stop()
+
+
+# --- the conventions of the field ----------------------------------------------------------------
+
+
+def entropy_of_counts(strings):
+    """H of texts that name cells, by sorting: another way than that of skinfo and its oracle."""
+    p = np.unique(strings, return_counts=True)[1] / len(strings)
+    return -(p * np.log(p)).sum()
+
+
+def agrees(est, cells, y):
+    names = np.array([" ".join(str(c) for c in row) for row in cells])
+    given_label = sum((y == k).mean() * entropy_of_counts(names[y == k]) for k in np.unique(y))
+    entropy = entropy_of_counts(names)
+    assert est.entropy_ == pytest.approx(entropy, abs=1e-12)
+    assert est.label_mutual_info_ == pytest.approx(entropy - given_label, abs=1e-12)
+
+
+@pytest.mark.parametrize("activation", [np.tanh, lambda x: np.maximum(x, 0)], ids=["tanh", "relu"])
+def test_floor_counting_of_saxe_et_al(activation, rng):
+    """Cells floor(t / 0.07), for any activation."""
+    X, y = activation(0.3 * rng.normal(size=(700, 3))), rng.integers(0, 3, size=700)
+    est = BinningMIEstimator(bin_width=0.07).fit(X, y)
+    agrees(est, np.floor(X / 0.07).astype(int), y)
+    assert 0 < est.label_mutual_info_ < est.entropy_ < np.log(700)
+
+
+def test_thirty_bins_of_shwartz_ziv_and_tishby(rng):
+    """Thirty equal bins on [-1, 1], a value at the upper end in the last."""
+    X, y = np.tanh(2 * rng.normal(size=(700, 2))), rng.integers(0, 2, size=700)
+    X[:3] = [[1.0, 1.0], [-1.0, 1.0], [0.0, -1.0]]
+    est = BinningMIEstimator(n_bins=30, bin_range=(-1, 1)).fit(X, y)
+    edges = np.linspace(-1, 1, 31)
+    cells = [[int(np.histogram([t], edges)[0].argmax()) for t in row] for row in X]
+    agrees(est, cells, y)
+    assert est.outside_fraction_ == 0
+
+
+# --- values outside, and bins that show nothing --------------------------------------------------
+
+
+def test_the_range_of_tanh_on_a_relu_layer_is_not_silent():
+    X = np.array([[0.5, 3.0], [0.2, -1.0], [1.0, -1.5], [9.0, 0.0]])
+    est = BinningMIEstimator(bin_range=(-1, 1)).fit(X)
+    assert est.outside_fraction_ == 3 / 8
+    assert "outside edges" in est.notes_
+    before = dict(vars(est))
+    with pytest.warns(OutsideEdgesWarning, match="25.00% of the values lie outside"):
+        est.score([[1.0, 2.0], [0.0, -1.0]])
+    assert vars(est) == before
+
+
+@pytest.mark.parametrize("options", [{}, {"bin_range": "neuron"}, {"strategy": "quantile"},
+                                     {"bin_width": 0.1}])  # fmt: skip
+def test_what_fit_saw_is_inside(options, rng):
+    X = rng.normal(size=(50, 3)).astype(np.float32)
+    est = BinningMIEstimator(**options).fit(X)
+    assert est.outside_fraction_ == 0
+    assert "outside edges" not in est.notes_
+    est.score(X)
+
+
+def test_bins_too_narrow_or_too_wide_are_noted(rng):
+    X = rng.normal(size=(50, 2))
+    narrow = BinningMIEstimator(bin_width=1e-6).fit(X)
+    assert narrow.notes_ == ("at ceiling",)
+    assert narrow.singleton_fraction_ == 1
+    wide = BinningMIEstimator(bin_edges=[-9.0, 9.0]).fit(X)
+    assert wide.notes_ == ("in one cell",)
+    assert wide.entropy_ == wide.singleton_fraction_ == 0
+    assert BinningMIEstimator(bin_width=1.0).fit(X).notes_ == ()
+
+
+def test_singletons_are_rows_whose_cell_no_other_input_reached():
+    X = [[0.0], [0.1], [1.0], [1.1], [2.0]]
+    assert BinningMIEstimator(bin_width=1).fit(X).singleton_fraction_ == pytest.approx(0.2)
+    with pytest.warns(ReplicaWarning):
+        est = BinningMIEstimator(bin_width=1).fit(X, groups=[0, 1, 2, 2, 2])
+    assert est.singleton_fraction_ == pytest.approx(0.6)
+    assert "too few replicas" in est.notes_
+
+
+# --- integers as they are ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.int64, np.float32, np.float64])
+def test_quantised_activations_are_counted_as_they_are(dtype):
+    X = np.array([[0, 127], [0, 127], [-128, 5], [0, 126]], dtype=dtype)
+    est = BinningMIEstimator(strategy="discrete", units="bits").fit(X, [0, 0, 1, 1])
+    assert est.entropy_ == pytest.approx(1.5)
+    assert est.label_mutual_info_ == pytest.approx(1)
+    assert est.n_occupied_ == 3
+    assert est.score(np.array([[3, 3], [3, 4]], dtype=dtype)) == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    ("value", "what"), [(0.5, "0.5 in row 2, column 1 is not an"), (2.0**53, "row 2.*2\\^53")]
+)
+def test_what_is_no_integer_is_named(value, what):
+    X = np.zeros((4, 2))
+    est = BinningMIEstimator(strategy="discrete").fit(X)
+    X[2, 1] = value
+    with pytest.raises(ValueError, match=what):
+        BinningMIEstimator(strategy="discrete").fit(X)
+    with pytest.raises(ValueError, match=what):
+        est.score(X)
+
+
+# --- Miller and Madow ----------------------------------------------------------------------------
+
+
+def test_many_labels_are_counted_as_few_are(rng):
+    """Beyond sixteen labels pairs are sorted, not laid out."""
+    X, y = rng.normal(size=(300, 2)), rng.integers(0, 40, size=300)
+    est = BinningMIEstimator(bin_width=0.7).fit(X, y)
+    agrees(est, np.floor(X / 0.7).astype(int), y)
+
+
+def test_miller_madow_on_four_points():
+    X, y = [[0.0], [0.0], [1.0], [2.0]], [0, 1, 1, 1]
+    est = BinningMIEstimator(bin_width=1, correction="miller-madow").fit(X, y)
+    assert est.entropy_ == pytest.approx(1.5 * np.log(2) + 2 / 8)
+    assert est.mutual_info_ == est.entropy_
+    plain = BinningMIEstimator(bin_width=1).fit(X, y).label_mutual_info_
+    assert est.label_mutual_info_ == pytest.approx(plain + (2 + 1 - 3) / 8)
+
+
+@settings(max_examples=40, deadline=None)
+@given(n=st.integers(2, 40), replicas=st.integers(2, 5), seed=st.integers(0, 999))
+@pytest.mark.filterwarnings("ignore::skinfo.errors.ReplicaWarning")
+def test_miller_madow_enters_every_entropy(n, replicas, seed):
+    rng = np.random.default_rng(seed)
+    groups = np.repeat(np.arange(n), replicas)
+    X, y = rng.normal(size=(n * replicas, 2)), rng.integers(0, 3, size=n)[groups]
+    est = BinningMIEstimator(bin_width=0.8, correction="miller-madow", units="bits")
+    est.fit(X, y, groups=groups)
+    cells, H = np.floor(X / 0.8), reference.miller_madow
+
+    def shared(code):
+        return (H(cells) + H(code[:, None]) - H(np.column_stack([cells, code]))) / np.log(2)
+
+    assert est.entropy_ == pytest.approx(H(cells) / np.log(2), abs=1e-12)
+    assert est.label_mutual_info_ == pytest.approx(shared(y), abs=1e-11)
+    assert est.mutual_info_ == pytest.approx(shared(groups), abs=1e-11)
+
+
+def test_miller_madow_is_not_cut_but_noted():
+    X, y = np.repeat([[0.0], [1.0]], 4, axis=0), np.tile([0, 1], 4)
+    est = BinningMIEstimator(bin_width=1, correction="miller-madow").fit(X, y)
+    assert est.label_mutual_info_ == pytest.approx(-1 / 16)
+    assert est.notes_ == ("correction beyond bounds",)
+    apart = BinningMIEstimator(bin_width=0.1, correction="miller-madow").fit([[0.0], [1.0]])
+    assert apart.mutual_info_ == pytest.approx(np.log(2) + 1 / 4)
+    assert set(apart.notes_) == {"at ceiling", "correction beyond bounds"}
+
+
+def test_miller_madow_comes_closer_to_the_truth(rng):
+    """Sixty samples of a uniform law over sixteen cells, log 16."""
+    samples = rng.integers(0, 16, size=(200, 60, 1))
+
+    def error(correction):
+        est = BinningMIEstimator(strategy="discrete", correction=correction)
+        return np.mean([est.fit(X).entropy_ for X in samples]) - np.log(16)
+
+    assert error(None) < -0.1
+    assert abs(error("miller-madow")) < 0.02
+
+
+def test_miller_madow_refuses_rows_of_different_weight():
+    X = np.arange(4.0)[:, None]
+    est = BinningMIEstimator(correction="miller-madow")
+    with pytest.raises(ValueError, match="rows of equal weight"):
+        est.fit(X, sample_weight=[1, 1, 1, 2])
+    with pytest.raises(ValueError, match="groups of different sizes"):
+        est.fit(X, groups=[0, 0, 0, 1])
+    est.fit(X, sample_weight=[3, 3, 3, 3])
 
 
 @pytest.mark.parametrize(
@@ -168,6 +431,10 @@ def test_numbers_of_cells_survive_hash_collisions():
         ({"n_bins": 0}, "'n_bins' parameter"),
         ({"bin_range": (0.0, 1.0, 2.0)}, "low, high"),
         ({"bin_width": 1e-300}, "bin_width"),
+        ({"bin_range": "run"}, "only information_flow knows"),
+        ({"strategy": "discrete", "bin_width": 1.0}, "takes no bin_width"),
+        ({"strategy": "discrete", "bin_edges": [0, 1]}, "takes no bin_width"),
+        ({"correction": "james-stein"}, "'correction' parameter"),
     ],
 )
 def test_bad_edges_are_named(options, message):

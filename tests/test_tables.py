@@ -104,7 +104,7 @@ def test_every_digit_and_every_infinity_survives(tmp_path, table, panel, suffix)
 
 
 @pytest.mark.parametrize("suffix", [".parquet", ".csv"])
-@pytest.mark.parametrize("estimator", [ClusteringScore(), BinningMIEstimator()])
+@pytest.mark.parametrize("estimator", [ClusteringScore(), BinningMIEstimator(n_bins=3)])
 def test_columns_without_a_word_come_back_as_words(tmp_path, run, panel, suffix, estimator):
     """No note at all is the usual case; a clustering table has no unit either."""
     table = information_flow(estimator, run, progress=False)

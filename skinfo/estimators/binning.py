@@ -11,7 +11,7 @@ from sklearn.base import BaseEstimator, _fit_context
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from skinfo.errors import ReplicaWarning
+from skinfo.errors import OutsideEdgesWarning, ReplicaWarning
 from skinfo.estimators.validation import check_activations, check_rows
 from skinfo.measures.binning import (
     Cells,
@@ -23,6 +23,11 @@ from skinfo.measures.binning import (
 )
 from skinfo.measures.quantity import Quantity, nats_to
 from skinfo.measures.rows import Rows
+
+# Rows that are checked at a time.
+_BLOCK = 4096
+# From here on double precision does not tell integers apart.
+_LARGEST_INTEGER = 2.0**53
 
 
 class BinningMIEstimator(BaseEstimator):
@@ -39,11 +44,16 @@ class BinningMIEstimator(BaseEstimator):
         al. None: ``n_bins`` cells.
     n_bins : int, default=30
         Number of bins of a unit, where no width is given.
-    bin_range : {"layer", "neuron"} or tuple of (low, high), default="layer"
+    bin_range : {"layer", "neuron", "run"} or tuple of (low, high), default="layer"
         Range cut into ``n_bins`` equal bins, the last one closed: of all units together, of each
         unit, or a given one ((-1, 1) with 30 bins is the convention of Shwartz-Ziv & Tishby).
-    strategy : {"uniform", "quantile"}, default="uniform"
-        Equal widths, or equal weights along each unit with ties merged.
+        "run": of all units at all checkpoints of a run, which :func:`skinfo.information_flow`
+        learns for each layer in a first pass; ``fit`` by itself refuses it.
+    strategy : {"uniform", "quantile", "discrete"}, default="uniform"
+        Equal widths, or equal weights along each unit with ties merged, or no bins at all: integer
+        activations are counted as they are, the exact information of a quantised network.
+    correction : {"miller-madow"} or None, default=None
+        What is added to every entropy; see Notes.
     bin_edges : array-like or list of array-like, default=None
         Edges themselves, one increasing array for all units or one for each.
     units : {"nats", "bits"}, default="nats"
@@ -59,18 +69,44 @@ class BinningMIEstimator(BaseEstimator):
         H(Bin(T)).
     n_occupied_ : int
         Number of occupied cells.
+    singleton_fraction_ : float
+        Share of the rows whose cell no other input reached. With one row an input it is the share
+        of inputs alone in their cell, Good and Turing's estimate of how likely the next input
+        opens a new one; at 1 the entropy is log n.
+    outside_fraction_ : float
+        Share of the values given to ``fit`` that lie outside the edges and count in outer cells.
     ceiling_ : float
-        H of the inputs, log n if they weigh the same.
+        H of the inputs, log n if they weigh the same; without correction nothing lies above it.
+    notes_ : tuple of str
+        Words from :data:`skinfo.measures.quantity.NOTES`: "at ceiling" or "in one cell" where the
+        bins are too narrow or too wide to show anything, "too few replicas", "outside edges",
+        "correction beyond bounds".
     edges_ : list of ndarray
         Edges of every unit; values outside count in the outer cells, but for a given width, whose
         cells go on.
     quantities_ : tuple of Quantity
         All numbers with unit, error and bracket; they are exact for the rows given.
 
+    Notes
+    -----
+    Both conventions of the field: ``bin_width=0.07`` counts floor(t / 0.07), as Saxe et al. do for
+    any activation; ``n_bins=30, bin_range=(-1, 1)`` is Shwartz-Ziv and Tishby's, made for tanh. On
+    a ReLU network the latter puts many values into its outer cells: ``outside_fraction_`` and the
+    note "outside edges" say so.
+
+    ``correction="miller-madow"`` adds (m - 1) / (2 n) to an entropy with m occupied cells of n
+    rows, the first term of its bias, to estimate the entropy of the population that the inputs were
+    drawn from. It enters every entropy of a difference: H(Bin(T)), and so I(X;Bin(T)) without
+    groups, grows by (m_T - 1) / (2 n); I(Y;Bin(T)) = H(Bin(T)) + H(Y) - H(Bin(T),Y) changes by
+    (m_T + m_Y - m_TY - 1) / (2 n), downwards where cells hold several labels; with groups
+    I(X;Bin(T)) changes by (m_T + m_X - m_TX - 1) / (2 n). Nothing is cut: a value below 0 or above
+    its ceiling carries the note "correction beyond bounds". Rows must weigh the same.
+
     References
     ----------
     Shwartz-Ziv and Tishby, arXiv 1703.00810; Saxe et al., "On the Information Bottleneck Theory of
-    Deep Learning", ICLR 2018; Goldfeld et al., ICML 2019, section 5.
+    Deep Learning", ICLR 2018; Goldfeld et al., ICML 2019, section 5; Miller, "Note on the bias of
+    information estimates", 1955; Lorenzen, Igel and Nielsen, ICLR 2022, for quantised networks.
 
     Examples
     --------
@@ -78,13 +114,20 @@ class BinningMIEstimator(BaseEstimator):
     >>> est = BinningMIEstimator(bin_width=0.5, units="bits").fit([[0.1], [0.4], [0.6], [0.9]])
     >>> round(est.mutual_info_, 12), round(est.ceiling_, 12), est.n_occupied_
     (1.0, 2.0, 2)
+
+    Activations of a quantised layer, counted as they are:
+
+    >>> est = BinningMIEstimator(strategy="discrete", units="bits").fit([[0], [7], [7], [-3]])
+    >>> round(est.entropy_, 12), est.singleton_fraction_
+    (1.5, 0.5)
     """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "bin_width": [Interval(Real, 0, None, closed="neither"), None],
         "n_bins": [Interval(Integral, 1, None, closed="left")],
-        "bin_range": [StrOptions({"layer", "neuron"}), tuple, list],
-        "strategy": [StrOptions({"uniform", "quantile"})],
+        "bin_range": [StrOptions({"layer", "neuron", "run"}), tuple, list],
+        "strategy": [StrOptions({"uniform", "quantile", "discrete"})],
+        "correction": [StrOptions({"miller-madow"}), None],
         "bin_edges": ["array-like", None],
         "units": [StrOptions({"nats", "bits"})],
     }
@@ -96,6 +139,7 @@ class BinningMIEstimator(BaseEstimator):
         n_bins: int = 30,
         bin_range: str | tuple[float, float] = "layer",
         strategy: str = "uniform",
+        correction: str | None = None,
         bin_edges: Any = None,
         units: str = "nats",
     ) -> None:
@@ -103,6 +147,7 @@ class BinningMIEstimator(BaseEstimator):
         self.n_bins = n_bins
         self.bin_range = bin_range
         self.strategy = strategy
+        self.correction = correction
         self.bin_edges = bin_edges
         self.units = units
 
@@ -131,12 +176,15 @@ class BinningMIEstimator(BaseEstimator):
         Raises
         ------
         ValueError
-            For edges that do not increase or do not fit the units, an empty range, both a width and
-            edges, or the input errors named in the message.
+            For edges that do not increase or do not fit the units, an empty range, the range of a
+            run, both a width and edges, activations that are no integers where these are counted, a
+            correction of rows that weigh differently, or the input errors named in the message.
         """
         rows = check_rows(self, X, y, groups, sample_weight)
         self._cells = self._learn_cells(rows)
-        found = measure_binned(rows, self._cells)
+        self._discrete = self.strategy == "discrete"
+        found = measure_binned(rows, self._cells, self.correction)
+        outside = Quantity.exact("outside_fraction", self._cells.outside_fraction(rows.points), "")
         if found.too_few_replicas:
             warnings.warn(
                 "H(Bin(T)|X) is about the logarithm of the number of replicas of an input: there "
@@ -145,17 +193,29 @@ class BinningMIEstimator(BaseEstimator):
                 ReplicaWarning,
                 stacklevel=2,
             )
-        quantities = [found.mutual_info, found.entropy, found.label_mutual_info]
-        quantities.append(Quantity.exact("ceiling", found.ceiling))
-        quantities.append(Quantity.exact("n_occupied", found.n_occupied, ""))
+        quantities = (
+            found.mutual_info,
+            found.entropy,
+            found.label_mutual_info,
+            Quantity.exact("ceiling", found.ceiling),
+            Quantity.exact("n_occupied", found.n_occupied, ""),
+            Quantity.exact("singleton_fraction", found.singleton_fraction, ""),
+            outside.noted("outside edges") if outside.value > 0 else outside,
+        )
         self.quantities_ = tuple(q.in_units(self.units) for q in quantities if q is not None)
-        by_name = {q.name: q.value for q in self.quantities_}
+        self._name_quantities()
+        return self
+
+    def _name_quantities(self) -> None:
+        by_name = {quantity.name: quantity.value for quantity in self.quantities_}
         self.mutual_info_ = by_name["mutual_info"]
         self.label_mutual_info_ = by_name.get("label_mutual_info")
         self.entropy_ = by_name["entropy"]
         self.ceiling_ = by_name["ceiling"]
-        self.n_occupied_ = found.n_occupied
-        return self
+        self.n_occupied_ = int(by_name["n_occupied"])
+        self.singleton_fraction_ = by_name["singleton_fraction"]
+        self.outside_fraction_ = by_name["outside_fraction"]
+        self.notes_ = tuple(dict.fromkeys(n for q in self.quantities_ for n in q.notes))
 
     @property
     def edges_(self) -> list[np.ndarray]:
@@ -165,6 +225,14 @@ class BinningMIEstimator(BaseEstimator):
 
     def _learn_cells(self, rows: Rows) -> Cells:
         points = rows.points
+        if self.strategy == "discrete":
+            if self.bin_width is not None or self.bin_edges is not None:
+                raise ValueError(
+                    "strategy='discrete' counts integers as they are; it takes no bin_width and no "
+                    "bin_edges."
+                )
+            check_integers(points)
+            return WidthCells.learn(points, 1.0)
         if self.bin_edges is not None:
             if self.bin_width is not None:
                 raise ValueError("Give bin_width or bin_edges, not both.")
@@ -174,6 +242,11 @@ class BinningMIEstimator(BaseEstimator):
         if self.strategy == "quantile":
             return quantile_edges(points, rows.weights, self.n_bins)
         bin_range = self.bin_range
+        if bin_range == "run":
+            raise ValueError(
+                "bin_range='run' means the range of a layer over a whole run, which only "
+                "information_flow knows; give 'layer', 'neuron' or (low, high) here."
+            )
         if not isinstance(bin_range, str):
             ends = np.asarray(bin_range, dtype=np.float64)
             if ends.shape != (2,) or not np.isfinite(ends).all() or ends[0] >= ends[1]:
@@ -185,6 +258,9 @@ class BinningMIEstimator(BaseEstimator):
 
     def score(self, X: Any, y: Any = None) -> float:  # noqa: ARG002
         """H(Bin(T)) of other activations under the fitted edges.
+
+        Warns with :class:`skinfo.OutsideEdgesWarning` where values lie outside the edges, which
+        stay as they are: such values count in the outer cells.
 
         Parameters
         ----------
@@ -200,7 +276,41 @@ class BinningMIEstimator(BaseEstimator):
         """
         check_is_fitted(self)
         rows = Rows.make(check_activations(self, X, reset=False))
-        return measure_binned(rows, self._cells).mutual_info.value * nats_to(self.units)
+        if self._discrete:
+            check_integers(rows.points)
+        outside = self._cells.outside_fraction(rows.points)
+        if outside > 0:
+            warnings.warn(
+                f"{outside:.2%} of the values lie outside the edges that fit learnt; they were "
+                "counted in the outer cells. Fit on activations that reach as far, or give "
+                "bin_range or bin_width.",
+                OutsideEdgesWarning,
+                stacklevel=2,
+            )
+        found = measure_binned(rows, self._cells, self.correction)
+        return found.mutual_info.value * nats_to(self.units)
+
+
+def check_integers(points: np.ndarray) -> None:
+    """Check that activations are integers, of whatever type.
+
+    Raises
+    ------
+    ValueError
+        That names the first value that is none, or is too large to be told from its neighbours.
+    """
+    for start in range(0, len(points), _BLOCK):
+        block = points[start : start + _BLOCK]
+        bad = np.argwhere((block != np.floor(block)) | (np.abs(block) >= _LARGEST_INTEGER))
+        if len(bad):
+            row, column = start + int(bad[0, 0]), int(bad[0, 1])
+            value = points[row, column]
+            what = "is not an integer" if value != np.floor(value) else "is 2^53 or more"
+            raise ValueError(
+                f"strategy='discrete' counts integers as they are, but {float(value)!r} in row "
+                f"{row}, column {column} {what}. Multiply by the scale of the quantisation and "
+                "round, or give a bin_width."
+            )
 
 
 def check_edges(bin_edges: Any, d: int) -> tuple[np.ndarray, ...]:

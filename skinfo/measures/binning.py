@@ -7,15 +7,27 @@ It is log n when no two inputs share a cell and falls as they cluster.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
-from skinfo.kernels.binning import number_rows
+from skinfo.kernels.binning import (
+    count_shared,
+    differ_by_edges,
+    differ_by_width,
+    hash_by_edges,
+    hash_by_width,
+)
+from skinfo.measures.counting import first_rows
 from skinfo.measures.quantity import Quantity
 from skinfo.measures.rows import Rows, discrete_entropy
 
 # More edges than this are not written out.
 _MOST_EDGES = 10_000_000
+# Up to so many labels, a table of rows and labels is laid out in full.
+_FULL_TABLE = 16
+# This close to its ceiling, in relative terms, a value says only that all inputs are apart.
+_NEAR = 0.01
 # Beyond this floor(t / w) is no exact integer in double precision.
 _MOST_CELLS = 2.0**53
 
@@ -28,13 +40,13 @@ class WidthCells:
     ----------
     width : float
         The width w.
-    first, last : ndarray of shape (d,)
-        Lowest and highest cell number that the rows reached.
+    first, last : ndarray of shape (d,) or None
+        Lowest and highest cell number that the rows reached, where they were looked at.
     """
 
     width: float
-    first: np.ndarray
-    last: np.ndarray
+    first: np.ndarray | None = None
+    last: np.ndarray | None = None
 
     @classmethod
     def learn(cls, points: np.ndarray, width: float) -> WidthCells:
@@ -45,23 +57,37 @@ class WidthCells:
         ValueError
             If the cells are so narrow that they cannot be counted in 64 bits.
         """
-        if np.abs(points).max() / width >= _MOST_CELLS:
-            raise ValueError(
-                f"bin_width={width:g} is too narrow for activations up to "
-                f"{np.abs(points).max():.3g}: there would be more than 2^53 cells along a unit, "
-                "narrower than the activations' own precision."
-            )
-        points = points.astype(np.float64)
-        return cls(
-            width, np.floor(points.min(axis=0) / width), np.floor(points.max(axis=0) / width)
-        )
+        low, high = (end.astype(np.float64) for end in (points.min(axis=0), points.max(axis=0)))
+        largest = float(max(np.abs(low).max(), np.abs(high).max()))
+        if largest / width >= _MOST_CELLS:
+            raise _too_narrow(width, largest)
+        return cls(width, np.floor(low / width), np.floor(high / width))
 
-    def code(self, points: np.ndarray) -> np.ndarray:
-        """Cell number of every value; integers, as floor(t / w) makes them."""
-        return np.floor(points.astype(np.float64) / self.width).astype(np.int64)
+    def hash_rows(
+        self, points: np.ndarray, rows: np.ndarray, multipliers: np.ndarray, out: np.ndarray
+    ) -> None:
+        """Hash the cells of some rows.
+
+        Raises
+        ------
+        ValueError
+            If the cells are so narrow that they cannot be counted in 64 bits.
+        """
+        if not hash_by_width(points, rows, self.width, multipliers, out):
+            raise _too_narrow(self.width, float(np.abs(points[rows]).max()))
+
+    def differ(self, points: np.ndarray, rows: np.ndarray, first: np.ndarray) -> bool:
+        """Whether some row's cell is not that of the row it stands beside."""
+        return bool(differ_by_width(points, rows, first, self.width))
+
+    def outside_fraction(self, points: np.ndarray) -> float:  # noqa: ARG002
+        """Share of values outside the edges: none, for the cells go on."""
+        return 0.0
 
     def edges(self) -> list[np.ndarray]:
         """The edges of every unit, over the range that the rows reached."""
+        if self.first is None or self.last is None:
+            raise ValueError("These cells were not learnt from rows, so they go on without end.")
         if (self.last - self.first).max() > _MOST_EDGES:
             raise ValueError(
                 f"The range of a unit holds {int((self.last - self.first).max()):,} cells of width "
@@ -71,6 +97,13 @@ class WidthCells:
             np.arange(first, last + 2) * self.width
             for first, last in zip(self.first, self.last, strict=True)
         ]
+
+
+def _too_narrow(width: float, largest: float) -> ValueError:
+    return ValueError(
+        f"bin_width={width:g} is too narrow for activations up to {largest:.3g}: there would be "
+        "more than 2^53 cells along a unit, narrower than the activations' own precision."
+    )
 
 
 @dataclass(frozen=True)
@@ -85,13 +118,31 @@ class EdgeCells:
 
     unit_edges: tuple[np.ndarray, ...]
 
-    def code(self, points: np.ndarray) -> np.ndarray:
-        """Cell number of every value; values outside the edges count in the outer cells."""
-        codes = np.empty(points.shape, dtype=np.int64)
-        for k, edges in enumerate(self.unit_edges):
-            found = np.searchsorted(edges, points[:, k], side="right") - 1
-            codes[:, k] = np.clip(found, 0, max(len(edges) - 2, 0))
-        return codes
+    @cached_property
+    def _packed(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Edges one after the other, where each unit's start, and cells over their range."""
+        starts = np.cumsum([0, *(len(edges) for edges in self.unit_edges)])
+        ranges = np.array([edges[-1] - edges[0] for edges in self.unit_edges])
+        n_cells = np.diff(starts) - 1
+        scales = np.divide(n_cells, ranges, out=np.zeros(len(ranges)), where=ranges > 0)
+        return np.concatenate(self.unit_edges), starts, scales
+
+    def hash_rows(
+        self, points: np.ndarray, rows: np.ndarray, multipliers: np.ndarray, out: np.ndarray
+    ) -> None:
+        """Hash the cells of some rows; values outside the edges count in the outer cells."""
+        hash_by_edges(points, rows, *self._packed, multipliers, out)
+
+    def differ(self, points: np.ndarray, rows: np.ndarray, first: np.ndarray) -> bool:
+        """Whether some row's cell is not that of the row it stands beside."""
+        return bool(differ_by_edges(points, rows, first, *self._packed))
+
+    def outside_fraction(self, points: np.ndarray) -> float:
+        """Share of values outside the edges of their unit."""
+        lows = np.array([edges[0] for edges in self.unit_edges])
+        highs = np.array([edges[-1] for edges in self.unit_edges])
+        n_outside = np.count_nonzero(points < lows) + np.count_nonzero(points > highs)
+        return n_outside / points.size
 
     def edges(self) -> list[np.ndarray]:
         """The edges of every unit."""
@@ -134,29 +185,6 @@ def quantile_edges(points: np.ndarray, weights: np.ndarray, n_bins: int) -> Edge
     return EdgeCells(tuple(unit_edges))
 
 
-def number_cells(codes: np.ndarray) -> tuple[np.ndarray, int]:
-    """Number the occupied cells.
-
-    Returns
-    -------
-    numbers : ndarray of shape (n,), int64
-        The cell of each row, numbered 0, 1, … in the order of appearance.
-    n_occupied : int
-        How many there are.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> numbers, n_occupied = number_cells(np.array([[0, 1], [5, 5], [0, 1]]))
-    >>> numbers.tolist(), n_occupied
-    ([0, 1, 0], 2)
-    """
-    n = len(codes)
-    table = np.full(1 << int(2 * n - 1).bit_length(), -1, dtype=np.int64)
-    numbers = np.empty(n, dtype=np.int64)
-    return numbers, int(number_rows(np.ascontiguousarray(codes), table, numbers))
-
-
 @dataclass(frozen=True)
 class BinnedInformation:
     """What :func:`measure_binned` found, in nats.
@@ -171,6 +199,8 @@ class BinnedInformation:
         H of the inputs; with one row an input the entropy cannot exceed it.
     n_occupied : int
         Number of occupied cells.
+    singleton_fraction : float
+        Share of the rows whose cell no other input reached.
     too_few_replicas : bool
         Whether inputs have too few rows for H(Bin(T)|X) to mean anything.
     """
@@ -180,30 +210,103 @@ class BinnedInformation:
     label_mutual_info: Quantity | None
     ceiling: float
     n_occupied: int
+    singleton_fraction: float
     too_few_replicas: bool
 
 
-def measure_binned(rows: Rows, cells: Cells) -> BinnedInformation:
+def measure_binned(rows: Rows, cells: Cells, correction: str | None = None) -> BinnedInformation:
     """Count rows in cells and take the entropies of the counts."""
-    numbers, n_occupied = number_cells(cells.code(rows.points))
-    entropy = discrete_entropy(np.bincount(numbers, weights=rows.weights))
-    given_input, too_few = 0.0, False
+    return measure_cells(rows, first_rows(rows.points, cells), correction)
+
+
+def measure_cells(
+    rows: Rows, first: np.ndarray, correction: str | None = None
+) -> BinnedInformation:
+    """Take the entropies of the cells, given the first row in the cell of each row.
+
+    Raises
+    ------
+    ValueError
+        If a correction is asked for and rows have different weights.
+    """
+    per_cell = _bias_per_cell(rows, correction)
+    # Cells go by their first row; those of no row weigh nothing.
+    masses = np.bincount(first, weights=rows.weights)
+    n_occupied = int(np.count_nonzero(masses))
+    cells = _Counted.of(masses, per_cell)
+    information, too_few = cells, False
     if rows.has_replicas:
-        given_input = _joint_entropy(numbers, rows.inputs, rows.weights) - rows.input_entropy
+        inputs = _Counted.of(rows.input_weights, per_cell)
+        joint = _Counted.of(_joint_masses(first, rows.inputs, rows.weights), per_cell)
+        information = cells.shared_with(inputs, joint)
         typical = float(np.sum(rows.input_weights * np.log(rows.replicas)))
-        too_few = given_input > typical - np.log(4)
+        too_few = joint.entropy - inputs.entropy > typical - np.log(4)
     label = None
-    if rows.labels is not None:
-        joint = _joint_entropy(numbers, rows.labels, rows.weights)
-        label = Quantity.exact("label_mutual_info", _settle(entropy + rows.label_entropy - joint))
+    if rows.labels is not None and rows.label_weights is not None:
+        labels = _Counted.of(rows.label_weights, per_cell)
+        joint = _Counted.of(_joint_masses(first, rows.labels, rows.weights), per_cell)
+        label = cells.shared_with(labels, joint).quantity("label_mutual_info", labels.entropy)
+    ceiling = rows.input_entropy
+    notes = _stuck(n_occupied, information.entropy, ceiling)
+    if too_few:
+        notes = (*notes, "too few replicas")
     return BinnedInformation(
-        mutual_info=Quantity.exact("mutual_info", _settle(entropy - given_input)),
-        entropy=Quantity.exact("entropy", entropy),
+        mutual_info=information.quantity("mutual_info", ceiling).noted(*notes),
+        entropy=Quantity.exact("entropy", cells.entropy + cells.bias),
         label_mutual_info=label,
-        ceiling=rows.input_entropy,
+        ceiling=ceiling,
         n_occupied=n_occupied,
+        singleton_fraction=_singleton_fraction(rows.inputs, first),
         too_few_replicas=too_few,
     )
+
+
+@dataclass(frozen=True)
+class _Counted:
+    """An entropy, or a difference of some, as counted, and what is to be added to it."""
+
+    entropy: float
+    bias: float
+
+    @classmethod
+    def of(cls, masses: np.ndarray, per_cell: float) -> _Counted:
+        return cls(discrete_entropy(masses), per_cell * (np.count_nonzero(masses) - 1))
+
+    def shared_with(self, other: _Counted, joint: _Counted) -> _Counted:
+        """H(A) + H(B) - H(A,B), each with its own correction."""
+        entropy = self.entropy + (other.entropy - joint.entropy)
+        return _Counted(_settle(entropy), self.bias + other.bias - joint.bias)
+
+    def quantity(self, name: str, ceiling: float) -> Quantity:
+        """The corrected information; it is left where the correction carries it, and noted."""
+        value = self.entropy + self.bias
+        beyond = self.bias != 0 and not 0 <= value <= ceiling
+        return Quantity.exact(name, value).noted(*(["correction beyond bounds"] if beyond else []))
+
+
+def _bias_per_cell(rows: Rows, correction: str | None) -> float:
+    """1 / (2 n) for Miller and Madow, who counted rows of equal weight; 0 for no correction."""
+    if correction is None:
+        return 0.0
+    if not np.allclose(rows.weights, rows.weights[0], rtol=1e-9, atol=0):
+        raise ValueError(
+            "correction='miller-madow' counts rows of equal weight, but here they differ, by "
+            "sample_weight or by groups of different sizes; use correction=None."
+        )
+    return 1 / (2 * len(rows.weights))
+
+
+def _stuck(n_occupied: int, information: float, ceiling: float) -> tuple[str, ...]:
+    """Words for bins that show nothing: too wide, or too narrow."""
+    if n_occupied == 1:
+        return ("in one cell",)
+    return ("at ceiling",) if information >= (1 - _NEAR) * ceiling else ()
+
+
+def _singleton_fraction(inputs: np.ndarray, first: np.ndarray) -> float:
+    """Share of the rows whose cell no other input reached."""
+    n_shared = int(count_shared(inputs, first, np.zeros(len(first), dtype=bool)))
+    return (len(first) - n_shared) / len(first)
 
 
 def _settle(information: float) -> float:
@@ -211,6 +314,10 @@ def _settle(information: float) -> float:
     return 0.0 if abs(information) < 1e-12 else information
 
 
-def _joint_entropy(numbers: np.ndarray, codes: np.ndarray, weights: np.ndarray) -> float:
-    pairs = numbers * (int(codes.max()) + 1) + codes
-    return discrete_entropy(np.bincount(np.unique(pairs, return_inverse=True)[1], weights=weights))
+def _joint_masses(first: np.ndarray, codes: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Mass of every pair of a cell and a code, by cell, then by code."""
+    n_codes = int(codes.max()) + 1
+    pairs = first * n_codes + codes
+    if n_codes > _FULL_TABLE:
+        pairs = np.unique(pairs, return_inverse=True)[1]
+    return np.bincount(pairs, weights=weights)

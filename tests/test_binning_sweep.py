@@ -1,0 +1,222 @@
+"""The sweep over widths: every line is the estimator's own, and no row is counted in vain."""
+
+from fractions import Fraction
+
+import numpy as np
+import pandas as pd
+import pytest
+import reference
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from skinfo import BinningMIEstimator, binning_sweep
+from skinfo.measures import widths as sweeping
+from skinfo.measures.binning import WidthCells
+from skinfo.measures.counting import first_rows
+from skinfo.measures.widths import first_rows_by_width, nested_ratios
+
+POWERS_OF_2 = (2.0 ** np.arange(-12, 4)).tolist()
+POWERS_OF_10 = [1e-4, 1e-3, 1e-2, 1e-1, 1.0]
+MIXED = [0.3, 0.1, 0.7, 0.2, 1.1, 0.05, 2.1]
+COLUMNS = [
+    "bin_width", "entropy", "mutual_info", "label_mutual_info", "n_occupied", "ceiling", "unit",
+    "notes",
+]  # fmt: skip
+
+
+def one_by_one(X, y, widths, units="nats", **options):
+    lines = []
+    for width in widths:
+        est = BinningMIEstimator(bin_width=width, units=units).fit(X, y, **options)
+        label = np.nan if y is None else est.label_mutual_info_
+        lines.append([width, est.entropy_, est.mutual_info_, label, est.n_occupied_, est.ceiling_,
+                      units, "; ".join(est.notes_)])  # fmt: skip
+    return pd.DataFrame(lines, columns=COLUMNS)
+
+
+def same(found, expected):
+    pd.testing.assert_frame_equal(found, expected, check_exact=True)
+
+
+def clustered(rng, n=300, d=3):
+    """Rows at all distances of one another, from equal to far."""
+    centres = rng.normal(size=(20, d))
+    scale = 10 ** rng.uniform(-6, 0, size=(n, 1))
+    return np.tanh(centres[rng.integers(0, 20, size=n)] + scale * rng.normal(size=(n, d)))
+
+
+def test_hand_worked_five_points():
+    X, y = [[0.1], [0.2], [0.3], [0.9], [-0.1]], [0, 0, 1, 1, 1]
+    sweep = binning_sweep(X, y, bin_widths=[1.0, 0.25, 0.5], units="bits")
+    assert list(sweep.columns) == COLUMNS
+    assert sweep["bin_width"].tolist() == [1.0, 0.25, 0.5]
+    assert sweep["n_occupied"].tolist() == [2, 4, 3]
+
+    def H(*counts):
+        return -sum(c / 5 * np.log2(c / 5) for c in counts)
+
+    np.testing.assert_allclose(sweep["entropy"], [H(4, 1), H(2, 1, 1, 1), H(3, 1, 1)])
+    joint = [H(2, 2, 1), H(2, 1, 1, 1), H(2, 1, 1, 1)]
+    expected = sweep["entropy"] + H(2, 3) - joint
+    np.testing.assert_allclose(sweep["label_mutual_info"], expected)
+    np.testing.assert_allclose(sweep["ceiling"], np.log2(5))
+    assert set(sweep["unit"]) == {"bits"}
+
+
+@pytest.mark.parametrize("widths", [POWERS_OF_2, POWERS_OF_10, MIXED, POWERS_OF_2[::-1], [0.1]])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_every_line_is_the_estimators_to_the_last_bit(widths, dtype, rng):
+    X, y = clustered(rng).astype(dtype), rng.integers(0, 3, size=300)
+    same(binning_sweep(X, y, bin_widths=widths), one_by_one(X, y, widths))
+    same(binning_sweep(X, bin_widths=widths, units="bits"), one_by_one(X, None, widths, "bits"))
+
+
+@pytest.mark.filterwarnings("ignore::skinfo.ReplicaWarning")
+def test_groups_and_weights(rng):
+    X, groups = clustered(rng), np.repeat(np.arange(60), 5)
+    y, weight = (groups % 3), (groups % 4).astype(float)
+    options = {"groups": groups, "sample_weight": weight}
+    found = binning_sweep(X, y, bin_widths=POWERS_OF_2, **options)
+    same(found, one_by_one(X, y, POWERS_OF_2, **options))
+    assert found["notes"].str.contains("too few replicas").any()
+    assert (found["mutual_info"] < found["entropy"]).any()
+
+
+# Where decimal widths go wrong: at or beside multiples of them.
+EDGE_VALUES = st.builds(
+    lambda k, width, ulps: float(k * width * (1 + ulps * 2.0**-52)),
+    st.integers(-40, 40),
+    st.sampled_from([0.1, 0.01, 0.3, 0.07]),
+    st.integers(-3, 3),
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    rows=st.lists(st.tuples(EDGE_VALUES, EDGE_VALUES), min_size=1, max_size=30),
+    widths=st.sampled_from(
+        [[0.01, 0.1, 1.0], [0.1, 0.3, 0.6], [0.07, 0.14, 0.7], MIXED, [0.25, 1.0], POWERS_OF_10]
+    ),
+)
+def test_rows_at_the_edges_of_decimal_widths(rows, widths):
+    X = np.array(rows)
+    found = dict(first_rows_by_width(X, widths))
+    for place, width in enumerate(widths):
+        assert found[place].tolist() == reference.first_rows(np.floor(X / width))
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    values=st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=20),
+    base=st.floats(1e-6, 1e3),
+    ratios=st.lists(st.integers(2, 12), min_size=1, max_size=5),
+)
+def test_any_values_and_any_nested_widths(values, base, ratios):
+    X, widths = np.array(values)[:, None], [base, *(base * np.cumprod(ratios)).tolist()]
+    found = dict(first_rows_by_width(X, widths))
+    for place, width in enumerate(widths):
+        assert found[place].tolist() == reference.first_rows(np.floor(X / width))
+
+
+def test_rounding_that_breaks_a_chain_is_seen():
+    """0.3 / 0.01 is 30 but 0.3 / 0.1 is below 3: the cells of width 0.1 cut one of width 0.01."""
+    X = np.array([[0.3], [0.305], [0.295]])
+    assert np.floor(X / 0.01).ravel().tolist() == [30, 30, 29]
+    assert np.floor(X / 0.1).ravel().tolist() == [2, 3, 2]
+    assert Fraction(0.3) / Fraction(0.1) < 3
+    found = dict(first_rows_by_width(X, [0.01, 0.1]))
+    assert [found[0].tolist(), found[1].tolist()] == [[0, 0, 2], [0, 1, 0]]
+
+
+def test_values_lost_to_underflow():
+    X = np.array([[-5e-324], [-0.5], [0.0], [5e-324]])
+    found = dict(first_rows_by_width(X, [1.0, 8.0]))
+    for place, width in enumerate([1.0, 8.0]):
+        assert found[place].tolist() == reference.first_rows(np.floor(X / width))
+
+
+def test_chains_of_widths():
+    assert list(nested_ratios(POWERS_OF_10).values()) == [1, 10, 100, 1000, 10_000]
+    assert nested_ratios([0.1, 0.2, 0.5, 1.0]) == {0.1: 1, 0.2: 2, 1.0: 10}
+    assert nested_ratios([1e-300, 1.0]) == {1e-300: 1}
+    assert nested_ratios([1.0, 1.0 + 1e-12, 2.0]) == {1.0: 1, 2.0: 2}
+
+
+def test_only_what_is_undecided_is_counted(rng, monkeypatch):
+    """Far apart, rows are looked at twice; as pairs at all distances, hardly more."""
+    looked_at = []
+
+    def counting(points, cells, rows=None):
+        looked_at.append(len(points) if rows is None else len(rows))
+        return first_rows(points, cells, rows)
+
+    monkeypatch.setattr(sweeping, "first_rows", counting)
+    list(first_rows_by_width(100 * np.arange(500.0)[:, None], POWERS_OF_2))
+    assert looked_at == [500, 500]
+    looked_at.clear()
+    list(first_rows_by_width(np.repeat([[0.0], [50.0]], 250, axis=0), POWERS_OF_2))
+    assert looked_at == [500, 2]
+    looked_at.clear()
+    pairs = 100 * np.repeat(np.arange(250.0), 2)[:, None]
+    pairs[1::2] += 10 ** rng.uniform(-6, 2, size=(250, 1))
+    list(first_rows_by_width(pairs, POWERS_OF_2))
+    assert sum(looked_at) < 500 * len(POWERS_OF_2) / 3
+
+
+def test_wider_cells_of_a_chain_never_have_more_entropy(rng):
+    found = binning_sweep(clustered(rng), bin_widths=POWERS_OF_2)
+    assert (np.diff(found["entropy"]) <= 1e-12).all()
+    assert found["entropy"].iloc[0] > 2 * found["entropy"].iloc[-1]
+    assert (np.diff(found["n_occupied"]) <= 0).all()
+
+
+def test_stuck_widths_are_noted(rng):
+    found = binning_sweep(rng.uniform(0.1, 1, size=(100, 2)), bin_widths=[1e-9, 0.5, 2.0])
+    assert found["notes"].tolist() == ["at ceiling", "", "in one cell"]
+    assert found["entropy"].iloc[0] == pytest.approx(np.log(100))
+    assert found["entropy"].iloc[2] == 0
+
+
+def test_rows_and_units_may_be_permuted(rng):
+    X, y = clustered(rng), rng.integers(0, 2, size=300)
+    order = rng.permutation(300)
+    found = binning_sweep(X, y, bin_widths=POWERS_OF_2)
+    other = binning_sweep(X[order][:, ::-1], y[order], bin_widths=POWERS_OF_2)
+    pd.testing.assert_frame_equal(found, other, rtol=1e-12, atol=1e-12)
+
+
+def test_the_activations_are_left_as_they_were(rng):
+    X = clustered(rng)
+    before = X.copy()
+    X.flags.writeable = False
+    binning_sweep(X, bin_widths=POWERS_OF_2)
+    np.testing.assert_array_equal(X, before)
+
+
+@pytest.mark.parametrize(
+    ("widths", "says"),
+    [
+        ([], "at least one"),
+        (0.1, "list of widths"),
+        ([0.1, 0.0], "positive numbers; got 0"),
+        ([np.nan], "positive numbers; got nan"),
+        ([np.inf, 1.0], "positive numbers; got inf"),
+        ([0.1, 1.0, 0.1], "0.1 more than once"),
+        ([1.0, 1e-300], "bin_width=1e-300 is too narrow"),
+    ],
+)
+def test_bad_widths_are_named(widths, says):
+    with pytest.raises(ValueError, match=says):
+        binning_sweep([[0.5], [1.5]], bin_widths=widths)
+
+
+def test_bad_units_and_activations_are_named():
+    with pytest.raises(ValueError, match="'units' parameter of binning_sweep"):
+        binning_sweep([[0.5], [1.5]], bin_widths=[1.0], units="hartley")
+    with pytest.raises(ValueError, match="(?s)NaN.*row 1, column 0"):
+        binning_sweep([[0.5], [np.nan]], bin_widths=[1.0])
+
+
+def test_widths_alone_hold_no_edges():
+    with pytest.raises(ValueError, match="go on without end"):
+        WidthCells(1.0).edges()
