@@ -205,7 +205,10 @@ def analyze(
         float | None, typer.Option(help="Noise to measure with; default: each layer's own.")
     ] = None,
     bin_width: Annotated[
-        float | None, typer.Option(help="Width of bins; default: 30 bins over each layer.")
+        float | None,
+        typer.Option(
+            help="Width of bins; default: 30 bins over the range of each layer in the whole run."
+        ),
     ] = None,
     tol: Annotated[float, typer.Option(help="Standard error to reach, in units.")] = 0.01,
     sampled: Annotated[
@@ -246,7 +249,9 @@ def analyze(
     if not opened.epochs:
         raise ValueError(f"{run}: the run has no checkpoints yet.")
     _complain_of_lost(opened)
-    estimators: dict[str, Any] = {"binned": BinningMIEstimator(bin_width=bin_width, units=units)}
+    estimators: dict[str, Any] = {
+        "binned": BinningMIEstimator(bin_width=bin_width, bin_range="run", units=units)
+    }
     mask = subset_mask(subset, opened)
     labels = opened.labels if opened.labels is None or mask is None else opened.labels[mask]
     if labels is not None and makes_pairs(labels):

@@ -17,9 +17,9 @@ from sklearn.base import BaseEstimator, clone
 from threadpoolctl import threadpool_limits
 
 from skinfo.errors import RunError, SaturationWarning
-from skinfo.estimators import NoisyMIEstimator
+from skinfo.estimators import BinningMIEstimator, NoisyMIEstimator
 from skinfo.measures.quantity import COLUMNS, JOINT, Quantity
-from skinfo.runs import Run, open_run
+from skinfo.runs import Layer, Run, open_run
 
 # Estimates kept by another version are made again.
 _VERSION = version("skinfo")
@@ -50,7 +50,9 @@ def information_flow(
     ----------
     estimators : estimator, iterable of estimators, or mapping of str to estimator
         What to measure with. NoisyMIEstimator gets all replicas; with ``sigma=None`` it takes each
-        layer's own sigma. Others get one noisy sample of each input.
+        layer's own sigma. Others get one noisy sample of each input. BinningMIEstimator with
+        ``bin_range="run"`` cuts each layer into the same bins at all checkpoints: their range is
+        learnt in a first pass over the run, one checkpoint at a time.
     run : Run or path-like
         Saved activations.
     subset : {"train", "test"} or array-like of shape (n_inputs,), optional
@@ -89,8 +91,9 @@ def information_flow(
     named = name_estimators(estimators)
     run = run if isinstance(run, Run) else open_run(run)
     mask = subset_mask(subset, run)
+    ranges = layer_ranges(run, mask, n_jobs) if any(map(_takes_run, named.values())) else {}
     tasks = [
-        _Task(epoch, layer.name, name, _for_layer(estimator, layer.sigma, layer.name))
+        _Task(epoch, layer.name, name, _for_layer(estimator, layer, ranges.get(layer.name)))
         for epoch in run.epochs
         for layer in run.layers
         for name, estimator in named.items()
@@ -167,17 +170,77 @@ def subset_mask(subset: str | np.ndarray | None, run: Run) -> np.ndarray | None:
     return mask
 
 
-def _for_layer(estimator: BaseEstimator, sigma: float | None, layer: str) -> BaseEstimator:
-    """A copy of the estimator, with the layer's own sigma if it has none."""
+def _takes_run(estimator: BaseEstimator) -> bool:
+    """Whether the range of an estimator's bins is that of the run."""
+    return isinstance(estimator, BinningMIEstimator) and estimator.bin_range == "run"
+
+
+def layer_ranges(
+    run: Run, subset: np.ndarray | None = None, n_jobs: int | None = None
+) -> dict[str, tuple[float, float]]:
+    """Find the range of each layer's noisy samples over all checkpoints of a run.
+
+    Parameters
+    ----------
+    run : Run
+        Saved activations; they are read one checkpoint of a layer at a time.
+    subset : ndarray of shape (n_inputs,), bool, optional
+        Inputs to look at.
+    n_jobs : int or None, default=None
+        Threads.
+
+    Returns
+    -------
+    dict of str to (low, high)
+        By layer, low < high; checkpoints that cannot be read are left out, and layers of which none
+        can.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skinfo import open_run
+    >>> run = open_run({(1, "a"): np.array([[0.0], [1.0]]), (2, "a"): np.array([[-2.0], [0.5]])})
+    >>> layer_ranges(run)
+    {'a': (-2.0, 1.0)}
+    """
+
+    def ends(epoch: int, layer: str) -> tuple[str, float, float] | None:
+        try:
+            points = run.noisy_samples(epoch, layer, subset=subset).X
+        except RunError:
+            # It gets a row of its own in the table.
+            return None
+        return (layer, float(points.min()), float(points.max())) if points.size else None
+
+    found = Parallel(n_jobs=n_jobs, prefer="threads")(
+        delayed(ends)(epoch, layer.name) for layer in run.layers for epoch in run.epochs
+    )
+    ranges: dict[str, tuple[float, float]] = {}
+    for layer, low, high in filter(None, found):
+        before = ranges.get(layer, (low, high))
+        ranges[layer] = (min(low, before[0]), max(high, before[1]))
+    # A layer that is one value everywhere falls into one cell of any width.
+    return {
+        layer: (low, high if high > low else float(np.nextafter(low, np.inf)))
+        for layer, (low, high) in ranges.items()
+    }
+
+
+def _for_layer(
+    estimator: BaseEstimator, layer: Layer, bin_range: tuple[float, float] | None
+) -> BaseEstimator:
+    """A copy of the estimator, with the layer's own sigma or range if it has none."""
     copy = clone(estimator)
+    if _takes_run(copy) and bin_range is not None:
+        copy.set_params(bin_range=bin_range)
     if isinstance(copy, NoisyMIEstimator) and copy.sigma is None:
-        if not sigma:
+        if not layer.sigma:
             raise ValueError(
-                f"sigma=None takes the run's own, but layer {layer!r} has "
-                f"{'no noise' if sigma == 0 else 'none on record'}. Give a sigma, or measure "
+                f"sigma=None takes the run's own, but layer {layer.name!r} has "
+                f"{'no noise' if layer.sigma == 0 else 'none on record'}. Give a sigma, or measure "
                 "deterministic layers with BinningMIEstimator or ClusteringScore."
             )
-        copy.set_params(sigma=sigma)
+        copy.set_params(sigma=layer.sigma)
     return copy
 
 

@@ -16,7 +16,8 @@ from skinfo import (
     information_flow,
     open_run,
 )
-from skinfo.flow import COLUMNS, note_data_processing
+from skinfo import flow as flow_module
+from skinfo.flow import COLUMNS, layer_ranges, note_data_processing
 from skinfo.measures.quantity import NOTES, Quantity
 from skinfo.runs import Layer, RunWriter
 
@@ -389,10 +390,19 @@ def test_data_processing_joins_the_notes_that_are_there():
 
 
 def test_notes_are_words_of_the_fixed_list():
-    assert set(NOTES) == {
-        "saturated", "above ceiling", "data processing violated", "tolerance not met",
-        "replicas missing", "sigma differs from run", "read error",
+    of_bins = {
+        "at ceiling", "in one cell", "too few replicas", "outside edges",
+        "correction beyond bounds",
     }  # fmt: skip
+    assert set(NOTES) - {"telescoped"} == of_bins | {
+        "saturated",
+        "above ceiling",
+        "data processing violated",
+        "tolerance not met",
+        "replicas missing",
+        "sigma differs from run",
+        "read error",
+    }
     far = np.arange(12.0)[:, None] * np.ones(2)
     made = {
         (1, "front"): np.zeros((12, 2)), (1, "back"): far,
@@ -405,7 +415,8 @@ def test_notes_are_words_of_the_fixed_list():
     with pytest.warns(UserWarning, match="not measured"):
         found = words(flow_of(estimators, run))
     assert found <= set(NOTES)
-    assert found >= set(NOTES) - {"above ceiling"}
+    assert found >= set(NOTES) - of_bins - {"above ceiling", "telescoped"}
+    assert found & of_bins == {"at ceiling"}
 
 
 # --- what the estimators are given ---------------------------------------------------------------
@@ -436,6 +447,74 @@ def test_binned_entropy_is_that_of_noisy_samples():
     assert value_of(table, "entropy") == pytest.approx(np.log(16))
     silent = open_run({(1, "a"): np.zeros((16, 2, 1))}, sigma=0.0)
     assert value_of(flow_of(BinningMIEstimator(bin_width=1e-9), silent), "entropy") == 0
+
+
+# --- one range for a whole run -------------------------------------------------------------------
+
+
+def growing(sigma=0.0):
+    """Two layers whose values spread in training: by epoch 1, 10 and 100 to 1, 2 and 8."""
+    rng = np.random.default_rng(3)
+    unit = rng.uniform(-1, 1, size=(40, 2))
+    unit[:2] = [[-1, 0], [1, 0]]
+    made = {
+        (epoch, layer): np.maximum(unit * scale, low)
+        for epoch, scale in zip(EPOCHS, (1.0, 2.0, 8.0), strict=True)
+        for layer, low in (("front", -9), ("back", 0))
+    }
+    return open_run(made, sigma=sigma, layers=LAYERS, labels=np.arange(40) % 2)
+
+
+def test_one_set_of_edges_for_all_checkpoints_of_a_layer():
+    run = growing()
+    table = flow_of(BinningMIEstimator(n_bins=8, bin_range="run"), run)
+    for layer, low in (("front", -8), ("back", 0)):
+        for epoch in EPOCHS:
+            X = run.array(epoch, layer)
+            expected = BinningMIEstimator(bin_edges=np.linspace(low, 8, 9)).fit(X, run.labels)
+            at = {"epoch": epoch, "layer": layer}
+            assert value_of(table, "entropy", **at) == expected.entropy_
+            assert value_of(table, "label_mutual_info", **at) == expected.label_mutual_info_
+            assert value_of(table, "outside_fraction", **at) == 0
+    entropies = table[table["quantity"] == "entropy"].groupby("layer")["value"]
+    assert (entropies.diff().dropna() > 0.05).all(), "the layers spread, so their entropy grows"
+    anew = flow_of(BinningMIEstimator(n_bins=8), run).query("quantity == 'entropy'")
+    assert np.ptp(anew[anew["layer"] == "front"]["value"]) < 1e-12
+
+
+def test_the_range_of_a_run_is_that_of_the_noisy_samples_of_the_subset():
+    run, keep = growing(sigma=1.5), np.arange(40) % 3 == 0
+    samples = np.stack([run.noisy_samples(e, "front", subset=keep).X for e in EPOCHS])
+    low, high = samples.min(), samples.max()
+    assert layer_ranges(run, keep)["front"] == (low, high)
+    assert layer_ranges(run)["front"] != (low, high)
+    found = flow_of(BinningMIEstimator(bin_range="run"), run, subset=keep, n_jobs=2)
+    given = flow_of(BinningMIEstimator(bin_range=(low, high)), run, subset=keep)
+    columns = ["epoch", "quantity", "value"]
+    found, given = (t.loc[t["layer"] == "front", columns] for t in (found, given))
+    pd.testing.assert_frame_equal(found, given, check_exact=True)
+
+
+def test_a_layer_of_one_value_and_checkpoints_that_cannot_be_read_have_a_range_too():
+    made = {(e, "dead"): np.full((6, 2), 3.0) for e in (1, 2)}
+    made |= {(1, "alive"): np.full((6, 2), np.nan), (2, "alive"): np.arange(12.0).reshape(6, 2)}
+    made |= {(e, "lost"): np.full((6, 2), np.nan) for e in (1, 2)}
+    run = open_run(made, sigma=0.0)
+    ranges = layer_ranges(run)
+    assert set(ranges) == {"dead", "alive"}
+    assert ranges["alive"] == (0, 11)
+    with pytest.warns(UserWarning, match="not measured"):
+        table = flow_of(BinningMIEstimator(bin_range="run", n_bins=11), run)
+    assert value_of(table, "entropy", epoch=2, layer="dead") == 0
+    assert value_of(table, "entropy", epoch=2, layer="alive") == pytest.approx(np.log(6))
+    assert (table["notes"] == "read error").sum() == 3
+
+
+def test_other_estimators_make_no_first_pass(monkeypatch):
+    monkeypatch.setattr(flow_module, "layer_ranges", None)
+    flow_of([BinningMIEstimator(), BinningMIEstimator(bin_width=1.0)], growing())
+    with pytest.raises(TypeError):
+        flow_of(BinningMIEstimator(bin_range="run"), growing())
 
 
 def test_rows_with_groups_are_measured_as_the_same_rows_in_three_dimensions(run):
