@@ -1,0 +1,174 @@
+"""Entropy of binned activations: ours beside what users could pick instead, in one run.
+
+Every engine takes the same double-precision activations and returns H(Bin(T)) of floor(t / width),
+at one width and at 16 (powers of 2, from 2^-12 to 8). The answers are compared first. Runs
+alternate between the engines; medians are printed, of seven runs for one width and of three for
+sixteen (one for the largest array). "skinfo" counts and takes the entropy, which is what the peers
+do; "skinfo, all" is what the estimator calls: weights, ceiling, singletons and notes as well. The
+peers count integer cell numbers, as published scripts do; "void view, narrow" packs them into the
+smallest type that holds them, which no script does but anyone could.
+
+The activations are tanh of 300 clusters whose rows lie 1e-4 to 1 apart, so that the number of cells
+falls over the widths ("clusters"), or tanh of normal numbers ("normal"). polars takes part where it
+is installed; numpy.unique(axis=0) and pandas are left out of the largest array, and at 16 widths
+whatever was three times slower than the best peer at one.
+
+    python benchmarks/binning.py
+"""
+
+import argparse
+import statistics
+import time
+
+import numpy as np
+import pandas as pd
+
+from skinfo.measures.binning import WidthCells, measure_binned, measure_cells
+from skinfo.measures.counting import first_rows
+from skinfo.measures.rows import Rows
+from skinfo.measures.widths import first_rows_by_width
+
+try:
+    import polars as pl
+except ImportError:
+    pl = None
+
+WIDTH = 0.07
+WIDTHS = (2.0 ** np.arange(-12, 4)).tolist()
+SIZES = [(n, d) for n in (4096, 60_000) for d in (10, 128, 1024)]
+# Beyond this a peer is left out of a table: (n d) of one width.
+MOST_VALUES = {"numpy unique": 8e6, "pandas": 8e6}
+
+
+def entropy(counts):
+    p = counts / counts.sum()
+    return float(-(p * np.log(p)).sum())
+
+
+def codes(X, width):
+    return np.floor(X / width).astype(np.int64)
+
+
+def numpy_unique(X, width):
+    return entropy(np.unique(codes(X, width), axis=0, return_counts=True)[1])
+
+
+def void_view(X, width, dtype=np.int64):
+    cells = np.floor(X / width).astype(dtype)
+    rows = cells.view(np.dtype((np.void, cells.dtype.itemsize * cells.shape[1])))
+    return entropy(np.unique(rows, return_counts=True)[1])
+
+
+def narrow_void_view(X, width):
+    largest = 1 / width
+    return void_view(X, width, np.int8 if largest < 120 else np.int16)
+
+
+def pandas_groupby(X, width):
+    frame = pd.DataFrame(codes(X, width))
+    return entropy(np.bincount(frame.groupby(list(frame.columns), sort=False).ngroup()))
+
+
+def polars_groupby(X, width):
+    frame = pl.from_numpy(codes(X, width))
+    return entropy(frame.group_by(pl.all()).len()["len"].to_numpy())
+
+
+def ours(X, width):
+    return entropy_of_first(first_rows(X, WidthCells(width)))
+
+
+def entropy_of_first(first):
+    counts = np.bincount(first)
+    return entropy(counts[counts > 0])
+
+
+def our_sweep(X):
+    found = {k: entropy_of_first(first) for k, first in first_rows_by_width(X, WIDTHS)}
+    return [found[k] for k in range(len(WIDTHS))]
+
+
+def all_of_ours(X, width):
+    return measure_binned(Rows.make(X), WidthCells(width)).entropy.value
+
+
+def all_of_our_sweep(X):
+    rows = Rows.make(X)
+    found = {k: measure_cells(rows, f).entropy.value for k, f in first_rows_by_width(X, WIDTHS)}
+    return [found[k] for k in range(len(WIDTHS))]
+
+
+def engines_for(n, d):
+    engines = {
+        "numpy unique": numpy_unique,
+        "void view": void_view,
+        "void view, narrow": narrow_void_view,
+        "pandas": pandas_groupby,
+    }
+    if pl is not None:
+        engines["polars"] = polars_groupby
+    return {k: e for k, e in engines.items() if n * d <= MOST_VALUES.get(k, np.inf)}
+
+
+def activations(kind, n, d):
+    rng = np.random.default_rng(0)
+    if kind == "normal":
+        return np.tanh(rng.normal(size=(n, d)))
+    centres = rng.normal(size=(300, d))
+    X = rng.normal(size=(n, d))
+    X *= 10 ** rng.uniform(-4, 0, size=(n, 1))
+    X += centres[rng.integers(0, 300, size=n)]
+    return np.tanh(X, out=X)
+
+
+def medians(engines, repeats):
+    times = {name: [] for name in engines}
+    for _ in range(repeats):
+        for name, engine in engines.items():
+            start = time.perf_counter()
+            engine()
+            times[name].append((time.perf_counter() - start) * 1e3)
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
+def check(answers):
+    for name, answer in answers.items():
+        np.testing.assert_allclose(answer, answers["skinfo"], rtol=1e-10, err_msg=name)
+
+
+def report(what, times):
+    peers = {name: t for name, t in times.items() if not name.startswith("skinfo")}
+    best = min(peers, key=peers.get)
+    for name, value in times.items():
+        note = "" if name in peers else f"   best peer {best}: {peers[best] / value:.1f}x"
+        print(f"{what}  {name:<18} {value:9.2f} ms{note}", flush=True)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--kind", choices=["clusters", "normal"], default="clusters")
+    parser.add_argument("--sizes", nargs="*", default=[f"{n}x{d}" for n, d in SIZES])
+    options = parser.parse_args()
+    if pl is None:
+        print("polars is not installed and left out")
+    for n, d in (tuple(map(int, size.split("x"))) for size in options.sizes):
+        X = activations(options.kind, n, d)
+        peers = engines_for(n, d)
+        one = {"skinfo": lambda X=X: ours(X, WIDTH)}
+        one["skinfo, all"] = lambda X=X: all_of_ours(X, WIDTH)
+        one |= {name: lambda X=X, e=engine: e(X, WIDTH) for name, engine in peers.items()}
+        check({name: engine() for name, engine in one.items()})
+        times = medians(one, 7)
+        report(f"{n:6} x {d:<5}  1 width ", times)
+        # All that were within three times the best at one width meet again at sixteen.
+        best = min(times[name] for name in peers)
+        near = [name for name in peers if times[name] < 3 * best]
+        many = {"skinfo": lambda X=X: our_sweep(X)}
+        many["skinfo, all"] = lambda X=X: all_of_our_sweep(X)
+        many |= {name: lambda X=X, e=peers[name]: [e(X, w) for w in WIDTHS] for name in near}
+        check({name: engine() for name, engine in many.items()})
+        report(f"{n:6} x {d:<5} 16 widths", medians(many, 3 if n * d < 2e7 else 1))
+
+
+if __name__ == "__main__":
+    main()
