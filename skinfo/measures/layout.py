@@ -29,10 +29,8 @@ class Layout:
         log2 of a block's total weight; -inf for a block of padding.
     largest_square : float
         Squared length of the longest row.
-    slots : ndarray of shape (n,)
-        Where each row went, block * 64 + lane; -1 for rows of the other half.
-    input_slots : ndarray of shape (n_inputs, 2)
-        First and one past the last slot of each input.
+    slots : ndarray of shape (n_members,)
+        Where each row went, block * 64 + lane.
     label_blocks : ndarray of shape (n_labels, 2)
         First and one past the last block of each label; (0, 0) without labels.
     """
@@ -44,8 +42,20 @@ class Layout:
     log_weight: np.ndarray
     largest_square: float
     slots: np.ndarray
-    input_slots: np.ndarray
     label_blocks: np.ndarray
+
+    def slots_of(self, positions: np.ndarray) -> np.ndarray:
+        """Slots of rows by their position among the members; -1 for a position outside."""
+        inside = (positions >= 0) & (positions < len(self.slots))
+        return np.where(inside, self.slots[np.where(inside, positions, 0)], -1)
+
+    def spans_of(self, spans: np.ndarray) -> np.ndarray:
+        """First and one past the last slot of neighbours by their positions; equal if outside."""
+        first, last = np.clip(spans, 0, len(self.slots)).T
+        some = first < last
+        start = self.slots[np.where(some, first, 0)]
+        stop = self.slots[np.where(some, last - 1, 0)] + 1
+        return np.where(some[:, None], np.column_stack([start, stop]), 0)
 
 
 def order_rows(rows: Rows) -> np.ndarray:
@@ -113,14 +123,6 @@ def lay_out(rows: Rows, members: np.ndarray, subspace: Subspace, dtype: np.dtype
     weights = np.zeros(n_wide * WIDE)
     weights[slot] = rows.weights[members]
     by_block = weights.reshape(-1, BLOCK).sum(axis=1)
-
-    slots = np.full(len(rows.points), -1, dtype=np.int64)
-    slots[members] = slot
-    input_of = rows.inputs[members]
-    input_slots = np.zeros((len(rows.input_weights), 2), dtype=np.int64)
-    new_input = np.flatnonzero(np.diff(input_of, prepend=-1))
-    input_slots[input_of[new_input], 0] = slot[new_input]
-    input_slots[input_of[new_input], 1] = slot[np.append(new_input[1:], len(members)) - 1] + 1
     with np.errstate(divide="ignore"):
         log_weight = np.log2(by_block)
     return Layout(
@@ -134,8 +136,7 @@ def lay_out(rows: Rows, members: np.ndarray, subspace: Subspace, dtype: np.dtype
         ),
         log_weight=log_weight,
         largest_square=float(squares.max()),
-        slots=slots,
-        input_slots=input_slots,
+        slots=slot,
         label_blocks=label_blocks if rows.labels is not None else np.zeros((1, 2), dtype=np.int64),
     )
 

@@ -15,8 +15,8 @@ _FLAT = 1e-12
 _KNOWN = 1e-8
 # Beyond so many sigma from the mean a coordinate's rounding is no longer small against the noise.
 _RESOLVED = 1e11
-# Numbers that are turned to double precision at a time.
-_AT_A_TIME = 2**22
+# Numbers that are turned to double precision at a time: a megabyte, which a core keeps at hand.
+_AT_A_TIME = 2**17
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ class Subspace:
 
 
 def _parts(n: int, d: int) -> Iterator[slice]:
-    """Slices of n rows that hold a moderate amount of numbers each."""
+    """Slices of n rows that hold few numbers each."""
     step = max(1, _AT_A_TIME // d)
     for start in range(0, n, step):
         yield slice(start, start + step)
