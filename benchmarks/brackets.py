@@ -80,7 +80,7 @@ def print_summary(lines: pd.DataFrame) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--run", type=Path, help="directory that keeps the training's states")
-    parser.add_argument("--epochs", type=int, nargs="+", default=[10, 60, 300, 2000, 9999])
+    parser.add_argument("--epochs", type=int, nargs="+", default=[10, 60, 300, 2000])
     parser.add_argument("--replicas", type=int, nargs="+", default=[100, 300])
     parser.add_argument("--truth", type=int, default=1000, help="replicas of the truth run")
     parser.add_argument("--tol", type=float, default=0.005)

@@ -59,6 +59,6 @@ def flow_of(
 ) -> pd.DataFrame:
     """The flow table of one recorded checkpoint: information of all layers, with brackets."""
     source = {(epoch, layer): array for layer, array in arrays.items()}
-    run = open_run(source, labels=make_szt()[1], sigma=SIGMAS)
+    run = open_run(source, labels=make_szt()[1], sigma=SIGMA)
     estimator = NoisyMIEstimator(sigma=None, tol=tol, random_state=0)
     return information_flow(estimator, run, n_jobs=n_jobs, progress=False)
