@@ -8,11 +8,35 @@ import numpy as np
 
 from skinfo.kernels.blocks import BLOCK, BLOCKS_A_WIDE, WIDE
 from skinfo.kernels.ordering import sort_segments_kd
+from skinfo.kernels.skipping import CROWD
 from skinfo.measures.rows import Rows
 from skinfo.measures.subspace import Subspace
 
 #: With lengths in units of sigma, this factor turns exp(-x^2 / 2) into 2^(-x^2).
 BINARY = float(np.sqrt(0.5 / np.log(2.0)))
+
+
+@dataclass(frozen=True)
+class Boxes:
+    """Bounding boxes of rows that are stored together.
+
+    Attributes
+    ----------
+    low, high : ndarray of shape (d, n_boxes)
+        Lowest and highest coordinates.
+    log_weight : ndarray of shape (n_boxes,)
+        log2 of their total weight, -inf for none.
+    """
+
+    low: np.ndarray
+    high: np.ndarray
+    log_weight: np.ndarray
+
+    @classmethod
+    def of(cls, low: np.ndarray, high: np.ndarray, weight: np.ndarray) -> Boxes:
+        """Make boxes of corners and weights."""
+        with np.errstate(divide="ignore"):
+            return cls(np.ascontiguousarray(low), np.ascontiguousarray(high), np.log2(weight))
 
 
 @dataclass(frozen=True)
@@ -23,10 +47,10 @@ class Layout:
     ----------
     blocks, weights : ndarray of shape (n_wide, d + 1, 4, 64) and (n_wide, 4, 64)
         Scaled coordinates, then minus the squared length of the row; and weights, 0 for padding.
-    low, high : ndarray of shape (d, n_blocks)
-        Bounding boxes.
-    log_weight : ndarray of shape (n_blocks,)
-        log2 of a block's total weight; -inf for a block of padding.
+    boxes : Boxes
+        Bounding boxes of the blocks; the weight of a block of padding is 0.
+    crowds : Boxes
+        Bounding boxes of every 16 blocks.
     largest_square : float
         Squared length of the longest row.
     slots : ndarray of shape (n_members,)
@@ -37,9 +61,8 @@ class Layout:
 
     blocks: np.ndarray
     weights: np.ndarray
-    low: np.ndarray
-    high: np.ndarray
-    log_weight: np.ndarray
+    boxes: Boxes
+    crowds: Boxes
     largest_square: float
     slots: np.ndarray
     label_blocks: np.ndarray
@@ -123,18 +146,17 @@ def lay_out(rows: Rows, members: np.ndarray, subspace: Subspace, dtype: np.dtype
     weights = np.zeros(n_wide * WIDE)
     weights[slot] = rows.weights[members]
     by_block = weights.reshape(-1, BLOCK).sum(axis=1)
-    with np.errstate(divide="ignore"):
-        log_weight = np.log2(by_block)
+    low, high = _by_coordinate(kept.min(axis=3)), _by_coordinate(kept.max(axis=3))
+    crowds = np.arange(0, n_wide * BLOCKS_A_WIDE, CROWD)
     return Layout(
         blocks=blocks,
         weights=weights.reshape(shape).astype(dtype),
-        low=np.ascontiguousarray(
-            kept.min(axis=3).transpose(1, 0, 2).reshape(d, n_wide * BLOCKS_A_WIDE)
+        boxes=Boxes.of(low, high, by_block),
+        crowds=Boxes.of(
+            np.minimum.reduceat(low, crowds, axis=1),
+            np.maximum.reduceat(high, crowds, axis=1),
+            np.add.reduceat(by_block, crowds),
         ),
-        high=np.ascontiguousarray(
-            kept.max(axis=3).transpose(1, 0, 2).reshape(d, n_wide * BLOCKS_A_WIDE)
-        ),
-        log_weight=log_weight,
         largest_square=float(squares.max()),
         slots=slot,
         label_blocks=label_blocks if rows.labels is not None else np.zeros((1, 2), dtype=np.int64),
@@ -144,4 +166,4 @@ def lay_out(rows: Rows, members: np.ndarray, subspace: Subspace, dtype: np.dtype
 def _by_coordinate(values: np.ndarray) -> np.ndarray:
     """Turn (n_wide, d, 4) into (d, n_blocks)."""
     n_wide, d, width = values.shape
-    return np.ascontiguousarray(values.transpose(1, 0, 2)).reshape(d, n_wide * width)
+    return values.transpose(1, 0, 2).reshape(d, n_wide * width)
