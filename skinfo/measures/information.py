@@ -21,6 +21,7 @@ from skinfo.measures.draws import (
     DrawStream,
     StoppingRule,
     independent_draws,
+    integration_error,
     level_sizes,
 )
 from skinfo.measures.gaussians import MAX_POSTERIOR_DIMENSION
@@ -221,16 +222,23 @@ def cross_information(
         )
     stream = DrawStream(new.weights, order_rows(new), rank, seed)
     rule = StoppingRule(tol)
-    values = np.empty((N_RANDOMISATIONS, 0))
+    precision = subspace.precision
+    mean_along = float(np.einsum("ni,ni->n", new.points @ precision, new.points).mean())
+    values = control = np.empty((N_RANDOMISATIONS, 0))
     for m in level_sizes(max_evaluations):
         draws = stream.take(m)
         noise = draws.noise.reshape(-1, rank)
-        references = 0.5 * np.einsum("ni,ni->n", noise, noise)
-        logs = mixture.log_ratios(new.points[draws.rows.ravel()] + noise, references, n_jobs)
+        square = np.einsum("ni,ni->n", noise, noise)
+        t = new.points[draws.rows.ravel()] + noise
+        logs = mixture.log_ratios(t, 0.5 * square, n_jobs)
         values = np.concatenate([values, -logs.reshape(N_RANDOMISATIONS, m)], axis=1)
-        if rule.is_done(values.mean(axis=1).std(ddof=1) / np.sqrt(N_RANDOMISATIONS)):
+        along = np.einsum("ni,ni->n", t @ precision, t) - square
+        centred = 0.5 * (along - mean_along - np.trace(precision) + rank)
+        control = np.concatenate([control, centred.reshape(N_RANDOMISATIONS, m)], axis=1)
+        value, stderr = integration_error(values, control, np.ones_like(values))
+        if rule.is_done(stderr):
             break
-    return off + float(values.mean())
+    return off + value
 
 
 def _join_draws(portions: list[tuple[Draws, DrawSums]]) -> Draws:
@@ -260,6 +268,7 @@ def _join_sums(portions: list[tuple[Draws, DrawSums]]) -> DrawSums:
         replicas=join("replicas"),
         input_weight=join("input_weight"),
         label_weight=join("label_weight"),
+        control=join("control"),
     )
 
 

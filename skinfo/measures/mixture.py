@@ -160,7 +160,14 @@ class Mixture:
             replicas=rows.replicas[input_of].reshape(shape).astype(np.float64),
             input_weight=rows.input_weights[input_of].reshape(shape),
             label_weight=label_weight.reshape(shape),
+            control=self._control(drawn, draws.noise.reshape(len(drawn), -1)).reshape(shape),
         )
+
+    def _control(self, drawn: np.ndarray, noise: np.ndarray) -> np.ndarray:
+        """Half of t' C^-1 t - |z|^2 with C the covariance of T: both terms have mean rank."""
+        t = self.subspace.project(self.rows.points[drawn]) + noise
+        along = np.einsum("ni,ni->n", t @ self.subspace.precision, t)
+        return 0.5 * (along - np.einsum("ni,ni->n", noise, noise))
 
     def _sums_of_halves(
         self, drawn: np.ndarray, noise: np.ndarray, inputs: Inputs, n_jobs: int | None
