@@ -13,6 +13,7 @@ from scipy.stats import t as student
 
 #: Independent scramblings; their spread gives the standard error.
 N_RANDOMISATIONS = 16
+_QUANTILE = float(student.ppf(0.975, N_RANDOMISATIONS - 1))
 # Draws a randomisation at the first level.
 _FIRST_LEVEL = 256
 _BITS = 30
@@ -184,7 +185,7 @@ class Average:
         spread = np.hypot(self.integration, self.replicas)
         if sampled:
             spread = np.hypot(spread, self.inputs)
-        return float(student.ppf(0.975, N_RANDOMISATIONS - 1) * spread)
+        return _QUANTILE * float(spread)
 
     def plus(self, other: Average) -> Average:
         """Add an independent average."""
