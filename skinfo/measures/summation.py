@@ -12,7 +12,7 @@ from skinfo.measures.layout import Layout
 from skinfo.measures.parallel import in_slices
 
 # Queries that tell which kernel to take, and the share of blocks from which on products are faster.
-_PILOTS = 32
+_PILOTS = 8
 _DENSE = 0.3
 # An expanded exponent that rounding may change by more tells nothing.
 _COARSEST = 0.5
