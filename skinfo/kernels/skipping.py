@@ -160,22 +160,19 @@ def sum_by_skipping(
                 queries, i, reference, own[i], group_start, group_stop, rest, blocks, weights,
                 exponents, running,
             )  # fmt: skip
-        least = floors[i]
-        if nested:
-            least = max(least, log2_sum(running, 0))
         added += home_stop - home_start
-        added += _add_blocks(
-            queries, i, reference, label_start, label_stop, home_start, home_stop, blocks, weights,
-            low, high, log_weight, crowd_bound, opened, bound, least, exponents, running, 1,
-        )  # fmt: skip
-        if nested:
-            least = max(least, log2_sum(running, 1))
-        if label_stop > label_start:
-            home_start, home_stop = label_start, label_stop
-        added += _add_blocks(
-            queries, i, reference, 0, n_blocks, home_start, home_stop, blocks, weights, low, high,
-            log_weight, crowd_bound, opened, bound, least, exponents, running, 2,
-        )  # fmt: skip
+        least = floors[i]
+        start, stop = label_start, label_stop
+        for c in range(1, 3):
+            if nested:
+                least = max(least, log2_sum(running, c - 1))
+            added += _add_blocks(
+                queries, i, reference, start, stop, home_start, home_stop, blocks, weights, low,
+                high, log_weight, crowd_bound, opened, bound, least, exponents, running, c,
+            )  # fmt: skip
+            start, stop = 0, n_blocks
+            if label_stop > label_start:
+                home_start, home_stop = label_start, label_stop
         for c in range(3):
             out[i, c] = log2_sum(running, c)
     return added
