@@ -28,6 +28,7 @@ from skinfo.measures.mixture import Inputs, Mixture
 from skinfo.measures.quadrature import line_cross_entropy
 from skinfo.measures.quantity import Quantity
 from skinfo.measures.rows import Rows
+from skinfo.measures.subspace import Subspace
 from skinfo.measures.sums import Contributions, DrawSums
 
 # Draws that tell whether information is near its ceiling, and how near that is, in nats.
@@ -39,6 +40,8 @@ _SPREAD = 0.7
 _SATURATED = 0.99
 # An estimate that is above a ceiling by less is above it by the rounding of its draws.
 _SLACK = 1e-4
+# Beyond so many sigma a coordinate's rounding is no longer small against the noise.
+_RESOLVED = 1e11
 
 
 @dataclass(frozen=True)
@@ -161,6 +164,7 @@ def cross_information(
 ) -> float:
     """Compute E log phi(Z) / g(s + sigma Z) over rows s of ``points``, in nats, rows one by one."""
     subspace = mixture.subspace
+    check_near(subspace, points, _RESOLVED, "in double precision its rounding hides the noise")
     off = float(np.mean(subspace.squared_distances(points))) / 2
     new = Rows.make(np.asarray(subspace.project(points), dtype=np.float64))
     rank = subspace.rank
@@ -183,6 +187,18 @@ def cross_information(
         if rule.is_done(values.mean(axis=1).std(ddof=1) / np.sqrt(N_RANDOMISATIONS)):
             break
     return off + float(values.mean())
+
+
+def check_near(subspace: Subspace, points: np.ndarray, limit: float, why: str) -> None:
+    """Check that no point lies ``limit`` sigma or more from the mean of the fitted rows."""
+    with np.errstate(over="ignore"):
+        farthest = np.abs((points - subspace.origin) / subspace.sigma).max(axis=1)
+    row = int(farthest.argmax())
+    if not farthest[row] < limit:
+        raise ValueError(
+            f"Row {row} lies {farthest[row]:.1e} sigma ({subspace.sigma:g}) from the mean of the "
+            f"fitted rows: {why}. Check its units."
+        )
 
 
 def _join_draws(portions: list[tuple[Draws, DrawSums]]) -> Draws:
