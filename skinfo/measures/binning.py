@@ -18,6 +18,8 @@ from skinfo.measures.rows import Rows, discrete_entropy
 _MOST_EDGES = 10_000_000
 # Beyond this floor(t / w) is no exact integer in double precision.
 _MOST_CELLS = 2.0**53
+# The steps that cut a wider range overflow.
+_WIDEST = 1e308
 
 
 @dataclass(frozen=True)
@@ -45,20 +47,17 @@ class WidthCells:
         ValueError
             If the cells are so narrow that they cannot be counted in 64 bits.
         """
-        if np.abs(points).max() / width >= _MOST_CELLS:
-            raise ValueError(
-                f"bin_width={width:g} is too narrow for activations up to "
-                f"{np.abs(points).max():.3g}: there would be more than 2^53 cells along a unit, "
-                "narrower than the activations' own precision."
-            )
         points = points.astype(np.float64)
+        _check_width(points, width)
         return cls(
             width, np.floor(points.min(axis=0) / width), np.floor(points.max(axis=0) / width)
         )
 
     def code(self, points: np.ndarray) -> np.ndarray:
         """Cell number of every value; integers, as floor(t / w) makes them."""
-        return np.floor(points.astype(np.float64) / self.width).astype(np.int64)
+        points = points.astype(np.float64)
+        _check_width(points, self.width)
+        return np.floor(points / self.width).astype(np.int64)
 
     def edges(self) -> list[np.ndarray]:
         """The edges of every unit, over the range that the rows reached."""
@@ -71,6 +70,15 @@ class WidthCells:
             np.arange(first, last + 2) * self.width
             for first, last in zip(self.first, self.last, strict=True)
         ]
+
+
+def _check_width(points: np.ndarray, width: float) -> None:
+    largest = float(np.abs(points).max())
+    if largest >= _MOST_CELLS * width:
+        raise ValueError(
+            f"bin_width={width:g} is too narrow for activations up to {largest:.3g}: there would "
+            "be more than 2^53 cells along a unit, narrower than the activations' own precision."
+        )
 
 
 @dataclass(frozen=True)
@@ -113,11 +121,16 @@ def uniform_edges(
         if not isinstance(bin_range, str):
             low, high = bin_range
         lows, highs = np.full(d, low), np.full(d, high)
-    return EdgeCells(
-        tuple(
-            np.linspace(float(low), float(high), n_bins + 1)
-            for low, high in zip(lows, highs, strict=True)
+    lows, highs = lows.astype(np.float64), highs.astype(np.float64)
+    with np.errstate(over="ignore"):
+        widest = (highs - lows).max()
+    if not widest < _WIDEST:
+        raise ValueError(
+            f"The bins would cut a range that overflows, from {lows.min():.3g} to "
+            f"{highs.max():.3g}: the activations are too large. Scale them first."
         )
+    return EdgeCells(
+        tuple(np.linspace(low, high, n_bins + 1) for low, high in zip(lows, highs, strict=True))
     )
 
 
@@ -129,7 +142,8 @@ def quantile_edges(points: np.ndarray, weights: np.ndarray, n_bins: int) -> Edge
         edges = np.unique(np.quantile(unit, levels, weights=weights, method="inverted_cdf"))
         if len(edges) < n_bins + 1:
             # Ties: the largest value gets a cell of its own, as the other tied values have.
-            edges = np.append(edges, np.nextafter(edges[-1], np.inf))
+            with np.errstate(over="ignore"):
+                edges = np.append(edges, np.nextafter(edges[-1], np.inf))
         unit_edges.append(edges)
     return EdgeCells(tuple(unit_edges))
 
@@ -154,7 +168,9 @@ def number_cells(codes: np.ndarray) -> tuple[np.ndarray, int]:
     n = len(codes)
     table = np.full(1 << int(2 * n - 1).bit_length(), -1, dtype=np.int64)
     numbers = np.empty(n, dtype=np.int64)
-    return numbers, int(number_rows(np.ascontiguousarray(codes), table, numbers))
+    # The hash wraps around, which numpy mentions where the kernel is not compiled.
+    with np.errstate(over="ignore"):
+        return numbers, int(number_rows(np.ascontiguousarray(codes), table, numbers))
 
 
 @dataclass(frozen=True)

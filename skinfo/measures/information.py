@@ -30,6 +30,7 @@ from skinfo.measures.mixture import Inputs, Mixture
 from skinfo.measures.quadrature import line_cross_entropy
 from skinfo.measures.quantity import Quantity
 from skinfo.measures.rows import Rows
+from skinfo.measures.subspace import Subspace
 from skinfo.measures.sums import Contributions, DrawSums
 from skinfo.measures.telescoping import ReplicaExcess, replica_excess, two_numbers_of_replicas
 
@@ -42,6 +43,8 @@ _SPREAD = 0.7
 _SATURATED = 0.99
 # An estimate that is above a ceiling by less is above it by the rounding of its draws.
 _SLACK = 1e-4
+# Beyond so many sigma a coordinate's rounding is no longer small against the noise.
+_RESOLVED = 1e11
 
 
 @dataclass(frozen=True)
@@ -210,6 +213,7 @@ def cross_information(
 ) -> float:
     """Compute E log phi(Z) / g(s + sigma Z) over rows s of ``points``, in nats, rows one by one."""
     subspace = mixture.subspace
+    check_near(subspace, points, _RESOLVED, "in double precision its rounding hides the noise")
     off = float(np.mean(subspace.squared_distances(points))) / 2
     new = Rows.make(subspace.project(points))
     rank = subspace.rank
@@ -239,6 +243,18 @@ def cross_information(
         if rule.is_done(stderr):
             break
     return off + value
+
+
+def check_near(subspace: Subspace, points: np.ndarray, limit: float, why: str) -> None:
+    """Check that no point lies ``limit`` sigma or more from the mean of the fitted rows."""
+    with np.errstate(over="ignore"):
+        farthest = np.abs((points - subspace.origin) / subspace.sigma).max(axis=1)
+    row = int(farthest.argmax())
+    if not farthest[row] < limit:
+        raise ValueError(
+            f"Row {row} lies {farthest[row]:.1e} sigma ({subspace.sigma:g}) from the mean of the "
+            f"fitted rows: {why}. Check its units."
+        )
 
 
 def _join_draws(portions: list[tuple[Draws, DrawSums]]) -> Draws:
