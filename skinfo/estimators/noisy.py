@@ -102,7 +102,7 @@ class NoisyMIEstimator(BaseEstimator):
     inputs. Where storage is short, few rows of all and many of 16 inputs or more, chosen at random,
     are telescoped: the many correct the bias of the few, and ``notes_`` says so.
 
-    Rows in single precision stay so, with sums right to about 1e-4 nat; a mixture of more than 33
+    Rows in single precision stay so, with sums right to about 1e-4 nat; a mixture of more than 17
     million numbers is never copied as a whole.
 
     References

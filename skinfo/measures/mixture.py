@@ -22,7 +22,7 @@ _LOG2 = float(np.log(2.0))
 # Unequal replicas are halved, for the extrapolation of their bias, where all inputs have so many.
 _FEWEST_UNEQUAL = 8
 # A mixture of more numbers is laid out in parts, each time it is summed.
-_MOST_KEPT = 2**25
+_MOST_KEPT = 2**24
 _A_PART = 2**21
 # In single precision rows lie within so many sigma of their mean, else double is used.
 _FARTHEST_SINGLE = 1000.0
