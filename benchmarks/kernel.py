@@ -1,23 +1,30 @@
 """Mixture sums at many points: ours beside what users could pick instead, in one run.
 
 Every engine computes log sum_j w_j exp(-|t_i - s_j|^2 / (2 sigma^2)) for the same queries and
-centres; the answers are compared first. Runs alternate between the engines; medians of seven are
-printed, in nanoseconds a (query, centre) pair, beside the roofline: 2 d + 25 operations over the
-peak of a large matrix product measured in the same run. sigma is so large that nothing can be left
-out. JAX takes part where it is installed.
+centres; the answers are compared first. Runs take turns; medians of seven are printed, in
+nanoseconds a (query, centre) pair, beside the roofline: 2 d + 25 operations over the peak of a
+large matrix product of the same precision, measured in the same run. sigma is so large that
+nothing can be left out. "plug-in" is the one sum that all engines compute; "four sums" is what an
+estimate with replicas and labels takes: own row, rest of its input, rest of its label, all
+others, in one pass. scikit-learn and scipy compute in double precision whatever they are given.
+JAX and KeOps take part where they are installed (the extra "benchmark").
 
     python benchmarks/kernel.py
+    python benchmarks/kernel.py --dtype float32
+    python benchmarks/kernel.py --quick
 """
 
-import statistics
-import time
+import argparse
+from collections.abc import Callable
 
 import numpy as np
 import torch
+from common import alternate, print_header, print_row, seconds
 from scipy.spatial.distance import cdist
 from scipy.special import logsumexp
 from sklearn.neighbors import KernelDensity
 
+from skinfo.measures.draws import N_RANDOMISATIONS
 from skinfo.measures.mixture import Mixture
 from skinfo.measures.rows import Rows
 
@@ -28,88 +35,162 @@ try:
     jax.config.update("jax_enable_x64", True)
 except ImportError:
     jax = None
+try:
+    import pykeops
+    from pykeops.numpy import LazyTensor
+
+    pykeops.set_verbose(False)
+except ImportError:
+    pykeops = None
 
 N_QUERIES = 1024
 N_JOBS = 2
-REPEATS = 7
 SIGMA = 3.0
+# Queries that JAX holds all distances of at once.
+JAX_BLOCK = 64
+# Replicas an input, where there are inputs and labels.
+N_REPLICAS = 8
+CLOSE = {"float64": 1e-8, "float32": 1e-4}
+PEERS = ("torch", "jax", "keops", "numpy, scipy", "scikit-learn")
+
+Engine = Callable[[], np.ndarray]
 
 
-def numpy_sum(T, S):
+def numpy_sum(T: np.ndarray, S: np.ndarray) -> np.ndarray:
     return logsumexp(-cdist(T, S, "sqeuclidean") / (2 * SIGMA**2), axis=1)
 
 
-def torch_sum(T, S):
+def torch_sum(T: np.ndarray, S: np.ndarray) -> np.ndarray:
     t, s = torch.from_numpy(T), torch.from_numpy(S)
     square = (t * t).sum(1)[:, None] + (s * s).sum(1)[None] - 2 * t @ s.T
     return torch.logsumexp(-square / (2 * SIGMA**2), dim=1).numpy()
 
 
-def sklearn_sum(T, S):
+def sklearn_sum(T: np.ndarray, S: np.ndarray) -> np.ndarray:
     d = S.shape[1]
     tree = KernelDensity(bandwidth=SIGMA, rtol=1e-12).fit(S)
     return tree.score_samples(T) + np.log(len(S)) + d / 2 * np.log(2 * np.pi * SIGMA**2)
 
 
-def our_sum(mixture, T):
-    logs = mixture.log_ratios(mixture.subspace.project(T), np.zeros(len(T)), N_JOBS)
-    return logs + np.log(len(mixture.order))
+def jax_engine(T: np.ndarray, S: np.ndarray) -> Engine:
+    """Compiled once; over blocks of queries, so that memory stays bounded."""
 
-
-def jax_sum():
     @jax.jit
     def total(t, s):
-        square = (t * t).sum(1)[:, None] + (s * s).sum(1)[None] - 2 * t @ s.T
-        return jax.scipy.special.logsumexp(-square / (2 * SIGMA**2), axis=1)
+        s_square = (s * s).sum(1)[None]
 
-    return lambda T, S: np.asarray(total(jnp.asarray(T), jnp.asarray(S)))
+        def block(queries):
+            square = (queries * queries).sum(1)[:, None] + s_square - 2 * queries @ s.T
+            return jax.scipy.special.logsumexp(-square / (2 * SIGMA**2), axis=1)
+
+        return jax.lax.map(block, t.reshape(-1, JAX_BLOCK, t.shape[1])).ravel()
+
+    return lambda: np.asarray(total(jnp.asarray(T), jnp.asarray(S)))
 
 
-def matrix_product_peak():
-    """Operations a nanosecond of a large double-precision product."""
-    A = np.random.default_rng(0).normal(size=(2000, 2000))
+def keops_engine(T: np.ndarray, S: np.ndarray) -> Engine:
+    def total() -> np.ndarray:
+        t, s = LazyTensor(T[:, None, :]), LazyTensor(S[None, :, :])
+        return (-((t - s) ** 2).sum(-1) / (2 * SIGMA**2)).logsumexp(dim=1).ravel()
+
+    return total
+
+
+def our_engine(T: np.ndarray, S: np.ndarray) -> Engine:
+    """The plug-in sum alone; projection of the queries counts, sorting the rows does not."""
+    mixture = Mixture.of(Rows.make(S), SIGMA)
+
+    def total() -> np.ndarray:
+        logs = mixture.log_ratios(mixture.subspace.project(T), np.zeros(len(T)), N_JOBS)
+        return logs + np.log(len(S))
+
+    return total
+
+
+def our_four_sums(S: np.ndarray) -> Engine:
+    """All four disjoint sums at as many draws, with replicas and two labels."""
+    inputs = np.arange(len(S)) // N_REPLICAS
+    mixture = Mixture.of(Rows.make(S, groups=inputs, labels=inputs % 2), SIGMA)
+    draws = mixture.draw_stream(0).take(N_QUERIES // N_RANDOMISATIONS)
+    return lambda: mixture.sums_at(draws, "given", N_JOBS).all_data.total
+
+
+def engines_for(T: np.ndarray, S: np.ndarray) -> dict[str, Engine]:
+    """Every engine that can answer at this size and precision."""
+    engines = {
+        "plug-in": our_engine(T, S),
+        "four sums": our_four_sums(S),
+        "torch": lambda: torch_sum(T, S),
+    }
+    if jax is not None:
+        engines["jax"] = jax_engine(T, S)
+    if pykeops is not None:
+        engines["keops"] = keops_engine(T, S)
+    if T.dtype == np.float64:
+        engines["numpy, scipy"] = lambda: numpy_sum(T, S)
+        if T.shape[1] <= 10:
+            # In high dimension its tree is slow, and wrong at small bandwidths.
+            engines["scikit-learn"] = lambda: sklearn_sum(T, S)
+    return engines
+
+
+def check(engines: dict[str, Engine], T: np.ndarray, S: np.ndarray) -> None:
+    """All engines agree with the sum written down in numpy, in double precision."""
+    expected = numpy_sum(T.astype(np.float64), S.astype(np.float64))
+    for name, engine in engines.items():
+        answer = engine()
+        if name != "four sums":
+            tolerance = CLOSE[T.dtype.name]
+            np.testing.assert_allclose(answer, expected, tolerance, tolerance, err_msg=name)
+
+
+def matrix_product_peak(dtype: str) -> float:
+    """Operations a nanosecond of a large matrix product."""
+    A = np.random.default_rng(0).normal(size=(2000, 2000)).astype(dtype)
     A @ A
-    times = []
-    for _ in range(3):
-        start = time.perf_counter()
-        A @ A
-        times.append(time.perf_counter() - start)
-    return 2 * 2000**3 / min(times) / 1e9
+    return 2 * 2000**3 / min(seconds(lambda: A @ A) for _ in range(3)) / 1e9
 
 
-def main():
-    peak = matrix_product_peak()
-    print(f"peak of a matrix product {peak:.0f} GFLOP/s, {N_JOBS} threads, {N_QUERIES} queries")
-    print(f"{'d':>4} {'n':>6} {'engine':<14} {'ns/pair':>8} {'ours is':>8}   roofline")
-    for d in (3, 10, 128):
-        for n in (4096, 20_000):
-            rng = np.random.default_rng(1)
-            S, T = rng.normal(size=(n, d)), rng.normal(size=(N_QUERIES, d))
-            mixture = Mixture.of(Rows.make(S), SIGMA)
-            engines = {
-                "skinfo": lambda T, _S, mixture=mixture: our_sum(mixture, T),
-                "numpy, scipy": numpy_sum,
-                "torch": torch_sum,
-            }
-            if d <= 10:
-                # In high dimension its tree is slow, and wrong at small bandwidths.
-                engines["scikit-learn"] = sklearn_sum
-            if jax is not None:
-                engines["jax"] = jax_sum()
-            answers = {name: engine(T, S) for name, engine in engines.items()}
-            for name, answer in answers.items():
-                np.testing.assert_allclose(answer, answers["numpy, scipy"], rtol=1e-8, err_msg=name)
-            times = {name: [] for name in engines}
-            for _ in range(REPEATS):
-                for name, engine in engines.items():
-                    start = time.perf_counter()
-                    engine(T, S)
-                    times[name].append((time.perf_counter() - start) / (n * N_QUERIES) * 1e9)
-            ours = statistics.median(times["skinfo"])
-            for name, values in times.items():
-                median = statistics.median(values)
-                roofline = f"{(2 * d + 25) / peak / median:.0%}" if name == "skinfo" else ""
-                print(f"{d:4} {n:6} {name:<14} {median:8.2f} {median / ours:7.1f}x   {roofline}")
+def compare(d: int, n: int, dtype: str, peak: float, repeats: int) -> None:
+    """One line of the table."""
+    rng = np.random.default_rng(1)
+    S, T = (rng.normal(size=(m, d)).astype(dtype) for m in (n, N_QUERIES))
+    engines = engines_for(T, S)
+    check(engines, T, S)
+    found = alternate(engines, repeats)
+    times = {name: value / (n * N_QUERIES) * 1e9 for name, value in found.items()}
+    ours = times["plug-in"]
+    best = min((name for name in PEERS if name in times), key=times.__getitem__)
+    cells = [f"{times[name]:.2f}" if name in times else "–" for name in PEERS]
+    print_row(
+        d, f"{n:,}", dtype, f"{ours:.2f}", f"{times['four sums']:.2f}", *cells,
+        f"{times[best] / ours:.1f}x ({best})", f"{(2 * d + 25) / peak / ours:.0%}",
+    )  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--dtype", choices=("float64", "float32"), help="both by default")
+    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--quick", action="store_true", help="n = 4,096 only, 3 repeats")
+    args = parser.parse_args()
+    for name, module in (("JAX", jax), ("KeOps", pykeops)):
+        if module is None:
+            print(f"{name} is not installed and left out.")
+    repeats, sizes = (3, (4096,)) if args.quick else (args.repeats, (4096, 20_000))
+    dtypes = ("float64", "float32") if args.dtype is None else (args.dtype,)
+    peaks = {dtype: matrix_product_peak(dtype) for dtype in dtypes}
+    for dtype, peak in peaks.items():
+        print(f"Peak of a {dtype} matrix product: {peak:.0f} GFLOP/s")
+    print(f"{N_JOBS} threads, {N_QUERIES:,} queries; nanoseconds a pair\n")
+    print_header(
+        "d", "n", "dtype", "skinfo, plug-in", "skinfo, four sums", *PEERS, "best other / plug-in",
+        "roofline",
+    )  # fmt: skip
+    for dtype in dtypes:
+        for d in (3, 10, 128):
+            for n in sizes:
+                compare(d, n, dtype, peaks[dtype], repeats)
 
 
 if __name__ == "__main__":

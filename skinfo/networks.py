@@ -28,6 +28,8 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "leaky_relu": lambda: nn.LeakyReLU(0.01),
     "linear": nn.Identity,
 }
+# Networks of fewer parameters run on one thread.
+_SMALL = 100_000
 
 
 class GaussianNoise(nn.Module):
@@ -166,6 +168,18 @@ def _evaluating(model: nn.Module) -> Iterator[None]:
     with _keeping_modes(model), torch.no_grad():
         model.eval()
         yield
+
+
+@contextmanager
+def _one_thread_if_small(model: nn.Module) -> Iterator[None]:
+    """Keep torch to one thread: a batch of a small network is less work than threads cost."""
+    threads = torch.get_num_threads()
+    if sum(parameter.numel() for parameter in model.parameters()) < _SMALL:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 @contextmanager
@@ -346,11 +360,12 @@ class Recorder:
                 arrays[name][(rows, replica) if noise_before[name] else rows] = values
 
             passes = self.n_replicas if any(noise_before.values()) else 1
-            for replica in range(passes):
-                for start in range(0, len(tensor), self.batch_size):
-                    rows = slice(start, min(start + self.batch_size, len(tensor)))
-                    with self._listening(partial(keep, rows, replica), generator):
-                        self.model(tensor[rows])
+            with _one_thread_if_small(self.model):
+                for replica in range(passes):
+                    for start in range(0, len(tensor), self.batch_size):
+                        rows = slice(start, min(start + self.batch_size, len(tensor)))
+                        with self._listening(partial(keep, rows, replica), generator):
+                            self.model(tensor[rows])
             yield {name: arrays[name] for name in noise_before}
 
     @contextmanager
@@ -477,10 +492,7 @@ class Trainer:
 
     def train_until(self, epoch: int, after_epoch: Callable[[int], None] | None = None) -> None:
         """Train up to and including an epoch; ``after_epoch`` is called with each one's number."""
-        threads = torch.get_num_threads()
-        # A batch of a small network is too little work for two threads.
-        torch.set_num_threads(1)
-        try:
+        with _one_thread_if_small(self.model):
             while self.epoch < epoch:
                 with (
                     _keeping_modes(self.model),
@@ -491,8 +503,6 @@ class Trainer:
                 self.epoch += 1
                 if after_epoch is not None:
                     after_epoch(self.epoch)
-        finally:
-            torch.set_num_threads(threads)
 
     def _train_epoch(self) -> None:
         order = torch.randperm(len(self._X), generator=self._generator)

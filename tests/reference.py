@@ -102,9 +102,58 @@ def first_rows(cells):
     return [rows.index(row) for row in rows]
 
 
+def log_density(queries, points, weights, sigma):
+    """log g at every query: all rows, one query at a time."""
+    d = points.shape[1]
+    found = np.empty(len(queries))
+    for k, t in enumerate(queries):
+        square = ((t - points) ** 2).sum(axis=1) / (2 * sigma**2)
+        found[k] = logsumexp(-square, b=weights)
+    return found - d / 2 * np.log(2 * np.pi * sigma**2)
+
+
+def log_sum_of_gaussians(query, weights, means, covariances, left_out):
+    """log of the sum of p N(query; m, C) over all Gaussians but one."""
+    terms = []
+    for j, (p, mean, covariance) in enumerate(zip(weights, means, covariances, strict=True)):
+        if j != left_out:
+            shift = query - mean
+            square = shift @ np.linalg.solve(covariance, shift)
+            log_determinant = np.linalg.slogdet(2 * np.pi * covariance)[1]
+            terms.append(np.log(p) - 0.5 * (square + log_determinant))
+    return logsumexp(terms) if terms else -np.inf
+
+
+def line_cross_entropy(points, weights, model, model_weights):
+    """-E log q(t) + log phi's share for mixtures of unit Gaussians, on one grid over all rows."""
+    t = np.arange(points.min() - 10, points.max() + 10, 1 / 64)[:, None]
+    log_p = logsumexp(-((t - points) ** 2) / 2, b=weights, axis=1)
+    log_q = logsumexp(-((t - model) ** 2) / 2, b=model_weights, axis=1)
+    return -np.sum(np.exp(log_p) * log_q) / 64 / np.sqrt(2 * np.pi) - 0.5
+
+
+def halves_are_separated(points, leaf):
+    """Whether every box of more than ``leaf`` points is halved along its widest side."""
+    n = len(points)
+    if n <= leaf or points.shape[1] == 0:
+        return True
+    widest = np.argmax(np.ptp(points, axis=0))
+    middle = -(-(n // 2) // leaf) * leaf
+    return (
+        points[:middle, widest].max() <= points[middle:, widest].min()
+        and halves_are_separated(points[:middle], leaf)
+        and halves_are_separated(points[middle:], leaf)
+    )
+
+
 def pair_distances(points, labels, inputs, metric):
     """Distances within and between classes, by two loops."""
-    within, between = [], []
+    return weighted_pairs(points, labels, inputs, np.ones(len(points)), metric)[0]
+
+
+def weighted_pairs(points, labels, inputs, weights, metric):
+    """Distances within and between classes, by two loops, and the weights of these pairs."""
+    within, between = ([], []), ([], [])
     for i in range(len(points)):
         for j in range(i):
             if inputs[i] == inputs[j]:
@@ -114,14 +163,55 @@ def pair_distances(points, labels, inputs, metric):
                 distance = np.sqrt(((a - b) ** 2).sum())
             else:
                 distance = 1 - a @ b / np.sqrt((a @ a) * (b @ b))
-            (within if labels[i] == labels[j] else between).append(distance)
-    return np.array(within), np.array(between)
+            kind = within if labels[i] == labels[j] else between
+            kind[0].append(distance)
+            kind[1].append(weights[i] * weights[j])
+    distances, masses = zip(within, between, strict=True)
+    return tuple(map(np.array, distances)), tuple(map(np.array, masses))
 
 
-def auc(within, between):
+def auc(within, between, within_mass=None, between_mass=None):
     """Share of (within, between) pairs in the right order, ties counting half."""
-    right = sum((b > w) + 0.5 * (b == w) for w in within for b in between)
-    return right / (len(within) * len(between))
+    v = np.ones(len(within)) if within_mass is None else within_mass
+    w = np.ones(len(between)) if between_mass is None else between_mass
+    right = sum(
+        v[i] * np.sum(w * ((between > distance) + 0.5 * (between == distance)))
+        for i, distance in enumerate(within)
+    )
+    return right / (v.sum() * w.sum())
+
+
+def silhouette(points, labels, weights):
+    """Weighted mean of (b - a) / max(a, b), one row at a time."""
+    values = []
+    for i in range(len(points)):
+        distance = np.sqrt(((points - points[i]) ** 2).sum(axis=1))
+        others = np.arange(len(points)) != i
+        means = {
+            y: np.average(distance[mask], weights=weights[mask])
+            for y in set(labels)
+            if (mask := others & (labels == y)).any()
+        }
+        a = means.pop(labels[i], None)
+        b = min(means.values())
+        values.append(0.0 if a is None or max(a, b) == 0 else (b - a) / max(a, b))
+    return np.average(values, weights=weights)
+
+
+def nc1(points, labels, weights):
+    """trace(Sigma_W pinv(Sigma_B)) / K with weighted moments."""
+    w = weights / weights.sum()
+    mean = w @ points
+    d, kinds = points.shape[1], sorted(set(labels))
+    within, between = np.zeros((d, d)), np.zeros((d, d))
+    for y in kinds:
+        mask = labels == y
+        share = w[mask].sum()
+        centre = w[mask] @ points[mask] / share
+        between += share * np.outer(centre - mean, centre - mean)
+        for row, p in zip(points[mask], w[mask], strict=True):
+            within += p * np.outer(row - centre, row - centre)
+    return np.trace(within @ np.linalg.pinv(between, rcond=1e-10)) / len(kinds)
 
 
 def plane_information(points, sigma):

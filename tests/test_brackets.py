@@ -196,7 +196,7 @@ def test_an_estimate_that_is_cut_at_the_ceiling_says_so():
     X = np.array(list(product([-1.0, 1.0], repeat=10)))
     cut = 0
     for seed in range(20):
-        found = measure_mixture(Rows.make(X), 2.0, tol=0.05, seed=seed)
+        found = measure_mixture(Rows.make(X), 2.0, max_evaluations=2**8, seed=seed)
         if found.plug_in.value > found.ceiling + 1e-4:
             cut += 1
             assert "above ceiling" in found.plug_in.notes
@@ -305,7 +305,12 @@ def test_average_of_what_cannot_be_known_is_infinite():
     values = np.zeros((16, 4))
     values[3, 1] = -np.inf
     average = average_draws(
-        values, np.ones((16, 4)), np.zeros((16, 4), dtype=int), np.ones(1), np.ones(1)
+        values,
+        np.zeros((16, 4)),
+        np.ones((16, 4)),
+        np.zeros((16, 4), dtype=int),
+        np.ones(1),
+        np.ones(1),
     )
     assert average == Average(-np.inf)
 

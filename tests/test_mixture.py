@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from scipy.special import logsumexp
 
 from skinfo.datasets import make_constellation
+from skinfo.measures.draws import integration_error
 from skinfo.measures.information import measure_mixture
 from skinfo.measures.mixture import Mixture
 from skinfo.measures.rows import Rows
@@ -312,3 +313,23 @@ def test_weights_count_as_repeated_rows(inputs, rng):
         other.label_mutual_info.value, abs=0.01
     )
     assert weighted.entropy.value == pytest.approx(other.entropy.value, abs=0.01)
+
+
+def test_the_control_has_mean_zero_and_takes_out_most_of_a_gaussian_error(rng):
+    """Where T is nearly Gaussian nine tenths of the error go."""
+    S = rng.normal(size=(600, 12)) * np.linspace(0.3, 3, 12)
+    rows = Rows.make(S, groups=np.arange(600) // 3, input_weights=1.0 + np.arange(600) // 3 % 4)
+    mixture = Mixture.of(rows, 1.0)
+    draws = mixture.draw_stream(3).take(512)
+    sums = mixture.sums_at(draws, "given", 1)
+    error = sums.control.mean(axis=1).std(ddof=1) / 4
+    assert abs(sums.control.mean()) < 4 * error
+
+    mixture = Mixture.of(Rows.make(S[:, :8]), 3.0)
+    draws = mixture.draw_stream(0).take(256)
+    sums = mixture.sums_at(draws, "given", 1)
+    values = Contributions.of(sums.all_data, sums).mutual_info
+    plain = integration_error(values, np.zeros_like(values), draws.weights)
+    controlled = integration_error(values, sums.control, draws.weights)
+    assert controlled[1] < 0.2 * plain[1]
+    assert abs(controlled[0] - plain[0]) < 4 * plain[1]

@@ -152,7 +152,7 @@ def test_neighbouring_points_err_alike():
     line = np.linspace(0, 1, 11)
     grid = np.array(list(product(line, repeat=3)))
     sigmas = np.geomspace(0.03, 0.3, 25)
-    curve = measure(grid, sigmas)
+    curve = measure(grid, sigmas, tol=1e-9, max_evaluations=2**13)
     error = column(curve) - 3 * column(measure(line[:, None], sigmas))
     assert np.abs(np.diff(error)).max() < 0.3 * column(curve, name="stderr").mean()
 

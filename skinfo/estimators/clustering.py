@@ -38,8 +38,7 @@ class ClusteringScore(BaseEstimator):
         clustering, 1 perfect. Exact up to a million pairs; beyond, from the histograms, with the
         mass they tie as its bracket in ``quantities_``.
     silhouette_ : float
-        Mean silhouette of the classes, from at most 2,048 rows (or two a class); weights are not
-        used.
+        Mean silhouette of the classes, one row an input, from at most 2,048 (or two a class).
     nc1_ : float
         Neural collapse, trace(Sigma_W pinv(Sigma_B)) / K; falls as classes collapse.
     quantities_ : tuple of Quantity

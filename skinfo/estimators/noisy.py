@@ -16,7 +16,7 @@ from skinfo.errors import SaturationWarning
 from skinfo.estimators.validation import check_activations, check_rows
 from skinfo.measures.bounds import pairwise_bounds
 from skinfo.measures.draws import N_RANDOMISATIONS
-from skinfo.measures.information import cross_information, measure_mixture
+from skinfo.measures.information import check_near, cross_information, measure_mixture
 from skinfo.measures.mixture import Inputs, Mixture
 from skinfo.measures.quantity import Quantity, nats_to
 from skinfo.measures.rows import Rows
@@ -102,7 +102,7 @@ class NoisyMIEstimator(BaseEstimator):
     inputs. Where storage is short, few rows of all and many of 16 inputs or more, chosen at random,
     are telescoped: the many correct the bias of the few, and ``notes_`` says so.
 
-    Rows in single precision stay so, with sums right to about 1e-4 nat; a mixture of more than 33
+    Rows in single precision stay so, with sums right to about 1e-4 nat; a mixture of more than 17
     million numbers is never copied as a whole.
 
     References
@@ -306,6 +306,7 @@ class NoisyMIEstimator(BaseEstimator):
         """
         check_is_fitted(self)
         points = check_activations(self, X, reset=False)
+        check_near(self._mixture.subspace, points, 1e150, "the square of the distance overflows")
         return self._mixture.log_density(points, self.n_jobs)
 
 

@@ -16,13 +16,15 @@ from skinfo.measures.rows import Rows
 def check_activations(estimator: Any, X: Any, *, reset: bool) -> np.ndarray:
     """Check an array of activations; names row and column of a NaN or an infinity."""
     try:
-        return validate_data(
-            estimator,
-            X,
-            reset=reset,
-            dtype=[np.float64, np.float32],
-            ensure_min_samples=2 if reset else 1,
-        )
+        # scikit-learn sums the array to find a NaN, and a sum of finite values may be one.
+        with np.errstate(invalid="ignore"):
+            return validate_data(
+                estimator,
+                X,
+                reset=reset,
+                dtype=[np.float64, np.float32],
+                ensure_min_samples=2 if reset else 1,
+            )
     except ValueError as error:
         not_finite = "NaN" in str(error) or "infinity" in str(error)
         place = _first_not_finite(X) if not_finite else None

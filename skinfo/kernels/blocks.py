@@ -89,13 +89,19 @@ def add_home(
         last = min(group_stop - b * BLOCK, BLOCK)
         fill_exponents(queries, i, reference, blocks, b, exponents)
         own_lane = own - b * BLOCK
-        if 0 <= own_lane < BLOCK:
-            add_lanes(exponents, weights, b, first, own_lane, running, 0)
-            add_lanes(exponents, weights, b, own_lane + 1, last, running, 0)
-        else:
-            add_lanes(exponents, weights, b, first, last, running, 0)
-        add_lanes(exponents, weights, b, 0, first, running, rest)
-        add_lanes(exponents, weights, b, last, BLOCK, running, rest)
+        split = own_lane if 0 <= own_lane < BLOCK else last
+        # One call for all parts: the compiler would copy each.
+        for part in range(4):
+            c = 0 if part < 2 else rest
+            if part == 0:
+                start, stop = first, split
+            elif part == 1:
+                start, stop = split + 1, last
+            elif part == 2:
+                start, stop = 0, first
+            else:
+                start, stop = last, BLOCK
+            add_lanes(exponents, weights, b, start, stop, running, c)
 
 
 @kernel(FAST, inline=True)

@@ -10,27 +10,37 @@ from skinfo.kernels.compiling import EXACT, kernel
 STEP = 0.125
 # Beyond this many sigma from every row the density is below 1e-16.
 REACH = 8.5
-# Terms smaller than exp(-40) of the largest do not count.
+# Terms smaller than exp(-40) of the nearest row's do not count.
 _SPAN = 80.0
 
 
 @kernel(EXACT)
-def _log_density(t, points, weights, nearest):
+def _log_density(t, points, weights, heaviest, nearest):
     """Logarithm of sum w exp(-(t - s)^2 / 2) over sorted points; ``nearest`` is a hint."""
     n = points.shape[0]
     while nearest + 1 < n and abs(points[nearest + 1] - t) <= abs(points[nearest] - t):
         nearest += 1
-    least = (points[nearest] - t) ** 2
-    total = 0.0
-    i = nearest
-    while i >= 0 and (points[i] - t) ** 2 <= least + _SPAN:
-        total += weights[i] * np.exp(0.5 * (least - (points[i] - t) ** 2))
+    offset = points[nearest] - t
+    span = _SPAN
+    if weights[nearest] < heaviest:
+        span += 2.0 * np.log(heaviest / weights[nearest])
+    total = weights[nearest]
+    i = nearest - 1
+    while i >= 0:
+        # A product, not a difference of squares: far away those are all rounding.
+        closer = (offset - (points[i] - t)) * (offset + (points[i] - t))
+        if closer < -span:
+            break
+        total += weights[i] * np.exp(0.5 * closer)
         i -= 1
     i = nearest + 1
-    while i < n and (points[i] - t) ** 2 <= least + _SPAN:
-        total += weights[i] * np.exp(0.5 * (least - (points[i] - t) ** 2))
+    while i < n:
+        closer = (offset - (points[i] - t)) * (offset + (points[i] - t))
+        if closer < -span:
+            break
+        total += weights[i] * np.exp(0.5 * closer)
         i += 1
-    return np.log(total) - 0.5 * least, nearest
+    return np.log(total) - 0.5 * offset * offset, nearest
 
 
 @kernel(EXACT)
@@ -39,6 +49,7 @@ def integrate_line(points, weights, model_points, model_weights):
 
     ``points`` and ``model_points`` are sorted. The densities are mixtures of unit Gaussians.
     """
+    heaviest, model_heaviest = weights.max(), model_weights.max()
     integral = 0.0
     node = -np.inf
     near, model_near = 0, 0
@@ -48,8 +59,10 @@ def integrate_line(points, weights, model_points, model_weights):
         node = max(node + 1.0, first)
         while node <= last:
             t = node * STEP
-            log_p, near = _log_density(t, points, weights, near)
-            log_q, model_near = _log_density(t, model_points, model_weights, model_near)
+            log_p, near = _log_density(t, points, weights, heaviest, near)
+            log_q, model_near = _log_density(
+                t, model_points, model_weights, model_heaviest, model_near
+            )
             integral -= np.exp(log_p) * log_q
             node += 1.0
         node -= 1.0

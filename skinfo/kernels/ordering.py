@@ -36,7 +36,10 @@ def sort_kd(points, leaf, start, stop, order):
     """Put order[start:stop], indices of rows of ``points``, into k-d order.
 
     Boxes are halved along their widest side, at multiples of ``leaf`` rows, until none holds more.
+    Rows without coordinates are all in one place and stay as they are.
     """
+    if points.shape[1] == 0:
+        return
     stack = np.empty((128, 2), dtype=np.int64)
     stack[0, 0] = start
     stack[0, 1] = stop

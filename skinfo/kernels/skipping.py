@@ -18,19 +18,20 @@ from skinfo.kernels.compiling import FAST, kernel
 # Blocks whose bound is within this many bits of the best are summed first, the rest against the
 # value that gives.
 _FIRST_PASS = 12.0
+#: Blocks that share a larger bounding box.
+CROWD = 16
 # A sum may hold terms up to 2 ** _HEADROOM times its reference before it needs a new one.
 _HEADROOM = 40.0
 
 
 @kernel(FAST, inline=True)
-def _bounds(queries, i, reference, low, high, log_weight, bound):
-    """Upper bound of the logarithm of each block's share: its weight at its nearest corner."""
-    n_blocks = bound.shape[0]
-    for b in range(n_blocks):
+def _fill_bounds(queries, i, reference, low, high, log_weight, start, stop, bound):
+    """Upper bound of the logarithm of each box's share: its weight at its nearest corner."""
+    for b in range(start, stop):
         bound[b] = reference + log_weight[b]
     for k in range(queries.shape[1]):
         q = queries[i, k]
-        for b in range(n_blocks):
+        for b in range(start, stop):
             gap = max(max(low[k, b] - q, q - high[k, b]), 0.0)
             bound[b] -= gap * gap
 
@@ -48,42 +49,69 @@ def _add_block(queries, i, reference, blocks, weights, b, highest, exponents, ru
 
 @kernel(FAST)
 def _add_blocks(
-    queries, i, reference, start, stop, skip_start, skip_stop, blocks, weights, log_weight, bound,
-    least, exponents, running, c,
+    queries, i, reference, start, stop, skip_start, skip_stop, blocks, weights, low, high,
+    log_weight, crowd_bound, opened, bound, least, exponents, running, c,
 ):  # fmt: skip
     """Add blocks start..stop without skip_start..skip_stop to sum c, the promising ones first.
 
     A block is left out where its bound is negligible against the sum it would enter, or against
-    ``least``, a value which that sum will be added to. Returns the number of blocks added.
+    ``least``, a value which that sum will be added to. Crowds of 16 blocks are opened only where
+    their own bound is not negligible. Returns the number of blocks added.
     """
-    negligible = NEGLIGIBLE - np.log2(float(bound.shape[0]))
+    n_blocks = bound.shape[0]
+    negligible = NEGLIGIBLE - np.log2(float(n_blocks))
+    first_crowd, last_crowd = start // CROWD, (stop + CROWD - 1) // CROWD
     best = -np.inf
-    for b in range(start, stop):
-        if b < skip_start or b >= skip_stop:
-            best = max(best, bound[b])
+    for g in range(first_crowd, last_crowd):
+        best = max(best, crowd_bound[g])
     if best <= least + negligible:
         return 0
     added = 0
-    first_cut = best - _FIRST_PASS
-    for b in range(start, stop):
-        if (b < skip_start or b >= skip_stop) and bound[b] >= first_cut:
-            highest = bound[b] - log_weight[b]
-            _add_block(queries, i, reference, blocks, weights, b, highest, exponents, running, c)
-            added += 1
+    promising = best - _FIRST_PASS
+    best = -np.inf
+    for g in range(first_crowd, last_crowd):
+        if crowd_bound[g] >= promising:
+            first, last = g * CROWD, min((g + 1) * CROWD, n_blocks)
+            if not opened[g]:
+                _fill_bounds(queries, i, reference, low, high, log_weight, first, last, bound)
+                opened[g] = True
+            for b in range(max(first, start), min(last, stop)):
+                if b < skip_start or b >= skip_stop:
+                    best = max(best, bound[b])
+    first_cut = best - _FIRST_PASS if best > -np.inf else np.inf
+    for g in range(first_crowd, last_crowd):
+        if crowd_bound[g] >= promising:
+            for b in range(max(g * CROWD, start), min((g + 1) * CROWD, stop)):
+                if (b < skip_start or b >= skip_stop) and bound[b] >= first_cut:
+                    highest = bound[b] - log_weight[b]
+                    _add_block(
+                        queries, i, reference, blocks, weights, b, highest, exponents, running, c
+                    )
+                    added += 1
     cut = max(least, log2_sum(running, c)) + negligible
-    for b in range(start, stop):
-        if (b < skip_start or b >= skip_stop) and bound[b] < first_cut and bound[b] >= cut:
+    for g in range(first_crowd, last_crowd):
+        if crowd_bound[g] < cut:
+            continue
+        first, last = g * CROWD, min((g + 1) * CROWD, n_blocks)
+        if not opened[g]:
+            _fill_bounds(queries, i, reference, low, high, log_weight, first, last, bound)
+            opened[g] = True
+        for b in range(max(first, start), min(last, stop)):
+            if skip_start <= b < skip_stop or bound[b] < cut:
+                continue
+            if crowd_bound[g] >= promising and bound[b] >= first_cut:
+                continue
             highest = bound[b] - log_weight[b]
             _add_block(queries, i, reference, blocks, weights, b, highest, exponents, running, c)
-            cut = max(cut, log2_sum(running, c) + negligible)
             added += 1
+        cut = max(cut, log2_sum(running, c) + negligible)
     return added
 
 
 @kernel(FAST)
 def sum_by_skipping(
     queries, references, own, group_slots, label_blocks, floors, nested,
-    blocks, weights, low, high, log_weight, out,
+    blocks, weights, low, high, log_weight, crowd_low, crowd_high, crowd_log_weight, out,
 ):  # fmt: skip
     """Fill three disjoint sums a draw: rest of its group, rest of its label, all others.
 
@@ -98,6 +126,7 @@ def sum_by_skipping(
     blocks, weights : (n_wide, >= d, 4, 64), (n_wide, 4, 64) rows and their weights; padding weighs
         0 and lies where a row does.
     low, high, log_weight : (d, n_blocks) twice, (n_blocks,) bounding boxes, log2 of total weight.
+    crowd_low, crowd_high, crowd_log_weight : the same of every 16 blocks.
     out : (m, 3) log2 of the sums, -inf where there is nothing to add.
 
     Returns
@@ -105,7 +134,10 @@ def sum_by_skipping(
     The number of blocks that were summed.
     """
     n_blocks = low.shape[1]
+    n_crowds = crowd_low.shape[1]
     bound = np.empty(n_blocks)
+    crowd_bound = np.empty(n_crowds)
+    opened = np.empty(n_crowds, np.bool_)
     exponents = np.empty(BLOCK, blocks.dtype)
     running = np.empty((3, 2))
     added = 0
@@ -114,7 +146,10 @@ def sum_by_skipping(
         for c in range(3):
             running[c, 0] = -np.inf
             running[c, 1] = 0.0
-        _bounds(queries, i, reference, low, high, log_weight, bound)
+        _fill_bounds(
+            queries, i, reference, crowd_low, crowd_high, crowd_log_weight, 0, n_crowds, crowd_bound
+        )
+        opened[:] = False
         group_start, group_stop = group_slots[i, 0], group_slots[i, 1]
         label_start, label_stop = label_blocks[i, 0], label_blocks[i, 1]
         rest = 1 if label_stop > label_start else 2
@@ -125,22 +160,19 @@ def sum_by_skipping(
                 queries, i, reference, own[i], group_start, group_stop, rest, blocks, weights,
                 exponents, running,
             )  # fmt: skip
-        least = floors[i]
-        if nested:
-            least = max(least, log2_sum(running, 0))
         added += home_stop - home_start
-        added += _add_blocks(
-            queries, i, reference, label_start, label_stop, home_start, home_stop, blocks, weights,
-            log_weight, bound, least, exponents, running, 1,
-        )  # fmt: skip
-        if nested:
-            least = max(least, log2_sum(running, 1))
-        if label_stop > label_start:
-            home_start, home_stop = label_start, label_stop
-        added += _add_blocks(
-            queries, i, reference, 0, n_blocks, home_start, home_stop, blocks, weights,
-            log_weight, bound, least, exponents, running, 2,
-        )  # fmt: skip
+        least = floors[i]
+        start, stop = label_start, label_stop
+        for c in range(1, 3):
+            if nested:
+                least = max(least, log2_sum(running, c - 1))
+            added += _add_blocks(
+                queries, i, reference, start, stop, home_start, home_stop, blocks, weights, low,
+                high, log_weight, crowd_bound, opened, bound, least, exponents, running, c,
+            )  # fmt: skip
+            start, stop = 0, n_blocks
+            if label_stop > label_start:
+                home_start, home_stop = label_start, label_stop
         for c in range(3):
             out[i, c] = log2_sum(running, c)
     return added

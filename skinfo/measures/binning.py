@@ -30,6 +30,8 @@ _FULL_TABLE = 16
 _NEAR = 0.01
 # Beyond this floor(t / w) is no exact integer in double precision.
 _MOST_CELLS = 2.0**53
+# The steps that cut a wider range overflow.
+_WIDEST = 1e308
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ class WidthCells:
         """
         low, high = (end.astype(np.float64) for end in (points.min(axis=0), points.max(axis=0)))
         largest = float(max(np.abs(low).max(), np.abs(high).max()))
-        if largest / width >= _MOST_CELLS:
+        if largest >= _MOST_CELLS * width:
             raise _too_narrow(width, largest)
         return cls(width, np.floor(low / width), np.floor(high / width))
 
@@ -164,11 +166,16 @@ def uniform_edges(
         if not isinstance(bin_range, str):
             low, high = bin_range
         lows, highs = np.full(d, low), np.full(d, high)
-    return EdgeCells(
-        tuple(
-            np.linspace(float(low), float(high), n_bins + 1)
-            for low, high in zip(lows, highs, strict=True)
+    lows, highs = lows.astype(np.float64), highs.astype(np.float64)
+    with np.errstate(over="ignore"):
+        widest = (highs - lows).max()
+    if not widest < _WIDEST:
+        raise ValueError(
+            f"The bins would cut a range that overflows, from {lows.min():.3g} to "
+            f"{highs.max():.3g}: the activations are too large. Scale them first."
         )
+    return EdgeCells(
+        tuple(np.linspace(low, high, n_bins + 1) for low, high in zip(lows, highs, strict=True))
     )
 
 
@@ -180,7 +187,8 @@ def quantile_edges(points: np.ndarray, weights: np.ndarray, n_bins: int) -> Edge
         edges = np.unique(np.quantile(unit, levels, weights=weights, method="inverted_cdf"))
         if len(edges) < n_bins + 1:
             # Ties: the largest value gets a cell of its own, as the other tied values have.
-            edges = np.append(edges, np.nextafter(edges[-1], np.inf))
+            with np.errstate(over="ignore"):
+                edges = np.append(edges, np.nextafter(edges[-1], np.inf))
         unit_edges.append(edges)
     return EdgeCells(tuple(unit_edges))
 

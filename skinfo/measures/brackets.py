@@ -63,6 +63,7 @@ class Averages:
         """Average one value a draw."""
         return average_draws(
             values,
+            self.sums.control,
             self.draws.weights,
             self._inputs,
             self.rows.weights,
@@ -103,7 +104,7 @@ class Averages:
     def _integration_error(self, values: np.ndarray) -> float:
         if not np.isfinite(values).all():
             return 0.0
-        return integration_error(values, self.draws.weights)[1]
+        return integration_error(values, self.sums.control, self.draws.weights)[1]
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from scipy.stats import t as student
 
 #: Independent scramblings; their spread gives the standard error.
 N_RANDOMISATIONS = 16
+_QUANTILE = float(student.ppf(0.975, N_RANDOMISATIONS - 1))
 # Draws a randomisation at the first level.
 _FIRST_LEVEL = 256
 _BITS = 30
@@ -184,7 +185,7 @@ class Average:
         spread = np.hypot(self.integration, self.replicas)
         if sampled:
             spread = np.hypot(spread, self.inputs)
-        return float(student.ppf(0.975, N_RANDOMISATIONS - 1) * spread)
+        return _QUANTILE * float(spread)
 
     def plus(self, other: Average) -> Average:
         """Add an independent average."""
@@ -198,6 +199,7 @@ class Average:
 
 def average_draws(
     values: np.ndarray,
+    control: np.ndarray,
     draw_weights: np.ndarray,
     inputs: np.ndarray,
     row_weights: np.ndarray,
@@ -209,6 +211,8 @@ def average_draws(
     ----------
     values : ndarray of shape (N_RANDOMISATIONS, m)
         One value a draw; -inf or inf where it cannot be known.
+    control : ndarray of shape (N_RANDOMISATIONS, m)
+        A number a draw whose mean is known to be 0.
     draw_weights : ndarray of shape (N_RANDOMISATIONS, m)
         What each draw counts.
     inputs : ndarray of shape (N_RANDOMISATIONS, m), int64
@@ -225,7 +229,7 @@ def average_draws(
     flat = values.ravel()
     if not np.isfinite(flat).all():
         return Average(float(np.inf if np.any(flat == np.inf) else -np.inf))
-    mean, integration = integration_error(values, draw_weights)
+    mean, integration = integration_error(values, control, draw_weights)
     within, between = variance_components(flat, inputs.ravel(), draw_weights.ravel())
     has_replicas = len(row_weights) > len(input_weights)
     return Average(
@@ -236,10 +240,29 @@ def average_draws(
     )
 
 
-def integration_error(values: np.ndarray, draw_weights: np.ndarray) -> tuple[float, float]:
-    """Mean over all draws and its standard error, from the spread between randomisations."""
+def integration_error(
+    values: np.ndarray, control: np.ndarray, draw_weights: np.ndarray
+) -> tuple[float, float]:
+    """Mean over all draws and its standard error, from the spread between randomisations.
+
+    The part of the values that follows ``control``, whose mean is known to be 0, is taken out:
+    where activations are nearly Gaussian, nine tenths of the error and more.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> control = np.random.default_rng(0).normal(size=(16, 64))
+    >>> mean, stderr = integration_error(3 + 2 * control, control, np.ones((16, 64)))
+    >>> round(mean, 9), stderr < 1e-9
+    (3.0, True)
+    """
+    total = draw_weights.sum()
+    centred = control - np.sum(draw_weights * control) / total
     # Dividing by the sum of the weights makes what is constant exact.
-    means = np.sum(values * draw_weights, axis=1) / np.sum(draw_weights, axis=1)
+    mean = np.sum(values * draw_weights) / total
+    variance = np.sum(draw_weights * centred**2)
+    slope = np.sum(draw_weights * centred * (values - mean)) / variance if variance > 0 else 0.0
+    means = np.sum((values - slope * control) * draw_weights, axis=1) / draw_weights.sum(axis=1)
     return float(means.mean()), float(means.std(ddof=1) / np.sqrt(N_RANDOMISATIONS))
 
 

@@ -26,6 +26,8 @@ _BATCH = 2**23
 _MOST_NUMBERS = 2**26
 # Beyond so many sigma from its input's mean a row leaves the noise no digits in the covariance.
 _FARTHEST = 1e5
+# Covariances that are differences of larger ones, in sigma^2, have lost the noise in rounding.
+_LARGEST_DIFFERENCE = 1e13
 #: A table of one Gaussian a group in more dimensions than this costs more memory than it is worth.
 MAX_POSTERIOR_DIMENSION = 32
 
@@ -163,7 +165,8 @@ def own_input_out_entropies(rows: Rows) -> np.ndarray:
     Returns
     -------
     ndarray of shape (n,)
-        One value a row, an upper end of h(T) on average; inf where there is no other input.
+        One value a row, an upper end of h(T) on average; inf where there is no other input, or
+        the others weigh so little, or the rows lie so far apart, that rounding would decide it.
     """
     n, d = rows.points.shape
     p = rows.input_weights
@@ -174,6 +177,9 @@ def own_input_out_entropies(rows: Rows) -> np.ndarray:
         whole = InputGaussians.fit(together)
         return np.full(n, np.inf) if whole is None else own_row_out_entropies(whole, together)
     points = rows.points - rows.mean
+    # The covariance of the others is a difference, divided by their share.
+    if np.abs(points).max(initial=0.0) ** 2 >= _LARGEST_DIFFERENCE * (1 - p).min():
+        return np.full(n, np.inf)
     weighted = points * rows.weights[:, None]
     order = np.argsort(rows.inputs, kind="stable")
     starts = np.concatenate([[0], np.cumsum(rows.replicas)])

@@ -21,6 +21,7 @@ from skinfo.measures.draws import (
     DrawStream,
     StoppingRule,
     independent_draws,
+    integration_error,
     level_sizes,
 )
 from skinfo.measures.gaussians import MAX_POSTERIOR_DIMENSION
@@ -29,6 +30,7 @@ from skinfo.measures.mixture import Inputs, Mixture
 from skinfo.measures.quadrature import line_cross_entropy
 from skinfo.measures.quantity import Quantity
 from skinfo.measures.rows import Rows
+from skinfo.measures.subspace import Subspace
 from skinfo.measures.sums import Contributions, DrawSums
 from skinfo.measures.telescoping import ReplicaExcess, replica_excess, two_numbers_of_replicas
 
@@ -41,6 +43,8 @@ _SPREAD = 0.7
 _SATURATED = 0.99
 # An estimate that is above a ceiling by less is above it by the rounding of its draws.
 _SLACK = 1e-4
+# Beyond so many sigma a coordinate's rounding is no longer small against the noise.
+_RESOLVED = 1e11
 
 
 @dataclass(frozen=True)
@@ -209,6 +213,7 @@ def cross_information(
 ) -> float:
     """Compute E log phi(Z) / g(s + sigma Z) over rows s of ``points``, in nats, rows one by one."""
     subspace = mixture.subspace
+    check_near(subspace, points, _RESOLVED, "in double precision its rounding hides the noise")
     off = float(np.mean(subspace.squared_distances(points))) / 2
     new = Rows.make(subspace.project(points))
     rank = subspace.rank
@@ -221,16 +226,35 @@ def cross_information(
         )
     stream = DrawStream(new.weights, order_rows(new), rank, seed)
     rule = StoppingRule(tol)
-    values = np.empty((N_RANDOMISATIONS, 0))
+    precision = subspace.precision
+    mean_along = float(np.einsum("ni,ni->n", new.points @ precision, new.points).mean())
+    values = control = np.empty((N_RANDOMISATIONS, 0))
     for m in level_sizes(max_evaluations):
         draws = stream.take(m)
         noise = draws.noise.reshape(-1, rank)
-        references = 0.5 * np.einsum("ni,ni->n", noise, noise)
-        logs = mixture.log_ratios(new.points[draws.rows.ravel()] + noise, references, n_jobs)
+        square = np.einsum("ni,ni->n", noise, noise)
+        t = new.points[draws.rows.ravel()] + noise
+        logs = mixture.log_ratios(t, 0.5 * square, n_jobs)
         values = np.concatenate([values, -logs.reshape(N_RANDOMISATIONS, m)], axis=1)
-        if rule.is_done(values.mean(axis=1).std(ddof=1) / np.sqrt(N_RANDOMISATIONS)):
+        along = np.einsum("ni,ni->n", t @ precision, t) - square
+        centred = 0.5 * (along - mean_along - np.trace(precision) + rank)
+        control = np.concatenate([control, centred.reshape(N_RANDOMISATIONS, m)], axis=1)
+        value, stderr = integration_error(values, control, np.ones_like(values))
+        if rule.is_done(stderr):
             break
-    return off + float(values.mean())
+    return off + value
+
+
+def check_near(subspace: Subspace, points: np.ndarray, limit: float, why: str) -> None:
+    """Check that no point lies ``limit`` sigma or more from the mean of the fitted rows."""
+    with np.errstate(over="ignore"):
+        farthest = np.abs((points - subspace.origin) / subspace.sigma).max(axis=1)
+    row = int(farthest.argmax())
+    if not farthest[row] < limit:
+        raise ValueError(
+            f"Row {row} lies {farthest[row]:.1e} sigma ({subspace.sigma:g}) from the mean of the "
+            f"fitted rows: {why}. Check its units."
+        )
 
 
 def _join_draws(portions: list[tuple[Draws, DrawSums]]) -> Draws:
@@ -260,6 +284,7 @@ def _join_sums(portions: list[tuple[Draws, DrawSums]]) -> DrawSums:
         replicas=join("replicas"),
         input_weight=join("input_weight"),
         label_weight=join("label_weight"),
+        control=join("control"),
     )
 
 

@@ -8,11 +8,35 @@ import numpy as np
 
 from skinfo.kernels.blocks import BLOCK, BLOCKS_A_WIDE, WIDE
 from skinfo.kernels.ordering import sort_segments_kd
+from skinfo.kernels.skipping import CROWD
 from skinfo.measures.rows import Rows
 from skinfo.measures.subspace import Subspace
 
 #: With lengths in units of sigma, this factor turns exp(-x^2 / 2) into 2^(-x^2).
 BINARY = float(np.sqrt(0.5 / np.log(2.0)))
+
+
+@dataclass(frozen=True)
+class Boxes:
+    """Bounding boxes of rows that are stored together.
+
+    Attributes
+    ----------
+    low, high : ndarray of shape (d, n_boxes)
+        Lowest and highest coordinates.
+    log_weight : ndarray of shape (n_boxes,)
+        log2 of their total weight, -inf for none.
+    """
+
+    low: np.ndarray
+    high: np.ndarray
+    log_weight: np.ndarray
+
+    @classmethod
+    def of(cls, low: np.ndarray, high: np.ndarray, weight: np.ndarray) -> Boxes:
+        """Make boxes of corners and weights."""
+        with np.errstate(divide="ignore"):
+            return cls(np.ascontiguousarray(low), np.ascontiguousarray(high), np.log2(weight))
 
 
 @dataclass(frozen=True)
@@ -23,29 +47,38 @@ class Layout:
     ----------
     blocks, weights : ndarray of shape (n_wide, d + 1, 4, 64) and (n_wide, 4, 64)
         Scaled coordinates, then minus the squared length of the row; and weights, 0 for padding.
-    low, high : ndarray of shape (d, n_blocks)
-        Bounding boxes.
-    log_weight : ndarray of shape (n_blocks,)
-        log2 of a block's total weight; -inf for a block of padding.
+    boxes : Boxes
+        Bounding boxes of the blocks; the weight of a block of padding is 0.
+    crowds : Boxes
+        Bounding boxes of every 16 blocks.
     largest_square : float
         Squared length of the longest row.
-    slots : ndarray of shape (n,)
-        Where each row went, block * 64 + lane; -1 for rows of the other half.
-    input_slots : ndarray of shape (n_inputs, 2)
-        First and one past the last slot of each input.
+    slots : ndarray of shape (n_members,)
+        Where each row went, block * 64 + lane.
     label_blocks : ndarray of shape (n_labels, 2)
         First and one past the last block of each label; (0, 0) without labels.
     """
 
     blocks: np.ndarray
     weights: np.ndarray
-    low: np.ndarray
-    high: np.ndarray
-    log_weight: np.ndarray
+    boxes: Boxes
+    crowds: Boxes
     largest_square: float
     slots: np.ndarray
-    input_slots: np.ndarray
     label_blocks: np.ndarray
+
+    def slots_of(self, positions: np.ndarray) -> np.ndarray:
+        """Slots of rows by their position among the members; -1 for a position outside."""
+        inside = (positions >= 0) & (positions < len(self.slots))
+        return np.where(inside, self.slots[np.where(inside, positions, 0)], -1)
+
+    def spans_of(self, spans: np.ndarray) -> np.ndarray:
+        """First and one past the last slot of neighbours by their positions; equal if outside."""
+        first, last = np.clip(spans, 0, len(self.slots)).T
+        some = first < last
+        start = self.slots[np.where(some, first, 0)]
+        stop = self.slots[np.where(some, last - 1, 0)] + 1
+        return np.where(some[:, None], np.column_stack([start, stop]), 0)
 
 
 def order_rows(rows: Rows) -> np.ndarray:
@@ -113,29 +146,19 @@ def lay_out(rows: Rows, members: np.ndarray, subspace: Subspace, dtype: np.dtype
     weights = np.zeros(n_wide * WIDE)
     weights[slot] = rows.weights[members]
     by_block = weights.reshape(-1, BLOCK).sum(axis=1)
-
-    slots = np.full(len(rows.points), -1, dtype=np.int64)
-    slots[members] = slot
-    input_of = rows.inputs[members]
-    input_slots = np.zeros((len(rows.input_weights), 2), dtype=np.int64)
-    new_input = np.flatnonzero(np.diff(input_of, prepend=-1))
-    input_slots[input_of[new_input], 0] = slot[new_input]
-    input_slots[input_of[new_input], 1] = slot[np.append(new_input[1:], len(members)) - 1] + 1
-    with np.errstate(divide="ignore"):
-        log_weight = np.log2(by_block)
+    low, high = _by_coordinate(kept.min(axis=3)), _by_coordinate(kept.max(axis=3))
+    crowds = np.arange(0, n_wide * BLOCKS_A_WIDE, CROWD)
     return Layout(
         blocks=blocks,
         weights=weights.reshape(shape).astype(dtype),
-        low=np.ascontiguousarray(
-            kept.min(axis=3).transpose(1, 0, 2).reshape(d, n_wide * BLOCKS_A_WIDE)
+        boxes=Boxes.of(low, high, by_block),
+        crowds=Boxes.of(
+            np.minimum.reduceat(low, crowds, axis=1),
+            np.maximum.reduceat(high, crowds, axis=1),
+            np.add.reduceat(by_block, crowds),
         ),
-        high=np.ascontiguousarray(
-            kept.max(axis=3).transpose(1, 0, 2).reshape(d, n_wide * BLOCKS_A_WIDE)
-        ),
-        log_weight=log_weight,
         largest_square=float(squares.max()),
-        slots=slots,
-        input_slots=input_slots,
+        slots=slot,
         label_blocks=label_blocks if rows.labels is not None else np.zeros((1, 2), dtype=np.int64),
     )
 
@@ -143,4 +166,4 @@ def lay_out(rows: Rows, members: np.ndarray, subspace: Subspace, dtype: np.dtype
 def _by_coordinate(values: np.ndarray) -> np.ndarray:
     """Turn (n_wide, d, 4) into (d, n_blocks)."""
     n_wide, d, width = values.shape
-    return np.ascontiguousarray(values.transpose(1, 0, 2)).reshape(d, n_wide * width)
+    return values.transpose(1, 0, 2).reshape(d, n_wide * width)

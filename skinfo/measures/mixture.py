@@ -22,12 +22,41 @@ _LOG2 = float(np.log(2.0))
 # Unequal replicas are halved, for the extrapolation of their bias, where all inputs have so many.
 _FEWEST_UNEQUAL = 8
 # A mixture of more numbers is laid out in parts, each time it is summed.
-_MOST_KEPT = 2**25
-_A_PART = 2**22
+_MOST_KEPT = 2**24
+_A_PART = 2**21
 # In single precision rows lie within so many sigma of their mean, else double is used.
 _FARTHEST_SINGLE = 1000.0
 
 Inputs = Literal["given", "sampled"]
+
+
+@dataclass(frozen=True)
+class _Half:
+    """Which rows belong to a half, and where they stand in it.
+
+    Attributes
+    ----------
+    members : ndarray of shape (n_members,)
+        The rows, in order; those of an input are neighbours.
+    positions : ndarray of shape (n,)
+        Where each row stands; negative, far below, for rows of the other half.
+    spans : ndarray of shape (n_inputs, 2)
+        First and one past the last position of each input.
+    """
+
+    members: np.ndarray
+    positions: np.ndarray
+    spans: np.ndarray
+
+    @classmethod
+    def of(cls, members: np.ndarray, inputs: np.ndarray) -> _Half:
+        positions = np.full(len(inputs), -len(inputs), dtype=np.int64)
+        positions[members] = np.arange(len(members))
+        spans = np.zeros((int(inputs.max()) + 1, 2), dtype=np.int64)
+        begins = np.flatnonzero(np.diff(inputs[members], prepend=-1))
+        spans[inputs[members[begins]], 0] = begins
+        spans[inputs[members[begins]], 1] = np.append(begins[1:], len(members))
+        return cls(members, positions, spans)
 
 
 @dataclass(frozen=True)
@@ -75,20 +104,24 @@ class Mixture:
         """The rows in their subspace, in units of sigma."""
         return self.rows.moved_to(self.subspace.project(self.rows.points))
 
-    def layouts(self, half: int) -> Iterator[Layout]:
-        """Rows of one half in blocks, all at once or, where they are many, part by part."""
+    def layouts(self, half: int) -> Iterator[tuple[int, Layout]]:
+        """Rows of one half in blocks, at once or part by part, and the position of the first."""
         if len(self.order) * self.subspace.rank <= _MOST_KEPT:
-            yield self._whole_layouts[half]
+            yield 0, self._whole_layouts[half]
             return
-        members = self.order[self.half_of_row[self.order] == half]
+        members = self._halves[half].members
         step = max(1, _A_PART // (WIDE * self.subspace.rank)) * WIDE
         for start in range(0, len(members), step):
-            yield self._lay_out(members[start : start + step])
+            yield start, self._lay_out(members[start : start + step])
 
     @cached_property
     def _whole_layouts(self) -> list[Layout]:
+        return [self._lay_out(half.members) for half in self._halves]
+
+    @cached_property
+    def _halves(self) -> list[_Half]:
         half = self.half_of_row[self.order]
-        return [self._lay_out(self.order[half == h]) for h in range(self.n_halves)]
+        return [_Half.of(self.order[half == h], self.rows.inputs) for h in range(self.n_halves)]
 
     def _lay_out(self, members: np.ndarray) -> Layout:
         single = self.rows.points.dtype == np.float32 and self.subspace.radius < _FARTHEST_SINGLE
@@ -127,7 +160,14 @@ class Mixture:
             replicas=rows.replicas[input_of].reshape(shape).astype(np.float64),
             input_weight=rows.input_weights[input_of].reshape(shape),
             label_weight=label_weight.reshape(shape),
+            control=self._control(drawn, draws.noise.reshape(len(drawn), -1)).reshape(shape),
         )
+
+    def _control(self, drawn: np.ndarray, noise: np.ndarray) -> np.ndarray:
+        """Half of t' C^-1 t - |z|^2 with C the covariance of T: both terms have mean rank."""
+        t = self.subspace.project(self.rows.points[drawn]) + noise
+        along = np.einsum("ni,ni->n", t @ self.subspace.precision, t)
+        return 0.5 * (along - np.einsum("ni,ni->n", noise, noise))
 
     def _sums_of_halves(
         self, drawn: np.ndarray, noise: np.ndarray, inputs: Inputs, n_jobs: int | None
@@ -146,10 +186,11 @@ class Mixture:
             floors = np.log2(rows.weights[drawn])
         parts = np.full((self.n_halves, len(drawn), 3), -np.inf)
         for half in range(self.n_halves):
-            for layout in self.layouts(half):
+            where = self._halves[half]
+            for start, layout in self.layouts(half):
                 places = (
-                    layout.slots[drawn],
-                    layout.input_slots[rows.inputs[drawn]],
+                    layout.slots_of(where.positions[drawn] - start),
+                    layout.spans_of(where.spans[rows.inputs[drawn]] - start),
                     layout.label_blocks[self._labels[drawn]],
                 )
                 queries = Queries(points, references, *places, floors, nested=given)
@@ -188,7 +229,7 @@ class Mixture:
         )
         total = np.full(m, -np.inf)
         for half in range(self.n_halves):
-            for layout in self.layouts(half):
+            for _, layout in self.layouts(half):
                 total = np.logaddexp2(total, sum_layout(layout, queries, n_jobs)[:, 2])
         return total * _LOG2
 

@@ -7,6 +7,9 @@ from functools import cached_property
 
 import numpy as np
 
+# Weights below this share of the largest are zero.
+_LIGHTEST = 1e-300
+
 
 @dataclass(frozen=True)
 class Rows:
@@ -40,11 +43,13 @@ class Rows:
     ) -> Rows:
         """Build rows from arrays of any codes; rows of weight zero are dropped.
 
-        ``input_weights`` holds the unnormalised p(x) of each row's input, equal within a group.
+        ``input_weights`` holds the unnormalised p(x) of each row's input, equal within a group. A
+        weight below 1e-300 of the largest is zero: as a probability it would underflow.
         """
         n = len(points)
         mass = np.ones(n) if input_weights is None else np.asarray(input_weights, dtype=np.float64)
-        keep = mass > 0
+        mass = mass / mass.max()
+        keep = mass > _LIGHTEST
         if not keep.all():
             points, mass = points[keep], mass[keep]
             groups = None if groups is None else groups[keep]
@@ -52,7 +57,7 @@ class Rows:
         inputs, counts = np.arange(len(points)), np.ones(len(points), dtype=np.int64)
         if groups is not None:
             _, inputs, counts = np.unique(groups, return_inverse=True, return_counts=True)
-        weights = mass / mass.max() / counts[inputs]
+        weights = mass / counts[inputs]
         codes = None if labels is None else np.unique(labels, return_inverse=True)[1]
         return cls(points, weights / weights.sum(), inputs.astype(np.int64), codes)
 

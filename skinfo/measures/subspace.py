@@ -15,8 +15,8 @@ _FLAT = 1e-12
 _KNOWN = 1e-8
 # Beyond so many sigma from the mean a coordinate's rounding is no longer small against the noise.
 _RESOLVED = 1e11
-# Numbers that are turned to double precision at a time.
-_AT_A_TIME = 2**22
+# Numbers that are turned to double precision at a time: a megabyte, which a core keeps at hand.
+_AT_A_TIME = 2**17
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,8 @@ class Subspace:
         d.
     variances : ndarray of shape (rank,)
         Variances along principal directions in units of sigma^2.
+    precision : ndarray of shape (rank, rank)
+        Inverse covariance of T in the subspace, in units of sigma.
     radius : float
         Distance from the mean to the farthest row in units of sigma.
     """
@@ -44,6 +46,7 @@ class Subspace:
     sigma: float
     dimension: int
     variances: np.ndarray
+    precision: np.ndarray
     radius: float
 
     @classmethod
@@ -70,7 +73,8 @@ class Subspace:
         if n >= d:
             variances, directions = np.linalg.eigh(second_moment)
             if variances[0] > max(_FLAT, _KNOWN * variances[-1]):
-                return cls(origin, None, float(sigma), d, variances, radius)
+                precision = (directions / (1 + variances)) @ directions.T
+                return cls(origin, None, float(sigma), d, variances, precision, radius)
         else:
             weighted = (rows.points - origin) * (np.sqrt(rows.weights)[:, None] / sigma)
             directions = np.linalg.svd(weighted, full_matrices=False)[2].T
@@ -81,8 +85,12 @@ class Subspace:
             variances += rows.weights[part] @ along**2
         kept = variances > _FLAT
         whole = n >= d and bool(kept.all())
-        basis = None if whole else directions[:, kept]
-        return cls(origin, basis, float(sigma), d, variances[kept], radius)
+        variances = variances[kept]
+        if whole:
+            precision = (directions / (1 + variances)) @ directions.T
+            return cls(origin, None, float(sigma), d, variances, precision, radius)
+        precision = np.diag(1 / (1 + variances))
+        return cls(origin, directions[:, kept], float(sigma), d, variances, precision, radius)
 
     @property
     def rank(self) -> int:
@@ -114,7 +122,7 @@ class Subspace:
 
 
 def _parts(n: int, d: int) -> Iterator[slice]:
-    """Slices of n rows that hold a moderate amount of numbers each."""
+    """Slices of n rows that hold few numbers each."""
     step = max(1, _AT_A_TIME // d)
     for start in range(0, n, step):
         yield slice(start, start + step)

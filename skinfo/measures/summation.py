@@ -12,8 +12,8 @@ from skinfo.measures.layout import Layout
 from skinfo.measures.parallel import in_slices
 
 # Queries that tell which kernel to take, and the share of blocks from which on products are faster.
-_PILOTS = 32
-_DENSE = 0.2
+_PILOTS = 8
+_DENSE = 0.3
 # An expanded exponent that rounding may change by more tells nothing.
 _COARSEST = 0.5
 
@@ -110,14 +110,15 @@ def _most_count(layout: Layout, queries: Queries) -> bool:
         return False
     pilots = queries.take(np.linspace(0, len(queries) - 1, _PILOTS).astype(np.int64))
     summed = _sum_by_skipping(layout, pilots, np.empty((_PILOTS, 3)))
-    return bool(summed > _DENSE * _PILOTS * np.count_nonzero(np.isfinite(layout.log_weight)))
+    return bool(summed > _DENSE * _PILOTS * np.count_nonzero(np.isfinite(layout.boxes.log_weight)))
 
 
 def _sum_by_skipping(layout: Layout, queries: Queries, out: np.ndarray) -> int:
+    boxes, crowds = layout.boxes, layout.crowds
     return sum_by_skipping(
         queries.points, queries.references, queries.own, queries.group_slots,
         queries.label_blocks, queries.floors, queries.nested, layout.blocks, layout.weights,
-        layout.low, layout.high, layout.log_weight, out,
+        boxes.low, boxes.high, boxes.log_weight, crowds.low, crowds.high, crowds.log_weight, out,
     )  # fmt: skip
 
 
@@ -127,7 +128,7 @@ def _sum_densely(layout: Layout, queries: Queries, out: np.ndarray) -> np.ndarra
     sum_densely(
         queries.points, queries.references, queries.own, queries.group_slots,
         queries.label_blocks, queries.floors, queries.nested, layout.blocks, layout.weights,
-        np.isfinite(layout.log_weight), layout.largest_square, arithmetic.precision,
+        np.isfinite(layout.boxes.log_weight), layout.largest_square, arithmetic.precision,
         arithmetic.span, out, failed,
     )  # fmt: skip
     return failed

@@ -30,6 +30,9 @@ class DrawSums:
         Rows of the draw's input in that half, and in all.
     input_weight, label_weight : ndarray
         p(x) and p(y) of the draw.
+    control : ndarray
+        A number of mean exactly 0 that varies as the information does: what it would be at this
+        draw, less its mean, were T Gaussian of the same covariance.
     """
 
     own: np.ndarray
@@ -41,6 +44,7 @@ class DrawSums:
     replicas: np.ndarray
     input_weight: np.ndarray
     label_weight: np.ndarray
+    control: np.ndarray
 
     @cached_property
     def all_data(self) -> Densities:

@@ -1,0 +1,353 @@
+"""Every kernel against its slow oracle, on shapes small enough to run without compilation too."""
+
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+import reference
+from conftest import COMPILED
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+import skinfo.kernels
+from skinfo.kernels.ordering import sort_kd, sort_segments_kd
+from skinfo.measures.clustering import measure_distances, measure_nc1, measure_silhouette
+from skinfo.measures.gaussians import InputGaussians, posterior_log_sums
+from skinfo.measures.information import measure_mixture
+from skinfo.measures.mixture import Mixture
+from skinfo.measures.quadrature import line_cross_entropy, line_information
+from skinfo.measures.rows import Rows
+from skinfo.measures.sums import Contributions
+
+#: Around multiples of 64 and 256 blocks begin and end.
+SIZES = [1, 2, 3, 5, 17, 63, 64, 65] + ([127, 128, 129, 255, 256, 257] if COMPILED else [])
+DIMENSIONS = [1, 2, 3] + ([*range(4, 13), 130] if COMPILED else [])
+SEEDS = st.integers(0, 10_000)
+#: What tests below hold against an oracle.
+TESTED = {"binning", "compiling", "distances", "gaussians", "line", "mixture", "ordering"}
+
+
+def test_every_kernel_has_an_oracle():
+    files = Path(skinfo.kernels.__file__).parent.glob("*.py")
+    assert {path.stem for path in files} - {"__init__"} == TESTED
+
+
+# --- the mixture ---------------------------------------------------------------------------------
+
+
+def dyadic(values):
+    """Values of 21 binary digits after the point: adding 1e6 to them and back is exact."""
+    return np.round(values * 2**20) / 2**20
+
+
+def make_groups(kind, n, rng):
+    if kind == "none":
+        return None
+    if kind == "one":
+        return np.zeros(n, dtype=int)
+    if kind == "equal":
+        return rng.permutation(np.arange(n) % max(1, n // 4))
+    return rng.integers(0, max(1, n // 3), size=n)
+
+
+def make_labels(kind, inputs, rng):
+    if kind == "none":
+        return None
+    if kind == "one":
+        return np.zeros(len(inputs), dtype=int)
+    if kind == "distinct":
+        return inputs
+    return rng.integers(0, 3, size=len(inputs))[inputs]
+
+
+def make_weights(kind, inputs, rng):
+    if kind == "none":
+        return None
+    weights = rng.uniform(0.2, 3, size=len(inputs))
+    if kind == "zeros":
+        weights[: len(inputs) // 3] = 0
+    return weights[inputs]
+
+
+@st.composite
+def mixture_cases(draw):
+    """Rows at 0, the same rows moved by an offset, and sigma."""
+    rng = np.random.default_rng(draw(SEEDS))
+    n, d = draw(st.sampled_from(SIZES)), draw(st.sampled_from(DIMENSIONS))
+    X = dyadic(rng.normal(size=(n, d)))
+    if draw(st.booleans()):
+        X[n // 2 :] = X[: n - n // 2]
+    if draw(st.booleans()):
+        X[:, 0] = 1.0
+    groups = make_groups(draw(st.sampled_from(["none", "one", "equal", "unequal"])), n, rng)
+    inputs = np.arange(n) if groups is None else np.unique(groups, return_inverse=True)[1]
+    labels = make_labels(draw(st.sampled_from(["none", "one", "distinct", "few"])), inputs, rng)
+    weights = make_weights(draw(st.sampled_from(["none", "unequal", "zeros"])), inputs, rng)
+    assume(weights is None or weights.max() > 0)
+    offset = draw(st.sampled_from([0.0, 1e6]))
+    known = {"groups": groups, "labels": labels, "input_weights": weights}
+    sigma = 10.0 ** draw(st.floats(-3, 3))
+    return Rows.make(X, **known), Rows.make(X + offset, **known), offset, sigma
+
+
+def draws_of(mixture, m=1, seed=3):
+    """Draws, the row of each, and its noise as a vector of all coordinates."""
+    draws = mixture.draw_stream(seed).take(m)
+    basis = mixture.subspace.basis
+    noise = draws.noise if basis is None else draws.noise @ basis.T
+    return draws, draws.rows.ravel(), noise.reshape(draws.rows.size, -1)
+
+
+@given(case=mixture_cases())
+def test_disjoint_sums_of_any_rows_equal_the_oracle(case):
+    rows, moved, _, sigma = case
+    mixture = Mixture.of(moved, sigma)
+    draws, drawn, noise = draws_of(mixture)
+    sums = mixture.sums_at(draws, "sampled", 1)
+    found = np.stack([sums.own, sums.group, sums.label, sums.other]).reshape(4, -1)
+    for k in range(0, len(drawn), 4):
+        known = (rows.weights, rows.inputs, rows.labels, drawn[k], noise[k], sigma)
+        expected = reference.disjoint_sums(rows.points, *known)
+        np.testing.assert_allclose(found[:, k], expected, rtol=1e-9, atol=1e-9)
+        if sums.half is not None:
+            keep = mixture.half_of_row == mixture.half_of_row[drawn[k]]
+            expected = reference.disjoint_sums(rows.points, *known, keep=keep)[1:]
+            half = [part.ravel()[k] for part in sums.half]
+            np.testing.assert_allclose(half, expected, rtol=1e-9, atol=1e-9)
+
+
+@given(case=mixture_cases())
+def test_contributions_of_given_inputs_equal_the_oracle(case):
+    rows, moved, _, sigma = case
+    mixture = Mixture.of(moved, sigma)
+    draws, drawn, noise = draws_of(mixture)
+    sums = mixture.sums_at(draws, "given", 1)
+    of_draws = Contributions.of(sums.all_data, sums)
+    for k in range(0, len(drawn), 4):
+        expected = reference.contributions(
+            rows.points, rows.weights, rows.inputs, rows.labels, drawn[k], noise[k], sigma
+        )
+        found = [
+            of_draws.mutual_info.ravel()[k],
+            # Without labels all rows are of one.
+            of_draws.label_mutual_info.ravel()[k] if rows.labels is not None else 0.0,
+            of_draws.entropy.ravel()[k],
+            of_draws.conditional_entropy.ravel()[k],
+        ]
+        np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-9)
+
+
+@given(case=mixture_cases(), reach=st.sampled_from([0.0, 1.0, 30.0]))
+def test_log_density_anywhere_equals_the_oracle(case, reach):
+    rows, moved, offset, sigma = case
+    mixture = Mixture.of(moved, sigma)
+    rng = np.random.default_rng(1)
+    t = dyadic(rows.points[:9] + reach * rng.normal(size=rows.points[:9].shape))
+    expected = reference.log_density(t, rows.points, rows.weights, sigma)
+    # The mean of the rows, from which distances off their subspace count, is rounded.
+    tolerance = {"rtol": 1e-6 if offset else 1e-9, "atol": 1e-9}
+    np.testing.assert_allclose(mixture.log_density(t + offset, 1), expected, **tolerance)
+    queries = mixture.subspace.project(t + offset)
+    off = 0.5 * mixture.subspace.squared_distances(t + offset)
+    constant = 0.5 * t.shape[1] * np.log(2 * np.pi * sigma**2)
+    references = np.arange(len(t), dtype=float)
+    found = mixture.log_ratios(queries, references, 1) - references - off - constant
+    np.testing.assert_allclose(found, expected, **tolerance)
+
+
+@given(seed=SEEDS, n=st.sampled_from(SIZES), d=st.sampled_from(DIMENSIONS))
+def test_single_precision_input_gives_what_its_values_give(seed, n, d):
+    X = np.random.default_rng(seed).normal(size=(n, d)).astype(np.float32)
+    low, high = (Mixture.of(Rows.make(points), 0.5) for points in (X, X.astype(np.float64)))
+    np.testing.assert_allclose(low.log_density(X), high.log_density(X), rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("labelled", [True, False])
+@pytest.mark.parametrize("inputs", ["given", "sampled"])
+def test_one_row_or_rows_in_one_place_carry_nothing(inputs, labelled):
+    for X in (np.array([[1.0, 2.0]]), np.full((130, 3), 0.1)):
+        labels = np.zeros(len(X), dtype=int) if labelled else None
+        found = measure_mixture(
+            Rows.make(X, labels=labels), 0.1, inputs=inputs, max_evaluations=256
+        )
+        assert found.mutual_info.value == found.plug_in.value == 0
+        assert found.label_mutual_info is None or found.label_mutual_info.value == 0
+        entropy = X.shape[1] / 2 * np.log(2 * np.pi * np.e * 0.01)
+        assert found.entropy.value == pytest.approx(entropy)
+        assert found.conditional_entropy.value == pytest.approx(entropy)
+
+
+# --- the line ------------------------------------------------------------------------------------
+
+
+@st.composite
+def line_laws(draw):
+    rng = np.random.default_rng(draw(SEEDS))
+    n = draw(st.integers(1, 40))
+    points = 10.0 ** draw(st.floats(-3, 1)) * rng.normal(size=n)
+    if draw(st.booleans()):
+        points[n // 2 :] = points[: n - n // 2]
+    weights = 10.0 ** (-draw(st.sampled_from([0, 1, 30])) * rng.uniform(size=n))
+    return points, weights / weights.sum()
+
+
+@given(law=line_laws(), shift=st.sampled_from([0.0, -20.0]))
+def test_the_integral_over_a_line_equals_that_over_all_rows(law, shift):
+    points, weights = law
+    expected = reference.line_cross_entropy(points, weights, points, weights)
+    found = line_cross_entropy(points + shift, weights, points + shift, weights)
+    assert found == pytest.approx(expected, abs=1e-9)
+
+
+@given(law=line_laws(), model=line_laws())
+def test_the_integral_of_two_laws_equals_that_over_all_rows(law, model):
+    expected = reference.line_cross_entropy(*law, *model)
+    assert line_cross_entropy(*law, *model) == pytest.approx(expected, rel=3e-5, abs=1e-6)
+
+
+@given(law=line_laws(), seed=SEEDS)
+def test_segments_of_a_line_are_integrated_one_by_one(law, seed):
+    points, weights = law
+    parts = np.random.default_rng(seed).integers(0, 4, size=len(points))
+    parts = np.unique(parts, return_inverse=True)[1]
+    expected = 0.0
+    for part in range(parts.max() + 1):
+        own, mass = points[parts == part], weights[parts == part]
+        share = mass.sum()
+        expected += share * reference.line_cross_entropy(own, mass / share, own, mass / share)
+    assert line_information(points, weights, parts) == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.parametrize("far", [1e8, 3e10])
+def test_a_row_far_from_all_others_on_a_line_keeps_its_digits(far):
+    """Squares of 1e20 differ by thousands where they should be equal."""
+    model = np.array([0.0, 3.0, 3.0, 3 - 1e-12])
+    found = line_cross_entropy(np.array([far]), np.ones(1), model, np.full(4, 0.25))
+    assert found == pytest.approx((far - 3) ** 2 / 2, rel=1e-12)
+
+
+def test_a_heavy_row_is_seen_past_a_light_one():
+    """At the light row the heavy one, 10 sigma away, makes up all of the density."""
+    points, weights = np.array([0.0, 10.0]), np.array([1.0, 1e-60])
+    found = line_cross_entropy(points[1:], np.ones(1), points, weights)
+    assert found == pytest.approx(10**2 / 2, rel=1e-12)
+
+
+# --- Gaussians -----------------------------------------------------------------------------------
+
+
+@given(
+    seed=SEEDS,
+    n_inputs=st.sampled_from([2, 3, 63, 64, 65] + [129] * COMPILED),
+    d=st.integers(1, 4),
+    scale=st.sampled_from([1e-3, 1.0, 100.0]),
+    spread=st.sampled_from([1.0, 20.0]),
+    flat=st.booleans(),
+)
+def test_sums_of_gaussians_equal_the_oracle(seed, n_inputs, d, scale, spread, flat):
+    rng = np.random.default_rng(seed)
+    inputs = np.concatenate([np.arange(n_inputs)] * 2 + [rng.integers(0, n_inputs, n_inputs)])
+    means = scale * rng.normal(size=(n_inputs, d))
+    widths = np.full(d, spread)
+    widths[0] *= not flat
+    X = means[inputs] + widths * rng.normal(size=(len(inputs), d))
+    weights = rng.uniform(0.2, 3, size=n_inputs)[inputs]
+    rows = Rows.make(X, groups=inputs, input_weights=weights)
+    drawn = rng.integers(0, len(inputs), size=6)
+    noise = rng.normal(size=(6, d))
+    own, others = posterior_log_sums(InputGaussians.fit(rows), rows, drawn, noise, 1)
+    fitted = [reference.gaussian_of_input(X, inputs, x, 1.0) for x in range(n_inputs)]
+    p = rows.input_weights
+    for k, row in enumerate(drawn):
+        t = X[row] + noise[k]
+        relative = -0.5 * (noise[k] @ noise[k]) - d / 2 * np.log(2 * np.pi)
+        expected = reference.log_sum_of_gaussians(t, p, *zip(*fitted, strict=True), inputs[row])
+        assert others[k] == pytest.approx(expected - relative, rel=1e-9, abs=1e-9)
+        alone = reference.gaussian_without_row(X, inputs, row, 1.0)
+        expected = reference.log_sum_of_gaussians(
+            t, p[inputs[row]][None], *zip(alone, strict=True), None
+        )
+        assert own[k] == pytest.approx(expected - relative, rel=1e-7, abs=1e-7)
+
+
+# --- order, numbers, pairs -----------------------------------------------------------------------
+
+
+@given(
+    seed=SEEDS,
+    n=st.integers(0, 150),
+    d=st.integers(0, 4),
+    leaf=st.sampled_from([1, 2, 5, 64]),
+    levels=st.sampled_from([1, 3, 1000]),
+)
+def test_the_kd_order_is_a_permutation_whose_halves_are_separated(seed, n, d, leaf, levels):
+    rng = np.random.default_rng(seed)
+    points = rng.integers(0, levels, size=(n, d)).astype(float)
+    order = rng.permutation(n)
+    sort_kd(points, leaf, 0, n, order)
+    assert sorted(order) == list(range(n))
+    assert reference.halves_are_separated(points[order], leaf)
+
+
+@given(seed=SEEDS, n=st.integers(0, 100), cuts=st.lists(st.integers(0, 100), max_size=4))
+def test_segments_are_ordered_one_by_one(seed, n, cuts):
+    rng = np.random.default_rng(seed)
+    points, order = rng.normal(size=(n, 2)), rng.permutation(n)
+    starts = np.array([0, *sorted(min(cut, n) for cut in cuts), n])
+    before = order.copy()
+    sort_segments_kd(points, 4, starts, order)
+    for first, last in pairwise(starts):
+        assert sorted(order[first:last]) == sorted(before[first:last])
+        assert reference.halves_are_separated(points[order[first:last]], 4)
+
+
+@st.composite
+def class_rows(draw):
+    """Rows with labels in which some class has two inputs."""
+    rng = np.random.default_rng(draw(SEEDS))
+    n, d = draw(st.integers(4, 40)), draw(st.integers(1, 4))
+    X = rng.normal(size=(n, d)) * 10.0 ** draw(st.sampled_from([-200, 0, 3]))
+    if draw(st.booleans()):
+        X[n // 2 :] = X[: n - n // 2]
+    groups = np.arange(n) // 2 if draw(st.booleans()) else np.arange(n)
+    labels = groups % draw(st.sampled_from([2, 3]))
+    assume(groups.max() > labels.max() > 0)
+    weights = rng.choice([1.0, 2.0, 5.0], size=n) if draw(st.booleans()) else np.ones(n)
+    return Rows.make(X, groups=groups, labels=labels, input_weights=weights[groups])
+
+
+@given(rows=class_rows(), metric=st.sampled_from(["euclidean", "cosine"]))
+def test_pairs_of_any_rows_equal_the_oracle(rows, metric):
+    scale = np.abs(rows.points).max()
+    found = measure_distances(rows, metric)
+    distances, masses = reference.weighted_pairs(
+        rows.points / scale, rows.labels, rows.inputs, rows.weights * len(rows.weights), metric
+    )
+    if metric == "cosine":
+        # A cosine that is 1 may be computed as a little more.
+        distances, unit = tuple(np.maximum(part, 0.0) for part in distances), 1.0
+    else:
+        unit = scale
+    for histogram, part, mass in zip((found.within, found.between), distances, masses, strict=True):
+        assert histogram.sum() == pytest.approx(mass.sum())
+        # Rounding may move a distance across the edge of its cell.
+        inner = found.edges[1:-2:97] / unit
+        below = [(mass * (part < edge - 1e-9)).sum() for edge in inner]
+        not_above = [(mass * (part < edge + 1e-9)).sum() for edge in inner]
+        counted = np.cumsum(histogram)[0:-2:97]
+        assert (counted >= np.array(below) - 1e-9).all()
+        assert (counted <= np.array(not_above) + 1e-9).all()
+    rounded = [np.round(part, 12) for part in distances]
+    assert found.auc.value == pytest.approx(reference.auc(*rounded, *masses), abs=1e-9)
+
+
+@given(rows=class_rows())
+def test_silhouette_and_collapse_of_any_rows_equal_the_oracle(rows):
+    points = rows.points / np.abs(rows.points).max()
+    first = np.unique(rows.inputs, return_index=True)[1]
+    expected = reference.silhouette(points[first], rows.labels[first], rows.input_weights)
+    assert measure_silhouette(rows, "euclidean").value == pytest.approx(expected, abs=1e-9)
+    # Means that coincide give infinity, or what their rounding leaves.
+    expected = min(reference.nc1(points, rows.labels, rows.weights), 1e12)
+    assert min(measure_nc1(rows).value, 1e12) == pytest.approx(expected, rel=1e-6)

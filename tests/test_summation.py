@@ -1,0 +1,153 @@
+"""The two kernels give the same sums, whole or in parts, in double and in single precision."""
+
+import numpy as np
+import pytest
+
+from skinfo.measures import mixture as mixture_module
+from skinfo.measures import summation
+from skinfo.measures.information import measure_mixture
+from skinfo.measures.layout import order_rows
+from skinfo.measures.mixture import Mixture
+from skinfo.measures.rows import Rows
+
+CASES = {
+    "alone": {},
+    "replicas": {"replicas": 5},
+    "labels": {"labels": 3},
+    "replicas and labels": {"replicas": 7, "labels": 2},
+    "many replicas": {"replicas": 100, "labels": 2},
+}
+
+
+def make_rows(n, d, *, replicas=1, labels=0, dtype=np.float64, seed=0, weighted=True):
+    rng = np.random.default_rng(seed)
+    inputs = np.arange(n) // replicas
+    S = rng.normal(size=(inputs[-1] + 1, d))[inputs] + 0.3 * rng.normal(size=(n, d))
+    return Rows.make(
+        S.astype(dtype),
+        groups=inputs if replicas > 1 else None,
+        labels=inputs % labels if labels else None,
+        input_weights=1.0 + inputs % 3 if weighted else None,
+    )
+
+
+def sums_by(kernel, rows, sigma, monkeypatch, inputs="given", m=16):
+    monkeypatch.setattr(summation, "_most_count", lambda *_: kernel == "dense")
+    mixture = Mixture.of(rows, sigma)
+    sums = mixture.sums_at(mixture.draw_stream(1).take(m), inputs, 1)
+    found = [sums.group, sums.label, sums.other]
+    return np.stack(found + ([] if sums.half is None else list(sums.half)))
+
+
+def assert_same(found, expected, tolerance):
+    finite = np.isfinite(expected)
+    np.testing.assert_array_equal(np.isfinite(found), finite)
+    assert np.abs(found[finite] - expected[finite]).max(initial=0.0) < tolerance
+
+
+@pytest.mark.parametrize("inputs", ["given", "sampled"])
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(("n", "d", "sigma"), [(700, 3, 1.0), (1300, 17, 3.0), (300, 130, 9.0)])
+def test_products_and_differences_give_the_same_sums(n, d, sigma, case, inputs, monkeypatch):
+    rows = make_rows(n, d, **CASES[case])
+    dense, skipping = (
+        sums_by(kernel, rows, sigma, monkeypatch, inputs) for kernel in ("dense", "skipping")
+    )
+    # With inputs given a sum matters beside the ones before it only.
+    expected = skipping if inputs == "sampled" else np.maximum(skipping, -40)
+    found = dense if inputs == "sampled" else np.maximum(dense, -40)
+    assert_same(found, expected, 1e-9)
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("kernel", ["dense", "skipping"])
+@pytest.mark.parametrize(("d", "sigma"), [(3, 1.0), (3, 0.1), (17, 3.0)])
+def test_single_precision_is_right_to_a_thousandth(case, kernel, d, sigma, monkeypatch):
+    single = make_rows(1300, d, dtype=np.float32, **CASES[case])
+    double = Rows(single.points.astype(np.float64), single.weights, single.inputs, single.labels)
+    expected = sums_by("skipping", double, sigma, monkeypatch, "sampled")
+    assert_same(sums_by(kernel, single, sigma, monkeypatch, "sampled"), expected, 1e-3)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_sums_beyond_the_span_of_a_product_are_taken_again(dtype, monkeypatch):
+    """Two clusters 300 sigma apart: the other label's sum is e^-45000."""
+    rng = np.random.default_rng(0)
+    y = np.arange(512) % 2
+    S = rng.normal(size=(512, 4)) + 300.0 * y[:, None]
+    rows = Rows.make(S.astype(dtype), labels=y)
+    dense, skipping = (
+        sums_by(kernel, rows, 1.0, monkeypatch, "sampled") for kernel in ("dense", "skipping")
+    )
+    assert np.nanmin(skipping[2]) < -40_000
+    error = np.abs(dense[1:] / skipping[1:] - 1).max()
+    assert error < (1e-10 if dtype == np.float64 else 1e-3)
+
+
+def test_rounding_of_expanded_squares_never_shows(monkeypatch):
+    """At 1e6 sigma from the mean an expanded square has an error of 1e-4: near rows are redone."""
+    rng = np.random.default_rng(0)
+    S = rng.normal(size=(600, 3)) + 1e6 * rng.integers(0, 2, size=(600, 1))
+    dense, skipping = (
+        sums_by(kernel, Rows.make(S), 1.0, monkeypatch, "sampled")
+        for kernel in ("dense", "skipping")
+    )
+    assert_same(dense, skipping, 1e-9)
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("kernel", ["dense", "skipping"])
+def test_parts_add_up_to_the_whole(case, kernel, monkeypatch):
+    rows = make_rows(1500, 6, **CASES[case])
+    monkeypatch.setattr(summation, "_most_count", lambda *_: kernel == "dense")
+    order = order_rows(rows)
+    whole = Mixture.of(rows, 1.0, order)
+    draws = whole.draw_stream(1).take(16)
+    expected = whole.sums_at(draws, "sampled", 1)
+    monkeypatch.setattr(mixture_module, "_MOST_KEPT", 0)
+    monkeypatch.setattr(mixture_module, "_A_PART", 256 * 6)
+    in_parts = Mixture.of(rows, 1.0, order)
+    assert len(list(in_parts.layouts(0))) > 2
+    found = in_parts.sums_at(draws, "sampled", 1)
+    for name in ("group", "label", "other"):
+        assert_same(getattr(found, name), getattr(expected, name), 1e-9)
+    points = whole.subspace.project(rows.points[:50])
+    np.testing.assert_allclose(
+        in_parts.log_ratios(points, np.zeros(50), 1),
+        whole.log_ratios(points, np.zeros(50), 1),
+        rtol=1e-11,
+    )
+
+
+def test_many_rows_in_parts_give_the_same_information(monkeypatch):
+    rows = make_rows(3000, 4, labels=2)
+    expected = measure_mixture(rows, 0.6, tol=2e-3)
+    monkeypatch.setattr(mixture_module, "_MOST_KEPT", 0)
+    monkeypatch.setattr(mixture_module, "_A_PART", 1024 * 4)
+    found = measure_mixture(rows, 0.6, tol=2e-3)
+    for name in ("mutual_info", "label_mutual_info"):
+        a, b = getattr(found, name), getattr(expected, name)
+        assert abs(a.value - b.value) < 4 * np.hypot(a.stderr, b.stderr)
+
+
+def test_single_precision_stays_single_unless_its_digits_would_be_lost():
+    near = make_rows(300, 3, dtype=np.float32)
+    assert next(Mixture.of(near, 0.1).layouts(0))[1].blocks.dtype == np.float32
+    assert next(Mixture.of(near, 1e-4).layouts(0))[1].blocks.dtype == np.float64
+
+
+def test_products_are_chosen_where_most_rows_count():
+    rows = make_rows(5000, 3)
+    for sigma, expected in ((0.01, False), (5.0, True)):
+        mixture = Mixture.of(rows, sigma)
+        chosen = []
+        original = summation._most_count
+
+        def spy(layout, queries, chosen=chosen, original=original):
+            chosen.append(original(layout, queries))
+            return chosen[-1]
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(summation, "_most_count", spy)
+            mixture.sums_at(mixture.draw_stream(0).take(16), "sampled", 1)
+        assert chosen == [expected]
