@@ -7,7 +7,7 @@ from hypothesis import settings
 # Without compilation an example takes a hundred times longer.
 COMPILED = os.environ.get("NUMBA_DISABLE_JIT", "0") == "0"
 settings.register_profile(
-    "skinfo", deadline=None, derandomize=True, max_examples=60 if COMPILED else 30
+    "skinfo", deadline=None, derandomize=True, max_examples=60 if COMPILED else 20
 )
 settings.load_profile("skinfo")
 

@@ -234,7 +234,7 @@ before = set(sys.modules)
 import skinfo
 loaded = {{name.split(".")[0] for name in set(sys.modules) - before}}
 print(sorted(loaded & set({EXTRAS})))
-print(sorted({{"torch", "matplotlib", "typer"}} & set(sys.modules)))
+print(sorted({{"torch", "matplotlib", "plotly", "dask", "typer"}} & set(sys.modules)))
 """
     found = python(code)
     assert found.stderr == ""

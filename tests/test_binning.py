@@ -131,16 +131,6 @@ def test_too_few_replicas_are_said_aloud(rng):
         BinningMIEstimator(bin_width=0.01).fit(rng.normal(size=(40, 3)), groups=np.arange(40) // 4)
 
 
-def test_weights_count_as_repeated_rows(rng):
-    X, y, weight = rng.normal(size=(30, 2)), np.arange(30) % 2, rng.integers(0, 4, size=30)
-    weighted = BinningMIEstimator(bin_width=0.7).fit(X, y, sample_weight=weight)
-    repeated = BinningMIEstimator(bin_width=0.7).fit(
-        np.repeat(X, weight, axis=0), np.repeat(y, weight)
-    )
-    assert weighted.entropy_ == pytest.approx(repeated.entropy_)
-    assert weighted.label_mutual_info_ == pytest.approx(repeated.label_mutual_info_)
-
-
 def test_rows_and_units_may_be_permuted(rng):
     X = rng.normal(size=(100, 4))
     est = BinningMIEstimator(n_bins=5).fit(X)

@@ -128,16 +128,6 @@ def test_saturation_is_said_aloud(X):
         fitted(X, sigma=0.5)
 
 
-def test_weight_zero_removes_a_row(X, y):
-    weight = np.ones(60)
-    weight[10:20] = 0
-    keep = weight > 0
-    weighted = NoisyMIEstimator(0.5, random_state=0).fit(X, y, sample_weight=weight)
-    removed = NoisyMIEstimator(0.5, random_state=0).fit(X[keep], y[keep])
-    assert weighted.mutual_info_ == removed.mutual_info_
-    assert weighted.score(X) == removed.score(X)
-
-
 def test_permuting_rows_and_units_changes_nothing_beyond_the_error(X, y, rng):
     order = rng.permutation(60)
     est, other = fitted(X, y), fitted(X[order][:, ::-1], y[order])
@@ -281,17 +271,6 @@ def test_pairwise_bounds_hold_the_information(X):
     assert not hasattr(fitted(X), "pairwise_bounds_")
     with pytest.raises(ValueError, match="bounds=True"):
         NoisyMIEstimator(0.5, bounds=True).fit(X, groups=np.arange(60) // 2)
-
-
-@pytest.mark.parametrize("estimator_weight", [[1, 2, 3], [2, 0, 1]])
-def test_integer_weights_equal_repeated_rows_in_every_number(X, y, estimator_weight):
-    weight = np.resize(estimator_weight, 60)
-    weighted = NoisyMIEstimator(0.5, random_state=0, tol=0.003).fit(X, y, sample_weight=weight)
-    repeated = fitted(np.repeat(X, weight, axis=0), np.repeat(y, weight), tol=0.003)
-    for name in ("mutual_info_", "plug_in_", "label_mutual_info_", "entropy_"):
-        assert getattr(weighted, name) == pytest.approx(getattr(repeated, name), abs=0.015), name
-    assert weighted.score(X) == pytest.approx(repeated.score(X), abs=0.015)
-    np.testing.assert_allclose(weighted.score_samples(X), repeated.score_samples(X), rtol=1e-10)
 
 
 @pytest.mark.parametrize("estimator", ESTIMATORS, ids=lambda e: type(e).__name__)

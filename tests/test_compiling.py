@@ -1,0 +1,61 @@
+"""Kernels are compiled where nothing can be written."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import skinfo
+
+CODE = """
+import sys
+import numpy as np
+import skinfo
+from skinfo.kernels.binning import number_rows
+assert skinfo.__file__.startswith(sys.argv[1]), skinfo.__file__
+X = np.arange(12.0).reshape(6, 2) % 5
+print(skinfo.BinningMIEstimator(bin_width=1.0).fit(X).n_occupied_)
+print(number_rows.stats.cache_path)
+"""
+
+
+def run_copy(place, **environment):
+    """Run the code on the copy of the package in ``place``; what it printed."""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("NUMBA")} | environment
+    environment |= {"PYTHONPATH": str(place), "PYTHONDONTWRITEBYTECODE": "1"}
+    found = subprocess.run(
+        [sys.executable, "-W", "error", "-c", CODE, str(place)],
+        capture_output=True, text=True, check=False, env=environment, cwd=place,
+    )  # fmt: skip
+    assert found.returncode == 0, found.stderr
+    assert found.stderr == ""
+    return found.stdout.split()
+
+
+@pytest.fixture
+def place(tmp_path):
+    """A copy of the package, and a file where a directory would have to be to write anything.
+
+    Permissions would not do: they do not bind an administrator.
+    """
+    package = Path(skinfo.__file__).parent
+    shutil.copytree(package, tmp_path / "skinfo", ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / "file").touch()
+    return tmp_path
+
+
+def test_works_where_no_cache_directory_is_writable(place):
+    (place / "skinfo" / "kernels" / "__pycache__").touch()
+    names = ("HOME", "XDG_CACHE_HOME", "NUMBA_CACHE_DIR")
+    assert run_copy(place, **dict.fromkeys(names, str(place / "file"))) == ["5", "None"]
+
+
+def test_the_cache_is_used_where_one_is_writable(place):
+    """Else the test above would hold for any reason."""
+    n_occupied, cache = run_copy(place, NUMBA_CACHE_DIR=str(place / "cache"))
+    assert n_occupied == "5"
+    assert cache.startswith(str(place / "cache"))
+    assert list(Path(cache).glob("binning.number_rows*.nbc"))

@@ -1,0 +1,160 @@
+"""Weights: 0 removes a row, an integer repeats it, in every number that is fitted or scored."""
+
+import warnings
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+
+from skinfo import BinningMIEstimator, ClusteringScore, NoisyMIEstimator, ReplicaWarning
+
+NOISY = [
+    NoisyMIEstimator(0.5, tol=0.005, random_state=0),
+    NoisyMIEstimator(0.5, tol=0.005, inputs="sampled", units="bits", random_state=0),
+]
+BINNING = [
+    BinningMIEstimator(bin_width=0.7),
+    BinningMIEstimator(n_bins=5),
+    BinningMIEstimator(n_bins=5, bin_range="neuron"),
+    BinningMIEstimator(n_bins=5, strategy="quantile", units="bits"),
+]
+CLUSTERING = [ClusteringScore(), ClusteringScore(metric="cosine")]
+#: Attributes that say how many draws were made, not what was measured.
+COUNTS = {"n_evaluations_", "n_features_in_"}
+
+
+@pytest.fixture
+def X(rng):
+    return rng.normal(size=(60, 3))
+
+
+@pytest.fixture
+def y():
+    return np.arange(60) % 3
+
+
+@pytest.fixture
+def weight():
+    return np.resize([1, 2, 0, 3, 1], 60)
+
+
+def numbers(est, X, y):
+    """Everything fitted and scored, by name, as arrays."""
+    names = [name for name in vars(est) if name.endswith("_")]
+    names += [name for name in vars(type(est)) if name.endswith("_") and not name.startswith("_")]
+    found = {name: getattr(est, name) for name in names if name not in COUNTS}
+    if "edges_" in found:
+        found["edges_"] = np.concatenate(found["edges_"])
+    found["quantities_"] = [(q.value, q.stderr, q.lower, q.upper) for q in est.quantities_]
+    found["score"] = est.score(X, y)
+    if isinstance(est, NoisyMIEstimator):
+        found["score_samples"] = est.score_samples(X)
+    return {name: np.ravel(value) for name, value in found.items() if value is not None}
+
+
+def fitted(estimator, *data, **known):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ReplicaWarning)
+        return clone(estimator).fit(*data, **known)
+
+
+def name_of(estimator):
+    return str(estimator).replace("random_state=0", "")
+
+
+@pytest.mark.parametrize("grouped", [False, True])
+@pytest.mark.parametrize("estimator", NOISY + BINNING + CLUSTERING, ids=name_of)
+def test_weight_zero_is_a_removed_row_in_every_number(estimator, grouped, X, weight):
+    groups = np.arange(60) // 4 if grouped else None
+    inputs = np.arange(60) if groups is None else groups
+    y, weight = inputs % 3, weight[inputs]
+    keep = weight > 0
+    weighted = fitted(estimator, X, y, groups=groups, sample_weight=weight)
+    removed = fitted(
+        estimator, X[keep], y[keep], groups=None if groups is None else groups[keep],
+        sample_weight=weight[keep],
+    )  # fmt: skip
+    found, expected = numbers(weighted, X, y), numbers(removed, X, y)
+    assert found.keys() == expected.keys()
+    assert len(found) >= 7
+    for name, value in expected.items():
+        np.testing.assert_array_equal(found[name], value, err_msg=name)
+
+
+@pytest.mark.parametrize("n_units", [1, 3])
+@pytest.mark.parametrize("estimator", NOISY, ids=name_of)
+def test_an_integer_weight_is_a_repeated_row(estimator, n_units, X, y, weight):
+    """On a line to rounding, in space to the errors of both."""
+    X = X[:, :n_units]
+    weighted = fitted(estimator, X, y, sample_weight=weight)
+    repeated = fitted(estimator, np.repeat(X, weight, axis=0), np.repeat(y, weight))
+    allowed = 1e-9 if n_units == 1 else 5 * np.hypot(weighted.stderr_, repeated.stderr_)
+    names = ["mutual_info_", "plug_in_", "label_mutual_info_", "entropy_", "conditional_entropy_"]
+    names += ["ceiling_"] if estimator.inputs == "sampled" or n_units == 3 else []
+    for name in [*names, "label_ceiling_", "rank_"]:
+        expected = getattr(repeated, name)
+        assert getattr(weighted, name) == pytest.approx(expected, abs=allowed), name
+    assert weighted.score(X) == pytest.approx(repeated.score(X), abs=allowed)
+    np.testing.assert_allclose(weighted.score_samples(X), repeated.score_samples(X), rtol=1e-9)
+    if estimator.inputs == "given":
+        for name in ("bracket_", "label_bracket_", "entropy_bracket_"):
+            expected = getattr(repeated, name)
+            assert getattr(weighted, name) == pytest.approx(expected, abs=2 * allowed), name
+
+
+@pytest.mark.parametrize("estimator", NOISY, ids=name_of)
+def test_an_integer_weight_is_an_input_with_so_many_equal_replicas(estimator, X, y, weight):
+    """Then the inputs stay what they are, and with them their entropy."""
+    for n_units in (1, 3):
+        S = X[:, :n_units]
+        weighted = fitted(estimator, S, y, sample_weight=weight)
+        repeated = fitted(
+            estimator, np.repeat(S, weight, axis=0), np.repeat(y, weight),
+            groups=np.repeat(np.arange(60), weight), sample_weight=np.repeat(weight, weight),
+        )  # fmt: skip
+        allowed = 1e-9 if n_units == 1 else 5 * np.hypot(weighted.stderr_, repeated.stderr_)
+        for name in ("mutual_info_", "label_mutual_info_", "entropy_", "conditional_entropy_"):
+            expected = getattr(repeated, name)
+            assert getattr(weighted, name) == pytest.approx(expected, abs=allowed), name
+        assert weighted.ceiling_ == pytest.approx(repeated.ceiling_)
+        assert weighted.stderr_inputs_ == pytest.approx(repeated.stderr_inputs_, rel=0.2)
+
+
+@pytest.mark.parametrize("estimator", BINNING, ids=name_of)
+def test_an_integer_weight_is_a_repeated_row_in_every_bin(estimator, X, y, weight):
+    weighted = fitted(estimator, X, y, sample_weight=weight)
+    repeated = fitted(estimator, np.repeat(X, weight, axis=0), np.repeat(y, weight))
+    found, expected = numbers(weighted, X, y), numbers(repeated, X, y)
+    # A repeated row is another input, and the ceiling is the entropy of the inputs.
+    replicas = fitted(
+        estimator, np.repeat(X, weight, axis=0), np.repeat(y, weight),
+        groups=np.repeat(np.arange(60), weight), sample_weight=np.repeat(weight, weight),
+    )  # fmt: skip
+    for other in (expected, numbers(replicas, X, y)):
+        for name in found.keys() - {"quantities_", "ceiling_"}:
+            np.testing.assert_allclose(found[name], other[name], atol=1e-12, err_msg=name)
+    assert weighted.ceiling_ == pytest.approx(replicas.ceiling_)
+    assert weighted.ceiling_ < repeated.ceiling_
+
+
+@pytest.mark.parametrize("estimator", CLUSTERING, ids=name_of)
+def test_an_integer_weight_is_an_input_repeated_in_every_pair(estimator, X, y, weight):
+    """Copies of a row are replicas of its input: never paired with each other."""
+    X[y == 1] += 1
+    weighted = fitted(estimator, X, y, sample_weight=weight)
+    repeated = fitted(
+        estimator, np.repeat(X, weight, axis=0), np.repeat(y, weight),
+        groups=np.repeat(np.arange(60), weight), sample_weight=np.repeat(weight, weight),
+    )  # fmt: skip
+    for name in ("auc_", "silhouette_", "nc1_"):
+        assert getattr(weighted, name) == pytest.approx(getattr(repeated, name)), name
+        assert getattr(weighted, name) != getattr(fitted(estimator, X, y), name)
+    at = np.linspace(0.1, 1.9, 20)
+    for name in ("within_histogram_", "between_histogram_"):
+        found, expected = (
+            np.interp(at, est.distance_edges_[1:], np.cumsum(getattr(est, name))) / total
+            for est in (weighted, repeated)
+            for total in [getattr(est, name).sum()]
+        )
+        # The cells differ, and with them where in its cell a distance lies.
+        np.testing.assert_allclose(found, expected, atol=0.02, err_msg=name)
