@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from sklearn.metrics import silhouette_score
 
 from skinfo import ClusteringScore
-from skinfo.measures import clustering
-from skinfo.measures.clustering import auc_of_histograms, measure_distances
+from skinfo.measures import distances as distances_module
+from skinfo.measures.distances import measure_distances
+from skinfo.measures.ranking import auc_of_histograms
 from skinfo.measures.rows import Rows
 
 
@@ -42,10 +43,21 @@ def test_distances_equal_the_oracle(n, d, seed, metric, grouped):
     assert est.between_histogram_.sum() == pytest.approx(len(between))
     if d > 1 or metric == "euclidean":
         assert est.auc_ == pytest.approx(reference.auc(within, between), abs=1e-9)
-    cell = est.distance_edges_[1]
-    middle = est.distance_edges_[:-1] + cell / 2
-    mean = (est.within_histogram_ @ middle) / len(within)
-    assert mean == pytest.approx(within.mean(), abs=cell)
+    assert est.within_mean_ == pytest.approx(within.mean(), abs=1e-12)
+    assert est.between_mean_ == pytest.approx(between.mean(), abs=1e-12)
+    if d > 1 or metric == "euclidean":
+        for counts, found in ((est.within_histogram_, within), (est.between_histogram_, between)):
+            assert_same_cells(counts, found, est.distance_edges_)
+
+
+def assert_same_cells(counts, distances, edges):
+    """Cumulative counts agree at every edge, but for what rounding moves over one."""
+    below = np.concatenate([[0], np.cumsum(counts)])
+    ordered = np.sort(distances)
+    low = np.searchsorted(ordered, edges * (1 - 2e-7) - 1e-12)
+    high = np.searchsorted(ordered, edges * (1 + 2e-7) + 1e-12, side="right")
+    assert (low - 1e-9 <= below).all()
+    assert (below <= high + 1e-9).all()
 
 
 def test_counts_sum_to_all_pairs(rng):
@@ -66,7 +78,7 @@ def test_binned_auc_holds_the_exact_one(rng, monkeypatch):
     X[y == 1] += 0.8
     rows = Rows.make(X, labels=y)
     exact = measure_distances(rows, "euclidean").auc
-    monkeypatch.setattr(clustering, "MOST_RANKED_PAIRS", 0)
+    monkeypatch.setattr(distances_module, "MOST_RANKED_PAIRS", 0)
     binned = measure_distances(rows, "euclidean").auc
     assert binned.lower <= exact.value <= binned.upper
     assert binned.upper - binned.lower < 2e-3
@@ -163,6 +175,8 @@ def test_a_dead_row_has_a_cosine_distance_of_one():
     middle = (est.distance_edges_[:-1] + est.distance_edges_[1:]) / 2
     assert within @ middle == pytest.approx(1 + 1, abs=2e-3)
     assert between @ middle == pytest.approx(1 + 1 + 1 + 0, abs=2e-3)
+    assert est.within_mean_ == pytest.approx(1)
+    assert est.between_mean_ == pytest.approx(3 / 4)
 
 
 def test_weights_multiply_over_a_pair():

@@ -1,179 +1,24 @@
-"""How activations cluster by class: pairwise distances within and between classes."""
+"""How activations cluster by class, in single numbers: silhouette, indices, neural collapse."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
-from scipy.spatial.distance import pdist
-from sklearn.metrics import silhouette_samples
+from sklearn.metrics import calinski_harabasz_score, davies_bouldin_score, silhouette_samples
 
-from skinfo.kernels.distances import add_pair_distances
+from skinfo.measures.binning import WidthCells, measure_binned
+from skinfo.measures.pairs import metric_coordinates
 from skinfo.measures.quantity import Quantity
+from skinfo.measures.ranking import sampled
 from skinfo.measures.rows import Rows
 
-#: Cells of the distance histograms.
-N_CELLS = 4096
-# Distances beyond this have no square in double precision.
-_LARGEST = 1e150
-#: Up to so many pairs all distances are ranked; beyond, the AUC comes from the histograms.
-MOST_RANKED_PAIRS = 1_000_000
 #: Rows that the silhouette is computed from, at most (or two a class).
 MOST_SILHOUETTE_ROWS = 2048
-
-
-@dataclass(frozen=True)
-class Distances:
-    """Weighted counts of pairs by distance.
-
-    Attributes
-    ----------
-    edges : ndarray of shape (N_CELLS + 1,)
-        Edges of the cells, from 0.
-    within, between : ndarray of shape (N_CELLS,)
-        Pairs of one class and of two; pairs of replicas of one input are in neither.
-    auc : Quantity
-        Probability that a between-class distance exceeds a within-class one, ties counting half.
-    """
-
-    edges: np.ndarray
-    within: np.ndarray
-    between: np.ndarray
-    auc: Quantity
-
-
-def metric_coordinates(points: np.ndarray, metric: str) -> np.ndarray:
-    """Coordinates whose Euclidean distances give the metric: for "cosine", rows of unit length.
-
-    Rows of zeros have no direction; they are given one, orthogonal to that of all other rows, so
-    that a dead row is at distance 1 from what lives and at 0 from what is dead.
-    """
-    points = np.asarray(points, dtype=np.float64)
-    if metric == "euclidean":
-        return points
-    norms = np.linalg.norm(points, axis=1)
-    zero = norms == 0
-    unit = points / np.where(zero, 1, norms)[:, None]
-    return np.column_stack([unit, zero.astype(np.float64)])
-
-
-def distance_edges(coordinates: np.ndarray, metric: str) -> np.ndarray:
-    """Edges from 0 to where hardly a distance reaches: three times the 99th percentile, or 2.
-
-    A single row far away must not squeeze all other distances into one cell; what lies beyond
-    counts in a last, open cell.
-    """
-    if metric == "cosine":
-        return np.linspace(0, 2 * (1 + 1e-12), N_CELLS + 1)
-    rng = np.random.default_rng(0)
-    i, j = rng.integers(0, len(coordinates), size=(2, 4000))
-    distances = np.linalg.norm(coordinates[i] - coordinates[j], axis=1)[i != j]
-    diagonal = float(np.linalg.norm(np.ptp(coordinates, axis=0)))
-    usual = 3 * float(np.quantile(distances, 0.99)) if len(distances) else diagonal
-    top = min(diagonal, usual) or diagonal or 1.0
-    return np.linspace(0, top * (1 + 1e-12), N_CELLS + 1)
 
 
 def makes_pairs(labels: np.ndarray) -> bool:
     """Whether there are two classes, and two inputs of one of them."""
     counts = np.unique(labels, return_counts=True)[1]
     return len(counts) > 1 and bool(counts.max() > 1)
-
-
-def measure_distances(rows: Rows, metric: str) -> Distances:
-    """Count the distances between rows of different inputs, within and between classes.
-
-    Parameters
-    ----------
-    rows : Rows
-        Activations with labels.
-    metric : {"euclidean", "cosine"}
-        The distance; cosine distance is 1 minus the cosine of the angle.
-
-    Raises
-    ------
-    ValueError
-        If there is one class only, or no class with two inputs.
-    """
-    labels = rows.required_labels()
-    if labels.max() == 0:
-        raise ValueError("Distances between classes need at least two classes in y; got one class.")
-    inputs_of_label = np.bincount(labels[np.unique(rows.inputs, return_index=True)[1]])
-    if inputs_of_label.max() < 2:
-        raise ValueError(
-            "Distances within classes need a class with at least two inputs; every class in y "
-            "has one."
-        )
-    coordinates = metric_coordinates(rows.points, metric)
-    largest = np.abs(coordinates).max()
-    if largest > _LARGEST:
-        raise ValueError(
-            f"The activations are too large: they reach {largest:.3g}, and the squares of their "
-            "distances overflow. Scale them first."
-        )
-    edges = distance_edges(coordinates, metric)
-    counts = rows.weights * len(rows.weights)
-    within, between = np.zeros(N_CELLS + 1), np.zeros(N_CELLS + 1)
-    # Subtracting the mean keeps the digits of activations that sit far from the origin.
-    centred = coordinates - (coordinates.mean(axis=0) if metric == "euclidean" else 0)
-    add_pair_distances(
-        np.ascontiguousarray(centred.T), counts, labels, rows.inputs,
-        N_CELLS / edges[-1], metric == "cosine", within, between,
-    )  # fmt: skip
-    if len(counts) * (len(counts) - 1) // 2 <= MOST_RANKED_PAIRS:
-        auc = _ranked_auc(centred, counts, rows, metric)
-    else:
-        auc = _binned_auc(within, between)
-    for histogram in (within, between):
-        histogram[-2] += histogram[-1]
-    return Distances(edges, within[:-1], between[:-1], auc)
-
-
-def _ranked_auc(coordinates: np.ndarray, counts: np.ndarray, rows: Rows, metric: str) -> Quantity:
-    i, j = np.triu_indices(len(coordinates), k=1)
-    distance = pdist(coordinates, "sqeuclidean" if metric == "cosine" else "euclidean")
-    counted = rows.inputs[i] != rows.inputs[j]
-    labels = rows.required_labels()
-    same = (labels[i] == labels[j])[counted]
-    weight = (counts[i] * counts[j])[counted]
-    # Distances that are equal may differ in their rounding.
-    distance = np.round(distance / (distance.max() or 1.0), 12)
-    _, level = np.unique(distance[counted], return_inverse=True)
-    return Quantity.exact("auc", _auc_of_levels(level, weight, same)[0], "")
-
-
-def _auc_of_levels(level: np.ndarray, weight: np.ndarray, same: np.ndarray) -> tuple[float, float]:
-    n_levels = int(level.max()) + 1
-    within = np.bincount(level[same], weights=weight[same], minlength=n_levels)
-    between = np.bincount(level[~same], weights=weight[~same], minlength=n_levels)
-    return auc_of_histograms(within, between)
-
-
-def auc_of_histograms(within: np.ndarray, between: np.ndarray) -> tuple[float, float]:
-    """Compute the probability that a between-class distance exceeds a within-class one.
-
-    Returns
-    -------
-    auc : float
-        Pairs in one cell count half.
-    tied : float
-        Half the mass of such pairs: the most that the cells can hide.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> auc_of_histograms(np.array([1.0, 1.0]), np.array([0.0, 2.0]))
-    (0.75, 0.25)
-    """
-    mass = within.sum() * between.sum()
-    below = np.cumsum(within) - within
-    tied = float(np.sum(between * within) / mass) / 2
-    return float(np.sum(between * below) / mass) + tied, tied
-
-
-def _binned_auc(within: np.ndarray, between: np.ndarray) -> Quantity:
-    auc, tied = auc_of_histograms(within, between)
-    return Quantity("auc", auc, 0.0, auc - tied, auc + tied, "")
 
 
 def measure_silhouette(rows: Rows, metric: str) -> Quantity:
@@ -196,8 +41,30 @@ def measure_silhouette(rows: Rows, metric: str) -> Quantity:
     mean = float(values.mean())
     if len(chosen) == len(first):
         return Quantity.exact("silhouette", mean, "")
-    stderr = float(values.std(ddof=1) / np.sqrt(len(values)))
-    return Quantity("silhouette", mean, stderr, mean - 1.96 * stderr, mean + 1.96 * stderr, "")
+    return sampled("silhouette", mean, float(values.std(ddof=1) / np.sqrt(len(values))))
+
+
+def measure_calinski_harabasz(rows: Rows, metric: str) -> Quantity:
+    """Between-class over within-class variance, a degree of freedom; one row an input.
+
+    Calinski and Harabasz, 1974, by scikit-learn; weights are not used.
+    """
+    points, labels = _one_row_an_input(rows, metric)
+    return Quantity.exact("calinski_harabasz", calinski_harabasz_score(points, labels), "")
+
+
+def measure_davies_bouldin(rows: Rows, metric: str) -> Quantity:
+    """Mean over classes of the worst ratio of spreads to the distance of means; one row an input.
+
+    Davies and Bouldin, 1979, by scikit-learn; smaller is more clustered; weights are not used.
+    """
+    points, labels = _one_row_an_input(rows, metric)
+    return Quantity.exact("davies_bouldin", davies_bouldin_score(points, labels), "")
+
+
+def _one_row_an_input(rows: Rows, metric: str) -> tuple[np.ndarray, np.ndarray]:
+    first = np.unique(rows.inputs, return_index=True)[1]
+    return metric_coordinates(rows.points[first], metric), rows.required_labels()[first]
 
 
 def measure_nc1(rows: Rows) -> Quantity:
@@ -206,16 +73,71 @@ def measure_nc1(rows: Rows) -> Quantity:
     Papyan, Han and Donoho, "Prevalence of neural collapse", PNAS 2020. It falls as classes collapse
     onto their means.
     """
-    points = np.asarray(rows.points, dtype=np.float64)
-    labels = rows.required_labels()
-    p = np.bincount(labels, weights=rows.weights)
-    points = points - rows.weights @ points
-    means = np.zeros((len(p), points.shape[1]))
-    np.add.at(means, labels, points * rows.weights[:, None])
-    means /= p[:, None]
+    points, means, p = _class_means(rows)
     between = np.sqrt(p)[:, None] * means
     largest = np.abs(points).max()
     if not np.abs(between).max() > 1e-12 * largest:
         return Quantity.exact("nc1", np.inf, "")
-    projected = (points - means[labels]) @ np.linalg.pinv(between, rcond=1e-10)
+    projected = (points - means[rows.required_labels()]) @ np.linalg.pinv(between, rcond=1e-10)
     return Quantity.exact("nc1", float(rows.weights @ np.sum(projected**2, axis=1)) / len(p), "")
+
+
+def measure_nc2(rows: Rows) -> tuple[Quantity, Quantity, Quantity]:
+    """How far the class means are from a simplex: lengths, angles, angles against -1 / (K - 1).
+
+    With m_c the class means less their own mean (where classes are equally frequent, the global
+    mean of the paper): the standard deviation over the mean of the lengths |m_c|; the standard
+    deviation of cos(m_c, m_c') over all pairs of classes; and the mean of |cos + 1 / (K - 1)|. All
+    three fall to 0 as the means become an equiangular tight frame; NaN where a mean has no length.
+
+    Papyan, Han and Donoho, PNAS 2020, figures 2 to 4.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> corners = np.repeat(np.eye(3), 2, axis=0)
+    >>> found = measure_nc2(Rows.make(corners, labels=np.array([0, 0, 1, 1, 2, 2])))
+    >>> [abs(round(q.value, 12)) for q in found]
+    [0.0, 0.0, 0.0]
+    """
+    points, means, _ = _class_means(rows)
+    means = means - means.mean(axis=0)
+    norms = np.linalg.norm(means, axis=1)
+    names = ("nc2_equinorm", "nc2_equiangularity", "nc2_maximal_angle")
+    if not norms.min() > 1e-12 * np.abs(points).max():
+        return tuple(Quantity.exact(name, np.nan, "") for name in names)  # type: ignore[return-value]
+    unit = means / norms[:, None]
+    cosines = (unit @ unit.T)[np.triu_indices(len(means), k=1)]
+    values = (
+        norms.std() / norms.mean(),
+        cosines.std(),
+        np.abs(cosines + 1 / (len(means) - 1)).mean(),
+    )
+    first, second, third = map(Quantity.exact, names, values, [""] * 3)
+    return first, second, third
+
+
+def _class_means(rows: Rows) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Rows and class means, both less the mean of all, and the weights of the classes."""
+    points = np.asarray(rows.points, dtype=np.float64)
+    labels = rows.required_labels()
+    p = np.bincount(labels, weights=rows.weights)
+    points = points - rows.weights @ points
+    order = np.argsort(labels, kind="stable")
+    starts = np.searchsorted(labels[order], np.arange(len(p)))
+    means = np.add.reduceat((points * rows.weights[:, None])[order], starts) / p[:, None]
+    return points, means, p
+
+
+def measure_binned_entropy(rows: Rows, bin_width: float) -> tuple[Quantity, Quantity]:
+    """H(Bin(T)) in nats, and as a share of H of the inputs (log n where they weigh the same).
+
+    Cells are floor(t / bin_width) along every unit. The share is 1 where no two inputs meet in a
+    cell and falls to 0 as they cluster.
+    """
+    rows = Rows(rows.points, rows.weights, rows.inputs)
+    entropy = measure_binned(rows, WidthCells.learn(rows.points, bin_width)).entropy.value
+    return (
+        Quantity.exact("binned_entropy", entropy),
+        Quantity.exact("binned_entropy_share", entropy / rows.input_entropy, ""),
+    )

@@ -25,6 +25,7 @@ NOTES = {
     "telescoped": "corrected by inputs with more replicas, taken for a random sample of all",
     "replicas missing": "noise precedes this layer and inputs have one row: this is I(S;T)",
     "sigma differs from run": "measured at another sigma than the network was run with",
+    "sampled": "computed from a random or even sample of the rows or pairs",
     "read error": "the activations could not be read",
 }
 
