@@ -2,12 +2,12 @@
 
 Every engine counts all pairs of n rows by distance, within and between classes, into 4,096 cells,
 and takes the two mean distances. Ours finds its own cells; the peers get the same edges, in one run
-with numpy.histogram, which finds no equal steps in them and searches, and in another with equal
-steps, its fast case. Counts (same edges) and means are compared first. Runs alternate between the
+with numpy.histogram, which finds no equal steps in them and searches, and as many equal steps, its
+fast case. Counts (same edges) and means are compared first. Runs alternate between the
 engines; medians are printed. "skinfo, AUC" is the whole answer, which up to ten million pairs ranks
 all distances; "skinfo" is the counting alone. Peers that need more memory than a quarter of 24 GiB
 are left out. At n = 60,000 ours runs alone, in a fresh process whose peak memory is compared with
-that of one that only holds the array.
+what it holds once the array is there.
 
     python benchmarks/clustering.py
 """
@@ -122,21 +122,22 @@ from skinfo.measures.rows import Rows
 small, labels = make(600, {d})
 measure_distances(Rows.make(small, labels=labels), "euclidean", n_jobs={n_jobs})
 X, y = make({n}, {d})
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-start = time.perf_counter()
+with open("/proc/self/statm") as file:
+    before = int(file.read().split()[1]) * resource.getpagesize() / 2**10
+start, cpu = time.perf_counter(), time.process_time()
 found = measure_distances(Rows.make(X, labels=y), "euclidean", n_jobs={n_jobs})
-took = time.perf_counter() - start
+took, cpu = time.perf_counter() - start, time.process_time() - cpu
 after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-print(took, (after - before) / 2**10, found.auc.value, (found.auc.upper - found.auc.lower) / 2)
+print(took, cpu, (after - before) / 2**10, found.auc.value, (found.auc.upper - found.auc.lower) / 2)
 """
 
 
 def alone(n, d):
-    """Time, and peak memory above that of a process that holds the array."""
+    """Time, and peak memory above what the process holds once the array is there."""
     code = ALONE.format(n=n, d=d, n_jobs=N_JOBS)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    took, megabytes, auc, error = map(float, done.stdout.split())
-    print(f"{d:4} {n:6} {'skinfo alone':<20} {took:8.3f} s, {megabytes:.0f} MiB above the array, "
+    took, cpu, megabytes, auc, error = map(float, done.stdout.split())
+    print(f"{d:4} {n:6} {'skinfo alone':<20} {took:8.3f} s ({cpu:.1f} s of processor), {megabytes:.0f} MiB above the array, "
           f"AUC {auc:.5f} +- {error:.1e} for certain", flush=True)  # fmt: skip
 
 

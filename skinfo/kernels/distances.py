@@ -21,12 +21,13 @@ _CANCELS = 1.0 / 32
 
 
 @kernel(FAST, inline=True)
-def _fill_squares(products, row, i, start, stop, squares, points, distances):
-    """Fill the squared distances of row i to the rows start..start+256; those to ``stop`` hold."""
-    own = squares[i]
+def _fill_squares(products, row, i, block, stop, squares, points, distances):
+    """Fill the squared distances of row i to the 256 rows of a block; those to ``stop`` hold."""
+    own = squares[i // WIDE, i % WIDE]
+    start = block * WIDE
     n_near = 0
     for lane in range(WIDE):
-        both = own + squares[start + lane]
+        both = own + squares[block, lane]
         square = products[row, lane] + own
         distances[lane] = max(square, 0.0)
         n_near += square < _CANCELS * both
@@ -34,7 +35,7 @@ def _fill_squares(products, row, i, start, stop, squares, points, distances):
         return
     d = points.shape[1]
     for lane in range(stop):
-        if distances[lane] < _CANCELS * (own + squares[start + lane]):
+        if distances[lane] < _CANCELS * (own + squares[block, lane]):
             total = 0.0
             for k in range(d):
                 difference = points[i, k] - points[start + lane, k]
@@ -59,17 +60,17 @@ def _fill_segments(distances, singles, bits, lowest, last, squared, segments, in
 
 
 @kernel(FAST, inline=True)
-def _add_run(own, start, lane, end, weights, distances, segments, insides, bases, parts, counts):
+def _add_run(own, block, lane, end, weights, distances, segments, insides, bases, parts, counts):
     """Count lanes of one kind; the sum of their distances. Unsigned indices need no sign check."""
     total = 0.0
     for signed in range(lane, end):
-        total += weights[np.uintp(start + signed)] * distances[np.uintp(signed)]
+        total += weights[block, np.uintp(signed)] * distances[np.uintp(signed)]
     for signed in range(lane, end):
         at = np.uintp(signed)
         segment = np.uintp(segments[at])
         inside = np.uintp(insides[at]) * np.uintp(parts[segment])
         cell = np.uintp(bases[segment]) + (inside >> np.uintp(BITS))
-        counts[cell] += own * weights[np.uintp(start + signed)]
+        counts[cell] += own * weights[block, at]
     return total * own
 
 
@@ -92,9 +93,9 @@ def add_pairs(
 
     Parameters
     ----------
-    points, squares : (n, d), (n_blocks * 256,) rows, sorted by class, and their squared lengths.
+    points, squares : (n, d), (n_blocks, 256) rows, sorted by class, and their squared lengths.
     blocks : (n_blocks, d + 1, 256) minus twice the rows, with their squared lengths behind.
-    weights : (n_blocks * 256,) padded by zeros.
+    weights : (n_blocks, 256) padded by zeros.
     befores : (n,) where the rows of a row's own input begin: it pairs with the rows before.
     classes, class_stops : (n_blocks * 256,), (n_classes,) class of each row, where classes end.
     labels : (n_sets, n_classes) label of each class in every label set.
@@ -130,12 +131,12 @@ def add_pairs(
             stop = min(befores[i] - start, WIDE)
             if stop <= 0:
                 continue
-            _fill_squares(products, row, i, start, stop, squares, points, distances)
+            _fill_squares(products, row, i, block, stop, squares, points, distances)
             if keeps:
                 for lane in range(WIDE):
                     kept[lane] = distances[lane]
             _fill_segments(distances, singles, bits, lowest, last, squared, segments, insides)
-            own = weights[i]
+            own = weights[i // WIDE, i % WIDE]
             a = classes[i]
             lane = 0
             while lane < stop:
@@ -143,7 +144,7 @@ def add_pairs(
                 end = min(class_stops[b] - start, stop)
                 kind = _kind_of(labels, a, b)
                 total = _add_run(
-                    own, start, lane, end, weights, distances, segments, insides, bases, parts,
+                    own, block, lane, end, weights, distances, segments, insides, bases, parts,
                     counts[kind],
                 )  # fmt: skip
                 sums[kind] += total
@@ -154,7 +155,7 @@ def add_pairs(
                     for at in range(lane, end):
                         values[rank + at - lane] = kept[at]
                         if weighs:
-                            masses[rank + at - lane] = own * weights[start + at]
+                            masses[rank + at - lane] = own * weights[block, at]
                     ranks[i, kind] = rank + end - lane
                 lane = end
 

@@ -226,7 +226,7 @@ def _count_all(pairs: PairRows, cells: DistanceCells, n_jobs: int | None) -> _Co
     ranks, values, masses = _room_for_ranking(pairs, n_kinds)
     begins = ranks[0].copy() if len(values) else None
     blocks, squares = pairs.blocks(), pairs.padded(pairs.squares)
-    weights, classes = pairs.padded(pairs.weights), pairs.padded(pairs.classes)
+    weights, classes = pairs.padded(pairs.weights), pairs.padded(pairs.classes).ravel()
     stops = pairs.class_starts[1:]
 
     def count(tile: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -116,9 +116,9 @@ class PairRows:
         return blocks
 
     def padded(self, values: np.ndarray) -> np.ndarray:
-        """One value a row, zeros up to the end of the last block."""
-        out = np.zeros(-(-len(values) // WIDE) * WIDE, dtype=values.dtype)
-        out[: len(values)] = values
+        """One value a row, of shape (n_blocks, 256), zeros up to the end of the last block."""
+        out = np.zeros((-(-len(values) // WIDE), WIDE), dtype=values.dtype)
+        out.ravel()[: len(values)] = values
         return out
 
     def squared_distances(self, left: np.ndarray, right: np.ndarray) -> np.ndarray:

@@ -31,7 +31,7 @@ _NAMES = {
 # Where there is no clustering.
 _GUIDES = {"auc": 0.5, "silhouette": 0.0}
 # A ridge reaches over this many of its neighbours.
-_OVERLAP = 1.6
+_OVERLAP = 1.2
 
 
 class DistanceRidgesDisplay:
@@ -154,7 +154,7 @@ class DistanceRidgesDisplay:
                 densities[name] = counts / max(counts.sum(), 1e-300) / np.diff(edges)
             height = max(d.max() for d in densities.values()) / _OVERLAP
             for name, label, colour in _KINDS:
-                ax.stairs(j - densities[name] / height, edges, baseline=j, fill=True, alpha=0.35,
+                ax.stairs(j - densities[name] / height, edges, baseline=j, fill=True, alpha=0.4,
                           color=colour, zorder=2 + j)  # fmt: skip
                 ax.stairs(j - densities[name] / height, edges, baseline=None, color=colour, lw=1.0,
                           zorder=2 + j, label=f"_{label}" if label in named else label)  # fmt: skip
@@ -284,7 +284,9 @@ class ClassDistancesDisplay:
         classes = _of_set(estimator.classes_, label_set)
         return cls(matrix, classes, title=title, metric=estimator.metric)
 
-    def plot(self, ax: Any = None, *, vmax: float | None = None) -> ClassDistancesDisplay:
+    def plot(
+        self, ax: Any = None, *, vmax: float | None = None, colorbar: bool = True
+    ) -> ClassDistancesDisplay:
         """Draw, into a new figure unless an axes is given; ``vmax`` ends the colours."""
         n = len(self.classes)
         if ax is None:
@@ -300,7 +302,8 @@ class ClassDistancesDisplay:
         ax.spines[:].set_visible(False)
         ax.set(xlabel="Class", ylabel="Class", title=self.title)
         name = "Mean cosine distance" if self.metric == "cosine" else "Mean distance"
-        ax.figure.colorbar(image, ax=ax, label=name, shrink=0.85)
+        if colorbar:
+            ax.figure.colorbar(image, ax=ax, label=name, shrink=0.85)
         self.ax_, self.figure_ = ax, ax.figure
         return self
 
@@ -309,7 +312,7 @@ class ClassDistancesDisplay:
             value = self.matrix[i, j]
             if np.isfinite(value):
                 dark = image.norm(value) < 0.55
-                ax.text(j, i, f"{value:.2g}", ha="center", va="center", fontsize=7,
+                ax.text(j, i, f"{value:#.2g}", ha="center", va="center", fontsize=7,
                         color="white" if dark else "black")  # fmt: skip
 
 
