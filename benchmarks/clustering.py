@@ -137,8 +137,9 @@ def alone(n, d):
     code = ALONE.format(n=n, d=d, n_jobs=N_JOBS)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     took, cpu, megabytes, auc, error = map(float, done.stdout.split())
-    print(f"{d:4} {n:6} {'skinfo alone':<20} {took:8.3f} s ({cpu:.1f} s of processor), {megabytes:.0f} MiB above the array, "
-          f"AUC {auc:.5f} +- {error:.1e} for certain", flush=True)  # fmt: skip
+    print(f"{d:4} {n:6} {'skinfo alone':<20} {took:8.3f} s ({cpu:.1f} s of processor), "
+          f"{megabytes:.0f} MiB above the array, AUC {auc:.5f} +- {error:.1e} for certain",
+          flush=True)  # fmt: skip
 
 
 def main():

@@ -164,8 +164,8 @@ def coarsen(
     steps = np.arange(DRAWN_CELLS + 1)
     places = np.maximum.accumulate(places - steps) + steps
     places = np.minimum(places, len(edges) - 1 - DRAWN_CELLS + steps)
-    counts = [np.add.reduceat(histogram, places[:-1]) for histogram in (within, between)]
-    return edges[places], *counts
+    starts = places[:-1]
+    return edges[places], np.add.reduceat(within, starts), np.add.reduceat(between, starts)
 
 
 def pick_snapshots(epochs: Sequence[int] | np.ndarray, n: int = 4) -> np.ndarray:

@@ -201,7 +201,7 @@ def test_labels_are_needed(rng):
         ClusteringScore().fit(X, np.arange(10) % 2).score(X, None)
 
 
-# --- what a pass over all pairs says ---------------------------------------------------------------
+# --- what a pass over all pairs says -----------------------------------------------------------
 
 
 THREE = [[0.0, 0.0], [3.0, 4.0], [0.0, 12.0]]
@@ -361,7 +361,7 @@ def test_the_same_bits_for_any_number_of_threads(rng, weighted):
         np.testing.assert_array_equal(one.class_distances_[name], four.class_distances_[name])
 
 
-# --- several label sets ----------------------------------------------------------------------------
+# --- several label sets ------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("crossed", [False, True])
@@ -412,7 +412,7 @@ def test_label_sets_that_cannot_be_measured_are_refused(rng):
         ClusteringScore().fit(X, y).score(X, np.column_stack([y, y]))
 
 
-# --- samples of pairs ------------------------------------------------------------------------------
+# --- samples of pairs --------------------------------------------------------------------------
 
 
 def test_the_standard_error_of_sampled_pairs_is_honest(rng):
@@ -458,7 +458,7 @@ def test_enough_pairs_are_no_sample(rng):
     assert all(q.stderr > 0 for q in sample.quantities_[:3])
 
 
-# --- single numbers --------------------------------------------------------------------------------
+# --- single numbers ----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("criterion", ["auc", "silhouette", "nc1", "binned_entropy"])
@@ -501,7 +501,7 @@ def test_indices_are_scikit_learns(rng):
 
 
 def test_nc2_by_hand():
-    """Means 2, 0 and -1 of the axis less their mean 1/3: lengths 5/3, 1/3, 4/3; cosines -1, -1, 1."""
+    """Means 2, 0, -1 less their mean 1/3 have lengths 5/3, 1/3, 4/3 and cosines -1, -1, 1."""
     X = [[1.0], [3.0], [-1.0], [1.0], [-1.0], [-1.0]]
     est = ClusteringScore(measures=("nc2",)).fit(X, [0, 0, 1, 1, 2, 2])
     lengths = np.array([5, 1, 4]) / 3

@@ -22,12 +22,13 @@ def test_the_python_example_prints_what_the_readme_says(capsys):
 
 
 def test_the_run_examples_work(tmp_path, monkeypatch):
-    first, _, third, fourth, fifth = (code for kind, code in BLOCKS if kind == "python")
+    first, _, third, fourth, fifth, sixth = (code for kind, code in BLOCKS if kind == "python")
     monkeypatch.chdir(tmp_path)
     names = {}
-    for code in (first, third, fourth, fifth):
+    for code in (first, third, fourth, fifth, sixth):
         exec(compile(code, "README.md", "exec"), names)
     plt.close("all")
     assert set(names["flow"]["estimator"]) == {"NoisyMIEstimator", "ClusteringScore"}
     assert open_run("my-run").epochs == [1, 10]
     assert names["curve"]["sigma"].nunique() == 20
+    assert set(names["est"].auc_) == {"coarse", "fine"}

@@ -309,7 +309,7 @@ class ClusteringScore(BaseEstimator):
         shared: list[Quantity],
     ) -> None:  # fmt: skip
         """Set the attributes: plain for one label set, dicts by its name for several."""
-        arrays = {
+        arrays: dict[str, list[Any]] = {
             "distance_edges_": [d.edges for d in found],
             "within_histogram_": [d.within for d in found],
             "between_histogram_": [d.between for d in found],
@@ -322,7 +322,7 @@ class ClusteringScore(BaseEstimator):
         }  # fmt: skip
         names = [q.name for q in next(iter(by_set.values()))]
         columns = zip(*by_set.values(), strict=True)
-        numbers = {
+        numbers: dict[str, list[Any]] = {
             f"{name}_": [q.value for q in several]
             for name, several in zip(names, columns, strict=True)
             if "_q" not in name

@@ -169,7 +169,9 @@ class _Counted:
             sums = self.class_sums[s][: labels.max() + 1, : labels.max() + 1] / unit
             matrix = _over_pairs(sums, self.pairs, labels)
         auc = self._auc(same, within, between)
-        return Distances(self.cells.edges(), within, between, auc, *means, matrix)
+        return Distances(
+            self.cells.edges(), within, between, auc, means[0], means[1], matrix
+        )  # fmt: skip
 
     def _auc(self, same: np.ndarray, within: np.ndarray, between: np.ndarray) -> Quantity:
         if not self.keys:
@@ -252,7 +254,7 @@ def _count_all(pairs: PairRows, cells: DistanceCells, n_jobs: int | None) -> _Co
             by_kind = [masses[a:b] for a, b in zip(begins, ends, strict=True)]
         else:
             list(in_order(lambda k: keys[k].sort(), n_kinds, n_jobs))
-    return _Counted(pairs, cells, *totals, keys, by_kind)
+    return _Counted(pairs, cells, totals[0], totals[1], totals[2], keys, by_kind)
 
 
 def _room_for_ranking(pairs: PairRows, n_kinds: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -349,7 +351,7 @@ def _measure_sample(pairs: PairRows, max_pairs: int, random: np.random.RandomSta
     n_labels = int(labels.max()) + 1
     if n_labels <= MOST_MATRIX_CLASSES:
         matrix = _sample_matrix(n_labels, labels, drawn, distances)
-    return Distances(cells.edges(), counts[0], counts[1], auc, *means, matrix)
+    return Distances(cells.edges(), counts[0], counts[1], auc, means[0], means[1], matrix)
 
 
 def _sample_matrix(
@@ -360,8 +362,8 @@ def _sample_matrix(
     left, right = (np.concatenate([pair[side] for pair in drawn]) for side in (0, 1))
     code = labels[left] * n_labels + labels[right]
     size = n_labels**2
-    sums = np.bincount(code, weights=np.concatenate(distances), minlength=size)
-    counts = np.bincount(code, minlength=size).astype(np.float64)
-    sums, counts = (a.reshape(n_labels, n_labels) for a in (sums, counts))
+    shape = (n_labels, n_labels)
+    sums = np.bincount(code, weights=np.concatenate(distances), minlength=size).reshape(shape)
+    counts = np.bincount(code, minlength=size).reshape(shape)
     counts = counts + counts.T
     return (sums + sums.T) / np.where(counts == 0, np.nan, counts)
