@@ -13,7 +13,8 @@ import numpy as np
 import pandas as pd
 
 from skinfo.errors import MissingExtraError, RunError
-from skinfo.measures.clustering import N_CELLS, makes_pairs, measure_distances
+from skinfo.measures.clustering import makes_pairs
+from skinfo.measures.distances import measure_distances
 from skinfo.measures.quantity import COLUMNS, CURVE_COLUMNS
 from skinfo.measures.rows import Rows
 from skinfo.runs import Run
@@ -111,9 +112,8 @@ def collect_panel(
                 # Distances of a network that diverged overflow; they stay empty.
                 with suppress(ValueError):
                     found = measure_distances(rows, "euclidean")
-                    distance_edges[place, k] = found.edges[:: N_CELLS // DRAWN_CELLS]
-                    within[place, k] = coarsen(found.within)
-                    between[place, k] = coarsen(found.between)
+                    drawn = coarsen(found.edges, found.within, found.between)
+                    distance_edges[place, k], within[place, k], between[place, k] = drawn
             if place == len(names) - 1:
                 chosen = np.linspace(0, len(sample.X) - 1, min(_SCATTER_ROWS, len(sample.X)))
                 chosen = np.unique(chosen.astype(np.int64))
@@ -141,9 +141,31 @@ def collect_panel(
     )
 
 
-def coarsen(histogram: np.ndarray) -> np.ndarray:
-    """Add neighbouring cells up to the number that is drawn."""
-    return histogram.reshape(DRAWN_CELLS, -1).sum(axis=1)
+def coarsen(
+    edges: np.ndarray, within: np.ndarray, between: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Add neighbouring cells up to the number that is drawn, of almost equal widths.
+
+    They end at the farthest pair, or at three times the 99th percentile where that is nearer: a
+    single row far away must not squeeze all others into one cell. What lies beyond counts in the
+    last cell.
+
+    Returns
+    -------
+    edges, within, between : ndarray of shape (65,), (64,), (64,)
+        Edges among those given, and the numbers of pairs between them.
+    """
+    total = np.cumsum(within + between)
+    last = int(np.searchsorted(total, total[-1])) + 1
+    usual = int(np.searchsorted(total, 0.99 * total[-1])) + 1
+    top = min(edges[last], 3 * edges[usual])
+    places = np.searchsorted(edges, np.linspace(0, top, DRAWN_CELLS + 1))
+    # Where the given cells are wider than a drawn one, the next of them are taken.
+    steps = np.arange(DRAWN_CELLS + 1)
+    places = np.maximum.accumulate(places - steps) + steps
+    places = np.minimum(places, len(edges) - 1 - DRAWN_CELLS + steps)
+    starts = places[:-1]
+    return edges[places], np.add.reduceat(within, starts), np.add.reduceat(between, starts)
 
 
 def pick_snapshots(epochs: Sequence[int] | np.ndarray, n: int = 4) -> np.ndarray:

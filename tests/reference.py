@@ -170,6 +170,48 @@ def weighted_pairs(points, labels, inputs, weights, metric):
     return tuple(map(np.array, distances)), tuple(map(np.array, masses))
 
 
+def labelled_pairs(points, labels, inputs, mass):
+    """(distance, weight, label, label) of every pair of rows of different inputs, by two loops.
+
+    Weights are 1 on average over the rows; replicas of an input share its mass.
+    """
+    share = mass / np.bincount(inputs)[inputs]
+    share = share / share.mean()
+    return [
+        (np.sqrt(((points[i] - points[j]) ** 2).sum()), share[i] * share[j], labels[i], labels[j])
+        for i in range(len(points))
+        for j in range(i)
+        if inputs[i] != inputs[j]
+    ]
+
+
+def split(pairs):
+    """(distance, weight) of the pairs within and between classes."""
+    within = [(d, w) for d, w, a, b in pairs if a == b]
+    return within, [(d, w) for d, w, a, b in pairs if a != b]
+
+
+def weighted_auc(within, between, rounding=1e-10):
+    """Share of the mass of (within, between) in the right order, ties counting half."""
+    right = 0.0
+    for a, v in within:
+        for b, w in between:
+            tied = abs(a - b) <= rounding * max(a, b)
+            right += v * w * (0.5 if tied else float(b > a))
+    return right / sum(v for _, v in within) / sum(w for _, w in between)
+
+
+def class_distances(pairs, k):
+    """Mean distance of every two classes; NaN without a pair."""
+    out = np.full((k, k), np.nan)
+    for a in range(k):
+        for b in range(k):
+            found = [(d, w) for d, w, *both in pairs if sorted(both) == sorted((a, b))]
+            if found:
+                out[a, b] = sum(d * w for d, w in found) / sum(w for _, w in found)
+    return out
+
+
 def auc(within, between, within_mass=None, between_mass=None):
     """Share of (within, between) pairs in the right order, ties counting half."""
     v = np.ones(len(within)) if within_mass is None else within_mass

@@ -1,15 +1,19 @@
 """Clustering against hand-worked values and the two-loop oracle."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import reference
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from sklearn.metrics import silhouette_score
+from sklearn.metrics import calinski_harabasz_score, davies_bouldin_score, silhouette_score
 
 from skinfo import ClusteringScore
-from skinfo.measures import clustering
-from skinfo.measures.clustering import auc_of_histograms, measure_distances
+from skinfo.measures import dimension
+from skinfo.measures import distances as distances_module
+from skinfo.measures.dimension import measure_dimension
+from skinfo.measures.distances import measure_distances
+from skinfo.measures.ranking import auc_of_histograms
 from skinfo.measures.rows import Rows
 
 
@@ -42,10 +46,21 @@ def test_distances_equal_the_oracle(n, d, seed, metric, grouped):
     assert est.between_histogram_.sum() == pytest.approx(len(between))
     if d > 1 or metric == "euclidean":
         assert est.auc_ == pytest.approx(reference.auc(within, between), abs=1e-9)
-    cell = est.distance_edges_[1]
-    middle = est.distance_edges_[:-1] + cell / 2
-    mean = (est.within_histogram_ @ middle) / len(within)
-    assert mean == pytest.approx(within.mean(), abs=cell)
+    assert est.within_mean_ == pytest.approx(within.mean(), abs=1e-12)
+    assert est.between_mean_ == pytest.approx(between.mean(), abs=1e-12)
+    if d > 1 or metric == "euclidean":
+        for counts, found in ((est.within_histogram_, within), (est.between_histogram_, between)):
+            assert_same_cells(counts, found, est.distance_edges_)
+
+
+def assert_same_cells(counts, distances, edges):
+    """Cumulative counts agree at every edge, but for what rounding moves over one."""
+    below = np.concatenate([[0], np.cumsum(counts)])
+    ordered = np.sort(distances)
+    low = np.searchsorted(ordered, edges * (1 - 2e-7) - 1e-12)
+    high = np.searchsorted(ordered, edges * (1 + 2e-7) + 1e-12, side="right")
+    assert (low - 1e-9 <= below).all()
+    assert (below <= high + 1e-9).all()
 
 
 def test_counts_sum_to_all_pairs(rng):
@@ -66,7 +81,7 @@ def test_binned_auc_holds_the_exact_one(rng, monkeypatch):
     X[y == 1] += 0.8
     rows = Rows.make(X, labels=y)
     exact = measure_distances(rows, "euclidean").auc
-    monkeypatch.setattr(clustering, "MOST_RANKED_PAIRS", 0)
+    monkeypatch.setattr(distances_module, "MOST_RANKED_PAIRS", 0)
     binned = measure_distances(rows, "euclidean").auc
     assert binned.lower <= exact.value <= binned.upper
     assert binned.upper - binned.lower < 2e-3
@@ -163,6 +178,8 @@ def test_a_dead_row_has_a_cosine_distance_of_one():
     middle = (est.distance_edges_[:-1] + est.distance_edges_[1:]) / 2
     assert within @ middle == pytest.approx(1 + 1, abs=2e-3)
     assert between @ middle == pytest.approx(1 + 1 + 1 + 0, abs=2e-3)
+    assert est.within_mean_ == pytest.approx(1)
+    assert est.between_mean_ == pytest.approx(3 / 4)
 
 
 def test_weights_multiply_over_a_pair():
@@ -182,3 +199,361 @@ def test_labels_are_needed(rng):
         ClusteringScore().fit(X, np.arange(10))
     with pytest.raises(ValueError, match="requires y"):
         ClusteringScore().fit(X, np.arange(10) % 2).score(X, None)
+
+
+# --- what a pass over all pairs says -----------------------------------------------------------
+
+
+THREE = [[0.0, 0.0], [3.0, 4.0], [0.0, 12.0]]
+
+
+def test_hand_worked_three_points():
+    """Distances 5 (within), 12 and sqrt(9 + 64) (between)."""
+    est = ClusteringScore(measures=()).fit(THREE, ["a", "a", "b"])
+    assert est.within_mean_ == pytest.approx(5)
+    assert est.between_mean_ == pytest.approx((12 + np.sqrt(73)) / 2)
+    assert est.auc_ == 1
+    expected = [[5, est.between_mean_], [est.between_mean_, np.nan]]
+    np.testing.assert_allclose(est.class_distances_, expected)
+    assert est.classes_.tolist() == ["a", "b"]
+    for counts, distances in (
+        (est.within_histogram_, [5]),
+        (est.between_histogram_, [73**0.5, 12]),
+    ):
+        cells = np.searchsorted(est.distance_edges_, distances, side="right") - 1
+        np.testing.assert_array_equal(np.flatnonzero(counts), np.sort(cells))
+    assert not hasattr(est, "nc1_")
+
+
+def test_hand_worked_cosine():
+    """Angles of 90 degrees within, 45 and 135 between."""
+    X = [[2.0, 0.0], [0.0, 3.0], [-1.0, 1.0]]
+    est = ClusteringScore(metric="cosine", measures=()).fit(X, [0, 0, 1])
+    assert est.within_mean_ == pytest.approx(1)
+    assert est.between_mean_ == pytest.approx(1)
+    np.testing.assert_allclose(est.class_distances_, [[1, 1], [1, np.nan]], atol=1e-12)
+    assert est.auc_ == pytest.approx(0.5)
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    n=st.integers(6, 40),
+    d=st.integers(1, 4),
+    k=st.integers(2, 5),
+    seed=st.integers(0, 10_000),
+    grouped=st.booleans(),
+    weighted=st.booleans(),
+    kind=st.sampled_from(["normal", "lattice", "far", "scales"]),
+)
+def test_all_numbers_of_pairs_equal_the_oracle(n, d, k, seed, grouped, weighted, kind):
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(n, d))
+    if kind == "lattice":
+        X = np.round(X) * 0.1
+    elif kind == "far":
+        X = X * 1e-3 + 1e3
+    elif kind == "scales":
+        X = X * 10.0 ** rng.integers(-3, 3, size=(n, 1))
+    groups = np.arange(n) // 2 if grouped else np.arange(n)
+    y = groups % k
+    assume(np.bincount(y[np.unique(groups, return_index=True)[1]]).max() > 1)
+    assume(len(np.unique(y)) > 1)
+    mass = rng.integers(1, 4, size=n)[groups] if weighted else None
+    est = ClusteringScore(measures=()).fit(
+        X, y, groups=groups if grouped else None, sample_weight=mass
+    )
+    pairs = reference.labelled_pairs(X, y, groups, np.ones(n) if mass is None else mass)
+    within, between = reference.split(pairs)
+    assert est.auc_ == pytest.approx(reference.weighted_auc(within, between), abs=1e-9)
+    for found, name in ((within, "within"), (between, "between")):
+        distances, weights = np.array(found).T
+        assert getattr(est, f"{name}_histogram_").sum() == pytest.approx(weights.sum())
+        mean = (weights @ distances) / weights.sum()
+        assert getattr(est, f"{name}_mean_") == pytest.approx(mean, rel=1e-9)
+    np.testing.assert_allclose(
+        est.class_distances_, reference.class_distances(pairs, len(np.unique(y))), rtol=1e-9
+    )
+
+
+def test_quantiles_lie_in_their_brackets(rng):
+    X, y = rng.normal(size=(400, 3)), np.arange(400) % 3
+    est = ClusteringScore(measures=()).fit(X, y)
+    within, between = reference.pair_distances(X, y, np.arange(400), "euclidean")
+    by_name = {q.name: q for q in est.quantities_}
+    for name, found in (("within", within), ("between", between)):
+        for level, value in zip((5, 25, 50, 75, 95), getattr(est, f"{name}_quantiles_"),
+                                strict=True):  # fmt: skip
+            quantity = by_name[f"{name}_q{level:02d}"]
+            assert quantity.value == value
+            exact = np.quantile(found, level / 100, method="inverted_cdf")
+            assert quantity.lower * (1 - 1e-7) <= exact <= quantity.upper * (1 + 1e-7)
+            assert quantity.upper - quantity.lower < 0.02
+
+
+def heavy(rng, n):
+    """Rows on scales from 1e-4 to 1e4, far from the origin."""
+    return 100 + rng.normal(size=(n, 4)) * 10.0 ** rng.uniform(-4, 4, size=(n, 1))
+
+
+CLOUDS = {
+    "normal": lambda rng, n: rng.normal(size=(n, 3)),
+    "high dimension": lambda rng, n: rng.normal(size=(n, 400)),
+    "heavy": heavy,
+    "one far away": lambda rng, n: np.vstack([np.full((1, 3), 1e6), rng.normal(size=(n - 1, 3))]),
+    "float32": lambda rng, n: rng.normal(size=(n, 20)).astype(np.float32),
+    "two scales": lambda rng, n: rng.normal(size=(n, 2)) * 1e-3 + rng.integers(0, 2, (n, 1)),
+}
+
+
+@pytest.mark.parametrize("cloud", CLOUDS)
+def test_the_certain_error_is_small_and_holds_the_exact_auc(rng, monkeypatch, cloud):
+    X, y = CLOUDS[cloud](rng, 1200), np.arange(1200) % 4
+    rows = Rows.make(X, labels=y)
+    exact = measure_distances(rows, "euclidean").auc
+    assert exact.lower == exact.value
+    monkeypatch.setattr(distances_module, "MOST_RANKED_PAIRS", 0)
+    binned = measure_distances(rows, "euclidean").auc
+    assert binned.lower - 1e-9 <= exact.value <= binned.upper + 1e-9
+    assert (binned.upper - binned.lower) / 2 < 1e-3
+
+
+def test_near_rows_far_from_the_centre_keep_their_digits():
+    """Pairs 1e-7 apart, a thousand from the other class: products alone would leave no digit."""
+    X = np.array([[0.0], [1e-7], [1000.0], [1000.0 + 2e-7]])
+    est = ClusteringScore(measures=()).fit(X, [0, 0, 1, 1])
+    exact = X[3, 0] - X[2, 0]
+    assert est.class_distances_[0, 0] == pytest.approx(1e-7, rel=1e-5)
+    assert est.class_distances_[1, 1] == pytest.approx(exact, rel=1e-5)
+
+
+def test_order_of_rows_and_of_units_means_nothing(rng):
+    X, y = rng.normal(size=(300, 5)), np.arange(300) % 3
+    est = ClusteringScore(measures=("nc1", "nc2")).fit(X, y)
+    rows, units = rng.permutation(300), rng.permutation(5)
+    other = ClusteringScore(measures=("nc1", "nc2")).fit(X[rows][:, units], y[rows])
+    assert other.auc_ == pytest.approx(est.auc_, abs=1e-12)
+    np.testing.assert_allclose(other.class_distances_, est.class_distances_)
+    for name in ("nc1_", "nc2_equinorm_", "nc2_equiangularity_", "within_mean_"):
+        assert getattr(other, name) == pytest.approx(getattr(est, name))
+
+
+@pytest.mark.parametrize("factor", [1e-30, 0.37, 1024.0, 1e30])
+def test_auc_knows_no_scale(rng, factor):
+    X, y = rng.normal(size=(200, 3)), np.arange(200) % 3
+    est, scaled = (ClusteringScore(measures=()).fit(f * X, y) for f in (1, factor))
+    assert scaled.auc_ == pytest.approx(est.auc_, abs=1e-9)
+    assert scaled.within_mean_ == pytest.approx(factor * est.within_mean_)
+    np.testing.assert_allclose(scaled.class_distances_, factor * est.class_distances_)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_the_same_bits_for_any_number_of_threads(rng, weighted):
+    X, y = rng.normal(size=(1500, 7)), np.arange(1500) % 3
+    mass = rng.uniform(0.5, 2, size=1500) if weighted else None
+    several = {"a": y, "b": np.arange(1500) % 5}
+    one, four = (
+        ClusteringScore(n_jobs=n_jobs, measures=()).fit(X, several, sample_weight=mass)
+        for n_jobs in (1, 4)
+    )
+    assert one.quantities_ == four.quantities_
+    for name in several:
+        np.testing.assert_array_equal(one.within_histogram_[name], four.within_histogram_[name])
+        np.testing.assert_array_equal(one.class_distances_[name], four.class_distances_[name])
+
+
+# --- several label sets ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("crossed", [False, True])
+@pytest.mark.parametrize("metric", ["euclidean", "cosine"])
+def test_label_sets_in_one_pass_equal_separate_fits(rng, crossed, metric):
+    X = rng.normal(size=(240, 4))
+    fine = rng.integers(0, 6, size=240)
+    coarse = rng.integers(0, 3, size=240) if crossed else fine // 2
+    weights = rng.integers(0, 3, size=240)
+    sets = {"coarse": coarse, "fine": np.array(list("abcdef"))[fine]}
+    together = ClusteringScore(measures="all", metric=metric).fit(X, sets, sample_weight=weights)
+    for name, y in sets.items():
+        alone = ClusteringScore(measures="all", metric=metric).fit(X, y, sample_weight=weights)
+        assert together.auc_[name] == pytest.approx(alone.auc_, abs=1e-12)
+        assert together.within_mean_[name] == pytest.approx(alone.within_mean_)
+        assert together.nc1_[name] == pytest.approx(alone.nc1_)
+        assert together.silhouette_[name] == pytest.approx(alone.silhouette_)
+        np.testing.assert_allclose(together.class_distances_[name], alone.class_distances_)
+        np.testing.assert_array_equal(together.classes_[name], alone.classes_)
+        assert together.within_histogram_[name].sum() == pytest.approx(
+            alone.within_histogram_.sum()
+        )
+        assert together.intrinsic_dimension_ == alone.intrinsic_dimension_
+    assert {"auc [coarse]", "auc [fine]", "intrinsic_dimension"} <= {
+        q.name for q in together.quantities_
+    }
+
+
+def test_columns_and_frames_are_label_sets_too(rng):
+    X, y = rng.normal(size=(60, 2)), np.column_stack([np.arange(60) % 2, np.arange(60) % 3])
+    by_dict = ClusteringScore(measures=()).fit(X, {"a": y[:, 0], "b": y[:, 1]})
+    assert ClusteringScore(measures=()).fit(X, y).auc_ == dict(enumerate(by_dict.auc_.values()))
+    frame = pd.DataFrame(y, columns=["a", "b"])
+    assert ClusteringScore(measures=()).fit(X, frame).auc_ == by_dict.auc_
+
+
+def test_label_sets_that_cannot_be_measured_are_refused(rng):
+    X, y = rng.normal(size=(20, 2)), np.arange(20) % 2
+    with pytest.raises(ValueError, match="different lengths"):
+        ClusteringScore().fit(X, {"a": y, "b": y[:10]})
+    with pytest.raises(ValueError, match="no label set"):
+        ClusteringScore().fit(X, {})
+    with pytest.raises(ValueError, match="At most 8"):
+        ClusteringScore().fit(X, np.tile(y[:, None], 9))
+    with pytest.raises(ValueError, match="one class"):
+        ClusteringScore().fit(X, {"a": y, "b": np.zeros(20)})
+    with pytest.raises(ValueError, match="2 label sets"):
+        ClusteringScore().fit(X, y).score(X, np.column_stack([y, y]))
+
+
+# --- samples of pairs --------------------------------------------------------------------------
+
+
+def test_the_standard_error_of_sampled_pairs_is_honest(rng):
+    X, y = rng.normal(size=(300, 3)), rng.integers(0, 4, size=300)
+    X += 0.5 * y[:, None]
+    weights = rng.uniform(0.2, 2, size=300)
+    exact = {q.name: q.value for q in fit_pairs(X, y, weights).quantities_}
+    for name in ("auc", "within_mean", "between_mean"):
+        errors = []
+        for seed in range(60):
+            est = fit_pairs(X, y, weights, max_pairs=2000, random_state=seed)
+            quantity = next(q for q in est.quantities_ if q.name == name)
+            assert "sampled" in quantity.notes
+            errors.append((quantity.value - exact[name]) / quantity.stderr)
+        # The mean square of 60 standard normals lies in (0.6, 1.55) but for one time in 500.
+        assert 0.6 < np.mean(np.square(errors)) < 1.55
+        assert abs(np.mean(errors)) < 0.45
+
+
+def fit_pairs(X, y, weights, **parameters):
+    return ClusteringScore(measures=(), **parameters).fit(X, y, sample_weight=weights)
+
+
+def test_sampled_pairs_are_as_many_as_asked_and_never_replicas(rng):
+    groups = np.repeat(np.arange(30), 4)
+    X = np.repeat(rng.normal(size=(30, 2)), 4, axis=0)
+    est = ClusteringScore(max_pairs=1000, measures=()).fit(X, groups % 3, groups=groups)
+    assert est.within_histogram_.sum() == est.between_histogram_.sum() == 500
+    assert est.within_histogram_[0] == 0
+    exact = ClusteringScore(measures=()).fit(X, groups % 3, groups=groups)
+    np.testing.assert_allclose(est.class_distances_, exact.class_distances_, rtol=0.3)
+    again = ClusteringScore(max_pairs=1000, measures=()).fit(X, groups % 3, groups=groups)
+    assert again.quantities_ == est.quantities_
+
+
+def test_enough_pairs_are_no_sample(rng):
+    X, y = rng.normal(size=(40, 2)), np.arange(40) % 2
+    all_pairs = ClusteringScore(measures=()).fit(X, y)
+    assert (
+        ClusteringScore(max_pairs=780, measures=()).fit(X, y).quantities_ == all_pairs.quantities_
+    )
+    sample = ClusteringScore(max_pairs=779, measures=()).fit(X, y)
+    assert all(q.stderr > 0 for q in sample.quantities_[:3])
+
+
+# --- single numbers ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("criterion", ["auc", "silhouette", "nc1", "binned_entropy"])
+def test_larger_scores_mean_more_clustered(rng, criterion):
+    y = np.arange(90) % 3
+    centres, noise = 3 * np.eye(4)[y], rng.normal(size=(90, 4))
+    est = ClusteringScore(criterion=criterion, bin_width=1.5).fit(noise + centres, y)
+    scores = [est.score(spread * noise + centres, y) for spread in (2, 1, 0.5)]
+    assert (np.diff(scores) > 0).all()
+
+
+def test_binned_entropy_is_a_share_of_log_n():
+    X = np.array([[0.1], [0.2], [0.3], [1.7]])
+    est = ClusteringScore(criterion="binned_entropy", bin_width=1.0).fit(X, [0, 0, 1, 1])
+    entropy = reference.discrete_entropy([[0], [0], [0], [1]])
+    assert est.binned_entropy_ == pytest.approx(entropy)
+    assert est.binned_entropy_share_ == pytest.approx(entropy / np.log(4))
+    assert est.score(X, [0, 0, 1, 1]) == pytest.approx(-entropy / np.log(4))
+    with pytest.raises(ValueError, match="needs bin_width"):
+        ClusteringScore(criterion="binned_entropy").fit(X, [0, 0, 1, 1])
+
+
+def test_measures_are_those_asked_for(rng):
+    X, y = rng.normal(size=(60, 3)), np.arange(60) % 3
+    names = {q.name for q in ClusteringScore(measures="all").fit(X, y).quantities_}
+    assert {"silhouette", "nc1", "nc2_equinorm", "davies_bouldin", "intrinsic_dimension"} <= names
+    assert "binned_entropy" not in names
+    names = {q.name for q in ClusteringScore(measures=(), criterion="nc1").fit(X, y).quantities_}
+    assert "nc1" in names
+    assert "silhouette" not in names
+    with pytest.raises(ValueError, match="'shape'; known are"):
+        ClusteringScore(measures=["shape"]).fit(X, y)
+
+
+def test_indices_are_scikit_learns(rng):
+    X, y = rng.normal(size=(80, 3)), np.arange(80) % 3
+    est = ClusteringScore(measures=("calinski_harabasz", "davies_bouldin")).fit(X, y)
+    assert est.calinski_harabasz_ == pytest.approx(calinski_harabasz_score(X, y))
+    assert est.davies_bouldin_ == pytest.approx(davies_bouldin_score(X, y))
+
+
+def test_nc2_by_hand():
+    """Means 2, 0, -1 less their mean 1/3 have lengths 5/3, 1/3, 4/3 and cosines -1, -1, 1."""
+    X = [[1.0], [3.0], [-1.0], [1.0], [-1.0], [-1.0]]
+    est = ClusteringScore(measures=("nc2",)).fit(X, [0, 0, 1, 1, 2, 2])
+    lengths = np.array([5, 1, 4]) / 3
+    assert est.nc2_equinorm_ == pytest.approx(lengths.std() / lengths.mean())
+    assert est.nc2_equiangularity_ == pytest.approx(np.std([-1, -1, 1]))
+    assert est.nc2_maximal_angle_ == pytest.approx((0.5 + 0.5 + 1.5) / 3)
+
+
+def test_nc2_falls_to_zero_on_a_simplex_in_any_position(rng):
+    y = np.repeat(np.arange(5), [3, 9, 4, 7, 6])
+    rotation = np.linalg.qr(rng.normal(size=(5, 5)))[0]
+    est = ClusteringScore(measures=("nc2",)).fit((np.eye(5) @ rotation)[y] + 7, y)
+    for name in ("equinorm", "equiangularity", "maximal_angle"):
+        assert getattr(est, f"nc2_{name}_") == pytest.approx(0, abs=1e-12)
+
+
+@pytest.mark.parametrize("d", [1, 2, 5])
+def test_intrinsic_dimension_of_a_torus(rng, d):
+    """A flat torus has no border, where the estimate would be lower."""
+    angles = rng.uniform(0, 2 * np.pi, size=(4000, d))
+    X = np.column_stack([np.cos(angles), np.sin(angles)])
+    y = np.arange(4000) % 2
+    quantity = next(
+        q for q in ClusteringScore(measures=("intrinsic_dimension",)).fit(X, y).quantities_
+        if q.name == "intrinsic_dimension"
+    )  # fmt: skip
+    assert quantity.value == pytest.approx(d, rel=0.08)
+    assert 0 < quantity.stderr < 0.05 * d
+
+
+def test_intrinsic_dimension_counts_points_that_coincide_once(rng):
+    X, y = rng.uniform(size=(500, 2)), np.arange(500) % 2
+    est = ClusteringScore(measures=("intrinsic_dimension",)).fit(X, y)
+    twice = ClusteringScore(measures=("intrinsic_dimension",)).fit(np.r_[X, X], np.r_[y, y])
+    assert twice.intrinsic_dimension_ == pytest.approx(est.intrinsic_dimension_)
+
+
+def test_intrinsic_dimension_by_hand_is_the_censored_likelihood():
+    """Nine tenths of five ratios are all five, so that none is censored."""
+    points = np.array([0.0, 1, 3, 7, 15])[:, None]
+    apart = np.abs(points - points.T)
+    ratios = np.sort([np.sort(row)[2] / np.sort(row)[1] for row in apart])
+    expected = (5 - 1) / np.log(ratios).sum()
+    found = measure_dimension(Rows.make(points), "euclidean")
+    assert found.value == pytest.approx(expected)
+    assert np.isnan(measure_dimension(Rows.make(points[:4]), "euclidean").value)
+    lattice = np.array([[0.0, 0], [1, 0], [0.5, 3**0.5 / 2], [10, 0], [11, 0], [10.5, 3**0.5 / 2]])
+    assert measure_dimension(Rows.make(lattice), "euclidean").value > 1e6
+
+
+def test_a_sampled_dimension_says_so(rng, monkeypatch):
+    monkeypatch.setattr(dimension, "MOST_INPUTS", 1000)
+    quantity = measure_dimension(Rows.make(rng.uniform(size=(3000, 2))), "euclidean")
+    assert quantity.notes == ("sampled",)
+    assert quantity.value == pytest.approx(2, rel=0.15)

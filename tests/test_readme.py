@@ -33,3 +33,4 @@ def test_the_run_examples_work(tmp_path, monkeypatch):
     assert names["curve"]["sigma"].nunique() == 20
     assert names["sweep"]["entropy"].is_monotonic_decreasing
     assert names["sweep"]["notes"].iloc[0] == "at ceiling"
+    assert set(names["est"].auc_) == {"coarse", "fine"}

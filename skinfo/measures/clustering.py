@@ -1,208 +1,27 @@
-"""How activations cluster by class: pairwise distances within and between classes."""
+"""How activations cluster by class, in single numbers: silhouette, indices, neural collapse."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
-from scipy.spatial.distance import cdist, pdist
+from scipy.spatial.distance import cdist
+from sklearn.metrics import calinski_harabasz_score, davies_bouldin_score
 
-from skinfo.kernels.distances import add_pair_distances
+from skinfo.measures.binning import WidthCells, measure_binned
+from skinfo.measures.pairs import centred, check_classes, metric_coordinates
 from skinfo.measures.quantity import Quantity
+from skinfo.measures.ranking import sampled
 from skinfo.measures.rows import Rows
 
-#: Cells of the distance histograms.
-N_CELLS = 4096
-# Sums of values beyond this overflow.
-_LARGEST = 1e300
-#: Up to so many pairs all distances are ranked; beyond, the AUC comes from the histograms.
-MOST_RANKED_PAIRS = 1_000_000
 #: Rows that the silhouette is computed from, at most (or two a class).
 MOST_SILHOUETTE_ROWS = 2048
 # Distances of the silhouette are computed so many at a time.
 _BATCH = 2**23
 
 
-@dataclass(frozen=True)
-class Distances:
-    """Weighted counts of pairs by distance.
-
-    Attributes
-    ----------
-    edges : ndarray of shape (N_CELLS + 1,)
-        Edges of the cells, from 0.
-    within, between : ndarray of shape (N_CELLS,)
-        Pairs of one class and of two; pairs of replicas of one input are in neither.
-    auc : Quantity
-        Probability that a between-class distance exceeds a within-class one, ties counting half.
-    """
-
-    edges: np.ndarray
-    within: np.ndarray
-    between: np.ndarray
-    auc: Quantity
-
-
-def metric_coordinates(points: np.ndarray, metric: str) -> np.ndarray:
-    """Coordinates whose Euclidean distances give the metric: for "cosine", rows of unit length.
-
-    Rows of zeros have no direction; they are given one, orthogonal to that of all other rows, so
-    that a dead row is at distance 1 from what lives and at 0 from what is dead.
-    """
-    points = np.asarray(points, dtype=np.float64)
-    if metric == "euclidean":
-        return points
-    # The squares of very large and very small values are none.
-    points = points / _power_of_two(np.abs(points).max(axis=1))[:, None]
-    norms = np.linalg.norm(points, axis=1)
-    zero = norms == 0
-    unit = points / np.where(zero, 1, norms)[:, None]
-    return np.column_stack([unit, zero.astype(np.float64)])
-
-
-def _power_of_two(values: np.ndarray) -> np.ndarray:
-    """The largest powers of two that are no larger: dividing by them changes no digit."""
-    return np.ldexp(1.0, np.frexp(values)[1] - 1)
-
-
-def _centred(points: np.ndarray) -> tuple[np.ndarray, float]:
-    """Points less their mean, and the power of two they were divided by.
-
-    Subtracting keeps the digits of activations that sit far from 0; the division keeps the squares
-    of very small and very large ones.
-    """
-    extent = np.ptp(points, axis=0).max()
-    scale = float(_power_of_two(extent)) if extent > 0 else 1.0
-    return (points - points.mean(axis=0)) / scale, scale
-
-
-def _check_classes(rows: Rows) -> None:
-    labels = rows.required_labels()
-    if labels.max() == 0:
-        raise ValueError("Distances between classes need at least two classes in y; got one class.")
-    inputs_of_label = np.bincount(labels[np.unique(rows.inputs, return_index=True)[1]])
-    if inputs_of_label.max() < 2:
-        raise ValueError(
-            "Distances within classes need a class with at least two inputs; every class in y "
-            "has one."
-        )
-    largest = float(np.abs(rows.points).max())
-    if largest > _LARGEST:
-        raise ValueError(
-            f"The activations are too large: they reach {largest:.3g}, and sums of them overflow. "
-            "Scale them first."
-        )
-
-
-def distance_edges(coordinates: np.ndarray, metric: str) -> np.ndarray:
-    """Edges from 0 to where hardly a distance reaches: three times the 99th percentile, or 2.
-
-    A single row far away must not squeeze all other distances into one cell; what lies beyond
-    counts in a last, open cell.
-    """
-    if metric == "cosine":
-        return np.linspace(0, 2 * (1 + 1e-12), N_CELLS + 1)
-    rng = np.random.default_rng(0)
-    i, j = rng.integers(0, len(coordinates), size=(2, 4000))
-    distances = np.linalg.norm(coordinates[i] - coordinates[j], axis=1)[i != j]
-    diagonal = float(np.linalg.norm(np.ptp(coordinates, axis=0)))
-    usual = 3 * float(np.quantile(distances, 0.99)) if len(distances) else diagonal
-    top = min(diagonal, usual) or diagonal or 1.0
-    return np.linspace(0, top * (1 + 1e-12), N_CELLS + 1)
-
-
 def makes_pairs(labels: np.ndarray) -> bool:
     """Whether there are two classes, and two inputs of one of them."""
     counts = np.unique(labels, return_counts=True)[1]
     return len(counts) > 1 and bool(counts.max() > 1)
-
-
-def measure_distances(rows: Rows, metric: str) -> Distances:
-    """Count the distances between rows of different inputs, within and between classes.
-
-    Parameters
-    ----------
-    rows : Rows
-        Activations with labels.
-    metric : {"euclidean", "cosine"}
-        The distance; cosine distance is 1 minus the cosine of the angle.
-
-    Raises
-    ------
-    ValueError
-        If there is one class only, or no class with two inputs.
-    """
-    _check_classes(rows)
-    coordinates = metric_coordinates(rows.points, metric)
-    scale = 1.0
-    if metric == "euclidean":
-        coordinates, scale = _centred(coordinates)
-    edges = distance_edges(coordinates, metric)
-    counts = rows.weights * len(rows.weights)
-    within, between = np.zeros(N_CELLS + 1), np.zeros(N_CELLS + 1)
-    add_pair_distances(
-        np.ascontiguousarray(coordinates.T), counts, rows.required_labels(), rows.inputs,
-        N_CELLS / edges[-1], metric == "cosine", within, between,
-    )  # fmt: skip
-    if len(counts) * (len(counts) - 1) // 2 <= MOST_RANKED_PAIRS:
-        auc = _ranked_auc(coordinates, counts, rows, metric)
-    else:
-        auc = _binned_auc(within, between)
-    for histogram in (within, between):
-        histogram[-2] += histogram[-1]
-    return Distances(edges * scale, within[:-1], between[:-1], auc)
-
-
-def _ranked_auc(coordinates: np.ndarray, counts: np.ndarray, rows: Rows, metric: str) -> Quantity:
-    i, j = np.triu_indices(len(coordinates), k=1)
-    distance = pdist(coordinates, "sqeuclidean" if metric == "cosine" else "euclidean")
-    counted = rows.inputs[i] != rows.inputs[j]
-    labels = rows.required_labels()
-    same = (labels[i] == labels[j])[counted]
-    weight = (counts[i] * counts[j])[counted]
-    # Distances that are equal may differ in their rounding.
-    distance = np.round(distance / (distance.max() or 1.0), 12)
-    _, level = np.unique(distance[counted], return_inverse=True)
-    return Quantity.exact("auc", _auc_of_levels(level, weight, same)[0], "")
-
-
-def _auc_of_levels(level: np.ndarray, weight: np.ndarray, same: np.ndarray) -> tuple[float, float]:
-    n_levels = int(level.max()) + 1
-    within = np.bincount(level[same], weights=weight[same], minlength=n_levels)
-    between = np.bincount(level[~same], weights=weight[~same], minlength=n_levels)
-    return auc_of_histograms(within, between)
-
-
-def auc_of_histograms(within: np.ndarray, between: np.ndarray) -> tuple[float, float]:
-    """Compute the probability that a between-class distance exceeds a within-class one.
-
-    Returns
-    -------
-    auc : float
-        Pairs in one cell count half.
-    tied : float
-        Half the mass of such pairs: the most that the cells can hide.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> auc_of_histograms(np.array([1.0, 1.0]), np.array([0.0, 2.0]))
-    (0.75, 0.25)
-    """
-    if not (within.sum() > 0 and between.sum() > 0):
-        raise ValueError(
-            "No pair within a class, or none between classes, has a weight that is a number above "
-            "0: the products of the weights of two rows underflow."
-        )
-    within, between = within / within.sum(), between / between.sum()
-    below = np.cumsum(within) - within
-    tied = float(np.sum(between * within)) / 2
-    return float(np.sum(between * below)) + tied, tied
-
-
-def _binned_auc(within: np.ndarray, between: np.ndarray) -> Quantity:
-    auc, tied = auc_of_histograms(within, between)
-    return Quantity("auc", auc, 0.0, auc - tied, auc + tied, "")
 
 
 def measure_silhouette(rows: Rows, metric: str) -> Quantity:
@@ -212,7 +31,7 @@ def measure_silhouette(rows: Rows, metric: str) -> Quantity:
 
     The standard error is that of the sample, 0 where every input was used.
     """
-    _check_classes(rows)
+    check_classes(rows.required_labels(), rows.inputs)
     first = np.unique(rows.inputs, return_index=True)[1]
     labels, weights = rows.required_labels()[first], rows.input_weights
     n_classes = int(labels.max()) + 1
@@ -231,7 +50,7 @@ def measure_silhouette(rows: Rows, metric: str) -> Quantity:
         return Quantity.exact("silhouette", mean, "")
     n = len(values)
     stderr = float(np.sqrt(np.sum((share * (values - mean)) ** 2) * n / (n - 1)))
-    return Quantity("silhouette", mean, stderr, mean - 1.96 * stderr, mean + 1.96 * stderr, "")
+    return sampled("silhouette", mean, stderr)
 
 
 def _silhouettes(
@@ -240,7 +59,7 @@ def _silhouettes(
     """(b - a) / max(a, b) of every row, sorted by label; 0 where its class has no other row."""
     coordinates = metric_coordinates(points, metric)
     if metric == "euclidean":
-        coordinates, _ = _centred(coordinates)
+        coordinates, _ = centred(coordinates)
     n = len(labels)
     starts = np.flatnonzero(np.diff(labels, prepend=-1))
     class_mass = np.add.reduceat(weights, starts)
@@ -262,26 +81,105 @@ def _silhouettes(
     return values
 
 
+def measure_calinski_harabasz(rows: Rows, metric: str) -> Quantity:
+    """Between-class over within-class variance, a degree of freedom; one row an input.
+
+    Calinski and Harabasz, 1974, by scikit-learn; weights are not used.
+    """
+    points, labels = _one_row_an_input(rows, metric)
+    return Quantity.exact("calinski_harabasz", calinski_harabasz_score(points, labels), "")
+
+
+def measure_davies_bouldin(rows: Rows, metric: str) -> Quantity:
+    """Mean over classes of the worst ratio of spreads to the distance of means; one row an input.
+
+    Davies and Bouldin, 1979, by scikit-learn; smaller is more clustered; weights are not used.
+    """
+    points, labels = _one_row_an_input(rows, metric)
+    return Quantity.exact("davies_bouldin", davies_bouldin_score(points, labels), "")
+
+
+def _one_row_an_input(rows: Rows, metric: str) -> tuple[np.ndarray, np.ndarray]:
+    check_classes(rows.required_labels(), rows.inputs)
+    first = np.unique(rows.inputs, return_index=True)[1]
+    points, _ = centred(metric_coordinates(rows.points[first], metric))
+    return points, rows.required_labels()[first]
+
+
 def measure_nc1(rows: Rows) -> Quantity:
     """Within-class variability, trace(Sigma_W pinv(Sigma_B)) / K; infinite if all means coincide.
 
     Papyan, Han and Donoho, "Prevalence of neural collapse", PNAS 2020. It falls as classes collapse
     onto their means.
     """
-    _check_classes(rows)
-    points = np.asarray(rows.points, dtype=np.float64)
-    labels = rows.required_labels()
-    p = np.bincount(labels, weights=rows.weights)
-    points, _ = _centred(points)
-    # Without the offset the weighted mean keeps its digits too: a remainder would look like a
-    # direction in which the classes differ.
-    points = points - rows.weights @ points
-    means = np.zeros((len(p), points.shape[1]))
-    np.add.at(means, labels, points * rows.weights[:, None])
-    means /= p[:, None]
+    points, means, p = _class_means(rows)
     between = np.sqrt(p)[:, None] * means
     extent = np.ptp(points, axis=0).max()
     if extent == 0 or not np.abs(between).max() > 1e-12 * extent:
         return Quantity.exact("nc1", np.inf, "")
-    projected = (points - means[labels]) @ np.linalg.pinv(between, rcond=1e-10)
+    projected = (points - means[rows.required_labels()]) @ np.linalg.pinv(between, rcond=1e-10)
     return Quantity.exact("nc1", float(rows.weights @ np.sum(projected**2, axis=1)) / len(p), "")
+
+
+def measure_nc2(rows: Rows) -> tuple[Quantity, Quantity, Quantity]:
+    """How far the class means are from a simplex: lengths, angles, angles against -1 / (K - 1).
+
+    With m_c the class means less their own mean (where classes are equally frequent, the global
+    mean of the paper): the standard deviation over the mean of the lengths |m_c|; the standard
+    deviation of cos(m_c, m_c') over all pairs of classes; and the mean of |cos + 1 / (K - 1)|. All
+    three fall to 0 as the means become an equiangular tight frame; NaN where a mean has no length.
+
+    Papyan, Han and Donoho, PNAS 2020, figures 2 to 4.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> corners = np.repeat(np.eye(3), 2, axis=0)
+    >>> found = measure_nc2(Rows.make(corners, labels=np.array([0, 0, 1, 1, 2, 2])))
+    >>> [abs(round(q.value, 12)) for q in found]
+    [0.0, 0.0, 0.0]
+    """
+    points, means, _ = _class_means(rows)
+    means = means - means.mean(axis=0)
+    norms = np.linalg.norm(means, axis=1)
+    names = ("nc2_equinorm", "nc2_equiangularity", "nc2_maximal_angle")
+    if not norms.min() > 1e-12 * np.ptp(points, axis=0).max():
+        return tuple(Quantity.exact(name, np.nan, "") for name in names)  # type: ignore[return-value]
+    unit = means / norms[:, None]
+    cosines = (unit @ unit.T)[np.triu_indices(len(means), k=1)]
+    values = (
+        norms.std() / norms.mean(),
+        cosines.std(),
+        np.abs(cosines + 1 / (len(means) - 1)).mean(),
+    )
+    first, second, third = map(Quantity.exact, names, values, [""] * 3)
+    return first, second, third
+
+
+def _class_means(rows: Rows) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Rows and class means, both less the mean of all and scaled, and the weights of classes."""
+    labels = rows.required_labels()
+    check_classes(labels, rows.inputs)
+    p = np.bincount(labels, weights=rows.weights)
+    points, _ = centred(metric_coordinates(rows.points, "euclidean"))
+    # Without the offset the weighted mean keeps its digits too: a remainder would look like a
+    # direction in which the classes differ.
+    points = points - rows.weights @ points
+    order = np.argsort(labels, kind="stable")
+    starts = np.searchsorted(labels[order], np.arange(len(p)))
+    means = np.add.reduceat((points * rows.weights[:, None])[order], starts) / p[:, None]
+    return points, means, p
+
+
+def measure_binned_entropy(rows: Rows, bin_width: float) -> tuple[Quantity, Quantity]:
+    """H(Bin(T)) in nats, and as a share of H of the inputs (log n where they weigh the same).
+
+    Cells are floor(t / bin_width) along every unit. The share is 1 where no two inputs meet in a
+    cell and falls to 0 as they cluster.
+    """
+    rows = Rows(rows.points, rows.weights, rows.inputs)
+    entropy = measure_binned(rows, WidthCells.learn(rows.points, bin_width)).entropy.value
+    return (
+        Quantity.exact("binned_entropy", entropy),
+        Quantity.exact("binned_entropy_share", entropy / rows.input_entropy, ""),
+    )

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from typing import TypeVar
 
 from joblib import effective_n_jobs
 from threadpoolctl import ThreadpoolController
 
 _SLICE = 512
+_Part = TypeVar("_Part")
 
 
 def in_slices(work: Callable[[slice], None], n: int, n_jobs: int | None) -> None:
@@ -27,6 +29,20 @@ def in_slices(work: Callable[[slice], None], n: int, n_jobs: int | None) -> None
         else:
             with ThreadPoolExecutor(n_threads) as pool:
                 list(pool.map(work, slices))
+
+
+def in_order(work: Callable[[int], _Part], n: int, n_jobs: int | None) -> Iterator[_Part]:
+    """Yield work(0), work(1), … in this order, computed in threads.
+
+    What is summed as it comes has the same bits for any number of threads.
+    """
+    n_threads = min(effective_n_jobs(n_jobs), n)
+    with _controller().limit(limits=1, user_api="blas"):
+        if n_threads < 2:
+            yield from map(work, range(n))
+        else:
+            with ThreadPoolExecutor(n_threads) as pool:
+                yield from pool.map(work, range(n))
 
 
 @cache

@@ -30,6 +30,7 @@ NOTES = {
     "too few replicas": "H(Bin(T)|X) is limited by the number of replicas: the value says little",
     "outside edges": "values lie outside the edges and were counted in the outer cells",
     "correction beyond bounds": "Miller-Madow's correction passed 0 or the ceiling; left there",
+    "sampled": "computed from a random or even sample of the rows or pairs",
     "read error": "the activations could not be read",
 }
 

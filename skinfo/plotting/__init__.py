@@ -1,5 +1,10 @@
 """Pictures: display objects hold arrays, ``plot`` draws them; matplotlib is imported late."""
 
+from skinfo.plotting.clustering import (
+    ClassDistancesDisplay,
+    ClusteringCurveDisplay,
+    DistanceRidgesDisplay,
+)
 from skinfo.plotting.curves import Curves, estimator_of
 from skinfo.plotting.distances import DistanceHistogramDisplay, plot_distances
 from skinfo.plotting.figures import save_figure
@@ -8,8 +13,11 @@ from skinfo.plotting.plane import InformationPlaneDisplay
 from skinfo.plotting.sigmas import SigmaCurveDisplay
 
 __all__ = [
+    "ClassDistancesDisplay",
+    "ClusteringCurveDisplay",
     "Curves",
     "DistanceHistogramDisplay",
+    "DistanceRidgesDisplay",
     "InformationFlowDisplay",
     "InformationPlaneDisplay",
     "SigmaCurveDisplay",

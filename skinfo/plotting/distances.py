@@ -49,12 +49,10 @@ class DistanceHistogramDisplay:
     @classmethod
     def from_estimator(cls, estimator: Any, *, title: str = "") -> DistanceHistogramDisplay:
         """Take the histograms of a fitted ClusteringScore, in 64 cells."""
-        within = coarsen(estimator.within_histogram_)
-        step = len(estimator.within_histogram_) // len(within)
-        return cls(
-            estimator.distance_edges_[::step], within, coarsen(estimator.between_histogram_),
-            title=title,
-        )  # fmt: skip
+        drawn = coarsen(
+            estimator.distance_edges_, estimator.within_histogram_, estimator.between_histogram_
+        )
+        return cls(*drawn, title=title)
 
     def plot(self, ax: Any = None) -> DistanceHistogramDisplay:
         """Draw, into a new figure unless an axes is given."""
