@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 import skinfo.kernels
 from skinfo.kernels.ordering import sort_kd, sort_segments_kd
-from skinfo.measures.clustering import measure_distances, measure_nc1, measure_silhouette
+from skinfo.measures.clustering import measure_nc1, measure_silhouette
+from skinfo.measures.distances import measure_distances
 from skinfo.measures.gaussians import InputGaussians, posterior_log_sums
 from skinfo.measures.information import measure_mixture
 from skinfo.measures.mixture import Mixture
