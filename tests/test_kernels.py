@@ -26,7 +26,10 @@ SIZES = [1, 2, 3, 5, 17, 63, 64, 65] + ([127, 128, 129, 255, 256, 257] if COMPIL
 DIMENSIONS = [1, 2, 3] + ([*range(4, 13), 130] if COMPILED else [])
 SEEDS = st.integers(0, 10_000)
 #: What tests below hold against an oracle.
-TESTED = {"binning", "compiling", "distances", "gaussians", "line", "mixture", "ordering"}
+TESTED = {
+    "binning", "blocks", "compiling", "dense", "distances", "exponential", "gaussians", "line",
+    "ordering", "skipping",
+}  # fmt: skip
 
 
 def test_every_kernel_has_an_oracle():
@@ -159,9 +162,10 @@ def test_log_density_anywhere_equals_the_oracle(case, reach):
 
 @given(seed=SEEDS, n=st.sampled_from(SIZES), d=st.sampled_from(DIMENSIONS))
 def test_single_precision_input_gives_what_its_values_give(seed, n, d):
+    """Rows stay in single precision, whose rounding a sum shows in the fourth digit at most."""
     X = np.random.default_rng(seed).normal(size=(n, d)).astype(np.float32)
     low, high = (Mixture.of(Rows.make(points), 0.5) for points in (X, X.astype(np.float64)))
-    np.testing.assert_allclose(low.log_density(X), high.log_density(X), rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(low.log_density(X), high.log_density(X), rtol=0, atol=2e-4)
 
 
 @pytest.mark.parametrize("labelled", [True, False])

@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 
+from skinfo.kernels.compiling import FAST, kernel
+from skinfo.kernels.exponential import exp2
 from skinfo.measures import mixture as mixture_module
 from skinfo.measures import summation
 from skinfo.measures.information import measure_mixture
@@ -151,3 +153,21 @@ def test_products_are_chosen_where_most_rows_count():
             patch.setattr(summation, "_most_count", spy)
             mixture.sums_at(mixture.draw_stream(0).take(16), "sampled", 1)
         assert chosen == [expected]
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(np.float64, 2e-12), (np.float32, 3e-7)])
+def test_the_exponential_is_right_over_its_range(dtype, tolerance):
+    x = np.linspace(-90, 90, 20_001).astype(dtype)
+    found = powers(x)
+    assert np.abs(found / np.exp2(x.astype(np.float64)) - 1).max() < tolerance
+    limit = 1000 if dtype == np.float64 else 100
+    ends = powers(np.array([-np.inf, -2 * limit, 2 * limit], dtype=dtype))
+    np.testing.assert_allclose(np.log2(ends.astype(float)), [-limit, -limit, limit], atol=1e-6)
+
+
+@kernel(FAST)
+def powers(x):
+    out = np.empty_like(x)
+    for i in range(len(x)):
+        out[i] = exp2(x[i])
+    return out

@@ -94,7 +94,8 @@ def order_rows(rows: Rows) -> np.ndarray:
         means = points[by_input]
         inputs_a_leaf = BLOCK
     else:
-        means = np.add.reduceat(points[by_input], starts[:-1], axis=0) / rows.replicas[:, None]
+        sums = np.add.reduceat(points[by_input], starts[:-1], axis=0, dtype=np.float64)
+        means = sums / rows.replicas[:, None]
         inputs_a_leaf = max(1, BLOCK // int(np.median(rows.replicas)))
     label_of_input = (
         np.zeros(n_inputs, dtype=np.int64)
