@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from threading import Lock
 
 from joblib import effective_n_jobs
 from threadpoolctl import ThreadpoolController
@@ -20,13 +21,39 @@ def in_slices(work: Callable[[slice], None], n: int, n_jobs: int | None) -> None
     """
     slices = [slice(start, min(start + _SLICE, n)) for start in range(0, n, _SLICE)]
     n_threads = min(effective_n_jobs(n_jobs), len(slices))
-    with _controller().limit(limits=1, user_api="blas"):
+    with _LIMIT:
         if n_threads < 2:
             for part in slices:
                 work(part)
         else:
             with ThreadPoolExecutor(n_threads) as pool:
                 list(pool.map(work, slices))
+
+
+class _OneBlasThread:
+    """Linear algebra on one thread while anyone is inside; the limit is one for all of a process.
+
+    Each entry restoring what it found would leave the limit behind where two overlap.
+    """
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._inside = 0
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._inside == 0:
+                self._limit = _controller().limit(limits=1, user_api="blas")
+            self._inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if self._inside == 0:
+                self._limit.restore_original_limits()
+
+
+_LIMIT = _OneBlasThread()
 
 
 @cache
