@@ -22,10 +22,10 @@ def test_the_python_example_prints_what_the_readme_says(capsys):
 
 
 def test_the_run_examples_work(tmp_path, monkeypatch):
-    first, _, third, fourth, fifth, sixth = (code for kind, code in BLOCKS if kind == "python")
+    first, _, *others = (code for kind, code in BLOCKS if kind == "python")
     monkeypatch.chdir(tmp_path)
     names = {}
-    for code in (first, third, fourth, fifth, sixth):
+    for code in (first, *others):
         exec(compile(code, "README.md", "exec"), names)
     plt.close("all")
     assert set(names["flow"]["estimator"]) == {"NoisyMIEstimator", "ClusteringScore"}

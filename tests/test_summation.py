@@ -1,12 +1,17 @@
 """The two kernels give the same sums, whole or in parts, in double and in single precision."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
+from scipy.special import logsumexp
+from threadpoolctl import threadpool_info
 
 from skinfo.kernels.compiling import FAST, kernel
 from skinfo.kernels.exponential import exp2
 from skinfo.measures import mixture as mixture_module
 from skinfo.measures import summation
+from skinfo.measures.draws import Draws
 from skinfo.measures.information import measure_mixture
 from skinfo.measures.layout import order_rows
 from skinfo.measures.mixture import Mixture
@@ -171,3 +176,40 @@ def powers(x):
     for i in range(len(x)):
         out[i] = exp2(x[i])
     return out
+
+
+@pytest.mark.parametrize(("dtype", "far"), [(np.float64, 60.0), (np.float32, 30.0)])
+@pytest.mark.parametrize("kernel", ["dense", "skipping"])
+def test_padding_that_lies_where_the_own_row_does_decides_nothing(kernel, dtype, far, monkeypatch):
+    """A label of 65 rows whose last lies apart: the padding behind it is no row to refer to."""
+    rng = np.random.default_rng(0)
+    S = np.concatenate([0.1 * rng.normal(size=(64, 2)), [[far, 0.0]]])
+    S = np.concatenate([S, S * [1, -1] + [0, 3 * far]]).astype(dtype)
+    rows = Rows.make(S, labels=np.arange(130) // 65)
+    monkeypatch.setattr(summation, "_most_count", lambda *_: kernel == "dense")
+    mixture = Mixture.of(rows, 1.0)
+    draws = Draws(np.array([[64]]), np.zeros((1, 1, 2)), np.ones((1, 1)))
+    sums = mixture.sums_at(draws, "sampled", 1)
+    squares = np.sum((S[64].astype(float) - S.astype(float)) ** 2, axis=1)
+    expected = logsumexp(-squares[:64] / 2) - np.log(130)
+    assert sums.label[0, 0] == pytest.approx(expected, rel=1e-4)
+
+
+def test_fits_in_threads_leave_linear_algebra_its_threads():
+    def counts():
+        return [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
+
+    rows = make_rows(3000, 3)
+    measure_mixture(rows, 1.0, n_jobs=2)
+    before = counts()
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda seed: measure_mixture(rows, 1.0, seed=seed, n_jobs=2), range(12)))
+    assert counts() == before
+
+
+def test_far_queries_of_single_precision_rows_are_summed_in_double():
+    single = make_rows(500, 3, dtype=np.float32)
+    double = Rows(single.points.astype(np.float64), single.weights, single.inputs)
+    t = np.array([[1e3, 1e3, 1e3], [1e8, 0.0, 0.0]])
+    found, expected = (Mixture.of(rows, 0.3).log_density(t) for rows in (single, double))
+    np.testing.assert_allclose(found, expected, rtol=1e-9)

@@ -65,6 +65,7 @@ def test_conditional_entropy_is_corrected_too(truth):
     [
         ([4] * 30 + [40] * 20, (4, 40)),
         ([4] * 30 + [40] * 15, None),  # too few to stand for all
+        ([4] * 30 + [40] * 31, None),  # too many to be cut to few
         ([4] * 30 + [7] * 20, None),  # hardly more
         ([1] * 30 + [40] * 20, None),  # one row shows nothing to correct
         ([4] * 30 + [40] * 20 + [41], None),  # no design
@@ -103,3 +104,22 @@ def test_labels_and_weights_survive():
     p = (1.0 + np.arange(N_INPUTS) % 3) / np.sum(1.0 + np.arange(N_INPUTS) % 3)
     assert est.ceiling_ <= -np.sum(p * np.log(p)) + 1e-9
     assert np.isfinite(est.bracket_).all()
+
+
+@pytest.mark.parametrize(
+    ("few", "n_rich", "spacing"), [(4, 20, 12.0), (10, 40, 12.0), (4, 20, 6.0)]
+)
+def test_the_bias_of_separable_inputs_cancels(few, n_rich, spacing):
+    """A lattice of inputs: h(T) of few replicas is as biased as h(T|X), and must not stay so."""
+    rng = np.random.default_rng(0)
+    lattice = np.array([divmod(i, 20) for i in range(400)], dtype=float) * spacing
+    truth = measure_mixture(Rows.make(lattice), float(np.sqrt(5)), tol=1e-3).mutual_info.value
+    replicas = np.full(400, few)
+    replicas[rng.permutation(400)[:n_rich]] = 100
+    inputs = np.repeat(np.arange(400), replicas)
+    S = lattice[inputs] + 2.0 * rng.normal(size=(len(inputs), 2))
+    found = measure_mixture(Rows.make(S, groups=inputs), 1.0)
+    assert "telescoped" in found.mutual_info.notes
+    assert found.mutual_info.lower <= truth <= found.mutual_info.upper
+    assert abs(found.mutual_info.value - truth) < 0.2
+    assert found.plug_in.value > truth

@@ -102,8 +102,8 @@ class NoisyMIEstimator(BaseEstimator):
     inputs. Where storage is short, few rows of all and many of 16 inputs or more, chosen at random,
     are telescoped: the many correct the bias of the few, and ``notes_`` says so.
 
-    Rows in single precision stay so, with sums right to about 1e-4 nat; a mixture of more than 17
-    million numbers is never copied as a whole.
+    Rows in single precision stay so, with sums right to about 1e-4 nat; with the inputs given and
+    without groups, more than 17 million numbers are never copied as a whole.
 
     References
     ----------

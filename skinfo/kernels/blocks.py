@@ -61,10 +61,14 @@ def sum_block(exponents, weights, b):
 @kernel(FAST, inline=True)
 def add_lanes(exponents, weights, b, first, last, running, c):
     """Add the terms of lanes first..last to sum c, kept as (reference exponent, scaled sum)."""
-    if first >= last:
-        return
     wide, part = b // BLOCKS_A_WIDE, b % BLOCKS_A_WIDE
-    largest = largest_of(exponents, first, last)
+    largest = exponents.dtype.type(ABSENT)
+    for lane in range(first, last):
+        # Padding may lie where a row does that this sum leaves out.
+        if weights[wide, part, lane] > 0.0:
+            largest = max(largest, exponents[lane])
+    if not largest > ABSENT:
+        return
     if largest > running[c, 0]:
         if running[c, 1] > 0.0:
             running[c, 1] *= 2.0 ** (running[c, 0] - largest)

@@ -180,7 +180,7 @@ def sum_densely(
     present : (n_blocks,) whether a block has rows at all.
     longest : squared length of the longest row.
     precision : (2,) rounding of an expanded exponent as a share of |t|^2 + longest, and the
-        share of a sum that may be rounded so.
+        share of a sum that 256 rows may bring with such rounding.
     span : (2,) exponents that a sum can hold, least and largest, relative to where it begins.
     out : (m, 3) log2 of the sums, -inf where there is nothing to add.
     failed : (m,) whether a sum left its span, so that the query must be summed by skipping.

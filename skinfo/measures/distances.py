@@ -322,8 +322,12 @@ class PairSampler:
         weights = np.diff(self.ends)
         # What rounding leaves of a stretch without partners is none.
         mass = np.where(room > 1e-9 * weights, weights * room, 0.0)
+        if not mass.sum() > 0:
+            # Weights whose products underflow; that they decide nothing is said where they count.
+            mass = np.ones(len(weights))
         total = np.cumsum(mass)
         left = np.searchsorted(total, random.uniform(size=n) * total[-1], side="right")
+        left = np.minimum(left, int(np.flatnonzero(mass)[-1]))
         at = start[left] + random.uniform(size=n) * room[left]
         at = np.where(at >= skip[left], at + (resume - skip)[left], at)
         right = np.searchsorted(self.ends, at, side="right") - 1

@@ -125,6 +125,7 @@ def measure_mixture(
     >>> round(measure_mixture(Rows.make(np.array([[-1.0], [1.0]])), 0.5).mutual_info.value, 6)
     0.63272
     """
+    mixture = mixture or Mixture.of(rows, sigma)
     replicas = two_numbers_of_replicas(rows)
     if replicas is not None:
         few, many = replicas
@@ -132,8 +133,7 @@ def measure_mixture(
             rows.where(rows.replica_numbers < few), sigma, tol=tol, inputs=inputs,
             max_evaluations=max_evaluations, seed=seed, n_jobs=n_jobs,
         )  # fmt: skip
-        return _correct(base, replica_excess(rows, sigma, few, many, inputs, seed, n_jobs), inputs)
-    mixture = mixture or Mixture.of(rows, sigma)
+        return _correct(base, replica_excess(mixture, few, many, inputs, seed, n_jobs), inputs)
     exact = plug_in_by_quadrature(mixture)
     spread, spent = 1.0, 0
     if exact is None and inputs == "given" and max_evaluations >= 4 * _PILOT:
@@ -157,40 +157,39 @@ def measure_mixture(
 
 def _correct(base: MixtureInformation, excess: ReplicaExcess, inputs: Inputs) -> MixtureInformation:
     """Correct what few replicas of all inputs gave by what many replicas of some changed."""
-    sampled = inputs == "sampled"
-    value = base.plug_in.value - excess.extrapolated.mean
-    highest = base.plug_in.upper - excess.plug_in.mean + excess.plug_in.margin(sampled=sampled)
-    # The base's upper end of sampled inputs is above its plug-in by what the population adds.
-    highest += base.mutual_info.upper - min(base.mutual_info.upper, base.plug_in.upper)
-    lowest = base.plug_in.lower - min(a.mean + a.margin(sampled=sampled) for a in excess.upper)
-    lower = max(base.mutual_info.lower, lowest)
-    upper = max(min(base.mutual_info.upper, highest), lower)
-    mutual_info = replace(
-        base.mutual_info, value=float(np.clip(value, lower, upper)), lower=lower, upper=upper
+    margin = excess.information.margin(sampled=inputs == "sampled")
+    highest = base.mutual_info.upper - excess.information.mean + margin
+    above = min(a.mean + a.margin(sampled=inputs == "sampled") for a in excess.conditional)
+    mutual_info = _between(
+        base.mutual_info,
+        base.plug_in.value - excess.extrapolated.mean,
+        max(base.mutual_info.lower, base.plug_in.lower - above),
+        min(base.mutual_info.upper, highest),
     )
     entropy, conditional = base.entropy, base.conditional_entropy
-    lower = max(conditional.lower, entropy.lower - mutual_info.upper)
-    upper = max(min(conditional.upper, entropy.upper - mutual_info.lower), lower)
-    conditional = replace(
+    conditional = _between(
         conditional,
-        value=float(np.clip(entropy.value - mutual_info.value, lower, upper)),
-        lower=lower,
-        upper=upper,
-    )
-    shift = excess.plug_in.mean
-    plug_in = replace(
-        base.plug_in,
-        value=base.plug_in.value - shift,
-        lower=base.plug_in.lower - shift,
-        upper=base.plug_in.upper - shift,
+        entropy.value - mutual_info.value,
+        max(conditional.lower, entropy.lower - mutual_info.upper),
+        min(conditional.upper, entropy.upper - mutual_info.lower),
     )
     return replace(
         base,
-        mutual_info=mutual_info.noted("telescoped"),
-        plug_in=plug_in.noted("telescoped"),
-        conditional_entropy=conditional.noted("telescoped"),
+        mutual_info=mutual_info,
+        conditional_entropy=conditional,
         stderr_inputs=float(np.hypot(base.stderr_inputs, excess.extrapolated.integration)),
+        n_evaluations=base.n_evaluations + excess.n_evaluations,
     )
+
+
+def _between(quantity: Quantity, value: float, lower: float, upper: float) -> Quantity:
+    """Put another value within other ends; ends that cross, by their errors, span it still."""
+    lower, upper = sorted((lower, upper))
+    kept = tuple(note for note in quantity.notes if note != "above ceiling")
+    changed = replace(
+        quantity, value=float(np.clip(value, lower, upper)), lower=lower, upper=upper, notes=kept
+    )
+    return changed.noted("telescoped")
 
 
 def _choose_spread(mixture: Mixture, seed: int, n_jobs: int | None) -> float:

@@ -104,28 +104,35 @@ class Mixture:
         """The rows in their subspace, in units of sigma."""
         return self.rows.moved_to(self.subspace.project(self.rows.points))
 
-    def layouts(self, half: int) -> Iterator[tuple[int, Layout]]:
-        """Rows of one half in blocks, at once or part by part, and the position of the first."""
-        if len(self.order) * self.subspace.rank <= _MOST_KEPT:
+    def layouts(self, half: int, farthest: float = 0.0) -> Iterator[tuple[int, Layout]]:
+        """Rows of one half in blocks, at once or part by part, and the position of the first.
+
+        They are for queries no farther than ``farthest`` from the mean, in units of sigma.
+        """
+        members, dtype = self._halves[half].members, self._dtype(farthest)
+        kept = len(self.order) * self.subspace.rank <= _MOST_KEPT
+        if kept and dtype == self._dtype(0.0):
             yield 0, self._whole_layouts[half]
             return
-        members = self._halves[half].members
-        step = max(1, _A_PART // (WIDE * self.subspace.rank)) * WIDE
+        step = len(members) if kept else max(1, _A_PART // (WIDE * self.subspace.rank)) * WIDE
         for start in range(0, len(members), step):
-            yield start, self._lay_out(members[start : start + step])
+            yield start, lay_out(self.rows, members[start : start + step], self.subspace, dtype)
+
+    def _dtype(self, farthest: float) -> np.dtype:
+        """Single precision for rows that came so, as long as its digits do."""
+        single = self.rows.points.dtype == np.float32
+        near = max(self.subspace.radius, farthest) < _FARTHEST_SINGLE
+        return np.dtype(np.float32 if single and near else np.float64)
 
     @cached_property
     def _whole_layouts(self) -> list[Layout]:
-        return [self._lay_out(half.members) for half in self._halves]
+        dtype = self._dtype(0.0)
+        return [lay_out(self.rows, half.members, self.subspace, dtype) for half in self._halves]
 
     @cached_property
     def _halves(self) -> list[_Half]:
         half = self.half_of_row[self.order]
         return [_Half.of(self.order[half == h], self.rows.inputs) for h in range(self.n_halves)]
-
-    def _lay_out(self, members: np.ndarray) -> Layout:
-        single = self.rows.points.dtype == np.float32 and self.subspace.radius < _FARTHEST_SINGLE
-        return lay_out(self.rows, members, self.subspace, np.dtype("f4" if single else "f8"))
 
     def draw_stream(self, seed: int, spread: float = 1.0) -> DrawStream:
         """Start drawing from the mixture."""
@@ -228,8 +235,9 @@ class Mixture:
             nested=False,
         )
         total = np.full(m, -np.inf)
+        farthest = float(np.sqrt(np.einsum("ni,ni->n", points, points).max(initial=0.0)))
         for half in range(self.n_halves):
-            for _, layout in self.layouts(half):
+            for _, layout in self.layouts(half, farthest):
                 total = np.logaddexp2(total, sum_layout(layout, queries, n_jobs)[:, 2])
         return total * _LOG2
 

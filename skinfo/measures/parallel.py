@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from threading import Lock
 from typing import TypeVar
 
 from joblib import effective_n_jobs
@@ -22,7 +23,7 @@ def in_slices(work: Callable[[slice], None], n: int, n_jobs: int | None) -> None
     """
     slices = [slice(start, min(start + _SLICE, n)) for start in range(0, n, _SLICE)]
     n_threads = min(effective_n_jobs(n_jobs), len(slices))
-    with _controller().limit(limits=1, user_api="blas"):
+    with _LIMIT:
         if n_threads < 2:
             for part in slices:
                 work(part)
@@ -37,12 +38,38 @@ def in_order(work: Callable[[int], _Part], n: int, n_jobs: int | None) -> Iterat
     What is summed as it comes has the same bits for any number of threads.
     """
     n_threads = min(effective_n_jobs(n_jobs), n)
-    with _controller().limit(limits=1, user_api="blas"):
+    with _LIMIT:
         if n_threads < 2:
             yield from map(work, range(n))
         else:
             with ThreadPoolExecutor(n_threads) as pool:
                 yield from pool.map(work, range(n))
+
+
+class _OneBlasThread:
+    """Linear algebra on one thread while anyone is inside; the limit is one for all of a process.
+
+    Each entry restoring what it found would leave the limit behind where two overlap.
+    """
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._inside = 0
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._inside == 0:
+                self._limit = _controller().limit(limits=1, user_api="blas")
+            self._inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if self._inside == 0:
+                self._limit.restore_original_limits()
+
+
+_LIMIT = _OneBlasThread()
 
 
 @cache
