@@ -70,9 +70,9 @@ class BinningMIEstimator(BaseEstimator):
     n_occupied_ : int
         Number of occupied cells.
     singleton_fraction_ : float
-        Share of the rows whose cell no other input reached. With one row an input it is the share
-        of inputs alone in their cell, Good and Turing's estimate of how likely the next input
-        opens a new one; at 1 the entropy is log n.
+        Share of the rows, by weight, whose cell no other input reached. With one row an input it
+        is the share of inputs alone in their cell, Good and Turing's estimate of how likely the
+        next input opens a new one; at 1 the entropy is log n.
     outside_fraction_ : float
         Share of the values given to ``fit`` that lie outside the edges and count in outer cells.
     ceiling_ : float

@@ -178,8 +178,8 @@ def link_hashes(hashes, table, first):
 
 
 @kernel(EXACT)
-def count_shared(inputs, first, shared):
-    """Count the rows whose cell more than one input reached.
+def mark_shared(inputs, first, shared):
+    """Mark the cells that more than one input reached.
 
     Parameters
     ----------
@@ -187,13 +187,9 @@ def count_shared(inputs, first, shared):
     first : (n,) the first row in each row's cell.
     shared : (n,) bool, filled with False; marks cells by their first row.
     """
-    n_shared = 0
     for i in range(first.shape[0]):
         if inputs[i] != inputs[first[i]]:
             shared[first[i]] = True
-    for i in range(first.shape[0]):
-        n_shared += shared[first[i]]
-    return n_shared
 
 
 @kernel(EXACT)

@@ -12,11 +12,11 @@ from functools import cached_property
 import numpy as np
 
 from skinfo.kernels.binning import (
-    count_shared,
     differ_by_edges,
     differ_by_width,
     hash_by_edges,
     hash_by_width,
+    mark_shared,
 )
 from skinfo.measures.counting import first_rows
 from skinfo.measures.quantity import Quantity
@@ -264,7 +264,7 @@ def measure_cells(
         label_mutual_info=label,
         ceiling=ceiling,
         n_occupied=n_occupied,
-        singleton_fraction=_singleton_fraction(rows.inputs, first),
+        singleton_fraction=_singleton_fraction(rows, first),
         too_few_replicas=too_few,
     )
 
@@ -311,10 +311,11 @@ def _stuck(n_occupied: int, information: float, ceiling: float) -> tuple[str, ..
     return ("at ceiling",) if information >= (1 - _NEAR) * ceiling else ()
 
 
-def _singleton_fraction(inputs: np.ndarray, first: np.ndarray) -> float:
-    """Share of the rows whose cell no other input reached."""
-    n_shared = int(count_shared(inputs, first, np.zeros(len(first), dtype=bool)))
-    return (len(first) - n_shared) / len(first)
+def _singleton_fraction(rows: Rows, first: np.ndarray) -> float:
+    """Share of the rows, by weight, whose cell no other input reached."""
+    shared = np.zeros(len(first), dtype=bool)
+    mark_shared(rows.inputs, first, shared)
+    return float(min(1.0, rows.weights[~shared[first]].sum()))
 
 
 def _settle(information: float) -> float:

@@ -158,6 +158,7 @@ class _Counted:
         kinds = np.arange(len(self.counts))
         same = (kinds >> s) & 1 == 1
         within, between = self.counts[same].sum(axis=0), self.counts[~same].sum(axis=0)
+        auc = self._auc(same, within, between)
         unit = self.cells.scale ** (2 if self.pairs.halved else 1)
         means = [
             Quantity.exact(f"{kind}_mean", self.sums[chosen].sum() / counts.sum() / unit, "")
@@ -168,7 +169,6 @@ class _Counted:
             labels = self.pairs.labels[s][self.pairs.classes]
             sums = self.class_sums[s][: labels.max() + 1, : labels.max() + 1] / unit
             matrix = _over_pairs(sums, self.pairs, labels)
-        auc = self._auc(same, within, between)
         return Distances(
             self.cells.edges(), within, between, auc, means[0], means[1], matrix
         )  # fmt: skip
@@ -200,8 +200,9 @@ def _over_pairs(sums: np.ndarray, pairs: PairRows, labels: np.ndarray) -> np.nda
     np.fill_diagonal(total, np.diag(sums))
     # A class of one input has no pair; what rounding leaves of its mass is none.
     alone = np.bincount(labels[first], minlength=len(mass)) < 2
+    alone |= ~(np.diag(n_pairs) > 1e-12 * mass**2)
     np.fill_diagonal(n_pairs, np.where(alone, np.nan, np.diag(n_pairs)))
-    return total / n_pairs
+    return total / np.where(n_pairs == 0, np.nan, n_pairs)
 
 
 def _learn_cells(pairs: PairRows) -> DistanceCells:
