@@ -372,7 +372,7 @@ def test_analyze_overwrites_nothing_without_force(call, run, tmp_path, there):
     assert says(err, tmp_path / there, "exists", "--force")
     assert [(p.name, p.read_text()) for p in tmp_path.iterdir()] == [(there, "mine")]
     assert call("analyze", run, "-o", tmp_path / "flow.csv", "--force", *QUICK)[0] == 0
-    assert len(read_table(tmp_path / "flow.csv")[0]) == 102
+    assert len(read_table(tmp_path / "flow.csv")[0]) == 174
 
 
 def test_plot_overwrites_nothing_without_force(call, tables, tmp_path):
@@ -480,7 +480,7 @@ def assert_the_rest_is_there(target, lost_layers):
     places = lost[["epoch", "layer"]].drop_duplicates().to_numpy().tolist()
     assert places == [[10, name] for name in lost_layers]
     assert len(lost) == 3 * len(lost_layers)
-    assert table["value"].notna().sum() == 102 - 17 * len(lost_layers)
+    assert table["value"].notna().sum() == 174 - 29 * len(lost_layers)
     assert panel.value_counts[1].sum(axis=1).tolist() == [32, 0, 32]
 
 
@@ -595,7 +595,7 @@ def test_without_typer_or_rich_one_line_names_the_extra(process, label):
 def test_analyze_to_csv_needs_no_extra_but_its_own(process):
     folder, found = process
     assert found["core"][0] == 0
-    assert len(read_table(folder / "core.csv")[0]) == 102
+    assert len(read_table(folder / "core.csv")[0]) == 174
     assert not {"demo", "late.parquet", "late.npz"} & {p.name for p in folder.iterdir()}
 
 

@@ -14,11 +14,11 @@ CODE = """
 import sys
 import numpy as np
 import skinfo
-from skinfo.kernels.binning import number_rows
+from skinfo.kernels.binning import mark_shared
 assert skinfo.__file__.startswith(sys.argv[1]), skinfo.__file__
 X = np.arange(12.0).reshape(6, 2) % 5
 print(skinfo.BinningMIEstimator(bin_width=1.0).fit(X).n_occupied_)
-print(number_rows.stats.cache_path)
+print(mark_shared.stats.cache_path)
 """
 
 
@@ -58,4 +58,4 @@ def test_the_cache_is_used_where_one_is_writable(place):
     n_occupied, cache = run_copy(place, NUMBA_CACHE_DIR=str(place / "cache"))
     assert n_occupied == "5"
     assert cache.startswith(str(place / "cache"))
-    assert list(Path(cache).glob("binning.number_rows*.nbc"))
+    assert list(Path(cache).glob("binning.mark_shared*.nbc"))
