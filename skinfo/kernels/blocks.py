@@ -62,12 +62,12 @@ def sum_block(exponents, weights, b):
 def add_lanes(exponents, weights, b, first, last, running, c):
     """Add the terms of lanes first..last to sum c, kept as (reference exponent, scaled sum)."""
     wide, part = b // BLOCKS_A_WIDE, b % BLOCKS_A_WIDE
-    largest = exponents.dtype.type(ABSENT)
+    largest = exponents.dtype.type(-np.inf)
     for lane in range(first, last):
         # Padding may lie where a row does that this sum leaves out.
         if weights[wide, part, lane] > 0.0:
             largest = max(largest, exponents[lane])
-    if not largest > ABSENT:
+    if largest == -np.inf:
         return
     if largest > running[c, 0]:
         if running[c, 1] > 0.0:

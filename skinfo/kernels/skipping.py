@@ -97,7 +97,7 @@ def _add_blocks(
             _fill_bounds(queries, i, reference, low, high, log_weight, first, last, bound)
             opened[g] = True
         for b in range(max(first, start), min(last, stop)):
-            if skip_start <= b < skip_stop or bound[b] < cut:
+            if skip_start <= b < skip_stop or bound[b] < cut or bound[b] == -np.inf:
                 continue
             if crowd_bound[g] >= promising and bound[b] >= first_cut:
                 continue
