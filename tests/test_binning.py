@@ -430,3 +430,12 @@ def test_miller_madow_refuses_rows_of_different_weight():
 def test_bad_edges_are_named(options, message):
     with pytest.raises(ValueError, match=message):
         BinningMIEstimator(**options).fit([[0.0, 1.0], [1.0, 0.0]])
+
+
+@pytest.mark.parametrize(
+    "known",
+    [{"bin_width": 1.0}, {"bin_edges": [0, 1]}, {"bin_range": "run"}, {"bin_range": (0, 1)}],
+)
+def test_quantiles_take_no_edges_of_another_kind(known):
+    with pytest.raises(ValueError, match="quantile"):
+        BinningMIEstimator(strategy="quantile", **known).fit(np.arange(8.0)[:, None])

@@ -557,3 +557,29 @@ def test_a_sampled_dimension_says_so(rng, monkeypatch):
     quantity = measure_dimension(Rows.make(rng.uniform(size=(3000, 2))), "euclidean")
     assert quantity.notes == ("sampled",)
     assert quantity.value == pytest.approx(2, rel=0.15)
+
+
+def test_rows_of_one_direction_are_at_cosine_distance_zero():
+    """Unit rows that differ by rounding alone were ranked apart, with certainty."""
+    X = np.concatenate([np.tile([0.1, 0.3, 0.7], (5, 1)), np.tile([0.3, 0.9, 2.1], (5, 1))])
+    est = ClusteringScore(metric="cosine").fit(X, np.arange(10) // 5)
+    assert est.auc_ == 0.5
+    assert est.silhouette_ == 0.0
+
+
+def test_the_dimension_does_not_depend_on_an_offset(rng):
+    Z, y = rng.uniform(size=(600, 20)), np.arange(600) % 3
+    plain, moved = (
+        ClusteringScore(measures=("intrinsic_dimension",)).fit(X, y) for X in (Z, Z + 1e8)
+    )
+    assert moved.intrinsic_dimension_ == pytest.approx(plain.intrinsic_dimension_, rel=0.02)
+
+
+def test_the_share_of_binned_entropy_counts_inputs_and_needs_two():
+    X, groups = np.arange(16.0)[:, None], np.arange(16) // 4
+    est = ClusteringScore(measures=("binned_entropy",), bin_width=0.1)
+    est.fit(X, groups % 2, groups=groups)
+    assert est.binned_entropy_share_ == pytest.approx(1.0)
+    scored = ClusteringScore(criterion="binned_entropy", bin_width=0.1).fit(X, groups % 2)
+    with pytest.raises(ValueError, match="two inputs"):
+        scored.score([[1.0]], [0])

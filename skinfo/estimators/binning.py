@@ -233,14 +233,20 @@ class BinningMIEstimator(BaseEstimator):
                 )
             check_integers(points)
             return WidthCells.learn(points, 1.0)
+        if self.strategy == "quantile":
+            of_its_own = self.bin_range in ("layer", "neuron")
+            if self.bin_width is not None or self.bin_edges is not None or not of_its_own:
+                raise ValueError(
+                    "strategy='quantile' learns edges from the activations it is fitted on; it "
+                    "takes no bin_width, no bin_edges and no bin_range of a run or of one's own."
+                )
+            return quantile_edges(points, rows.weights, self.n_bins)
         if self.bin_edges is not None:
             if self.bin_width is not None:
                 raise ValueError("Give bin_width or bin_edges, not both.")
             return EdgeCells(check_edges(self.bin_edges, points.shape[1]))
         if self.bin_width is not None:
             return WidthCells.learn(points, float(self.bin_width))
-        if self.strategy == "quantile":
-            return quantile_edges(points, rows.weights, self.n_bins)
         bin_range = self.bin_range
         if bin_range == "run":
             raise ValueError(

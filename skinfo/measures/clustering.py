@@ -172,12 +172,15 @@ def _class_means(rows: Rows) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def measure_binned_entropy(rows: Rows, bin_width: float) -> tuple[Quantity, Quantity]:
-    """H(Bin(T)) in nats, and as a share of H of the inputs (log n where they weigh the same).
+    """H(Bin(T)) in nats, and as a share of H of the inputs, one row an input.
 
     Cells are floor(t / bin_width) along every unit. The share is 1 where no two inputs meet in a
     cell and falls to 0 as they cluster.
     """
-    rows = Rows(rows.points, rows.weights, rows.inputs)
+    first = np.unique(rows.inputs, return_index=True)[1]
+    rows = Rows.make(rows.points[first], input_weights=rows.input_weights)
+    if rows.input_entropy == 0:
+        raise ValueError("The share of binned_entropy needs two inputs at least; got one.")
     entropy = measure_binned(rows, WidthCells.learn(rows.points, bin_width)).entropy.value
     return (
         Quantity.exact("binned_entropy", entropy),

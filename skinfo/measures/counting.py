@@ -55,7 +55,9 @@ def first_rows(points: np.ndarray, cells: Cutting, rows: np.ndarray | None = Non
     rows = np.arange(len(points)) if rows is None else rows
     hashes = np.empty(len(rows), dtype=np.int64)
     for attempt in count():
-        cells.hash_rows(points, rows, odd_multipliers(points.shape[1], attempt), hashes)
+        # Hashes wrap around, which numpy mentions where the kernel is not compiled.
+        with np.errstate(over="ignore"):
+            cells.hash_rows(points, rows, odd_multipliers(points.shape[1], attempt), hashes)
         first = rows[_link(hashes)]
         if not cells.differ(points, rows, first):
             break

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from sklearn.neighbors import NearestNeighbors
 
-from skinfo.measures.pairs import metric_coordinates
+from skinfo.measures.pairs import centred, metric_coordinates
 from skinfo.measures.quantity import Quantity
 from skinfo.measures.rows import Rows
 
@@ -38,7 +38,7 @@ def measure_dimension(rows: Rows, metric: str) -> Quantity:
     1.0
     """
     first = np.unique(rows.inputs, return_index=True)[1]
-    points = np.unique(metric_coordinates(rows.points[first], metric), axis=0)
+    points = np.unique(centred(metric_coordinates(rows.points[first], metric))[0], axis=0)
     notes: tuple[str, ...] = ()
     if len(points) > MOST_INPUTS:
         chosen = np.random.RandomState(0).permutation(len(points))[:MOST_INPUTS]

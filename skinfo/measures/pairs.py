@@ -149,8 +149,9 @@ def check_classes(labels: np.ndarray, inputs: np.ndarray) -> None:
 def metric_coordinates(points: np.ndarray, metric: str) -> np.ndarray:
     """Coordinates whose Euclidean distances give the metric: for "cosine", rows of unit length.
 
-    Rows of zeros have no direction; they are given one, orthogonal to that of all other rows, so
-    that a dead row is at distance 1 from what lives and at 0 from what is dead.
+    Coordinates of unit rows are multiples of 2^-40. Rows of zeros have no direction; they are given
+    one, orthogonal to that of all other rows, so that a dead row is at distance 1 from what lives
+    and at 0 from what is dead.
 
     Raises
     ------
@@ -170,7 +171,8 @@ def metric_coordinates(points: np.ndarray, metric: str) -> np.ndarray:
     points = points / _power_of_two(np.abs(points).max(axis=1))[:, None]
     norms = np.linalg.norm(points, axis=1)
     zero = norms == 0
-    unit = points / np.where(zero, 1, norms)[:, None]
+    # Rows of one direction are equal only once the rounding of their lengths is cut off.
+    unit = np.round(points / np.where(zero, 1, norms)[:, None] * 2.0**40) / 2.0**40
     return np.column_stack([unit, zero.astype(np.float64)])
 
 
