@@ -15,6 +15,7 @@ from skinfo.measures.dimension import measure_dimension
 from skinfo.measures.distances import measure_distances
 from skinfo.measures.ranking import auc_of_histograms
 from skinfo.measures.rows import Rows
+from skinfo.plotting import DistanceHistogramDisplay
 
 
 def test_hand_worked_four_points():
@@ -583,3 +584,23 @@ def test_the_share_of_binned_entropy_counts_inputs_and_needs_two():
     scored = ClusteringScore(criterion="binned_entropy", bin_width=0.1).fit(X, groups % 2)
     with pytest.raises(ValueError, match="two inputs"):
         scored.score([[1.0]], [0])
+
+
+def test_the_sampled_silhouette_keeps_small_classes(rng):
+    """Seen once each, 199 well-separated pairs counted as having no other row."""
+    y = np.concatenate([np.zeros(6000, int), np.repeat(np.arange(1, 200), 2)])
+    angle = 2 * np.pi * y / 200
+    X = 100 * np.column_stack([np.cos(angle), np.sin(angle)]) + 0.05 * rng.normal(size=(len(y), 2))
+    est = ClusteringScore(measures=("silhouette",)).fit(X, y)
+    found = {q.name: q for q in est.quantities_}["silhouette"]
+    assert "sampled" in found.notes
+    assert found.value == pytest.approx(silhouette_score(X, y), abs=2e-3)
+
+
+def test_histograms_of_one_of_several_label_sets_are_drawn(rng):
+    X, y = rng.normal(size=(30, 2)), np.arange(30) % 4
+    est = ClusteringScore().fit(X, {"fine": y, "coarse": y % 2})
+    display = DistanceHistogramDisplay.from_estimator(est, label_set="coarse")
+    assert display.within.sum() == pytest.approx(est.within_histogram_["coarse"].sum())
+    with pytest.raises(ValueError, match="label_set is one of 'fine', 'coarse'"):
+        DistanceHistogramDisplay.from_estimator(est)

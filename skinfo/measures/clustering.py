@@ -29,7 +29,8 @@ def measure_silhouette(rows: Rows, metric: str) -> Quantity:
 
     Means are weighted by the inputs' probabilities.
 
-    The standard error is that of the sample, 0 where every input was used.
+    The standard error is that of the mean over the sample, whose mean distances are taken as known;
+    0 where every input was used.
     """
     check_classes(rows.required_labels(), rows.inputs)
     first = np.unique(rows.inputs, return_index=True)[1]
@@ -40,11 +41,16 @@ def measure_silhouette(rows: Rows, metric: str) -> Quantity:
     chosen = by_class
     if len(first) > limit:
         evenly = by_class[np.linspace(0, len(by_class) - 1, limit).astype(np.int64)]
-        one_each = by_class[np.flatnonzero(np.diff(labels[by_class], prepend=-1))]
-        chosen = np.unique(np.concatenate([evenly, one_each]))
+        # A class seen once would count as one that has no other row: two of each.
+        starts = np.flatnonzero(np.diff(labels[by_class], prepend=-1))
+        seconds = np.minimum(starts + 1, np.append(starts[1:], len(by_class)) - 1)
+        chosen = np.unique(np.concatenate([evenly, by_class[starts], by_class[seconds]]))
         chosen = chosen[np.argsort(labels[chosen], kind="stable")]
     values = _silhouettes(rows.points[first[chosen]], labels[chosen], weights[chosen], metric)
-    share = weights[chosen] / weights[chosen].sum()
+    # Each class keeps its mass, however many of its rows were chosen.
+    mass = np.bincount(labels, weights=weights)
+    drawn = np.bincount(labels[chosen], weights=weights[chosen])
+    share = weights[chosen] * (mass / drawn)[labels[chosen]] / mass.sum()
     mean = float(share @ values)
     if len(chosen) == len(first):
         return Quantity.exact("silhouette", mean, "")

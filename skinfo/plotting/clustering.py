@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from skinfo.plotting.curves import Curves, estimator_of
+from skinfo.plotting.distances import of_label_set
 from skinfo.plotting.figures import pyplot
 from skinfo.tables import DRAWN_CELLS, Panel, coarsen
 
@@ -104,7 +105,7 @@ class DistanceRidgesDisplay:
             at = layers.index(layer), epochs.index(epoch)
             names = ("distance_edges_", "within_histogram_", "between_histogram_")
             edges[at], within[at], between[at] = coarsen(
-                *(_of_set(getattr(est, name), label_set) for name in names)
+                *(of_label_set(getattr(est, name), label_set) for name in names)
             )
         return cls(layers, np.array(epochs), edges, within, between)
 
@@ -278,10 +279,10 @@ class ClassDistancesDisplay:
         cls, estimator: Any, *, label_set: Any = None, title: str = ""
     ) -> ClassDistancesDisplay:
         """Take the matrix of a fitted ClusteringScore; of one label set where it has several."""
-        matrix = _of_set(estimator.class_distances_, label_set)
+        matrix = of_label_set(estimator.class_distances_, label_set)
         if matrix is None:
             raise ValueError("Too many classes: the estimator holds no class_distances_.")
-        classes = _of_set(estimator.classes_, label_set)
+        classes = of_label_set(estimator.classes_, label_set)
         return cls(matrix, classes, title=title, metric=estimator.metric)
 
     def plot(
@@ -314,12 +315,3 @@ class ClassDistancesDisplay:
                 dark = image.norm(value) < 0.55
                 ax.text(j, i, f"{value:#.2g}", ha="center", va="center", fontsize=7,
                         color="white" if dark else "black")  # fmt: skip
-
-
-def _of_set(attribute: Any, label_set: Any) -> Any:
-    """An attribute of one label set; dicts need its name."""
-    if not isinstance(attribute, dict):
-        return attribute
-    if label_set not in attribute:
-        raise ValueError(f"label_set is one of {', '.join(map(repr, attribute))}.")
-    return attribute[label_set]

@@ -47,11 +47,12 @@ class DistanceHistogramDisplay:
         self.title = title
 
     @classmethod
-    def from_estimator(cls, estimator: Any, *, title: str = "") -> DistanceHistogramDisplay:
-        """Take the histograms of a fitted ClusteringScore, in 64 cells."""
-        drawn = coarsen(
-            estimator.distance_edges_, estimator.within_histogram_, estimator.between_histogram_
-        )
+    def from_estimator(
+        cls, estimator: Any, *, title: str = "", label_set: Any = None
+    ) -> DistanceHistogramDisplay:
+        """Take the histograms of a fitted ClusteringScore, in 64 cells, of one label set."""
+        names = ("distance_edges_", "within_histogram_", "between_histogram_")
+        drawn = coarsen(*(of_label_set(getattr(estimator, name), label_set) for name in names))
         return cls(*drawn, title=title)
 
     def plot(self, ax: Any = None) -> DistanceHistogramDisplay:
@@ -108,3 +109,12 @@ def plot_distances(panel: Panel) -> Any:
     handles, labels = next(found for found in legends if found[0])
     figure.legend(handles, labels, loc="outside upper left", ncols=2, frameon=False, fontsize=9)
     return figure
+
+
+def of_label_set(attribute: Any, label_set: Any) -> Any:
+    """An attribute of one label set; dicts need its name."""
+    if not isinstance(attribute, dict):
+        return attribute
+    if label_set not in attribute:
+        raise ValueError(f"label_set is one of {', '.join(map(repr, attribute))}.")
+    return attribute[label_set]
