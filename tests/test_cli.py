@@ -108,7 +108,7 @@ class Absent:
 def without(*names):
     Absent.names = set(names)
     for name in list(sys.modules):
-        if name.split(".")[0] in Absent.names or name == "skinfo.cli":
+        if name.split(".")[0] in Absent.names or name.startswith("skinfo.cli"):
             del sys.modules[name]
 
 sys.meta_path.insert(0, Absent())
@@ -622,7 +622,7 @@ def test_a_demo_that_was_killed_goes_on_prints_its_table_and_writes_its_files(
     estimated = {p: p.stat().st_mtime_ns for p in (place / "estimates").rglob("output.*")}
     assert len(estimated) == 10
 
-    monkeypatch.setattr(cli._output, "width", 80)
+    monkeypatch.setattr(cli.application.console, "width", 80)
     tiny = ("-o", place, "--epochs", 3, "--replicas", 2, "--checkpoints", 2)
     code, out, err = call("demo", *tiny, "--timings")
     assert code == 0

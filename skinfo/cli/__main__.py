@@ -1,0 +1,5 @@
+"""python -m skinfo.cli."""
+
+from skinfo.cli import main
+
+main()

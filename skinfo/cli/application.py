@@ -1,0 +1,92 @@
+"""What all commands share: the application, its options, and how a mistake ends."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+app = typer.Typer(
+    help="Information flow in neural networks, measured with error bars.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+console = Console()
+
+RunPath = Annotated[Path, typer.Argument(help="Directory of a run, with a run.json.")]
+Force = Annotated[bool, typer.Option("--force", help="Overwrite files that exist.")]
+Jobs = Annotated[int, typer.Option(help="Threads; the numbers do not depend on it.")]
+
+
+def main() -> None:
+    """Run the command line; a user's mistake ends in one line and exit code 2."""
+    warnings.showwarning = lambda message, *_: complain(str(message), "yellow")
+    try:
+        sys.exit(app(sys.argv[1:] or ["--help"], standalone_mode=False))
+    except (ValueError, ImportError) as error:
+        complain(str(error))
+        sys.exit(2)
+    except OSError as error:
+        complain(str(error))
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except Exception as error:
+        # What typer raises for a command line that it does not understand.
+        if not hasattr(error, "format_message"):
+            raise
+        complain(f"{error.format_message()} Try --help.")
+        sys.exit(2)
+
+
+def complain(message: str, colour: str = "red") -> None:
+    """Say what is wrong in one line, however long, on the error stream."""
+    typer.secho(f"skinfo: {' '.join(message.split())}", fg=colour, err=True)
+
+
+def _version(show: bool) -> None:
+    if show:
+        from skinfo import __version__
+
+        typer.echo(f"skinfo {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+def complain_of_lost(run: Any) -> None:
+    """Say which checkpoints a run knows of but does not hold."""
+    if run.lost_epochs:
+        lost = ", ".join(map(str, run.lost_epochs))
+        complain(
+            f"{run.name}: the activations of epochs {lost} are on record but not there.", "yellow"
+        )
+
+
+def headless() -> None:
+    """Draw into files: no window system is needed."""
+    try:
+        import matplotlib as mpl
+    except ImportError as error:
+        raise ImportError("Drawing needs an extra: pip install 'skinfo[plot]'") from error
+    mpl.use("Agg")
+
+
+def named(error: ImportError) -> ImportError:
+    """Name the extra of a module that is not installed."""
+    extras = {"torch": "torch", "matplotlib": "plot", "pyarrow": "runs", "rich": "cli"}
+    extra = extras.get((error.name or "").split(".")[0])
+    if extra is None:
+        return error
+    return ImportError(f"This needs an extra: pip install 'skinfo[{extra}]'")

@@ -1,0 +1,88 @@
+"""skinfo demo: the paper's main experiment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.box import SIMPLE_HEAD
+from rich.markup import escape
+from rich.table import Table
+
+from skinfo.cli.application import Jobs, app, console, headless, named
+
+
+@app.command()
+def demo(
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="Directory of the results.")
+    ] = Path("skinfo-demo"),
+    epochs: Annotated[
+        int, typer.Option(min=1, help="Training epochs; 10000 for the paper's run.")
+    ] = 2000,
+    replicas: Annotated[int, typer.Option(min=2, help="Noisy passes recorded of each input.")] = 24,
+    checkpoints: Annotated[int, typer.Option(min=1, help="About so many, log-spaced.")] = 25,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of everything.")] = 0,
+    jobs: Jobs = 2,
+    timings: Annotated[bool, typer.Option("--timings", help="Print where the time goes.")] = False,
+) -> None:
+    """Train the SZT network with noise and measure its information flow: the paper's main figure.
+
+    A demo that was killed goes on where it stopped when it is started again.
+    """
+    headless()
+    try:
+        from skinfo import networks  # noqa: F401
+        from skinfo.demo import DemoSettings, layer_summary, run_demo
+    except ImportError as error:
+        raise named(error) from error
+    from skinfo.progress import progress_bar
+
+    settings = DemoSettings(epochs, replicas, checkpoints, seed)
+    with progress_bar() as bar:
+        tasks: dict[str, Any] = {}
+
+        def report(part: str, done: int, total: int) -> None:
+            if part not in tasks:
+                tasks[part] = bar.add_task(part, total=total)
+            bar.update(tasks[part], completed=done)
+
+        result = run_demo(output, settings, n_jobs=jobs, progress=report)
+    _print_summary(layer_summary(result.table), f"After {epochs} epochs, in nats")
+    typer.echo(f"Test accuracy {result.accuracy:.4f}.")
+    for name, path in (
+        ("Table", result.table_path),
+        ("Panel", result.panel_path),
+        ("Plane", result.plane_path),
+    ):
+        typer.echo(f"{name:<9}{path}")
+    if timings:
+        for part, seconds in result.seconds.items():
+            typer.echo(f"{part:<18}{seconds:8.1f} s")
+        typer.echo(f"{'together':<18}{sum(result.seconds.values()):8.1f} s")
+
+
+def _print_summary(lines: Any, title: str) -> None:
+    from skinfo.measures.quantity import NOTES
+
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1))
+    table.add_column("layer", no_wrap=True)
+    for column in ("I(X;T)", "stderr", "bracket", "I(Y;T)", "bracket", "H(Bin)", "AUC"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for _, line in lines.iterrows():
+        table.add_row(
+            escape(line["layer"]),
+            f"{line['I(X;T)']:.3f}",
+            f"{line['stderr']:.4f}",
+            f"{line['lower']:.2f}–{line['upper']:.2f}",
+            f"{line['I(Y;T)']:.3f}",
+            f"{line['Y lower']:.2f}–{line['Y upper']:.2f}",
+            f"{line['H(Bin(T))']:.3f}",
+            f"{line['AUC']:.3f}",
+        )
+    console.print(table)
+    for note, meaning in NOTES.items():
+        layers = [line["layer"] for _, line in lines.iterrows() if note in line["notes"]]
+        if layers:
+            typer.echo(f"{', '.join(layers)}: {note} ({meaning}).")

@@ -1,0 +1,25 @@
+"""Noisy networks in torch: noise on layers, recording, the SZT network and its training."""
+
+from skinfo.errors import MissingExtraError
+
+try:
+    import torch  # noqa: F401
+except ImportError as error:
+    raise MissingExtraError("Training and recording networks", "torch") from error
+
+from skinfo.networks.mlp import ACTIVATIONS, make_mlp
+from skinfo.networks.noise import GaussianNoise, add_noise, find_layers, noisy_layers
+from skinfo.networks.recorder import Recorder
+from skinfo.networks.trainer import Trainer, parseval_step
+
+__all__ = [
+    "ACTIVATIONS",
+    "GaussianNoise",
+    "Recorder",
+    "Trainer",
+    "add_noise",
+    "find_layers",
+    "make_mlp",
+    "noisy_layers",
+    "parseval_step",
+]
