@@ -861,3 +861,19 @@ def test_a_checkpoint_that_was_deleted_is_missed(path):
     run = open_run(path)
     assert run.lost_epochs == [30]
     assert repr(run) == f"Run({str(path)!r}, layers: first, second, out, 2 checkpoints)"
+
+
+def test_shapes_are_known_without_reading(tmp_path):
+    array = np.zeros((4, 3, 2), np.float32)
+    RunWriter(tmp_path, [Layer("a")]).add(7, {"a": array})
+    for run in (open_run(tmp_path), open_run({(7, "a"): array})):
+        assert run.store.shape(7, "a") == ((4, 3, 2), np.dtype("float32"))
+        assert run.nbytes(7, "a") == 96
+        with pytest.raises(RunError, match="no such layer"):
+            run.store.shape(7, "b")
+    with pytest.raises(RunError, match="cannot be read"):
+        open_run(tmp_path).store.shape(8, "a")
+    file = next(tmp_path.glob("*.npz"))
+    file.write_bytes(file.read_bytes()[:50])
+    with pytest.raises(RunError, match="damaged"):
+        open_run(tmp_path).store.shape(7, "a")

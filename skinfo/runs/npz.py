@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -60,7 +60,39 @@ class NpzStore:
         if found is not None:
             raise RunError("is no array; the file is damaged or not of this format", path=path,
                            layer=layer)  # fmt: skip
-        raise RunError(f"the file has no such layer; it has: {known}", path=path, layer=layer)
+        raise _no_such_layer(known, path, layer)
+
+    def shape(self, epoch: int, layer: str) -> tuple[tuple[int, ...], np.dtype]:
+        """Shape and type from the header of a member."""
+        path = checkpoint_path(self._path, epoch)
+        try:
+            with zipfile.ZipFile(path) as archive:
+                names = [name.removesuffix(".npy") for name in archive.namelist()]
+                if layer not in names:
+                    raise _no_such_layer(", ".join(names), path, layer)
+                with archive.open(f"{layer}.npy") as member:
+                    return _read_header(member)
+        except RunError:
+            raise
+        except _UNREADABLE as error:
+            raise _unreadable(error, path, layer) from error
+
+
+def _read_header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:
+    """Shape and type of a .npy file."""
+    version = np.lib.format.read_magic(file)
+    read = {
+        (1, 0): np.lib.format.read_array_header_1_0,
+        (2, 0): np.lib.format.read_array_header_2_0,
+    }.get(version)
+    if read is None:
+        raise ValueError(f"version {version} of the .npy format is not known")
+    shape, _, dtype = read(file)
+    return shape, dtype
+
+
+def _no_such_layer(known: str, path: Path, layer: str) -> RunError:
+    return RunError(f"the file has no such layer; it has: {known}", path=path, layer=layer)
 
 
 @contextmanager

@@ -43,6 +43,11 @@ class MemoryStore:
             raise RunError(f"no such layer at this epoch; it has: {known}", epoch=epoch,
                            layer=layer) from None  # fmt: skip
 
+    def shape(self, epoch: int, layer: str) -> tuple[tuple[int, ...], np.dtype]:
+        """Shape and type of an array."""
+        array = self.read(epoch, layer)
+        return array.shape, array.dtype
+
 
 def open_run(
     source: str | Path | Mapping[tuple[int, str], Any],

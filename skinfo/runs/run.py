@@ -21,6 +21,9 @@ class Store(Protocol):
     def read(self, epoch: int, layer: str) -> np.ndarray:
         """One array; raises RunError if it cannot be read."""
 
+    def shape(self, epoch: int, layer: str) -> tuple[tuple[int, ...], np.dtype]:
+        """Shape and type of an array, without reading it; raises RunError if there is none."""
+
 
 @dataclass(frozen=True)
 class Activations:
@@ -131,6 +134,11 @@ class Run:
             raise RunError(f"holds NaN or infinity, first at {place}", path=self.name,
                            epoch=epoch, layer=layer)  # fmt: skip
         return array
+
+    def nbytes(self, epoch: int, layer: str) -> int:
+        """Find how much memory an array takes, without reading it."""
+        shape, dtype = self.store.shape(epoch, layer)
+        return int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
 
     def check_array(self, array: np.ndarray, epoch: int, layer: str) -> None:
         """Check that an array holds numbers, in a shape that fits the run."""
