@@ -439,3 +439,14 @@ def test_bad_edges_are_named(options, message):
 def test_quantiles_take_no_edges_of_another_kind(known):
     with pytest.raises(ValueError, match="quantile"):
         BinningMIEstimator(strategy="quantile", **known).fit(np.arange(8.0)[:, None])
+
+
+def test_single_precision_is_cut_as_it_is(rng):
+    """0.3 in single precision lies above 0.3: cells are found in double, from the value stored."""
+    X = (rng.integers(-40, 40, size=(500, 3)) / 10).astype(np.float32)
+    single = BinningMIEstimator(bin_width=0.1).fit(X)
+    double = BinningMIEstimator(bin_width=0.1).fit(X.astype(np.float64))
+    assert single.mutual_info_ == double.mutual_info_
+    cells = np.floor(X.astype(np.float64) / 0.1)
+    assert single.n_occupied_ == len(np.unique(cells, axis=0))
+    assert len(np.unique(np.floor(X / np.float32(0.1)), axis=0)) != single.n_occupied_

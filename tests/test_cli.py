@@ -180,7 +180,7 @@ OPTIONS = {
     "demo": ["--output", "--epochs", "--replicas", "--checkpoints", "--seed", "--jobs"],
     "info": [],
     "analyze": ["--output", "--sigma", "--bin-width", "--units", "--subset", "--memory", "--force"],
-    "plot": ["--output", "--kind", "--force"],
+    "plot": ["--output", "--kind", "--quantity", "--force"],
 }
 
 
@@ -410,7 +410,10 @@ def test_plot_overwrites_nothing_without_force(call, tables, tmp_path):
         (["analyse", "{run}"], ["No such command"]),
         (["plot", "{tmp}/flow.csv"], ["flow.csv", "no such table"]),
         (["plot", "{tmp}/flow.xls"], ["flow.xls", ".parquet or .csv"]),
-        (["plot", "{table}", "--kind", "pie"], ["panel, plane or distances", "'pie'"]),
+        (
+            ["plot", "{table}", "--kind", "pie"],
+            ["panel, plane, distances, ridges or curve", "'pie'"],
+        ),
         (["plot", "{table}", "-o", "{tmp}/picture.doc"], ["picture.doc", ".png"]),
         (["plot", "{table}", "-o", "{tmp}/no/picture.png"], ["there is no directory"]),
         (["demo", "-o", "{tmp}/d", "--epochs", "0"], ["--epochs"]),
@@ -516,7 +519,13 @@ def test_info_of_a_damaged_checkpoint_names_the_file(call, tmp_path):
 
 @pytest.mark.parametrize(
     ("kind", "name"),
-    [("panel", "flow.png"), ("plane", "flow.plane.png"), ("distances", "flow.distances.png")],
+    [
+        ("panel", "flow.png"),
+        ("plane", "flow.plane.png"),
+        ("distances", "flow.distances.png"),
+        ("ridges", "flow.ridges.png"),
+        ("curve", "flow.auc.png"),
+    ],
 )
 def test_plot_draws_every_kind_beside_the_table(call, tables, kind, name):
     target = tables / name
@@ -541,6 +550,10 @@ def test_plot_of_a_table_without_its_arrays(call, tables, tmp_path):
     code, _, err = call("plot", tmp_path / "flow.csv", "--kind", "distances")
     assert code == 2
     assert says(err, tmp_path / "flow.npz", "not found")
+    assert call("plot", tmp_path / "flow.csv", "--kind", "ridges")[0] == 2
+    code, _, err = call("plot", tmp_path / "flow.csv", "--kind", "curve", "--quantity", "nc9")
+    assert code == 2
+    assert says(err, "no 'nc9'", "auc, between_mean, nc1, silhouette")
     assert call("plot", tmp_path / "flow.csv")[0] == 0
     assert {p.name for p in tmp_path.iterdir()} == {"flow.csv", "flow.png"}
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import calinski_harabasz_score, davies_bouldin_score, silhouette_score
 
 from skinfo import ClusteringScore
-from skinfo.measures import dimension
+from skinfo.measures import clustering, dimension
 from skinfo.measures import distances as distances_module
 from skinfo.measures.dimension import measure_dimension
 from skinfo.measures.distances import measure_distances
@@ -604,3 +604,41 @@ def test_histograms_of_one_of_several_label_sets_are_drawn(rng):
     assert display.within.sum() == pytest.approx(est.within_histogram_["coarse"].sum())
     with pytest.raises(ValueError, match="label_set is one of 'fine', 'coarse'"):
         DistanceHistogramDisplay.from_estimator(est)
+
+
+def test_the_error_of_a_sampled_silhouette_is_that_of_its_distances_too(monkeypatch):
+    """Far rows and few of them: the mean distances differ from sample to sample."""
+    misses = []
+    for seed in range(30):
+        rng = np.random.default_rng(seed)
+        y = rng.integers(2, size=1500)
+        X = 3 * rng.normal(size=(1500, 2)) * rng.gamma(1, size=(1500, 1)) + 1.5 * y[:, None]
+        rows = Rows.make(X, labels=y)
+        monkeypatch.setattr(clustering, "MOST_SILHOUETTE_ROWS", 400)
+        found = clustering.measure_silhouette(rows, "euclidean")
+        misses.append((found.value - silhouette_score(X, y)) / found.stderr)
+    assert 0.6 < np.sqrt(np.mean(np.square(misses))) < 1.3
+
+
+def test_few_pairs_prove_nothing():
+    """All sampled pairs are ordered, 1 in 250 of all is not: the interval must hold the truth."""
+    rng = np.random.default_rng(0)
+    X = np.concatenate([rng.normal(size=400), 100 + rng.normal(size=400)])[:, None]
+    y = np.repeat([0, 1], 400)
+    y[0] = 1
+    truth = ClusteringScore(measures=()).fit(X, y).auc_
+    assert 0.99 < truth < 1
+    for seed in range(20):
+        est = ClusteringScore(measures=(), max_pairs=100, random_state=seed).fit(X, y)
+        found = {q.name: q for q in est.quantities_}["auc"]
+        assert found.lower < truth < found.upper
+    with pytest.raises(ValueError, match="max_pairs"):
+        ClusteringScore(max_pairs=99).fit(X, y)
+
+
+def test_a_class_whose_weight_is_lost_has_no_name():
+    X, y = [[0.0], [1.0], [3.0], [4.0], [9.0], [9.5]], ["a", "a", "b", "b", "c", "c"]
+    weights = [1e-301, 1e-301, 1.0, 1.0, 1.0, 1.0]
+    est = ClusteringScore(measures=()).fit(X, y, sample_weight=weights)
+    assert est.classes_.tolist() == ["b", "c"]
+    assert est.class_distances_.shape == (2, 2)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from skinfo.cli.application import Force, app, headless
+
+_OF_DISTANCES = ("distances", "ridges")
+_KINDS = ("panel", "plane", *_OF_DISTANCES, "curve")
 
 
 @app.command()
@@ -16,44 +19,50 @@ def plot(
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="Picture; default: the table's name.png.")
     ] = None,
-    kind: Annotated[
-        str, typer.Option(help="panel, plane (information plane) or distances.")
-    ] = "panel",
+    kind: Annotated[str, typer.Option(help="panel, plane, distances, ridges or curve.")] = "panel",
+    quantity: Annotated[
+        str, typer.Option(help="What --kind curve draws: auc, silhouette, nc1, within_mean, …")
+    ] = "auc",
     force: Force = False,
 ) -> None:
-    """Draw a table: the panel of all curves, the information plane, or the distances.
+    """Draw a table: the panel of all curves, the information plane, distances, or one curve.
 
+    Distances within and between classes are drawn at four checkpoints in cells, or as ridges.
     A curve against sigma is drawn as one.
     """
     headless()
-    from skinfo.plotting import (
-        InformationFlowDisplay,
-        InformationPlaneDisplay,
-        SigmaCurveDisplay,
-        plot_distances,
-        save_figure,
-    )
+    from skinfo.plotting import SigmaCurveDisplay, save_figure
     from skinfo.tables import check_output, is_curve, read_table
 
-    if kind not in ("panel", "plane", "distances"):
-        raise ValueError(f"--kind is panel, plane or distances; got {kind!r}.")
-    suffix = ".png" if kind == "panel" else f".{kind}.png"
-    target = output or table.with_suffix(suffix)
+    if kind not in _KINDS:
+        raise ValueError(f"--kind is panel, plane, distances, ridges or curve; got {kind!r}.")
+    name = quantity if kind == "curve" else kind
+    target = output or table.with_suffix(".png" if kind == "panel" else f".{name}.png")
     check_output(target, force=force)
     flow, panel = read_table(table)
     if is_curve(flow):
         if kind != "panel":
             raise ValueError(f"{table} is a curve against sigma: nothing for --kind {kind}.")
         figure = SigmaCurveDisplay.from_table(flow).plot().figure_
-    elif kind == "panel":
-        figure = InformationFlowDisplay.from_flow(flow, panel).plot().figure_
-    elif kind == "plane":
-        figure = InformationPlaneDisplay.from_flow(flow).plot().figure_
     else:
-        if panel is None:
+        if panel is None and kind in _OF_DISTANCES:
             raise ValueError(
                 f"{table.with_suffix('.npz')}: the distances are kept there; not found."
             )
-        figure = plot_distances(panel)
+        figure = _draw(kind, flow, panel, quantity)
     save_figure(figure, target)
     typer.echo(f"Picture in {target}")
+
+
+def _draw(kind: str, flow: Any, panel: Any, quantity: str) -> Any:
+    from skinfo import plotting
+
+    if kind == "panel":
+        return plotting.InformationFlowDisplay.from_flow(flow, panel).plot().figure_
+    if kind == "plane":
+        return plotting.InformationPlaneDisplay.from_flow(flow).plot().figure_
+    if kind == "distances":
+        return plotting.plot_distances(panel)
+    if kind == "ridges":
+        return plotting.DistanceRidgesDisplay.from_panel(panel).plot().figure_
+    return plotting.ClusteringCurveDisplay.from_flow(flow, quantity).plot().figure_

@@ -94,6 +94,9 @@ class BinningMIEstimator(BaseEstimator):
     a ReLU network the latter puts many values into its outer cells: ``outside_fraction_`` and the
     note "outside edges" say so.
 
+    Activations in single precision are cut in double, each at the value it holds: the number stored
+    for 0.3 is a little more than 0.3, and lies in the cell above an edge at 0.3.
+
     ``correction="miller-madow"`` adds (m - 1) / (2 n) to an entropy with m occupied cells of n
     rows, the first term of its bias, to estimate the entropy of the population that the inputs were
     drawn from. It enters every entropy of a difference: H(Bin(T)), and so I(X;Bin(T)) without

@@ -26,7 +26,7 @@ from skinfo.measures.clustering import (
 from skinfo.measures.dimension import measure_dimension
 from skinfo.measures.distances import Distances, measure_label_sets
 from skinfo.measures.quantity import Quantity
-from skinfo.measures.rows import Rows
+from skinfo.measures.rows import Rows, counted
 
 #: What ``measures`` may name beside the distances.
 MEASURES = (
@@ -59,7 +59,7 @@ class ClusteringScore(BaseEstimator):
         that out where no width is given.
     max_pairs : int, default=None
         Where there are more pairs, measure a random sample of so many, half of them within and
-        half between classes, and give standard errors. None: all pairs.
+        half between classes, and give standard errors; at least 100. None: all pairs.
     random_state : int, RandomState instance or None, default=None
         What the sample is drawn with; None: the same sample every time.
     n_jobs : int, default=None
@@ -131,7 +131,7 @@ class ClusteringScore(BaseEstimator):
         "criterion": [StrOptions(set(_SIGNS))],
         "measures": [StrOptions({"all"}), tuple, list, set, frozenset],
         "bin_width": [Interval(Real, 0, None, closed="neither"), None],
-        "max_pairs": [Interval(Integral, 4, None, closed="left"), None],
+        "max_pairs": [Interval(Integral, 100, None, closed="left"), None],
         "random_state": ["random_state"],
         "n_jobs": [Integral, None],
     }
@@ -274,7 +274,7 @@ class ClusteringScore(BaseEstimator):
         rows = check_rows(self, X, joint.ravel(), groups, sample_weight, reset=reset)
         kept = joint.ravel()
         if sample_weight is not None:
-            kept = kept[np.asarray(sample_weight) > 0]
+            kept = kept[counted(np.asarray(sample_weight, dtype=np.float64))]
         present = first[np.unique(kept)]
         classes, codes = [], []
         for names, all_codes in coded:

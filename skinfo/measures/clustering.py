@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 from scipy.spatial.distance import cdist
 from sklearn.metrics import calinski_harabasz_score, davies_bouldin_score
@@ -16,6 +18,8 @@ from skinfo.measures.rows import Rows
 MOST_SILHOUETTE_ROWS = 2048
 # Distances of the silhouette are computed so many at a time.
 _BATCH = 2**23
+# Parts of the sample that the jackknife leaves out in turn.
+_FOLDS = 16
 
 
 def makes_pairs(labels: np.ndarray) -> bool:
@@ -29,8 +33,8 @@ def measure_silhouette(rows: Rows, metric: str) -> Quantity:
 
     Means are weighted by the inputs' probabilities.
 
-    The standard error is that of the mean over the sample, whose mean distances are taken as known;
-    0 where every input was used.
+    The standard error of a sample is that of a jackknife over 16 parts of it, which leaves their
+    rows out of the average and of all mean distances; 0 where every input was used.
     """
     check_classes(rows.required_labels(), rows.inputs)
     first = np.unique(rows.inputs, return_index=True)[1]
@@ -46,44 +50,66 @@ def measure_silhouette(rows: Rows, metric: str) -> Quantity:
         seconds = np.minimum(starts + 1, np.append(starts[1:], len(by_class)) - 1)
         chosen = np.unique(np.concatenate([evenly, by_class[starts], by_class[seconds]]))
         chosen = chosen[np.argsort(labels[chosen], kind="stable")]
-    values = _silhouettes(rows.points[first[chosen]], labels[chosen], weights[chosen], metric)
-    # Each class keeps its mass, however many of its rows were chosen.
-    mass = np.bincount(labels, weights=weights)
-    drawn = np.bincount(labels[chosen], weights=weights[chosen])
-    share = weights[chosen] * (mass / drawn)[labels[chosen]] / mass.sum()
-    mean = float(share @ values)
+    points, mass = rows.points[first[chosen]], np.bincount(labels, weights=weights)
+    labels, weights = labels[chosen], weights[chosen]
     if len(chosen) == len(first):
-        return Quantity.exact("silhouette", mean, "")
-    n = len(values)
-    stderr = float(np.sqrt(np.sum((share * (values - mean)) ** 2) * n / (n - 1)))
-    return sampled("silhouette", mean, stderr)
+        values = _silhouettes(points, labels, weights[:, None], metric)[:, 0]
+        return Quantity.exact("silhouette", _class_average(values, labels, weights, mass), "")
+    folds = np.arange(len(chosen)) % _FOLDS
+    left = np.column_stack([weights, *(weights * (folds != fold) for fold in range(_FOLDS))])
+    values = _silhouettes(points, labels, left, metric)
+    mean, *without = (
+        _class_average(v, labels, w, mass) for v, w in zip(values.T, left.T, strict=True)
+    )
+    unseen = 1 - len(chosen) / len(first)
+    stderr = np.sqrt((_FOLDS - 1) * np.var(without) * unseen)
+    return sampled("silhouette", mean, float(stderr))
+
+
+def _class_average(
+    values: np.ndarray, labels: np.ndarray, weights: np.ndarray, mass: np.ndarray
+) -> float:
+    """Average over rows; each class keeps its mass, however many of its rows there are."""
+    drawn = np.bincount(labels, weights=weights, minlength=len(mass))
+    sums = np.bincount(labels, weights=weights * values, minlength=len(mass))
+    there = drawn > 0
+    return float(mass[there] @ (sums[there] / drawn[there]) / mass[there].sum())
 
 
 def _silhouettes(
     points: np.ndarray, labels: np.ndarray, weights: np.ndarray, metric: str
 ) -> np.ndarray:
-    """(b - a) / max(a, b) of every row, sorted by label; 0 where its class has no other row."""
+    """(b - a) / max(a, b) of every row, sorted by label; 0 where its class has no other row.
+
+    ``weights`` holds a column for each set of rows that the mean distances are taken over, and the
+    result a column for each.
+    """
     coordinates = metric_coordinates(points, metric)
     if metric == "euclidean":
         coordinates, _ = centred(coordinates)
-    n = len(labels)
+    n, n_sets = weights.shape
     starts = np.flatnonzero(np.diff(labels, prepend=-1))
     class_mass = np.add.reduceat(weights, starts)
-    values = np.zeros(n)
+    values = np.zeros((n, n_sets))
     for part in np.array_split(np.arange(n), n * n // _BATCH + 1):
         kind = "sqeuclidean" if metric == "cosine" else "euclidean"
         distance = cdist(coordinates[part], coordinates, kind)
-        to_class = np.add.reduceat(distance * weights, starts, axis=1) / class_mass
-        to_class[np.arange(len(part)), labels[part]] = np.inf
-        between = to_class.min(axis=1)
         same = labels[part, None] == labels
         # Summed without the row itself: subtracting its weight would lose those of lighter rows.
         same[np.arange(len(part)), part] = False
         mass = same @ weights
-        within = ((distance * same) @ weights) / np.where(mass > 0, mass, 1)
+        between, within = np.full(mass.shape, np.inf), np.zeros(mass.shape)
+        for label, (start, stop) in enumerate(pairwise([*starts, n])):
+            sums = distance[:, start:stop] @ weights[start:stop]
+            own = labels[part] == label
+            within[own] = sums[own]
+            there = class_mass[label] > 0
+            means = sums / np.where(there, class_mass[label], 1)
+            between = np.where(there & ~own[:, None], np.minimum(between, means), between)
+        within /= np.where(mass > 0, mass, 1)
         longer = np.maximum(within, between)
-        known = (mass > 0) & (longer > 0)
-        values[part[known]] = ((between - within)[known]) / longer[known]
+        known = (mass > 0) & (longer > 0) & np.isfinite(longer)
+        values[part] = np.where(known, between - within, 0) / np.where(known, longer, 1)
     return values
 
 

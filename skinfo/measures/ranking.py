@@ -92,14 +92,15 @@ def sampled_auc(within: np.ndarray, between: np.ndarray) -> Quantity:
     """The AUC of two independent samples of pairs, with the standard error that leaves.
 
     DeLong, DeLong and Clarke-Pearson, Biometrics 1988: the variances of the share of the other
-    sample that each distance beats, over the sizes of the samples.
+    sample that each distance beats, over the sizes of the samples. Two more shares, 0 and 1, enter
+    each variance (Agresti and Coull, 1998): a sample in which no pair overlaps proves nothing.
     """
     low, high = np.sort(within), np.sort(between)
     beaten = _shares_below(low, high)
     beats = 1 - _shares_below(high, low)
-    auc = float(beaten.mean())
-    stderr = float(np.sqrt(beaten.var(ddof=1) / len(high) + beats.var(ddof=1) / len(low)))
-    return sampled("auc", auc, stderr)
+    variances = [np.append(shares, [0.0, 1.0]).var(ddof=1) for shares in (beaten, beats)]
+    stderr = float(np.sqrt(variances[0] / len(high) + variances[1] / len(low)))
+    return sampled("auc", float(beaten.mean()), stderr)
 
 
 def _shares_below(sample: np.ndarray, values: np.ndarray) -> np.ndarray:

@@ -48,8 +48,8 @@ class Rows:
         """
         n = len(points)
         mass = np.ones(n) if input_weights is None else np.asarray(input_weights, dtype=np.float64)
+        keep = counted(mass)
         mass = mass / mass.max()
-        keep = mass > _LIGHTEST
         if not keep.all():
             points, mass = points[keep], mass[keep]
             groups = None if groups is None else groups[keep]
@@ -123,6 +123,18 @@ class Rows:
     def moved_to(self, points: np.ndarray) -> Rows:
         """Give the same rows other coordinates."""
         return Rows(points, self.weights, self.inputs, self.labels)
+
+
+def counted(weights: np.ndarray) -> np.ndarray:
+    """Tell the weights that count from those that are zero beside the largest.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> counted(np.array([1.0, 0.0, 1e-301])).tolist()
+    [True, False, False]
+    """
+    return weights / weights.max() > _LIGHTEST
 
 
 def discrete_entropy(probabilities: np.ndarray) -> float:
