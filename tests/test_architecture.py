@@ -28,6 +28,7 @@ BELOW = {
     "widths": {"estimators", "measures", "measures.quantity"},
     "tables": {"errors", "measures", "measures.quantity", "runs", "runs.files"},
     "plotting": {"errors", "measures.quantity", "runs.files", "tables"},
+    "analysis": {"estimators", "flow", "measures", "runs", "tables"},
     "demo": {
         "datasets", "errors", "estimators", "flow", "measures.quantity", "networks", "plotting",
         "runs", "runs.files", "tables",

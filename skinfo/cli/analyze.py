@@ -7,11 +7,34 @@ from typing import Annotated, Any
 
 import typer
 
-from skinfo.cli.application import Force, Jobs, RunPath, app, complain, complain_of_lost
+from skinfo.cli.application import (
+    Force,
+    Jobs,
+    Json,
+    RunPath,
+    app,
+    complain,
+    complain_of_lost,
+    write_json,
+)
+from skinfo.cli.config import make_estimators, read_config
+
+
+def _settings(context: typer.Context, path: Path | None) -> Path | None:
+    """Let a file stand for the options that the command line does not give."""
+    if path is not None:
+        options = [p.name for p in context.command.params if p.name and not _is_own(p.name)]
+        context.default_map = read_config(path, options)
+    return path
+
+
+def _is_own(name: str) -> bool:
+    return name in ("config", "run", "install_completion", "show_completion")
 
 
 @app.command()
 def analyze(
+    context: typer.Context,
     run: RunPath,
     output: Annotated[
         Path, typer.Option("-o", "--output", help="Table to write: .parquet or .csv.")
@@ -38,6 +61,15 @@ def analyze(
     memory: Annotated[
         Path | None, typer.Option(help="Directory that keeps estimates, to resume from.")
     ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            callback=_settings,
+            is_eager=True,
+            help="TOML file of these options, and of estimators in tables [estimators.NAME].",
+        ),
+    ] = None,
+    json: Json = False,
     force: Force = False,
 ) -> None:
     """Measure every layer at every checkpoint of a run and write a tidy table.
@@ -45,80 +77,65 @@ def analyze(
     Layers without noise, and runs whose sigma is unknown, are binned and clustered only.
     Beside the table a .npz of the same name holds what `skinfo plot` draws.
     """
-    from dataclasses import asdict, replace
-
-    import pandas as pd
-
-    from skinfo.estimators import BinningMIEstimator, ClusteringScore, NoisyMIEstimator
+    from skinfo.analysis import analyze_run, takes_own_noise, usual_estimators
     from skinfo.estimators.noisy import check_sigma
-    from skinfo.flow import information_flow, subset_mask
-    from skinfo.measures.clustering import makes_pairs
-    from skinfo.measures.quantity import NOTES
     from skinfo.runs import open_run
-    from skinfo.tables import check_output, check_table_name, collect_panel, write_table
+    from skinfo.tables import check_output, check_table_name, write_table
 
     check_table_name(output)
     check_output(output, force=force)
     check_output(output.with_suffix(".npz"), force=force)
     opened = open_run(run)
-    if not opened.epochs:
-        raise ValueError(f"{run}: the run has no checkpoints yet.")
     complain_of_lost(opened)
-    estimators: dict[str, Any] = {
-        "binned": BinningMIEstimator(bin_width=bin_width, bin_range="run", units=units)
-    }
-    mask = subset_mask(subset, opened)
-    labels = opened.labels if opened.labels is None or mask is None else opened.labels[mask]
-    if labels is not None and makes_pairs(labels):
-        estimators["clustering"] = ClusteringScore()
-    noisy = NoisyMIEstimator(
-        sigma, tol=tol, inputs="sampled" if sampled else "given", units=units, random_state=seed
-    )
-    if sigma is not None:
-        check_sigma(sigma)
-    silent = [] if sigma is not None else [x.name for x in opened.layers if not x.sigma]
-    if silent:
+    described = (context.default_map or {}).get("estimators")
+    if described is not None and config is not None:
+        _refuse_beside_estimators(context, config)
+        estimators = make_estimators(described, config)
+    else:
+        if sigma is not None:
+            check_sigma(sigma)
+        estimators = usual_estimators(
+            opened, subset=subset, sigma=sigma, bin_width=bin_width, tol=tol, units=units,
+            inputs="sampled" if sampled else "given", random_state=seed,
+        )  # fmt: skip
+    silent = [layer.name for layer in opened.layers if not layer.sigma]
+    if silent and any(map(takes_own_noise, estimators.values())):
         complain(
             f"{', '.join(silent)}: no noise on record, so binned and clustered only; with --sigma "
             "it is measured with noise added at each layer alone.",
             "yellow",
         )
-    store = None if memory is None else str(memory)
-    everything = {"noisy": noisy, **estimators}
-    if not silent:
-        parts = [(everything, opened)]
-    elif len(silent) == len(opened.layers):
-        everything, parts = estimators, [(estimators, opened)]
-    else:
-        loud = replace(opened, layers=tuple(x for x in opened.layers if x.name not in silent))
-        parts = [({"noisy": noisy}, loud), (estimators, opened)]
-    table = pd.concat(
-        [information_flow(e, r, subset=subset, n_jobs=jobs, memory=store) for e, r in parts]
-    )
-    order = {layer.name: place for place, layer in enumerate(opened.layers)}
-    table = table.sort_values(
-        ["epoch", "layer"],
-        key=lambda column: column.map(order) if column.name == "layer" else column,
-        kind="stable",
-        ignore_index=True,
-    )
-    settings = {
-        "run": str(run),
-        "layers": [asdict(layer) for layer in opened.layers],
-        "seed": opened.seed,
-        "subset": subset,
-        "estimators": {name: " ".join(str(e).split()) for name, e in everything.items()},
-        "run settings": dict(opened.settings),
-        "versions": dict(opened.versions),
-    }
-    panel = collect_panel(opened, subset=mask, settings=settings)
+    table, panel = analyze_run(
+        opened, estimators, subset=subset, n_jobs=jobs,
+        memory=None if memory is None else str(memory),
+    )  # fmt: skip
     write_table(output, table, panel)
-    typer.echo(f"{len(table)} rows in {output}")
-    for note in NOTES:
-        count = int(table["notes"].str.contains(note, regex=False).sum())
-        if count:
+    _report(output, table, json=json)
+
+
+def _refuse_beside_estimators(context: typer.Context, config: Path) -> None:
+    """Options that a file's own estimators would leave without effect are a mistake."""
+    for name in ("sigma", "bin_width", "tol", "sampled", "units", "seed"):
+        source = context.get_parameter_source(name)
+        if source is not None and source.name == "COMMANDLINE":
+            raise ValueError(
+                f"--{name.replace('_', '-')} has no effect: {config} describes the estimators."
+            )
+
+
+def _report(output: Path, table: Any, *, json: bool) -> None:
+    """Say what was written and noted; what could not be read ends in exit code 1."""
+    from skinfo.measures.quantity import NOTES
+
+    notes = {note: int(table["notes"].str.contains(note, regex=False).sum()) for note in NOTES}
+    notes = {note: count for note, count in notes.items() if count}
+    unread = notes.get("read error", 0)
+    if json:
+        write_json({"table": str(output), "rows": len(table), "notes": notes, "unread": unread})
+    else:
+        typer.echo(f"{len(table)} rows in {output}")
+        for note, count in notes.items():
             typer.echo(f"{count} of them noted: {note}")
-    unread = int(table["notes"].str.contains("read error").sum())
     if unread:
         complain(f"{unread} activations could not be read.")
         raise typer.Exit(1)

@@ -12,6 +12,8 @@ from rich.console import Console
 
 app = typer.Typer(
     help="Information flow in neural networks, measured with error bars.",
+    epilog="Exit codes: 0 all done; 1 some activations could not be read, or a file not written; "
+    "2 nothing done, a mistake in the command or in what it was given; 130 interrupted.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
@@ -19,6 +21,7 @@ console = Console()
 
 RunPath = Annotated[Path, typer.Argument(help="Directory of a run, with a run.json.")]
 Force = Annotated[bool, typer.Option("--force", help="Overwrite files that exist.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 Jobs = Annotated[int, typer.Option(help="Threads; the numbers do not depend on it.")]
 
 
@@ -34,6 +37,7 @@ def main() -> None:
         complain(str(error))
         sys.exit(1)
     except KeyboardInterrupt:
+        complain("interrupted; what was finished is kept where --memory or the demo keeps it.")
         sys.exit(130)
     except Exception as error:
         # What typer raises for a command line that it does not understand.
@@ -46,6 +50,13 @@ def main() -> None:
 def complain(message: str, colour: str = "red") -> None:
     """Say what is wrong in one line, however long, on the error stream."""
     typer.secho(f"skinfo: {' '.join(message.split())}", fg=colour, err=True)
+
+
+def write_json(found: Any) -> None:
+    """Print plain values as JSON, the only thing on the output stream."""
+    import json
+
+    typer.echo(json.dumps(found, indent=1, allow_nan=False))
 
 
 def _version(show: bool) -> None:

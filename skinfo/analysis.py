@@ -1,0 +1,151 @@
+"""A run measured as a whole: the usual estimators, its table, and what the picture of it needs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.base import BaseEstimator
+
+from skinfo.estimators import BinningMIEstimator, ClusteringScore, NoisyMIEstimator
+from skinfo.flow import information_flow, subset_mask
+from skinfo.measures.clustering import makes_pairs
+from skinfo.runs import Run
+from skinfo.tables import Panel, collect_panel
+
+
+def usual_estimators(
+    run: Run,
+    *,
+    subset: str | np.ndarray | None = None,
+    sigma: float | None = None,
+    bin_width: float | None = None,
+    **parameters: Any,
+) -> dict[str, BaseEstimator]:
+    """Choose what most runs are measured with.
+
+    Parameters
+    ----------
+    run : Run
+        Saved activations.
+    subset : {"train", "test"} or ndarray of shape (n_inputs,), optional
+        Inputs to measure.
+    sigma : float, optional
+        Noise to measure with; each layer's own by default.
+    bin_width : float, optional
+        Width of bins; by default 30 over the range of each layer in the whole run.
+    **parameters
+        Of :class:`~skinfo.NoisyMIEstimator`; ``units`` counts for the bins too.
+
+    Returns
+    -------
+    dict of str to estimator
+        "noisy"; "binned"; and "clustering" where classes hold pairs of inputs.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skinfo import open_run
+    >>> run = open_run({(1, "a"): np.zeros((4, 1))}, sigma=0.1, labels=[0, 0, 1, 1])
+    >>> list(usual_estimators(run))
+    ['noisy', 'binned', 'clustering']
+    """
+    units = parameters.get("units", "nats")
+    estimators: dict[str, BaseEstimator] = {
+        "noisy": NoisyMIEstimator(sigma, **parameters),
+        "binned": BinningMIEstimator(bin_width=bin_width, bin_range="run", units=units),
+    }
+    mask = subset_mask(subset, run)
+    labels = run.labels if run.labels is None or mask is None else run.labels[mask]
+    if labels is not None and makes_pairs(labels):
+        estimators["clustering"] = ClusteringScore()
+    return estimators
+
+
+def analyze_run(
+    run: Run,
+    estimators: Mapping[str, BaseEstimator],
+    *,
+    subset: str | np.ndarray | None = None,
+    **options: Any,
+) -> tuple[pd.DataFrame, Panel]:
+    """Measure every layer at every checkpoint, and gather what the picture of the run shows.
+
+    Parameters
+    ----------
+    run : Run
+        Saved activations. Layers without noise are measured by other estimators only than those
+        that take each layer's own.
+    estimators : mapping of str to estimator
+        What to measure with, by name.
+    subset : {"train", "test"} or ndarray of shape (n_inputs,), optional
+        Inputs to measure.
+    **options
+        Of :func:`~skinfo.information_flow`.
+
+    Returns
+    -------
+    table : pandas.DataFrame
+        The flow table.
+    panel : Panel
+        Losses, distributions of activations and distances, and in ``settings`` what the table
+        depends on.
+
+    Raises
+    ------
+    ValueError
+        For a run without checkpoints, and as :func:`~skinfo.information_flow` does.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skinfo import BinningMIEstimator, open_run
+    >>> run = open_run({(1, "a"): np.array([[0.0], [1.0]])})
+    >>> table, panel = analyze_run(run, {"binned": BinningMIEstimator()}, progress=False)
+    >>> table["value"][0].round(4), panel.layers
+    (np.float64(0.6931), ['a'])
+    """
+    if not run.epochs:
+        raise ValueError(f"{run.name}: the run has no checkpoints yet.")
+    parts = [
+        information_flow(chosen, part, subset=subset, **options)
+        for chosen, part in _by_noise(run, dict(estimators))
+    ]
+    order = {layer.name: place for place, layer in enumerate(run.layers)}
+    table = pd.concat(parts).sort_values(
+        ["epoch", "layer"],
+        key=lambda column: column.map(order) if column.name == "layer" else column,
+        kind="stable",
+        ignore_index=True,
+    )
+    settings = {
+        "run": run.name,
+        "layers": [asdict(layer) for layer in run.layers],
+        "seed": run.seed,
+        "subset": subset if isinstance(subset, str | None) else "a mask",
+        "estimators": {name: " ".join(str(e).split()) for name, e in estimators.items()},
+        "run settings": dict(run.settings),
+        "versions": dict(run.versions),
+    }
+    return table, collect_panel(run, subset=subset_mask(subset, run), settings=settings)
+
+
+def takes_own_noise(estimator: BaseEstimator) -> bool:
+    """Whether an estimator measures each layer with its own sigma."""
+    return isinstance(estimator, NoisyMIEstimator) and estimator.sigma is None
+
+
+def _by_noise(
+    run: Run, estimators: dict[str, BaseEstimator]
+) -> list[tuple[dict[str, BaseEstimator], Run]]:
+    """Which estimators measure which layers."""
+    noisy = {name: e for name, e in estimators.items() if takes_own_noise(e)}
+    others = {name: e for name, e in estimators.items() if name not in noisy}
+    loud = tuple(layer for layer in run.layers if layer.sigma)
+    if not noisy or len(loud) == len(run.layers):
+        return [(estimators, run)]
+    parts = [(noisy, replace(run, layers=loud))] if loud else []
+    return [*parts, (others, run)] if others else parts
