@@ -170,7 +170,7 @@ def test_the_command_line_imports_no_heavy_module_at_its_top():
         top = set(at_top(path))
         names = {name for name, node in imports(path) if node in top}
         assert {name.split(".")[0] for name in names} <= {
-            "__future__", "sys", "warnings", "pathlib", "typing", "typer", "rich", "os", "skinfo",
+            "__future__", "sys", "warnings", "pathlib", "typing", "typer", "rich", "os", "skinfo", "tomllib",
         }  # fmt: skip
         inner = {name for name in names if name.startswith("skinfo")}
         assert all(part_of(name) in {"cli", "errors"} for name in inner), path

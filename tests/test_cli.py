@@ -50,21 +50,6 @@ def run(tmp_path_factory):
     return write_run(tmp_path_factory.mktemp("runs") / "run")
 
 
-@pytest.fixture
-def call(monkeypatch, capsys):
-    """Run the command in this process, exactly as the console script does."""
-
-    def called(*arguments):
-        monkeypatch.setattr(sys, "argv", ["skinfo", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stopped:
-            cli.main()
-        plt.close("all")
-        out, err = capsys.readouterr()
-        return stopped.value.code or 0, out, err
-
-    return called
-
-
 @pytest.fixture(scope="module")
 def tables(run, tmp_path_factory):
     """A directory with the table of the run in both formats."""

@@ -29,16 +29,17 @@ def main() -> None:
     """Run the command line; a user's mistake ends in one line and exit code 2."""
     warnings.showwarning = lambda message, *_: complain(str(message), "yellow")
     try:
-        sys.exit(app(sys.argv[1:] or ["--help"], standalone_mode=False))
+        code = app(sys.argv[1:] or ["--help"], standalone_mode=False)
+        # What typer makes of an interrupt.
+        if code == 130:
+            complain("interrupted; what was finished is kept where --memory or the demo keeps it.")
+        sys.exit(code)
     except (ValueError, ImportError) as error:
         complain(str(error))
         sys.exit(2)
     except OSError as error:
         complain(str(error))
         sys.exit(1)
-    except KeyboardInterrupt:
-        complain("interrupted; what was finished is kept where --memory or the demo keeps it.")
-        sys.exit(130)
     except Exception as error:
         # What typer raises for a command line that it does not understand.
         if not hasattr(error, "format_message"):
