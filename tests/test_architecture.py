@@ -270,7 +270,7 @@ def test_the_walk_sees_what_it_should(name):
     expected = {
         "errors": set(), "measures": {"kernels", "measures.quantity"},
         "estimators": {"measures", "errors"}, "runs": {"errors", "runs.files"},
-        "cli": {"flow", "tables", "plotting", "demo"},
+        "cli": {"analysis", "tables", "plotting", "demo"},
         "skinfo": {"estimators", "flow", "runs", "sigmas", "widths"},
     }  # fmt: skip
     assert expected[name] <= targets
