@@ -20,7 +20,7 @@ from common import print_header, print_row
 from torch import nn
 
 from skinfo.datasets import make_szt
-from skinfo.demo import HIDDEN
+from skinfo.szt import HIDDEN
 
 TARGETS = {100: 0.11, 300: 0.05}
 # Saturated layers are known to more digits than are asked for here.

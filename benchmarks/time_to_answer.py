@@ -27,7 +27,7 @@ from sklearn.neighbors import KernelDensity
 
 from skinfo import NoisyMIEstimator
 from skinfo.datasets import make_szt
-from skinfo.demo import HIDDEN, SIGMA
+from skinfo.szt import HIDDEN, SIGMA
 
 DRAWS = 1000
 TOLERANCE = 0.01

@@ -4,54 +4,21 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
-from skinfo.datasets import make_szt
 from skinfo.errors import RunError
 from skinfo.estimators import BinningMIEstimator, ClusteringScore, NoisyMIEstimator
 from skinfo.flow import information_flow
-from skinfo.networks import Recorder, Trainer, make_mlp
 from skinfo.plotting import InformationFlowDisplay, InformationPlaneDisplay, save_figure
-from skinfo.runs import Run, RunWriter, open_run
 from skinfo.runs.files import write_atomically
+from skinfo.szt import Progress, SztSettings, record_training
 from skinfo.tables import collect_panel, write_table
 
-SIGMA = 0.005
-HIDDEN = tuple(f"layer{k}" for k in range(1, 6))
-N_TRAIN = 3277
-# Bins of H(Bin(T)): ten standard deviations of the noise.
-BIN_WIDTH = 10 * SIGMA
 # With 24 replicas the brackets are wider than this; a smaller one would cost time for nothing.
 TOLERANCE = 0.02
-
-Progress = Callable[[str, int, int], None]
-
-
-@dataclass(frozen=True)
-class DemoSettings:
-    """What a demo run depends on.
-
-    Attributes
-    ----------
-    epochs : int
-        Training epochs; 10,000 in the paper.
-    n_replicas : int
-        Noisy passes recorded of every input.
-    n_checkpoints : int
-        About so many, spread evenly over the logarithm of the epochs.
-    seed : int
-        Of weights, split, batches, noise and estimates.
-    """
-
-    epochs: int = 2000
-    n_replicas: int = 24
-    n_checkpoints: int = 25
-    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -78,25 +45,8 @@ class DemoResult:
     seconds: dict[str, float]
 
 
-def log_spaced_epochs(last: int, n: int) -> list[int]:
-    """Take about ``n`` different epochs from 1 to ``last``, evenly spaced in the logarithm.
-
-    Examples
-    --------
-    >>> log_spaced_epochs(100, 5)
-    [1, 3, 10, 32, 100]
-    """
-    if n == 1:
-        return [last]
-    for points in range(n, 4 * n):
-        epochs = np.unique(np.round(np.logspace(0, np.log10(last), points)).astype(int))
-        if len(epochs) >= min(n, last):
-            break
-    return [int(epoch) for epoch in epochs]
-
-
 def run_demo(
-    directory: Path, settings: DemoSettings, *, n_jobs: int = 2, progress: Progress
+    directory: Path, settings: SztSettings, *, n_jobs: int = 2, progress: Progress
 ) -> DemoResult:
     """Train the SZT network, record it, measure its information flow, draw the panel.
 
@@ -106,7 +56,7 @@ def run_demo(
     ----------
     directory : Path
         Where everything goes.
-    settings : DemoSettings
+    settings : SztSettings
         What to run.
     n_jobs : int
         Threads of the estimates.
@@ -128,7 +78,7 @@ def run_demo(
     lap("train and record")
     estimators = {
         "noisy": NoisyMIEstimator(sigma=None, tol=TOLERANCE, random_state=settings.seed),
-        "binned": BinningMIEstimator(bin_width=BIN_WIDTH),
+        "binned": BinningMIEstimator(bin_width=10 * settings.sigma),
         "clustering": ClusteringScore(),
     }
     table = information_flow(
@@ -156,7 +106,7 @@ def run_demo(
     return DemoResult(table, accuracy, table_path, panel_path, plane_path, seconds)
 
 
-def _claim(directory: Path, settings: DemoSettings) -> None:
+def _claim(directory: Path, settings: SztSettings) -> None:
     """Note the settings, or check that they are those of the demo that is there."""
     note = directory / "demo.json"
     wanted = asdict(settings)
@@ -178,48 +128,6 @@ def _claim(directory: Path, settings: DemoSettings) -> None:
             f"a demo with other settings is there ({there}); choose another --output, or remove it",
             path=directory,
         )
-
-
-def record_training(directory: Path, settings: DemoSettings, progress: Progress) -> Run:
-    """Train the SZT network with noise and record it at log-spaced checkpoints.
-
-    The state of the training is saved at each, so that it can go on from there to the same weights.
-    """
-    X, y = make_szt()
-    train = np.random.default_rng(settings.seed).permutation(len(X))[:N_TRAIN]
-    train.sort()
-    test = np.setdiff1d(np.arange(len(X)), train)
-    sigmas = dict.fromkeys(HIDDEN, SIGMA)
-    model = make_mlp(seed=settings.seed)
-    trainer = Trainer(model, X[train], y[train], sigmas=sigmas, seed=settings.seed)
-    recorder = Recorder(
-        model, HIDDEN, sigmas=sigmas, n_replicas=settings.n_replicas, seed=settings.seed
-    )
-    path = directory / "run"
-    writer = RunWriter(
-        path, recorder.describe(X), labels=y, train=train, seed=settings.seed,
-        settings=asdict(settings),
-    )  # fmt: skip
-    state = directory / "training.pt"
-    if state.exists():
-        trainer.load(state)
-    checkpoints = log_spaced_epochs(settings.epochs, settings.n_checkpoints)
-
-    def after_epoch(epoch: int) -> None:
-        progress("Training", epoch, settings.epochs)
-        if epoch not in checkpoints:
-            return
-        losses = {}
-        for part, rows in (("train", train), ("test", test)):
-            losses[f"{part}_loss"], losses[f"{part}_accuracy"] = trainer.evaluate(X[rows], y[rows])
-        with recorder.record(X) as activations:
-            writer.add(epoch, activations, losses=losses)
-        with write_atomically(state) as file:
-            trainer.save(file)
-
-    trainer.train_until(settings.epochs, after_epoch)
-    progress("Training", settings.epochs, settings.epochs)
-    return open_run(path)
 
 
 def layer_summary(table: pd.DataFrame) -> pd.DataFrame:

@@ -29,9 +29,10 @@ BELOW = {
     "tables": {"errors", "measures", "measures.quantity", "runs", "runs.files"},
     "plotting": {"errors", "measures.quantity", "runs.files", "tables"},
     "analysis": {"estimators", "flow", "measures", "runs", "tables"},
+    "szt": {"datasets", "networks", "runs", "runs.files"},
     "demo": {
-        "datasets", "errors", "estimators", "flow", "measures.quantity", "networks", "plotting",
-        "runs", "runs.files", "tables",
+        "errors", "estimators", "flow", "measures.quantity", "plotting", "runs.files", "szt",
+        "tables",
     },
 }  # fmt: skip
 BELOW["cli"] = {*BELOW, "skinfo"}
@@ -170,7 +171,8 @@ def test_the_command_line_imports_no_heavy_module_at_its_top():
         top = set(at_top(path))
         names = {name for name, node in imports(path) if node in top}
         assert {name.split(".")[0] for name in names} <= {
-            "__future__", "sys", "warnings", "pathlib", "typing", "typer", "rich", "os", "skinfo", "tomllib",
+            "__future__", "sys", "warnings", "pathlib", "typing", "typer", "rich", "os", "skinfo",
+            "tomllib",
         }  # fmt: skip
         inner = {name for name in names if name.startswith("skinfo")}
         assert all(part_of(name) in {"cli", "errors"} for name in inner), path

@@ -19,8 +19,9 @@ from typer.testing import CliRunner
 
 import skinfo
 from skinfo import cli, information_flow, open_run
-from skinfo.demo import DemoSettings, log_spaced_epochs, run_demo
+from skinfo.demo import run_demo
 from skinfo.runs import Layer, RunWriter
+from skinfo.szt import SztSettings, log_spaced_epochs
 from skinfo.tables import read_table, write_table
 
 COMMANDS = ("demo", "info", "analyze", "plot")
@@ -614,7 +615,7 @@ def test_a_demo_that_was_killed_goes_on_prints_its_table_and_writes_its_files(
             raise Killed
 
     with pytest.raises(Killed):
-        run_demo(place, DemoSettings(3, 2, 2, 0), n_jobs=1, progress=dies)
+        run_demo(place, SztSettings(3, 2, 2, 0), n_jobs=1, progress=dies)
     recorded = {p: p.stat().st_mtime_ns for p in (place / "run").glob("*.npz")}
     assert [p.name for p in sorted(recorded)] == ["epoch_00000001.npz", "epoch_00000003.npz"]
     estimated = {p: p.stat().st_mtime_ns for p in (place / "estimates").rglob("output.*")}

@@ -13,19 +13,20 @@ import pandas as pd
 import pytest
 import torch
 
-from skinfo import BinningMIEstimator, demo, information_flow
+from skinfo import BinningMIEstimator, demo, information_flow, szt
 from skinfo.datasets import make_szt
-from skinfo.demo import DemoResult, DemoSettings, log_spaced_epochs, record_training, run_demo
+from skinfo.demo import DemoResult, run_demo
 from skinfo.errors import RunError
 from skinfo.networks import Trainer, make_mlp
 from skinfo.runs import open_run
+from skinfo.szt import SztSettings, log_spaced_epochs, record_training
 
 
 class BrokenError(Exception):
     """Raised by tests in the middle of things."""
 
 
-SETTINGS = DemoSettings(epochs=3, n_replicas=2, n_checkpoints=2)
+SETTINGS = SztSettings(epochs=3, n_replicas=2, n_checkpoints=2)
 
 
 class Progress:
@@ -51,8 +52,8 @@ def small_data():
     X, y = make_szt()
     rows = np.random.default_rng(0).permutation(4096)[:256]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(demo, "make_szt", lambda: (X[rows], y[rows]))
-        patch.setattr(demo, "N_TRAIN", 200)
+        patch.setattr(szt, "make_szt", lambda: (X[rows], y[rows]))
+        patch.setattr(szt, "N_TRAIN", 200)
         patch.setattr(demo, "TOLERANCE", 0.2)
         yield
 
@@ -90,7 +91,7 @@ def test_checkpoints_increase_and_end_at_the_last_epoch(last, n):
 def test_the_demo_measures_all_layers_at_all_checkpoints(uninterrupted):
     table, progress = uninterrupted.result.table, uninterrupted.progress
     assert set(table["estimator"]) == {"noisy", "binned", "clustering"}
-    for layer in demo.HIDDEN:
+    for layer in szt.HIDDEN:
         for quantity in ("mutual_info", "label_mutual_info", "entropy", "auc"):
             rows = table[(table["layer"] == layer) & (table["quantity"] == quantity)]
             assert sorted(set(rows["epoch"])) == [1, 3]
@@ -102,7 +103,7 @@ def test_the_demo_measures_all_layers_at_all_checkpoints(uninterrupted):
     assert information["upper"].max() <= np.log(256) + 1e-9
     assert progress.epochs() == [1, 2, 3, 3]
     assert ("Estimating", 30) in progress.calls
-    assert set(demo.layer_summary(table)["layer"]) == set(demo.HIDDEN)
+    assert set(demo.layer_summary(table)["layer"]) == set(szt.HIDDEN)
 
 
 def test_the_demo_leaves_a_table_two_pictures_and_a_run(uninterrupted):
@@ -188,7 +189,7 @@ def test_training_killed_between_checkpoint_and_state_resumes_to_the_same_run(
     assert run.epochs == whole.epochs
     assert run.losses == whole.losses
     for epoch in run.epochs:
-        for name in demo.HIDDEN:
+        for name in szt.HIDDEN:
             np.testing.assert_array_equal(run.array(epoch, name), whole.array(epoch, name))
 
 
@@ -211,9 +212,9 @@ def test_another_setting_in_the_same_directory_is_an_error(uninterrupted):
     directory = uninterrupted.directory
     before = {file: file.stat().st_mtime_ns for file in directory.rglob("*")}
     for other in (
-        DemoSettings(epochs=4, n_replicas=2, n_checkpoints=2),
-        DemoSettings(epochs=3, n_replicas=3, n_checkpoints=2),
-        DemoSettings(epochs=3, n_replicas=2, n_checkpoints=2, seed=1),
+        SztSettings(epochs=4, n_replicas=2, n_checkpoints=2),
+        SztSettings(epochs=3, n_replicas=3, n_checkpoints=2),
+        SztSettings(epochs=3, n_replicas=2, n_checkpoints=2, seed=1),
     ):
         with pytest.raises(RunError, match="whole: a demo with other settings is there"):
             run_demo(directory, other, progress=Progress())
@@ -236,5 +237,6 @@ def test_a_damaged_note_of_the_demo_is_an_error(tmp_path, text):
 
 def test_the_demo_notes_its_settings(uninterrupted):
     assert json.loads((uninterrupted.directory / "demo.json").read_text()) == {
-        "epochs": 3, "n_replicas": 2, "n_checkpoints": 2, "seed": 0,
+        "epochs": 3, "n_replicas": 2, "n_checkpoints": 2, "seed": 0, "sigma": 0.005,
+        "activation": "tanh", "parseval": 0.0, "shuffle_labels": False,
     }  # fmt: skip

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from skinfo import demo
+from skinfo import szt
 from skinfo.datasets import make_szt
 from skinfo.errors import RunError
 from skinfo.networks import GaussianNoise, Recorder, Trainer, make_mlp, noisy_layers, parseval_step
@@ -698,7 +698,7 @@ def assert_equal_weights(one, other):
 
 def test_loss_falls_on_szt():
     X, y = make_szt()
-    sigmas = dict.fromkeys(demo.HIDDEN, 0.005)
+    sigmas = dict.fromkeys(szt.HIDDEN, 0.005)
     trainer = Trainer(make_mlp(), X, y, sigmas=sigmas, learning_rate=4e-3)
     losses = [trainer.evaluate(X, y)[0]]
     trainer.train_until(10, lambda _epoch: losses.append(trainer.evaluate(X, y)[0]))

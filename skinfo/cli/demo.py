@@ -34,12 +34,13 @@ def demo(
     headless()
     try:
         from skinfo import networks  # noqa: F401
-        from skinfo.demo import DemoSettings, layer_summary, run_demo
+        from skinfo.demo import layer_summary, run_demo
+        from skinfo.szt import SztSettings
     except ImportError as error:
         raise named(error) from error
     from skinfo.progress import progress_bar
 
-    settings = DemoSettings(epochs, replicas, checkpoints, seed)
+    settings = SztSettings(epochs, replicas, checkpoints, seed)
     with progress_bar() as bar:
         tasks: dict[str, Any] = {}
 

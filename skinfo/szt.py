@@ -1,0 +1,121 @@
+"""The SZT network of the paper and its variants, trained and recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from skinfo.datasets import make_szt
+from skinfo.networks import Recorder, Trainer, make_mlp
+from skinfo.runs import Run, RunWriter, open_run
+from skinfo.runs.files import write_atomically
+
+#: Noise of the paper's run.
+SIGMA = 0.005
+#: The hidden layers.
+HIDDEN = tuple(f"layer{k}" for k in range(1, 6))
+#: Inputs that are trained on, of 4,096.
+N_TRAIN = 3277
+
+#: Called with a part of the work, what is done of it and what there is to do.
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class SztSettings:
+    """What a recorded training of the SZT network depends on.
+
+    Attributes
+    ----------
+    epochs : int
+        Training epochs; 10,000 in the paper.
+    n_replicas : int
+        Noisy passes recorded of every input.
+    n_checkpoints : int
+        About so many, spread evenly over the logarithm of the epochs.
+    seed : int
+        Of weights, split, batches, noise and estimates.
+    sigma : float
+        Standard deviation of the noise on every hidden layer; 0 for none.
+    activation : str
+        Of the hidden layers: "tanh", "relu", "leaky_relu" or "linear".
+    parseval : float
+        Strength of the orthonormal regularisation.
+    shuffle_labels : bool
+        Whether the network is trained on a random permutation of the labels.
+    """
+
+    epochs: int = 2000
+    n_replicas: int = 24
+    n_checkpoints: int = 25
+    seed: int = 0
+    sigma: float = SIGMA
+    activation: str = "tanh"
+    parseval: float = 0.0
+    shuffle_labels: bool = False
+
+
+def log_spaced_epochs(last: int, n: int) -> list[int]:
+    """Take about ``n`` different epochs from 1 to ``last``, evenly spaced in the logarithm.
+
+    Examples
+    --------
+    >>> log_spaced_epochs(100, 5)
+    [1, 3, 10, 32, 100]
+    """
+    if n == 1:
+        return [last]
+    for points in range(n, 4 * n):
+        epochs = np.unique(np.round(np.logspace(0, np.log10(last), points)).astype(int))
+        if len(epochs) >= min(n, last):
+            break
+    return [int(epoch) for epoch in epochs]
+
+
+def record_training(directory: Path, settings: SztSettings, progress: Progress) -> Run:
+    """Train the SZT network and record it at log-spaced checkpoints.
+
+    The state of the training is saved at each: what is there already is not done again, and the
+    weights are those of a training that was not interrupted.
+    """
+    X, y = make_szt()
+    train = np.random.default_rng(settings.seed).permutation(len(X))[:N_TRAIN]
+    train.sort()
+    test = np.setdiff1d(np.arange(len(X)), train)
+    sigmas = dict.fromkeys(HIDDEN, settings.sigma)
+    model = make_mlp(activation=settings.activation, seed=settings.seed)
+    trainer = Trainer(
+        model, X[train], y[train], sigmas=sigmas, parseval=settings.parseval,
+        shuffle_labels=settings.shuffle_labels, seed=settings.seed,
+    )  # fmt: skip
+    recorder = Recorder(
+        model, HIDDEN, sigmas=sigmas, n_replicas=settings.n_replicas, seed=settings.seed
+    )
+    path = directory / "run"
+    writer = RunWriter(
+        path, recorder.describe(X), labels=y, train=train, seed=settings.seed,
+        settings=asdict(settings),
+    )  # fmt: skip
+    state = directory / "training.pt"
+    if state.exists():
+        trainer.load(state)
+    checkpoints = log_spaced_epochs(settings.epochs, settings.n_checkpoints)
+
+    def after_epoch(epoch: int) -> None:
+        progress("Training", epoch, settings.epochs)
+        if epoch not in checkpoints:
+            return
+        losses = {}
+        for part, rows in (("train", train), ("test", test)):
+            losses[f"{part}_loss"], losses[f"{part}_accuracy"] = trainer.evaluate(X[rows], y[rows])
+        with recorder.record(X) as activations:
+            writer.add(epoch, activations, losses=losses)
+        with write_atomically(state) as file:
+            trainer.save(file)
+
+    trainer.train_until(settings.epochs, after_epoch)
+    progress("Training", settings.epochs, settings.epochs)
+    return open_run(path)
