@@ -27,7 +27,8 @@ BELOW = {
     "sigmas": {"estimators", "measures", "measures.quantity"},
     "widths": {"estimators", "measures", "measures.quantity"},
     "tables": {"errors", "measures", "measures.quantity", "runs", "runs.files"},
-    "plotting": {"errors", "measures.quantity", "runs.files", "tables"},
+    "comparison": {"measures.quantity", "tables"},
+    "plotting": {"comparison", "errors", "measures.quantity", "runs.files", "tables"},
     "demo": {
         "datasets", "errors", "estimators", "flow", "measures.quantity", "networks", "plotting",
         "runs", "runs.files", "tables",
@@ -35,7 +36,7 @@ BELOW = {
 }  # fmt: skip
 BELOW["cli"] = {*BELOW, "skinfo"}
 #: The public names: whatever a user may import without an extra.
-BELOW["skinfo"] = {"datasets", "errors", "estimators", "flow", "runs", "sigmas", "widths"}
+BELOW["skinfo"] = {"comparison", "datasets", "errors", "estimators", "flow", "runs", "sigmas", "widths"}
 #: Where a third-party module may be imported at all.
 HOMES = {
     "numba": {"kernels"},
@@ -270,7 +271,7 @@ def test_the_walk_sees_what_it_should(name):
         "errors": set(), "measures": {"kernels", "measures.quantity"},
         "estimators": {"measures", "errors"}, "runs": {"errors", "runs.files"},
         "cli": {"flow", "tables", "plotting", "demo"},
-        "skinfo": {"estimators", "flow", "runs", "sigmas", "widths"},
+        "skinfo": {"comparison", "estimators", "flow", "runs", "sigmas", "widths"},
     }  # fmt: skip
     assert expected[name] <= targets
     assert name != "errors" or not targets
