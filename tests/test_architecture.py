@@ -36,7 +36,9 @@ BELOW = {
 }  # fmt: skip
 BELOW["cli"] = {*BELOW, "skinfo"}
 #: The public names: whatever a user may import without an extra.
-BELOW["skinfo"] = {"comparison", "datasets", "errors", "estimators", "flow", "runs", "sigmas", "widths"}
+BELOW["skinfo"] = {
+    "comparison", "datasets", "errors", "estimators", "flow", "runs", "sigmas", "widths",
+}  # fmt: skip
 #: Where a third-party module may be imported at all.
 HOMES = {
     "numba": {"kernels"},

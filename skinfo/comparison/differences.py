@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -12,12 +13,9 @@ from scipy.stats import t as student
 from skinfo.comparison.flows import (
     KEYS,
     UNREAD,
+    Alignment,
     Flow,
-    bias,
-    by_flow,
     check_in_common,
-    check_units,
-    keys_in_order,
     read_flows,
 )
 from skinfo.comparison.settings import settings_differ
@@ -122,35 +120,27 @@ def compare_flows(
     others = [name for name in tables if name != first]
     for name in others:
         check_in_common(first, tables[first], name, tables[name])
-    keys = keys_in_order(tables)
-    check_units(by_flow(tables, "unit", keys).drop(index=_unread(keys)))
-    parts = [_compare(tables, first, name, z) for name in others]
+    everything = Alignment(tables)
+    everything.units()
+    table = pd.concat([_compare(tables, first, name, z) for name in others], ignore_index=True)
     # Row by row the flows stand beneath each other.
-    order = {key: place for place, key in enumerate(keys)}
-    table = pd.concat(parts, ignore_index=True)
-    places = pd.MultiIndex.from_frame(table[list(KEYS)]).map(order)
+    places = everything.keys.get_indexer(pd.MultiIndex.from_frame(table[list(KEYS)]))
     table = table.iloc[np.argsort(places, kind="stable")].reset_index(drop=True)
     table.attrs = {"reference": first, "z": z}
     return table
 
 
-def _unread(keys: pd.MultiIndex) -> pd.MultiIndex:
-    return keys[keys.get_level_values("quantity") == UNREAD]
-
-
 def _compare(tables: Mapping[str, pd.DataFrame], first: str, name: str, z: float) -> pd.DataFrame:
     pair = {first: tables[first], name: tables[name]}
-    keys = keys_in_order(pair)
-    sides = [_Side(flow, keys) for flow in pair.values()]
-    reference, flow = sides
+    aligned = Alignment(pair)
+    reference, flow = _Side.of(aligned, 0), _Side.of(aligned, 1)
     with np.errstate(invalid="ignore"):
-        difference = np.where(
-            flow.value == reference.value, 0.0, flow.value - reference.value
-        )  # two infinite ceilings do not differ
+        # Two infinite ceilings do not differ.
+        same = flow.value == reference.value
+        difference = np.where(same, 0.0, flow.value - reference.value)
         lower, upper = flow.lower - reference.upper, flow.upper - reference.lower
     stderr, quantile = _combined_error(reference, flow, z)
-    units = by_flow(pair, "unit", keys).bfill(axis=1).iloc[:, 0]
-    table = keys.to_frame(index=False).assign(
+    table = aligned.keys.to_frame(index=False).assign(
         flow=name,
         value=flow.value,
         value_stderr=flow.stderr,
@@ -161,26 +151,16 @@ def _compare(tables: Mapping[str, pd.DataFrame], first: str, name: str, z: float
         difference_stderr=stderr,
         difference_lower=lower,
         difference_upper=upper,
-        unit=units.to_numpy(),
+        unit=aligned.units(),
     )
     table["change"] = _changes(table, reference, flow, quantile * stderr)
-    table["notes"] = _notes(pair, keys, table)
+    table["notes"] = _notes(pair, aligned, table)
     return table[list(COMPARISON_COLUMNS)]
 
 
+@dataclass(frozen=True)
 class _Side:
-    """The numbers of one flow, a row a key; NaN where it has none."""
-
-    def __init__(self, flow: pd.DataFrame, keys: pd.MultiIndex) -> None:
-        indexed = flow.assign(below=bias(flow, "below"), above=bias(flow, "above"))
-        indexed = indexed.set_index(list(KEYS)).reindex(keys)
-        for name in ("value", "stderr", "lower", "upper", "below", "above"):
-            setattr(self, name, indexed[name].to_numpy(dtype=np.float64))
-        several = "n_seeds" in indexed
-        self.n = indexed["n_seeds"].to_numpy(dtype=np.float64) if several else np.ones(len(keys))
-        spread = indexed["spread"].to_numpy(dtype=np.float64) if several else np.nan
-        # A spread is what two seeds or more have.
-        self.spread = np.where(self.n > 1, spread, np.nan)
+    """The numbers of one flow, a row a key; NaN where it has none, spread NaN of one seed."""
 
     value: np.ndarray
     stderr: np.ndarray
@@ -188,6 +168,23 @@ class _Side:
     upper: np.ndarray
     below: np.ndarray
     above: np.ndarray
+    n: np.ndarray
+    spread: np.ndarray
+
+    @classmethod
+    def of(cls, aligned: Alignment, which: int) -> _Side:
+        """Take one of the flows."""
+        n = aligned.numbers("n_seeds", 1)[:, which]
+        return cls(
+            value=aligned.numbers("value")[:, which],
+            stderr=aligned.numbers("stderr")[:, which],
+            lower=aligned.numbers("lower")[:, which],
+            upper=aligned.numbers("upper")[:, which],
+            below=aligned.bias("below")[:, which],
+            above=aligned.bias("above")[:, which],
+            n=n,
+            spread=np.where(n > 1, aligned.numbers("spread")[:, which], np.nan),
+        )
 
 
 def _combined_error(reference: _Side, flow: _Side, z: float) -> tuple[np.ndarray, np.ndarray]:
@@ -232,10 +229,9 @@ def _changes(table: pd.DataFrame, reference: _Side, flow: _Side, allowed: np.nda
     )
 
 
-def _notes(pair: Mapping[str, pd.DataFrame], keys: pd.MultiIndex, table: pd.DataFrame) -> list[str]:
+def _notes(pair: Mapping[str, pd.DataFrame], aligned: Alignment, table: pd.DataFrame) -> list[str]:
     first, second = pair
-    own = {name: _cells(flow, "notes", keys) for name, flow in pair.items()}
-    seeds = {name: _cells(flow, "n_seeds", keys) for name, flow in pair.items()}
+    own, seeds = aligned.words("notes"), aligned.numbers("n_seeds", 1)
     unread = {name: _unread_places(flow) for name, flow in pair.items()}
     no_error = (table["change"].eq("") & np.isfinite(table["difference"])).to_numpy()
     differ = {
@@ -243,31 +239,30 @@ def _notes(pair: Mapping[str, pd.DataFrame], keys: pd.MultiIndex, table: pd.Data
         for place in dict.fromkeys(zip(table["layer"], table["estimator"], strict=True))
     }
     found = []
-    for row, key in enumerate(keys):
-        missing = [name for name in pair if not isinstance(own[name][row], str)]
+    for row, (key, cells) in enumerate(zip(aligned.keys, own, strict=True)):
+        there = {name: cell for name, cell in zip(pair, cells, strict=True) if cell is not None}
         words = [
             f"not in {name}" + (" (read error)" if key[:3] in unread[name] else "")
-            for name in missing
+            for name in pair
+            if name not in there
         ]
-        if not missing:
+        if not words:
             different = differ[key[1], key[2]]
             words += [f"settings differ: {different}"] if different else []
             words += ["no standard error"] if no_error[row] else []
-            for name, other in ((first, second), (second, first)):
-                if seeds[name][row] == 1 < seeds[other][row]:
-                    words.append(f"{name}: one seed, taken to spread like {other}")
-        for name in pair:
-            if name not in missing:
-                words += [f"{name}: {word}" for word in own[name][row].split(JOINT) if word]
+            words += _lone_seed(seeds[row], first, second)
+        for name, cell in there.items():
+            words += [f"{name}: {word}" for word in cell.split(JOINT) if word]
         found.append(JOINT.join(words))
     return found
 
 
-def _cells(flow: pd.DataFrame, column: str, keys: pd.MultiIndex) -> list:
-    """One column at all keys; a flow without n_seeds is of one seed."""
-    if column not in flow:
-        return [1] * len(keys)
-    return flow.set_index(list(KEYS))[column].reindex(keys).tolist()
+def _lone_seed(seeds: np.ndarray, first: str, second: str) -> list[str]:
+    """Say that one seed is compared with several."""
+    if min(seeds) > 1 or max(seeds) <= 1:
+        return []
+    one, several = (first, second) if seeds[0] <= 1 else (second, first)
+    return [f"{one}: one seed, taken to spread like {several}"]
 
 
 def _unread_places(flow: pd.DataFrame) -> set[tuple]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -93,20 +94,82 @@ def describe(row: pd.Series) -> str:
     ).strip()
 
 
-def keys_in_order(flows: Mapping[str, pd.DataFrame]) -> pd.MultiIndex:
-    """Every number that some flow holds, by epoch; layers and the rest as the flows have them."""
-    joined = pd.concat([flow[list(KEYS)] for flow in flows.values()])
-    joined = joined.drop_duplicates(ignore_index=True)
-    places = {
-        column: {value: place for place, value in enumerate(dict.fromkeys(joined[column]))}
-        for column in KEYS[1:]
-    }
-    ordered = joined.sort_values(
-        list(KEYS),
-        key=lambda column: column.map(places[column.name]) if column.name in places else column,
-        kind="stable",
-    )
-    return pd.MultiIndex.from_frame(ordered)
+class Alignment:
+    """Flows side by side: a row for every number that one of them holds, a column a flow.
+
+    Attributes
+    ----------
+    keys : MultiIndex
+        Epoch, layer, estimator and quantity of the rows, by epoch; layers and quantities in the
+        order of the flows.
+    """
+
+    def __init__(self, flows: Mapping[str, pd.DataFrame]) -> None:
+        self._flows = flows
+        self.keys = _keys_in_order(list(flows.values()))
+        self._places = {
+            name: pd.MultiIndex.from_frame(flow[list(KEYS)]).get_indexer(self.keys)
+            for name, flow in flows.items()
+        }
+
+    def words(self, column: str) -> np.ndarray:
+        """One column of texts, of shape (n_keys, n_flows); None where a flow has no such row."""
+        taken = [
+            self._at(name, flow[column].to_numpy(dtype=object), None)
+            for name, flow in self._flows.items()
+        ]
+        return np.column_stack(taken)
+
+    def numbers(self, column: str, default: float = np.nan) -> np.ndarray:
+        """One column of numbers, of shape (n_keys, n_flows); ``default`` of flows without it."""
+        taken = [
+            self._at(name, flow[column].to_numpy(dtype=np.float64), np.nan)
+            if column in flow
+            else np.full(len(self.keys), default)
+            for name, flow in self._flows.items()
+        ]
+        return np.column_stack(taken)
+
+    def bias(self, side: str) -> np.ndarray:
+        """What :func:`bias` says of each number, of shape (n_keys, n_flows)."""
+        taken = [self._at(name, bias(flow, side), np.nan) for name, flow in self._flows.items()]
+        return np.column_stack(taken)
+
+    def units(self) -> np.ndarray:
+        """The unit of each number.
+
+        Raises
+        ------
+        ValueError
+            Where two flows give a number in different units, naming both.
+        """
+        units = self.words("unit")
+        units[self.keys.get_level_values("quantity") == UNREAD] = ""
+        held = units != None  # noqa: E711
+        first = units[np.arange(len(units)), held.argmax(axis=1)]
+        differs = np.argwhere(held & (units != first[:, None]))
+        if len(differs):
+            at, other = differs[0]
+            names = list(self._flows)
+            pair = {names[held[at].argmax()]: first[at], names[other]: units[at, other]}
+            one, two = (f"{name!r} is in {unit or 'pure numbers'}" for name, unit in pair.items())
+            where = describe(self.keys.to_frame().iloc[at])
+            raise ValueError(f"{one}, {two} ({where}); measure both in the same units.")
+        return first
+
+    def _at(self, name: str, values: np.ndarray, missing: Any) -> np.ndarray:
+        places = self._places[name]
+        return np.where(places >= 0, values[places], missing)
+
+
+def _keys_in_order(flows: Sequence[pd.DataFrame]) -> pd.MultiIndex:
+    joined = pd.concat([flow[list(KEYS)] for flow in flows]).drop_duplicates(ignore_index=True)
+    # An estimator has quantities of the same name as another's, in an order of its own.
+    within = joined.groupby(["estimator", "quantity"], sort=False).ngroup()
+    estimators = joined.groupby("estimator", sort=False).ngroup()
+    layers = joined.groupby("layer", sort=False).ngroup()
+    order = np.lexsort([within, estimators, layers, joined["epoch"]])
+    return pd.MultiIndex.from_frame(joined.iloc[order])
 
 
 def check_in_common(name: str, flow: pd.DataFrame, other: str, there: pd.DataFrame) -> None:
@@ -119,7 +182,8 @@ def check_in_common(name: str, flow: pd.DataFrame, other: str, there: pd.DataFra
     """
     held = flow[flow["quantity"] != UNREAD]
     held_there = there[there["quantity"] != UNREAD]
-    if len(held.merge(held_there, on=list(KEYS), how="inner")):
+    places, others = (pd.MultiIndex.from_frame(x[list(KEYS)]) for x in (held, held_there))
+    if places.isin(others).any():
         return
     hints = {
         "epoch": "Epochs are matched exactly, nothing is interpolated: record both at the same "
@@ -145,42 +209,6 @@ def _listed(values: list, most: int = 8) -> str:
         return "none"
     shown = ", ".join(str(value) for value in values[:most])
     return shown if len(values) <= most else f"{shown} and {len(values) - most} more"
-
-
-def check_units(units: pd.DataFrame) -> None:
-    """Check that all flows give a number in one unit.
-
-    Parameters
-    ----------
-    units : DataFrame
-        A row a number, a column a flow; NaN where the flow does not hold it.
-
-    Raises
-    ------
-    ValueError
-        Naming two flows, their units and the number.
-    """
-    first = units.bfill(axis=1).iloc[:, 0]
-    for name in map(str, units):
-        differs = units[name].notna() & units[name].ne(first)
-        if not differs.any():
-            continue
-        at = int(np.flatnonzero(differs)[0])
-        row = units.iloc[at]
-        other = str(row[row.notna()].index[0])
-        number = describe(units.index.to_frame().iloc[at])
-        raise ValueError(
-            f"{other!r} is in {row[other] or 'pure numbers'}, {name!r} in "
-            f"{row[name] or 'pure numbers'} ({number}); measure both in the same units."
-        )
-
-
-def by_flow(flows: Mapping[str, pd.DataFrame], column: str, keys: pd.MultiIndex) -> pd.DataFrame:
-    """One column of all flows, a row a key, a column a flow; NaN where a flow has no such row."""
-    return pd.DataFrame(
-        {name: flow.set_index(list(KEYS))[column].reindex(keys) for name, flow in flows.items()},
-        index=keys,
-    )
 
 
 def bias(flow: pd.DataFrame, side: str) -> np.ndarray:

@@ -7,16 +7,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 import pandas as pd
 
-from skinfo.comparison.flows import (
-    UNREAD,
-    Flow,
-    bias,
-    by_flow,
-    check_in_common,
-    check_units,
-    keys_in_order,
-    read_flows,
-)
+from skinfo.comparison.flows import Alignment, Flow, check_in_common, read_flows
 from skinfo.comparison.settings import OWN_BINS, settings_differ
 from skinfo.measures.quantity import COLUMNS, JOINT
 
@@ -124,36 +115,27 @@ def _check_settings(tables: Mapping[str, pd.DataFrame], first: str, name: str) -
 
 
 def _pool(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    keys = keys_in_order(tables)
-    units = by_flow(tables, "unit", keys)
-    check_units(units.drop(index=keys[keys.get_level_values("quantity") == UNREAD]))
-
-    def numbers(column: str) -> np.ndarray:
-        return by_flow(tables, column, keys).to_numpy(dtype=np.float64)
-
-    value, stderr = numbers("value"), numbers("stderr")
+    aligned = Alignment(tables)
+    value, stderr = aligned.numbers("value"), aligned.numbers("stderr")
     there = ~np.isnan(value)
     n = there.sum(axis=1)
     mean, spread = _mean_and_spread(value, there)
     of_integration = np.sqrt(np.where(there, stderr**2, 0.0).sum(axis=1)) / np.maximum(n, 1)
     error = np.fmax(spread / np.sqrt(np.maximum(n, 1)), of_integration)
-    lower = np.where(there, numbers("lower"), np.inf).min(axis=1)
-    upper = np.where(there, numbers("upper"), -np.inf).max(axis=1)
-    biased = {name: flow.assign(below=bias(flow, "below"), above=bias(flow, "above"))
-              for name, flow in tables.items()}  # fmt: skip
+    lower = np.where(there, aligned.numbers("lower"), np.inf).min(axis=1)
+    upper = np.where(there, aligned.numbers("upper"), -np.inf).max(axis=1)
 
     def mean_bias(side: str) -> np.ndarray:
-        found = by_flow(biased, side, keys).to_numpy(dtype=np.float64)
-        return np.where(there, found, 0.0).sum(axis=1) / np.maximum(n, 1)
+        return np.where(there, aligned.bias(side), 0.0).sum(axis=1) / np.maximum(n, 1)
 
     held = np.where(n > 0, 1.0, np.nan)
-    table = keys.to_frame(index=False).assign(
+    table = aligned.keys.to_frame(index=False).assign(
         value=mean,
         stderr=error * held,
         lower=lower * held,
         upper=upper * held,
-        unit=units.bfill(axis=1).iloc[:, 0].to_numpy(),
-        notes=_notes(by_flow(tables, "notes", keys), n, len(tables)),
+        unit=aligned.units(),
+        notes=_notes(aligned.words("notes"), n, len(tables)),
         spread=spread,
         n_seeds=n,
         bias_below=mean_bias("below") * held,
@@ -175,12 +157,10 @@ def _mean_and_spread(value: np.ndarray, there: np.ndarray) -> tuple[np.ndarray, 
     return mean, np.where(n > 1, spread, np.nan)
 
 
-def _notes(notes: pd.DataFrame, n: np.ndarray, n_flows: int) -> list[str]:
+def _notes(notes: np.ndarray, n: np.ndarray, n_flows: int) -> list[str]:
     found = []
-    for words, count in zip(notes.to_numpy(), n, strict=True):
-        own = [
-            word for cell in words if isinstance(cell, str) for word in cell.split(JOINT) if word
-        ]
+    for words, count in zip(notes, n, strict=True):
+        own = [word for cell in words if cell is not None for word in cell.split(JOINT) if word]
         own += ["seeds missing"] if count < n_flows else []
         own += ["one seed"] if count == 1 else []
         found.append(JOINT.join(dict.fromkeys(own)))
