@@ -172,12 +172,16 @@ def _keys_in_order(flows: Sequence[pd.DataFrame]) -> pd.MultiIndex:
     return pd.MultiIndex.from_frame(joined.iloc[order])
 
 
+class NothingInCommonError(ValueError):
+    """Two flows hold no number of the same epoch, layer, estimator and quantity."""
+
+
 def check_in_common(name: str, flow: pd.DataFrame, other: str, there: pd.DataFrame) -> None:
     """Check that two flows have a number in common.
 
     Raises
     ------
-    ValueError
+    NothingInCommonError
         Naming the column in which they have nothing in common.
     """
     held = flow[flow["quantity"] != UNREAD]
@@ -195,11 +199,11 @@ def check_in_common(name: str, flow: pd.DataFrame, other: str, there: pd.DataFra
     for column, hint in hints.items():
         ours, theirs = (list(dict.fromkeys(x[column])) for x in (held, held_there))
         if not set(ours) & set(theirs):
-            raise ValueError(
+            raise NothingInCommonError(
                 f"{name!r} and {other!r} have no {column} in common: {_listed(ours)} in the one, "
                 f"{_listed(theirs)} in the other. {hint}"
             )
-    raise ValueError(
+    raise NothingInCommonError(
         f"{name!r} and {other!r} have no number of the same epoch, layer, estimator and quantity."
     )
 
