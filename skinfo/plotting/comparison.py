@@ -120,7 +120,6 @@ class FlowComparisonDisplay:
         """Draw into a new figure."""
         self.figure_, self.axes_ = _grid(self.shown, self.layers)
         changed = self._changed()
-        bands: dict[str, None] = {}
         for name in self.shown:
             unit = ""
             for place, (flow, table) in enumerate(self.flows.items()):
@@ -128,34 +127,30 @@ class FlowComparisonDisplay:
                 if curves is None:
                     continue
                 unit = f" [{curves.unit}]" if curves.unit else ""
-                band = _seeds_band(table, name)
-                if name != "binned" or band is not None:
-                    bands["spread" if band is not None else "bracket"] = None
                 for k, layer in enumerate(curves.layers):
-                    if layer not in self.layers:
-                        continue
-                    marks = changed.get((flow, name, layer), set())
-                    drawn = curves if band is None else band
-                    self._draw(self.axes_[name, layer], place, drawn, k, marks,
-                               band=name != "binned" or band is not None)  # fmt: skip
+                    if layer in self.layers:
+                        marks = changed.get((flow, name, layer))
+                        self._draw(self.axes_[name, layer], place, curves, k, marks)
             for layer in self.layers:
                 _finish(self.axes_[name, layer])
             self.axes_[name, self.layers[0]].set_ylabel(SHOWN[name][2] + unit)
-        self._draw_legend(bands, marked=bool(changed))
+        self.figure_.align_ylabels()
+        self._draw_legend(marked=bool(changed))
         return self
 
     def _draw(
-        self, ax: Any, place: int, curves: Curves, k: int, marks: set[int], *, band: bool
+        self, ax: Any, place: int, curves: Curves, k: int, differs_at: set[int] | None
     ) -> None:
         colour, marker = _style(place)
-        if band:
-            ax.fill_between(curves.epochs, curves.lower[k], curves.upper[k], color=colour,
-                            alpha=0.2, lw=0)  # fmt: skip
-        ax.plot(curves.epochs, curves.value[k], color=colour, lw=1.4)
-        differs = np.isin(curves.epochs, sorted(marks))
+        epochs, value = curves.epochs, curves.value[k]
+        ax.fill_between(epochs, curves.lower[k], curves.upper[k], color=colour, alpha=0.2, lw=0)
+        if differs_at is None:
+            ax.plot(epochs, value, color=colour, lw=1.4, marker=".", ms=4)
+            return
+        ax.plot(epochs, value, color=colour, lw=1.4)
+        differs = np.isin(epochs, sorted(differs_at))
         for chosen, face in ((differs, colour), (~differs, "white")):
-            ax.plot(curves.epochs[chosen], curves.value[k][chosen], marker, color=colour, ms=3.6,
-                    mfc=face, mew=0.9)  # fmt: skip
+            ax.plot(epochs[chosen], value[chosen], marker, color=colour, ms=3.6, mfc=face, mew=0.9)
 
     def _changed(self) -> dict[tuple[str, str, str], set[int]]:
         """Epochs at which a flow differs from the reference, by flow, what is shown and layer."""
@@ -182,24 +177,28 @@ class FlowComparisonDisplay:
                     found[flow, name, layer] = set(epochs)
         return found
 
-    def _draw_legend(self, bands: Mapping[str, None], *, marked: bool) -> None:
+    def _draw_legend(self, *, marked: bool) -> None:
         from matplotlib.lines import Line2D
         from matplotlib.patches import Patch
 
         handles: list[Any] = []
+        labels = []
+        several = any(_has_spread(flow) for flow in self.flows.values())
         for place, (name, flow) in enumerate(self.flows.items()):
             colour, marker = _style(place)
-            handles.append(Line2D([], [], color=colour, lw=1.4, marker=marker, ms=4, mfc="white",
-                                  label=_named(name, flow)))  # fmt: skip
-        labels = {"bracket": "bracket", "spread": "± standard deviation between seeds"}
-        handles += [Patch(color="0.5", alpha=0.3, lw=0, label=labels[band]) for band in bands]
+            plain = name == self.reference or not marked
+            line = Line2D([], [], color=colour, lw=1.4, ms=4, marker="." if plain else marker,
+                          mfc=colour if plain else "white")  # fmt: skip
+            handles.append((Patch(color=colour, alpha=0.2, lw=0), line) if several else line)
+            labels.append(_named(name, flow) + (", bracket" * (several and not _has_spread(flow))))
+        if not several:
+            handles.append(Patch(color="0.5", alpha=0.3, lw=0))
+            labels.append("bracket")
         if marked:
-            handles.append(
-                Line2D([], [], color="0.4", lw=0, marker="o", ms=4,
-                       label=f"differs from {self.reference} beyond error")
-            )  # fmt: skip
+            handles.append(Line2D([], [], color="0.4", lw=0, marker="o", ms=4))
+            labels.append(f"differs from {self.reference} beyond error")
         self.figure_.legend(
-            handles=handles, loc="outside upper left", ncols=min(4, len(handles)), frameon=False,
+            handles, labels, loc="outside upper left", ncols=min(4, len(handles)), frameon=False,
             fontsize=8, handlelength=1.8,
         )  # fmt: skip
 
@@ -236,7 +235,7 @@ class EstimatorComparisonDisplay:
     >>> flow = information_flow(estimators, run, progress=False)
     >>> display = EstimatorComparisonDisplay.from_flow(flow).plot()
     >>> [text.get_text() for text in display.figure_.legends[0].get_texts()]
-    ['I(X;T), noisy, with bracket', 'pairwise bounds', 'H(Bin(T))', 'ceiling']
+    ['I(X;T) with bracket', 'pairwise bounds', 'H(Bin(T))', 'ceiling of I(X;T)']
     """
 
     def __init__(self, table: pd.DataFrame, *, layers: Sequence[str] | None = None) -> None:
@@ -300,14 +299,12 @@ class EstimatorComparisonDisplay:
     def _draw(self, ax: Any, k: int) -> None:
         curves = self._curves
         blue, red, grey = _COLOURS[0], _COLOURS[1], "0.55"
-        label = None
         if "noisy" in curves:
             noisy = curves["noisy"]
-            band = ax.fill_between(noisy.epochs, noisy.lower[k], noisy.upper[k], color=blue,
-                                   alpha=0.35, lw=0, zorder=2.1)  # fmt: skip
-            (line,) = ax.plot(noisy.epochs, noisy.value[k], color=blue, lw=1.5, marker="o", ms=2.8)
-            line.set_label("I(X;T), noisy, with bracket")
-            label = (band, line)
+            ax.fill_between(noisy.epochs, noisy.lower[k], noisy.upper[k], color=blue, alpha=0.35,
+                            lw=0, zorder=2.1, label="_bracket")  # fmt: skip
+            ax.plot(noisy.epochs, noisy.value[k], color=blue, lw=1.5, marker="o", ms=2.8,
+                    label="I(X;T) with bracket")  # fmt: skip
         if "lower" in curves:
             low, high = curves["lower"], curves["upper"]
             ax.fill_between(low.epochs, low.value[k], high.value[k], color=grey, alpha=0.25,
@@ -318,33 +315,32 @@ class EstimatorComparisonDisplay:
                     label="H(Bin(T))")  # fmt: skip
         if "ceiling" in curves and np.isfinite(curves["ceiling"].value[k]).any():
             ceiling = curves["ceiling"]
-            ax.plot(ceiling.epochs, ceiling.value[k], ":", color="0.3", lw=1.1, label="ceiling")
-        del label
+            ax.plot(ceiling.epochs, ceiling.value[k], ":", color="0.3", lw=1.1,
+                    label="ceiling of I(X;T)")  # fmt: skip
 
 
 def _curves(table: pd.DataFrame, name: str) -> Curves | None:
+    """What is shown of a flow, between its brackets; of several seeds, around their mean."""
+    if _has_spread(table):
+        table = table.assign(
+            lower=table["value"] - table["spread"], upper=table["value"] + table["spread"]
+        )
     tells, quantity, _ = SHOWN[name]
     return Curves.of(table, estimator_of(table, tells), quantity)
 
 
-def _seeds_band(table: pd.DataFrame, name: str) -> Curves | None:
-    """The curves of a pooled flow with the spread as their band; None of one that is not."""
-    if not is_pooled(table) or not table["spread"].notna().any():
-        return None
-    around = table.assign(
-        lower=table["value"] - table["spread"], upper=table["value"] + table["spread"]
-    )
-    return _curves(around, name)
+def _has_spread(table: pd.DataFrame) -> bool:
+    return is_pooled(table) and bool(table["spread"].notna().any())
 
 
 def _named(name: str, flow: pd.DataFrame) -> str:
-    """The name of a flow, with the number of its seeds."""
-    if not is_pooled(flow):
+    """The name of a flow; of several seeds, with their number and what is drawn of them."""
+    if not _has_spread(flow):
         return name
-    seeds = flow.loc[flow["n_seeds"] > 0, "n_seeds"].astype(int)
+    seeds = flow.loc[flow["n_seeds"] > 1, "n_seeds"].astype(int)
     few, many = seeds.min(), seeds.max()
     counted = f"{many}" if few == many else f"{few} to {many}"
-    return f"{name}, mean of {counted} seed{'s' if many != 1 else ''}"
+    return f"{name}: mean ± standard deviation of {counted} seeds"
 
 
 def _style(place: int) -> tuple[str, str]:
