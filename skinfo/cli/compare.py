@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
-import sys
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.box import SIMPLE_HEAD
+from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from skinfo.cli.application import Force, Jobs, app, complain, console, headless
+from skinfo.cli.sources import named_sources, table_of
 
 _STYLES = {"beyond brackets": "bold", "beyond error": "bold", "": "dim"}
+_TOO_FEW = "A comparison needs two flows; several tables of one name, NAME=TABLE, are pooled."
 
 
 @app.command()
@@ -61,15 +61,16 @@ def compare(
     jobs: Jobs = 2,
     force: Force = False,
 ) -> None:
-    """Compare flows number by number: differences, their errors, and which exceed them.
+    """Compare flows number by number: differences and which exceed their error.
 
-    A run, a directory with a run.json, stands for the table beside it: RUN.parquet or RUN.csv.
-    Where there is none the run is measured as `skinfo analyze RUN -o RUN.parquet` does, which keeps
-    the table for the next time; analyze it first for other settings. A directory with a
-    flow.parquet, as the demo makes, stands for that. With one name alone its tables are pooled, and
-    the pooled table is what is printed and written.
+    A run, a directory with a run.json, stands for the table beside it:
+    RUN.parquet or RUN.csv. Where there is none the run is measured, as by
+    `skinfo analyze RUN -o RUN.parquet`, and the table is kept; analyze it
+    first for other settings. A directory with a flow.parquet, such as the
+    demo makes, stands for that table. With one name alone its tables are
+    pooled, and the pooled table is what is printed and written.
     """
-    from skinfo.comparison import compare_flows, is_pooled, pool_flows, read_flows
+    from skinfo.comparison import compare_flows, is_pooled
     from skinfo.tables import check_output, check_table_name, write_table
 
     if output is not None:
@@ -79,143 +80,65 @@ def compare(
             check_output(target, force=force)
     if plot is not None:
         headless()
-    named = _named(flows)
-    unread = 0
-    tables: dict[str, Any] = {}
-    for name, sources in named.items():
-        paths = []
-        for source in sources:
-            path, lost = _table_of(source, jobs)
-            unread += lost
-            paths.append(path)
-        seeds = {str(source): path for source, path in zip(sources, paths, strict=True)}
-        tables[name] = pool_flows(seeds) if len(seeds) > 1 else paths[0]
-    tables = read_flows(tables)
-    alone = len(tables) == 1
-    if alone and not is_pooled(next(iter(tables.values()))):
-        raise ValueError(
-            "A comparison needs two flows. Several tables of one name, NAME=TABLE, are pooled."
-        )
+    named = named_sources(flows)
+    _check_before_measuring(named, reference, show)
+    tables, unread = _gather(named, jobs)
     _check_layers(layer, tables)
-    result = (
-        next(iter(tables.values())) if alone else compare_flows(tables, reference=reference, z=z)
-    )
+    name, first = next(iter(tables.items()))
+    alone = len(tables) == 1
+    if alone and not is_pooled(first):
+        raise ValueError(_TOO_FEW)
+    result = first if alone else compare_flows(tables, reference=reference, z=z)
     if json:
         typer.echo(_as_json(result))
     elif alone:
-        name, pooled = next(iter(tables.items()))
-        _print_pooled(name, pooled, _shown(tables, show), layer, epoch)
+        _print_pooled(name, first, _shown(tables, show), layer, epoch)
     else:
         _print_comparison(result, _shown(tables, show), layer, epoch)
     if output is not None:
         write_table(output, result)
+        _say(f"{len(result)} rows in {output}", quiet=json)
     if plot is not None:
         _draw(tables, plot, reference, show, layer)
-    if not json:
-        for what, target in (("rows", output), ("Picture", plot)):
-            if target is not None:
-                counted = f"{len(result)} {what}" if what == "rows" else what
-                typer.echo(f"{counted} in {target}")
+        _say(f"Picture in {plot}", quiet=json)
     if unread:
         complain("some activations could not be read.")
         raise typer.Exit(1)
 
 
-def _named(flows: list[str]) -> dict[str, list[Path]]:
-    """The sources of every flow by name, in the order given."""
-    found: dict[str, list[Path]] = {}
-    bare = [flow for flow in flows if Path(flow).exists() or "=" not in flow]
-    short = _short_names([Path(flow) for flow in bare])
-    for flow in flows:
-        if flow in bare:
-            name, sources = short[Path(flow)], [Path(flow)]
-        else:
-            name, _, pattern = flow.partition("=")
-            sources = _matches(pattern)
-        if not name:
-            raise ValueError(f"{flow}: there is no name before the =.")
-        if flow in bare and name in found:
-            raise ValueError(f"{flow} is there twice, or has the name of another: NAME=TABLE.")
-        found.setdefault(name, []).extend(sources)
-    return found
+def _say(message: str, *, quiet: bool) -> None:
+    if not quiet:
+        typer.echo(message)
 
 
-def _matches(pattern: str) -> list[Path]:
-    """The files or directories that a pattern with * stands for, or the path itself."""
-    import glob
+def _gather(named: dict[str, list[Path]], jobs: int) -> tuple[dict[str, Any], bool]:
+    """The flows by name, pooled where there are several, and whether activations were lost."""
+    from skinfo.comparison import pool_flows, read_flows
 
-    if Path(pattern).exists() or not glob.has_magic(pattern):
-        return [Path(pattern)]
-    found = sorted(Path(path) for path in glob.glob(pattern))
-    # Beside every table lies an .npz, which is part of it.
-    found = [path for path in found if path.is_dir() or path.suffix in (".parquet", ".csv")]
-    if not found:
-        raise ValueError(f"{pattern}: no table and no run has such a name.")
-    return found
-
-
-def _short_names(paths: list[Path]) -> dict[Path, str]:
-    """Name paths by their last part, without its ending; by more of them where that is not enough.
-
-    Examples
-    --------
-    >>> list(_short_names([Path("a/flow.csv"), Path("b/flow.csv")]).values())
-    ['a', 'b']
-    """
-    stems = [path.stem if path.suffix in (".parquet", ".csv") else path.name for path in paths]
-    parents = [path.absolute().parent.name for path in paths]
-    choices = (stems, parents, [f"{p}/{s}" for p, s in zip(parents, stems, strict=True)])
-    for names in choices:
-        if len(set(names)) == len(set(paths)) and all(names):
-            return dict(zip(paths, names, strict=True))
-    return {path: str(path) for path in paths}
+    unread = False
+    tables: dict[str, Any] = {}
+    for name, sources in named.items():
+        found = [table_of(source, jobs) for source in sources]
+        unread |= any(lost for _, lost in found)
+        seeds = {str(source): path for source, (path, _) in zip(sources, found, strict=True)}
+        tables[name] = pool_flows(seeds) if len(seeds) > 1 else found[0][0]
+    return read_flows(tables), unread
 
 
-def _table_of(source: Path, jobs: int) -> tuple[Path, bool]:
-    """The table of a source, measured if need be, and whether activations were lost in that."""
-    if not source.is_dir():
-        return source, False
-    if not (source / "run.json").is_file():
-        for name in ("flow.parquet", "flow.csv"):
-            if (source / name).is_file():
-                return source / name, False
-        raise ValueError(f"{source}: there is no run here (no run.json), and no flow.parquet.")
-    place = source.resolve() if source.name in ("", ".", "..") else source
-    beside = [place.parent / f"{place.name}{suffix}" for suffix in (".parquet", ".csv")]
-    for path in beside:
-        if path.is_file():
-            _complain_of_new_epochs(source, path)
-            return path, False
-    return beside[0], _measure(source, beside[0], jobs)
+def _check_before_measuring(
+    named: dict[str, list[Path]], reference: str | None, show: list[str] | None
+) -> None:
+    """What a user may have mistyped, found before minutes are spent."""
+    from skinfo.plotting import SHOWN
 
-
-def _measure(run: Path, target: Path, jobs: int) -> bool:
-    """Measure a run as ``skinfo analyze`` does; whether activations could not be read."""
-    from skinfo.cli.analyze import analyze
-
-    complain(f"{run} has no table beside it: measured into {target} with default settings.",
-             "yellow")  # fmt: skip
-    try:
-        # What it says of its work is not part of the comparison.
-        with contextlib.redirect_stdout(sys.stderr):
-            analyze(run, target, jobs=jobs)
-    except typer.Exit as stopped:
-        return bool(stopped.exit_code)
-    return False
-
-
-def _complain_of_new_epochs(run: Path, path: Path) -> None:
-    """Say when a run has gone on since its table was made."""
-    from skinfo.runs import open_run
-    from skinfo.tables import read_table
-
-    new = sorted(set(open_run(run).epochs) - set(read_table(path)[0]["epoch"]))
-    if new:
-        complain(
-            f"{path} lacks epochs {', '.join(map(str, new))} of {run}: measure them with `skinfo "
-            f"analyze {run} -o {path} --force`.",
-            "yellow",
-        )
+    unknown = [name for name in show or [] if name not in SHOWN]
+    if unknown:
+        raise ValueError(f"--show is one of {', '.join(SHOWN)}; got {unknown[0]!r}.")
+    if reference is not None and reference not in named:
+        raise ValueError(f"--reference {reference}: there is no such flow; got {', '.join(named)}.")
+    (first, *more), *others = named.values()
+    if not more and not others and (first / "run.json").is_file():
+        raise ValueError(_TOO_FEW)
 
 
 def _check_layers(layers: list[str] | None, tables: dict[str, Any]) -> None:
@@ -229,9 +152,6 @@ def _shown(tables: dict[str, Any], show: list[str] | None) -> dict[str, tuple[st
     """Estimator and quantity of what is printed, by the symbol that stands for it."""
     from skinfo.plotting import SHOWN, estimator_of
 
-    unknown = [name for name in show or [] if name not in SHOWN]
-    if unknown:
-        raise ValueError(f"--show is one of {', '.join(SHOWN)}; got {unknown[0]!r}.")
     found = {}
     for name, (tells, quantity, symbol) in SHOWN.items():
         for table in tables.values():
@@ -276,7 +196,7 @@ def _print_comparison(
                     _change(line),
                     style=style,
                 )
-            console.print(table)
+            _print_whole(table)
             counts = rows["change"].value_counts()
             said = [f"{counts[word]} {word}" for word in CHANGES if word in counts]
             typer.echo(f"All epochs: {', '.join(said) or 'nothing to compare'}.\n")
@@ -285,9 +205,15 @@ def _print_comparison(
 
 def _new_table(title: str) -> Table:
     table = Table(title=escape(title), title_justify="left", box=SIMPLE_HEAD, pad_edge=False,
-                  padding=(0, 1))  # fmt: skip
+                  padding=(0, 1, 0, 0))  # fmt: skip
     table.add_column("layer")
     return table
+
+
+def _print_whole(table: Table) -> None:
+    """Print all of a table: a terminal too narrow breaks its lines, no number is cut."""
+    natural = console.measure(table, options=console.options.update(max_width=1000)).maximum
+    Console(width=max(natural, console.width)).print(table)
 
 
 def _pick_epoch(there: set[int], epoch: int | None) -> int:
@@ -298,11 +224,12 @@ def _pick_epoch(there: set[int], epoch: int | None) -> int:
     return max(there) if epoch is None else epoch
 
 
-def _of_quantities(rows: Any, shown: dict[str, tuple[str, str]]) -> Iterable[tuple[str, Any]]:
-    for symbol, (estimator, quantity) in shown.items():
-        chosen = rows[(rows["estimator"] == estimator) & (rows["quantity"] == quantity)]
-        if len(chosen):
-            yield symbol, chosen
+def _of_quantities(rows: Any, shown: dict[str, tuple[str, str]]) -> list[tuple[str, Any]]:
+    chosen = {
+        symbol: rows[(rows["estimator"] == estimator) & (rows["quantity"] == quantity)]
+        for symbol, (estimator, quantity) in shown.items()
+    }
+    return [(symbol, found) for symbol, found in chosen.items() if len(found)]
 
 
 def _change(line: Any) -> str:
@@ -353,7 +280,7 @@ def _print_pooled(
                 f"{line['lower']:.3f}…{line['upper']:.3f}",
                 str(int(line["n_seeds"])),
             )
-        console.print(table)
+        _print_whole(table)
     typer.echo("mean ± its standard error; spread: standard deviation between seeds.")
 
 
