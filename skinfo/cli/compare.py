@@ -213,7 +213,8 @@ def _new_table(title: str) -> Table:
 def _print_whole(table: Table) -> None:
     """Print all of a table: a terminal too narrow breaks its lines, no number is cut."""
     natural = console.measure(table, options=console.options.update(max_width=1000)).maximum
-    Console(width=max(natural, console.width)).print(table)
+    wide = Console(width=max(natural, console.width))
+    wide.print(table)
 
 
 def _pick_epoch(there: set[int], epoch: int | None) -> int:

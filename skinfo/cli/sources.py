@@ -9,6 +9,8 @@ import typer
 
 from skinfo.cli.application import complain
 
+_SUFFIXES = (".parquet", ".csv")
+
 
 def named_sources(flows: list[str]) -> dict[str, list[Path]]:
     """Find the sources of every flow by name, in the order given.
@@ -46,11 +48,17 @@ def _matches(pattern: str) -> list[Path]:
     if Path(pattern).exists() or not glob.has_magic(pattern):
         return [Path(pattern)]
     found = sorted(Path(path) for path in glob.glob(pattern))
-    # Beside every table lies an .npz, which is part of it.
-    found = [path for path in found if path.is_dir() or path.suffix in (".parquet", ".csv")]
+    # Beside every table lies an .npz, which is part of it, and maybe the run that it was made of.
+    tables = [path for path in found if path.suffix in _SUFFIXES]
+    runs = [path for path in found if path.is_dir() and path not in map(_bare, tables)]
+    found = sorted([*tables, *runs])
     if not found:
         raise ValueError(f"{pattern}: no table and no run has such a name.")
     return found
+
+
+def _bare(table: Path) -> Path:
+    return table.with_name(table.name.removesuffix(table.suffix))
 
 
 def _short_names(paths: list[Path]) -> dict[Path, str]:
@@ -61,7 +69,7 @@ def _short_names(paths: list[Path]) -> dict[Path, str]:
     >>> list(_short_names([Path("a/flow.csv"), Path("b/flow.csv")]).values())
     ['a', 'b']
     """
-    stems = [path.stem if path.suffix in (".parquet", ".csv") else path.name for path in paths]
+    stems = [path.stem if path.suffix in _SUFFIXES else path.name for path in paths]
     parents = [path.absolute().parent.name for path in paths]
     choices = (stems, parents, [f"{p}/{s}" for p, s in zip(parents, stems, strict=True)])
     for names in choices:
@@ -71,7 +79,7 @@ def _short_names(paths: list[Path]) -> dict[Path, str]:
 
 
 def table_of(source: Path, jobs: int) -> tuple[Path, bool]:
-    """Find the table of a source, measured if need be, and whether activations were lost in that."""
+    """Find the table of a source, measured if need be, and whether activations were lost."""
     if not source.is_dir():
         return source, False
     if not (source / "run.json").is_file():
@@ -80,7 +88,7 @@ def table_of(source: Path, jobs: int) -> tuple[Path, bool]:
                 return source / name, False
         raise ValueError(f"{source}: there is no run here (no run.json), and no flow.parquet.")
     place = source.resolve() if source.name in ("", ".", "..") else source
-    beside = [place.parent / f"{place.name}{suffix}" for suffix in (".parquet", ".csv")]
+    beside = [place.parent / f"{place.name}{suffix}" for suffix in _SUFFIXES]
     for path in beside:
         if path.is_file():
             _complain_of_new_epochs(source, path)
