@@ -121,7 +121,8 @@ def test_an_epoch_a_layer_and_a_quantity_can_be_chosen(call, tables):
 def test_the_comparison_and_its_picture_are_written(call, tables, tmp_path, suffix):
     target, picture = tmp_path / f"out{suffix}", tmp_path / "out.png"
     flows = {"s1": tables / "s1.csv", "s0": tables / "s0.parquet", "s2": tables / "s2.parquet"}
-    code, out, err = call(*flows.values(), "-o", target, "--plot", picture, "--reference", "s0")
+    options = ("--plot", picture, "--layer", "second") if suffix == ".csv" else ()
+    code, out, err = call(*flows.values(), "-o", target, *options, "--reference", "s0")
     assert (code, err) == (0, "")
     expected = compare_flows(flows, reference="s0")
     found = pd.read_csv(target) if suffix == ".csv" else pd.read_parquet(target)
@@ -129,13 +130,14 @@ def test_the_comparison_and_its_picture_are_written(call, tables, tmp_path, suff
     assert set(found["flow"]) == {"s1", "s2"}
     np.testing.assert_allclose(found["difference"], expected["difference"], rtol=1e-12)
     assert f"{len(expected)} rows in {target}" in out.replace("\n", " ")
-    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert picture.is_file() == bool(options)
+    assert not options or picture.read_bytes().startswith(b"\x89PNG")
     assert "s1 and s0" in out
     assert "s2 and s0" in out
     code, _, err = call(*flows.values(), "-o", target)
     assert code == 2
     assert "--force" in err
-    assert call(*flows.values(), "-o", target, "--plot", picture, "--force")[0] == 0
+    assert call(*flows.values(), "-o", target, "--force")[0] == 0
 
 
 def test_json_is_all_rows_and_nothing_else(call, tables, tmp_path):
@@ -161,7 +163,7 @@ def test_json_has_null_for_what_is_no_finite_number(call, tmp_path):
     assert [r["value"] for r in rows if r["quantity"] == "ceiling" and r["epoch"] == 1] == [
         None
     ] * 2
-    assert {r["notes"] for r in rows if r["epoch"] == 10} == {"not in b"}
+    assert {r["notes"].split("; ")[0] for r in rows if r["epoch"] == 10} == {"not in b"}
     code, out, _ = call("a.csv", "b.csv")
     assert "b and a at epoch 1" in out
 
@@ -171,9 +173,7 @@ def test_json_has_null_for_what_is_no_finite_number(call, tmp_path):
 
 def test_tables_of_one_name_are_pooled(call, tables, tmp_path):
     target = tmp_path / "out.csv"
-    code, out, err = call(
-        f"few={tables}/s[0-2].*", f"new={tables}/s3.csv", "-o", target, "--plot", "out.png"
-    )
+    code, out, err = call(f"few={tables}/s[0-2].*", f"new={tables}/s3.csv", "-o", target)
     assert (code, err) == (0, "")
     paths = [tables / "s0.parquet", tables / "s1.csv", tables / "s2.parquet"]
     expected = compare_flows({"few": pool_flows(paths), "new": tables / "s3.csv"})
@@ -252,6 +252,7 @@ def test_runs_without_a_table_are_measured_once(call, tmp_path):
     assert "skinfo analyze a -o a.parquet --force" in err
 
 
+@pytest.mark.filterwarnings("ignore:not measured")
 def test_activations_that_cannot_be_read_end_with_exit_code_1(call, tmp_path):
     write_run(tmp_path / "a"), write_run(tmp_path / "b", broken=True)
     code, out, err = call("a", "b")
