@@ -87,9 +87,10 @@ class Chart:
         """Title and unit."""
         return f"{self.title} [{self.unit}]" if self.unit else self.title
 
-    def flat_ceiling(self) -> float | None:
-        """The ceiling, where it is the same finite number throughout."""
-        known = self.ceiling[self.measured]
+    def flat_ceiling(self, j: int | None = None) -> float | None:
+        """The ceiling, where it is the same finite number throughout, or at one epoch."""
+        at = slice(None) if j is None else j
+        known = self.ceiling[:, at][self.measured[:, at]]
         same = known.size and np.isfinite(known).all() and np.ptp(known) <= 1e-9 * abs(known[0])
         return float(known[0]) if same else None
 

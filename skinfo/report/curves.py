@@ -25,6 +25,7 @@ from skinfo.report.figures import (
     to_json,
     values_axis,
 )
+from skinfo.report.quantities import is_ratio
 from skinfo.report.wording import epoch_ranges, number
 
 _HEIGHT = 300
@@ -41,7 +42,9 @@ def draw_chart(chart: Chart, *, several: bool) -> Figure:
     ``several`` says that the estimator must be named, for others measured the same quantity.
     """
     across = drawn_places(chart.axis.places)
-    upward = values_axis(chart.value, chart.lower, chart.upper, title=chart.label)
+    upward = values_axis(
+        chart.value, chart.lower, chart.upper, title=chart.label, log=is_ratio(chart.quantity)
+    )
     if chart.axis.word == "sigma":
         upward |= {"rangemode": "tozero"}
     traces: list[dict[str, Any]] = []
@@ -167,11 +170,12 @@ def draw_recorded(
 
     ``axis`` holds the epochs of the record, ``marks`` those that the slider knows.
     """
-    groups: dict[str, dict[str, np.ndarray]] = {}
-    for name, values in recorded.items():
+    groups: dict[str, dict[str, np.ndarray]] = {"Loss": {}, "Accuracy": {}}
+    # What is trained on comes first.
+    for name in sorted(recorded, key=lambda name: ("train" not in name, name)):
         kind = next((kind for kind in ("loss", "accuracy") if kind in name.lower()), "")
-        groups.setdefault(kind.capitalize() or name, {})[name] = values
-    return [_draw_recorded(title, lines, axis, marks) for title, lines in groups.items()]
+        groups.setdefault(kind.capitalize() or name, {})[name] = recorded[name]
+    return [_draw_recorded(title, lines, axis, marks) for title, lines in groups.items() if lines]
 
 
 def _draw_recorded(

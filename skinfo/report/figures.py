@@ -141,10 +141,10 @@ def places_axis(places: tuple[float, ...], title: str) -> dict[str, Any]:
     return axis | {"range": [float(low - pad), float(high + pad)]}
 
 
-def values_axis(*arrays: np.ndarray, title: str) -> dict[str, Any]:
-    """The axis of values, logarithmic if they are above 0 and lie far apart."""
+def values_axis(*arrays: np.ndarray, title: str, log: bool = True) -> dict[str, Any]:
+    """The axis of values, logarithmic (if it may be) where they are above 0 and lie far apart."""
     values = np.concatenate([array[np.isfinite(array)] for array in arrays])
-    log = values.size and values.min() > 0 and values.max() > _WIDE * values.min()
+    log = log and values.size > 0 and values.min() > 0 and values.max() > _WIDE * values.min()
     axis: dict[str, Any] = {"title": {"text": title}}
     return axis | {"type": "log", "dtick": 1} if log else axis
 
@@ -195,7 +195,7 @@ def in_script(text: str) -> str:
 
 
 def dashed_ceiling(
-    value: float, name: str, *, upright: bool = False
+    value: float, name: str, *, upright: bool = False, left: bool = False
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """A dashed line across a figure and its name: a shape and an annotation."""
     along, over = ("x", "y") if not upright else ("y", "x")
@@ -210,6 +210,6 @@ def dashed_ceiling(
         note |= {"x": value, "y": 0, "xref": "x", "yref": "paper", "textangle": -90,
                  "xanchor": "right", "yanchor": "bottom"}  # fmt: skip
     else:
-        note |= {"x": 1, "y": value, "xref": "paper", "yref": "y", "xanchor": "right",
-                 "yanchor": "bottom"}  # fmt: skip
+        note |= {"x": 0 if left else 1, "y": value, "xref": "paper", "yref": "y",
+                 "xanchor": "left" if left else "right", "yanchor": "bottom"}  # fmt: skip
     return shape, note

@@ -7,7 +7,11 @@
   const chosen = { epoch: names.length - 1, snapshot: 0 };
   const shown = new Set(chips.map((chip) => Number(chip.dataset.layer)));
   const config = {
+    // plotly.js would offer to upload a chart; nothing here leaves the page.
+    showSendToCloud: false,
+    plotlyServerURL: "",
     displaylogo: false,
+    displayModeBar: "hover",
     responsive: true,
     modeBarButtonsToRemove: ["lasso2d", "select2d"],
     toImageButtonOptions: { format: "svg" },

@@ -12,7 +12,7 @@ from skinfo.report.sections import Section
 # The browser refuses whatever is not in the page itself.
 _POLICY = (
     "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; "
-    "img-src data: blob:"
+    "img-src data: blob:; base-uri 'none'; form-action 'none'"
 )
 
 

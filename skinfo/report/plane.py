@@ -40,7 +40,7 @@ def draw_plane(information: Chart, label: Chart, *, several: bool) -> Figure:
     ):  # fmt: skip
         flat = chart.flat_ceiling()
         if flat is not None:
-            shape, note = dashed_ceiling(flat, name, upright=upright)
+            shape, note = dashed_ceiling(flat, name, upright=upright, left=True)
             shapes.append(shape)
             annotations.append(note)
     titles = [information.axis.name(j).capitalize() for j in range(len(information.axis.places))]
@@ -49,7 +49,7 @@ def draw_plane(information: Chart, label: Chart, *, several: bool) -> Figure:
         {"title": {"text": information.label}, "range": _range(information)},
         {"title": {"text": label.label}, "range": _range(label)},
         shapes=shapes, annotations=annotations,
-        title={"text": titles[-1], "x": 0.02, "xanchor": "left", "y": 0.985, "yanchor": "top",
+        title={"text": titles[-1], "x": 0, "xref": "paper", "xanchor": "left", "y": 0.985, "yanchor": "top",
                "font": {"size": 15}},
         margin={"l": 60, "r": 20, "t": 36, "b": 50},
     )  # fmt: skip
@@ -85,7 +85,7 @@ def _words(information: Chart, label: Chart, k: int) -> list[str]:
 
 def _trail(information: Chart, label: Chart, k: int, colour: str) -> dict[str, Any]:
     return {
-        "type": "scatter", "mode": "lines+markers", "opacity": 0.35, "hoverinfo": "text",
+        "type": "scatter", "mode": "lines+markers", "opacity": 0.5, "hoverinfo": "text",
         "x": listed(information.value[k]), "y": listed(label.value[k]),
         "hovertext": _words(information, label, k), "name": f"{seen(information.layers[k])} before",
         "line": {"width": 1.2, "color": colour}, "marker": {"size": 5, "color": colour},
@@ -115,7 +115,7 @@ def _points(information: Chart, label: Chart, k: int, colour: str) -> dict[str, 
         "type": "scatter", "mode": "markers", "hoverinfo": "text",
         "x": listed(information.value[k]), "y": listed(label.value[k]),
         "hovertext": _words(information, label, k), "name": seen(information.layers[k]),
-        "marker": {"size": 14, "symbol": marker(k), "color": colour,
+        "marker": {"size": 13, "symbol": marker(k), "color": colour,
                    "line": {"width": 1.2, "color": "#111827"}},
         "meta": {"layer": k, "per": 1, "trail": False},
     }  # fmt: skip

@@ -36,6 +36,8 @@ _CEILINGS = {
     ("other", "mutual_info"): "ceiling",
     ("other", "label_mutual_info"): "label_ceiling",
 }
+# What is counted, or a ratio: drawn in the logarithm where it reaches far.
+_RATIOS = {"n_occupied", "nc1", "calinski_harabasz", "davies_bouldin"}
 _MAIN = {
     ("noisy", "mutual_info"), ("noisy", "label_mutual_info"), ("binned", "entropy"),
     ("other", "mutual_info"), ("other", "label_mutual_info"), ("other", "auc"),
@@ -76,6 +78,11 @@ def symbol(kind: str, quantity: str) -> str:
 def ceiling_of(kind: str, quantity: str) -> str | None:
     """Name of the quantity that limits another, if there is one."""
     return _CEILINGS.get((kind, quantity))
+
+
+def is_ratio(quantity: str) -> bool:
+    """Whether a quantity is one that is drawn in the logarithm where it reaches far."""
+    return quantity.partition(" [")[0] in _RATIOS
 
 
 def is_main(kind: str, quantity: str) -> bool:

@@ -207,8 +207,8 @@ def numbers_section(charts: Sequence[Chart], axis: Axis) -> Section:
 
 def _heading(chart: Chart, j: int) -> str:
     below = [escape(chart.estimator), *([escape(chart.unit)] if chart.unit else [])]
-    flat = chart.flat_ceiling()
-    if flat is not None and chart.measured[:, j].any():
+    flat = chart.flat_ceiling(j)
+    if flat is not None:
         below.append(f"ceiling {number(flat)}")
     return f"{escape(chart.title)}<small>{' · '.join(below)}</small>"
 
@@ -220,7 +220,7 @@ def _cell(chart: Chart, k: int, j: int) -> str:
     small = []
     if between := bracket(chart.lower[k, j], chart.upper[k, j]):
         small.append(between)
-    if chart.flat_ceiling() is None and np.isfinite(chart.ceiling[k, j]):
+    if chart.flat_ceiling(j) is None and np.isfinite(chart.ceiling[k, j]):
         small.append(f"ceiling {number(chart.ceiling[k, j])}")
     flags = [f'<em class="flag">{escape(note)}</em>' for note, _ in notes_of(chart.notes[k, j])]
     below = "".join(f"<small>{line}</small>" for line in [*map(escape, small), *flags])

@@ -11,6 +11,8 @@ from skinfo.measures.quantity import JOINT, NOTES
 SEVERE = ("read error", "data processing violated", "above ceiling", "tolerance not met")
 # Decimals beyond this are written as a power of ten.
 _MOST_DECIMALS = 6
+# Ends that are closer than this share of them are one.
+_FINEST = 1e-6
 
 
 def number(value: float) -> str:
@@ -65,7 +67,7 @@ def bracket(lower: float, upper: float) -> str:
     if math.isnan(lower) or math.isnan(upper) or lower == upper:
         return ""
     ends = number(lower), number(upper)
-    if ends[0] == ends[1]:
+    if ends[0] == ends[1] and upper - lower > _FINEST * abs(upper):
         decimals = min(max(0, 1 - _exponent(upper - lower)), 15)
         ends = tuple(f"{end:.{decimals}f}".replace("-", "−") for end in (lower, upper))  # type: ignore[assignment]
     return "" if ends[0] == ends[1] else f"{ends[0]} … {ends[1]}"

@@ -96,7 +96,7 @@ def write_report(
         file = Path(table)
         plotly_offline()
         read, beside = read_table(file)
-        page = make_report(read, panel or beside, title=title or file.name, source=str(file))
+        page = make_report(read, panel or beside, title=title or f"Information flow: {file.name}", source=str(file))
     else:
         page = make_report(table, panel, title=title)
     content = page.encode("utf-8", errors="backslashreplace")
