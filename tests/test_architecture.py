@@ -28,6 +28,7 @@ BELOW = {
     "widths": {"estimators", "measures", "measures.quantity"},
     "tables": {"errors", "measures", "measures.quantity", "runs", "runs.files"},
     "plotting": {"errors", "measures.quantity", "runs.files", "tables"},
+    "report": {"errors", "measures.quantity", "plotting", "runs.files", "tables"},
     "demo": {
         "datasets", "errors", "estimators", "flow", "measures.quantity", "networks", "plotting",
         "runs", "runs.files", "tables",
@@ -44,9 +45,10 @@ HOMES = {
     "typer": {"cli"},
     "click": {"cli"},
     "matplotlib": {"cli", "plotting"},
+    "plotly": {"report"},
     "pyarrow": {"tables"},
 }
-EXTRAS = ("torch", "matplotlib", "typer", "rich", "pyarrow")
+EXTRAS = ("torch", "matplotlib", "plotly", "typer", "rich", "pyarrow")
 FILES = sorted(ROOT.rglob("*.py"))
 
 
@@ -246,7 +248,7 @@ class Absent:
 
 sys.meta_path.insert(0, Absent())
 import numpy as np
-import skinfo, skinfo.tables, skinfo.plotting, skinfo.datasets
+import skinfo, skinfo.tables, skinfo.plotting, skinfo.report, skinfo.datasets
 run = skinfo.open_run({{(1, "a"): np.array([[-1.0], [1.0]])}}, sigma=0.5)
 flow = skinfo.information_flow(skinfo.NoisyMIEstimator(None, random_state=0), run)
 print(round(flow["value"][0], 3))
@@ -269,7 +271,7 @@ def test_the_walk_sees_what_it_should(name):
     expected = {
         "errors": set(), "measures": {"kernels", "measures.quantity"},
         "estimators": {"measures", "errors"}, "runs": {"errors", "runs.files"},
-        "cli": {"flow", "tables", "plotting", "demo"},
+        "cli": {"flow", "tables", "plotting", "report", "demo"},
         "skinfo": {"estimators", "flow", "runs", "sigmas", "widths"},
     }  # fmt: skip
     assert expected[name] <= targets

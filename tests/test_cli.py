@@ -23,7 +23,7 @@ from skinfo.demo import DemoSettings, log_spaced_epochs, run_demo
 from skinfo.runs import Layer, RunWriter
 from skinfo.tables import read_table, write_table
 
-COMMANDS = ("demo", "info", "analyze", "plot")
+COMMANDS = ("demo", "info", "analyze", "plot", "report")
 LABELS = np.arange(16) % 2
 NOISY = (Layer("first", 0.5), Layer("second", 0.5, noise_before=True))
 MIXED = (Layer("first", 0.5), Layer("second", 0.0, noise_before=True))
@@ -181,6 +181,7 @@ OPTIONS = {
     "info": [],
     "analyze": ["--output", "--sigma", "--bin-width", "--units", "--subset", "--memory", "--force"],
     "plot": ["--output", "--kind", "--force"],
+    "report": ["--output", "--title", "--force"],
 }
 
 

@@ -39,8 +39,7 @@ class Axis:
 
     def name(self, j: int) -> str:
         """Name one of the places."""
-        place = self.places[j]
-        return f"{self.word} {epoch_name(place) if self.word == 'epoch' else number(place)}"
+        return f"{self.word} {epoch_name(self.places[j])}"
 
 
 @dataclass(frozen=True, eq=False)

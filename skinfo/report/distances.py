@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from skinfo.report.figures import Figure, hover, layer_colours, layout, listed, marker, to_json
+from skinfo.report.figures import Figure, hover, layout, listed, to_json
 from skinfo.report.wording import epoch_name, number
 from skinfo.tables import Panel
 

@@ -101,17 +101,15 @@ def is_log(places: tuple[float, ...]) -> bool:
     return places[0] >= 0 and places[-1] > 20 * first
 
 
-def drawn_places(
-    places: tuple[float, ...], on: tuple[float, ...] | None = None
-) -> np.ndarray:
+def drawn_places(places: tuple[float, ...], on: tuple[float, ...] | None = None) -> np.ndarray:
     """Where epochs lie on their axis: as they are, or log10(1 + epoch) where 0 is one of them.
 
     ``on`` holds the epochs of the axis, if these are others.
 
     Examples
     --------
-    >>> drawn_places((0.0, 9.0, 99.0)).tolist(), drawn_places((1.0, 100.0)).tolist()
-    ([0.0, 1.0, 2.0], [1.0, 100.0])
+    >>> drawn_places((0.0, 1.0, 99.0)).round(3).tolist(), drawn_places((1.0, 100.0)).tolist()
+    ([0.0, 0.301, 2.0], [1.0, 100.0])
     """
     axis, at = places if on is None else on, np.array(places)
     return np.log10(1 + at) if is_log(axis) and axis[0] == 0 else at
@@ -149,17 +147,19 @@ def values_axis(*arrays: np.ndarray, title: str, log: bool = True) -> dict[str, 
     return axis | {"type": "log", "dtick": 1} if log else axis
 
 
-def layout(height: int, xaxis: dict[str, Any], yaxis: dict[str, Any], **more: Any) -> Any:
+def layout(
+    height: int, xaxis: dict[str, Any], yaxis: dict[str, Any], **more: Any
+) -> dict[str, Any]:
     """A layout in the style of the page."""
-    common = {
+    common: dict[str, Any] = {
         "gridcolor": FAINT, "linecolor": "#9ca3af", "ticks": "outside", "tickcolor": "#9ca3af",
         "zeroline": False, "automargin": True,
     }  # fmt: skip
-    small = {"font": {"size": 12}, "standoff": 8}
+    small: dict[str, Any] = {"font": {"size": 12}, "standoff": 8}
     axes = [common | axis for axis in (xaxis, yaxis)]
     for axis in axes:
         axis["title"] = small | axis.get("title", {})
-    base = {
+    base: dict[str, Any] = {
         "template": {}, "height": height, "showlegend": False, "hovermode": "closest",
         "font": {"family": _FONT, "size": 12, "color": "#1f2937"},
         "paper_bgcolor": "#ffffff", "plot_bgcolor": "#ffffff",

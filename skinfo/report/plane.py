@@ -49,13 +49,13 @@ def draw_plane(information: Chart, label: Chart, *, several: bool) -> Figure:
         {"title": {"text": information.label}, "range": _range(information)},
         {"title": {"text": label.label}, "range": _range(label)},
         shapes=shapes, annotations=annotations,
-        title={"text": titles[-1], "x": 0, "xref": "paper", "xanchor": "left", "y": 0.985, "yanchor": "top",
-               "font": {"size": 15}},
+        title={"text": titles[-1], "font": {"size": 15}, "x": 0, "xref": "paper",
+               "xanchor": "left", "y": 0.985, "yanchor": "top"},
         margin={"l": 60, "r": 20, "t": 36, "b": 50},
     )  # fmt: skip
     by = f" <small>{html.escape(information.estimator)}</small>" if several else ""
     return Figure(
-        description=f"Information plane: {label.label} against {information.label}, a point a layer",
+        description=f"Information plane: {label.label} against {information.label}",
         caption=f"{html.escape(label.title)} against {html.escape(information.title)}{by}",
         json=to_json(traces, made, titles=titles, group="epoch"),
         css_class="wide",

@@ -272,7 +272,7 @@ def notes_section(flags: Sequence[Flag]) -> Section:
     return Section("notes", "Notes", f'<dl class="notes">{"".join(items)}</dl>')
 
 
-def settings_section(settings: Mapping[str, Any], written_by: Mapping[str, str]) -> Section:
+def settings_section(settings: Mapping[Any, Any], written_by: Mapping[str, str]) -> Section:
     """What produced the table, and what produced the page."""
     parts = []
     if settings:

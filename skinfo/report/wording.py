@@ -61,8 +61,8 @@ def bracket(lower: float, upper: float) -> str:
 
     Examples
     --------
-    >>> bracket(7.735997, 7.805533), bracket(0.524341, 0.524368), bracket(2.0, 2.0)
-    ('7.736 … 7.806', '0.52434 … 0.52437', '')
+    >>> bracket(7.735997, 7.805533), bracket(0.524361, 0.524368), bracket(2.0, 2.0)
+    ('7.736 … 7.806', '0.5243610 … 0.5243680', '')
     """
     if math.isnan(lower) or math.isnan(upper) or lower == upper:
         return ""

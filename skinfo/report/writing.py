@@ -96,7 +96,9 @@ def write_report(
         file = Path(table)
         plotly_offline()
         read, beside = read_table(file)
-        page = make_report(read, panel or beside, title=title or f"Information flow: {file.name}", source=str(file))
+        page = make_report(
+            read, panel or beside, title=title or f"Information flow: {file.name}", source=str(file)
+        )
     else:
         page = make_report(table, panel, title=title)
     content = page.encode("utf-8", errors="backslashreplace")
@@ -119,7 +121,7 @@ def make_report(
     layers = layers_of(flow, panel.layers if panel is not None else ())
     charts = charts_of(flow, layers, axis)
     flags = flags_of(flow, layers, axis)
-    settings = dict(panel.settings if panel is not None else table.attrs)
+    settings: Mapping[Any, Any] = panel.settings if panel is not None else table.attrs
     last = [notes_section(flags), settings_section(settings, _written_by()), reading_section()]
     if curve:
         sections = [_curves(charts, panel, axis), numbers_section(charts, axis), *last]
