@@ -29,6 +29,8 @@ from skinfo.report.quantities import is_ratio
 from skinfo.report.wording import epoch_ranges, number
 
 _HEIGHT = 300
+# How dense a band is, and all of them together where there are many.
+_BAND, _BANDS = 0.35, 1.4
 # Lines that are not layers, each with a dash of its own.
 _LINES = (
     ("#1f2937", "solid"), ("#c2410c", "dash"), ("#1d4ed8", "dot"), ("#15803d", "dashdot"),
@@ -102,7 +104,8 @@ def _band(chart: Chart, k: int, across: np.ndarray, colour: str) -> dict[str, An
             ]  # fmt: skip
     return {
         "type": "scatter", "x": x, "y": y, "mode": "lines", "fill": "toself", "hoverinfo": "skip",
-        "line": {"width": 0.8, "color": colour}, "opacity": 0.35, "meta": {"layer": k},
+        "line": {"width": 0.8, "color": colour}, "meta": {"layer": k},
+        "opacity": min(_BAND, _BANDS / len(chart.layers)),
         "name": f"{seen(chart.layers[k])} bracket",
     }  # fmt: skip
 

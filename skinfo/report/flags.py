@@ -87,16 +87,24 @@ def _places(
     kind = kind_of(table, estimator)
     for quantity in dict.fromkeys(rows["quantity"]):
         noted = rows[rows["quantity"] == quantity]
-        where = []
+        alike: dict[str, list[str]] = {}
         for layer in layers:
             epochs = noted.loc[noted["layer"] == layer, "epoch"].tolist()
             if epochs:
                 at = epoch_ranges(sorted(set(epochs)), axis.places, axis.word)
-                where.append(at if layer == NO_LAYER else f"{layer} at {at}")
+                alike.setdefault(at, []).append(layer)
+        where = "; ".join(_at(at, several, layers) for at, several in alike.items())
         name = symbol(kind, quantity) if quantity else ""
-        sentences.setdefault("; ".join(where), []).append(name)
+        sentences.setdefault(where, []).append(name)
     return [
-        f"{' and '.join([*filter(None, [', '.join(filter(None, names))])] or ['everything'])} "
-        f"of {estimator}: {where}"
+        f"{', '.join(filter(None, names)) or 'everything'} of {estimator}: {where}"
         for where, names in sentences.items()
     ]
+
+
+def _at(epochs: str, several: list[str], layers: tuple[str, ...]) -> str:
+    """Name layers that are noted at the same epochs."""
+    if several == [NO_LAYER]:
+        return epochs
+    everywhere = len(several) == len(layers) > 2
+    return f"{f'all {len(layers)} layers' if everywhere else ', '.join(several)} at {epochs}"

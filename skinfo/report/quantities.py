@@ -11,11 +11,11 @@ _MARKS = {"noisy": "conditional_entropy", "binned": "n_occupied"}
 _NOISY = {
     "mutual_info": "I(X;T)",
     "label_mutual_info": "I(Y;T)",
-    "plug_in": "I(X;T), plug-in",
+    "plug_in": "Plug-in I(X;T)",
     "entropy": "h(T)",
     "conditional_entropy": "h(T|X)",
-    "mutual_info_pairwise_lower": "I(X;T), pairwise lower bound",
-    "mutual_info_pairwise_upper": "I(X;T), pairwise upper bound",
+    "mutual_info_pairwise_lower": "Pairwise lower bound of I(X;T)",
+    "mutual_info_pairwise_upper": "Pairwise upper bound of I(X;T)",
 }
 _BINNED = {
     "mutual_info": "I(X;Bin(T))",

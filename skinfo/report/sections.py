@@ -184,12 +184,15 @@ def summary_section(charts: Sequence[Chart], layers: tuple[str, ...], axis: Axis
     main = [chart for chart in charts if chart.main] or list(charts[:4])
     head = "".join(f"<th>{_heading(chart, j)}</th>" for chart in main)
     body = "".join(
-        f'<tr><th scope="row">{escape(layer)}</th>'
+        f'<tr><th scope="row"><span class="name">{escape(layer)}</span></th>'
         + "".join(f"<td>{_cell(chart, k, j)}</td>" for chart in main)
         + "</tr>"
         for k, layer in enumerate(layers)
     )
-    table = f'<table class="summary"><thead><tr><th>Layer</th>{head}</tr></thead>{body}</table>'
+    table = (
+        f'<table class="summary"><thead><tr><th>Layer</th>{head}</tr></thead>'
+        f"<tbody>{body}</tbody></table>"
+    )
     every = (
         f"<details><summary>Every number of {axis.name(j)}</summary>"
         f'<div class="scroll">{_every_number(charts, [j])}</div></details>'
