@@ -31,6 +31,7 @@ BELOW = {
     "szt": {"datasets", "networks", "runs", "runs.files"},
     "comparison": {"measures.quantity", "tables"},
     "plotting": {"comparison", "errors", "measures.quantity", "runs.files", "tables"},
+    "report": {"errors", "measures.quantity", "plotting", "runs.files", "tables"},
     "demo": {
         "errors", "estimators", "flow", "measures.quantity", "plotting", "runs.files", "szt",
         "tables",
@@ -49,9 +50,10 @@ HOMES = {
     "typer": {"cli"},
     "click": {"cli"},
     "matplotlib": {"cli", "plotting"},
+    "plotly": {"report"},
     "pyarrow": {"tables"},
 }
-EXTRAS = ("torch", "matplotlib", "typer", "rich", "pyarrow")
+EXTRAS = ("torch", "matplotlib", "plotly", "typer", "rich", "pyarrow")
 FILES = sorted(ROOT.rglob("*.py"))
 
 
@@ -252,7 +254,7 @@ class Absent:
 
 sys.meta_path.insert(0, Absent())
 import numpy as np
-import skinfo, skinfo.tables, skinfo.plotting, skinfo.datasets
+import skinfo, skinfo.tables, skinfo.plotting, skinfo.report, skinfo.datasets
 run = skinfo.open_run({{(1, "a"): np.array([[-1.0], [1.0]])}}, sigma=0.5)
 flow = skinfo.information_flow(skinfo.NoisyMIEstimator(None, random_state=0), run)
 print(round(flow["value"][0], 3))
@@ -275,7 +277,7 @@ def test_the_walk_sees_what_it_should(name):
     expected = {
         "errors": set(), "measures": {"kernels", "measures.quantity"},
         "estimators": {"measures", "errors"}, "runs": {"errors", "runs.files"},
-        "cli": {"analysis", "tables", "plotting", "demo"},
+        "cli": {"analysis", "tables", "plotting", "report", "demo"},
         "skinfo": {"comparison", "estimators", "flow", "runs", "sigmas", "widths"},
     }  # fmt: skip
     assert expected[name] <= targets
