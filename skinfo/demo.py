@@ -15,6 +15,7 @@ from skinfo.datasets import make_szt
 from skinfo.errors import RunError
 from skinfo.estimators import BinningMIEstimator, ClusteringScore, NoisyMIEstimator
 from skinfo.flow import information_flow
+from skinfo.monitoring.schedule import log_spaced_epochs
 from skinfo.networks import Recorder, Trainer, make_mlp
 from skinfo.plotting import InformationFlowDisplay, InformationPlaneDisplay, save_figure
 from skinfo.runs import Run, RunWriter, open_run
@@ -76,23 +77,6 @@ class DemoResult:
     panel_path: Path
     plane_path: Path
     seconds: dict[str, float]
-
-
-def log_spaced_epochs(last: int, n: int) -> list[int]:
-    """Take about ``n`` different epochs from 1 to ``last``, evenly spaced in the logarithm.
-
-    Examples
-    --------
-    >>> log_spaced_epochs(100, 5)
-    [1, 3, 10, 32, 100]
-    """
-    if n == 1:
-        return [last]
-    for points in range(n, 4 * n):
-        epochs = np.unique(np.round(np.logspace(0, np.log10(last), points)).astype(int))
-        if len(epochs) >= min(n, last):
-            break
-    return [int(epoch) for epoch in epochs]
 
 
 def run_demo(

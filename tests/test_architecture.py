@@ -27,10 +27,13 @@ BELOW = {
     "sigmas": {"estimators", "measures", "measures.quantity"},
     "widths": {"estimators", "measures", "measures.quantity"},
     "tables": {"errors", "measures", "measures.quantity", "runs", "runs.files"},
+    "monitoring": {
+        "errors", "flow", "measures.quantity", "networks", "runs", "runs.files", "tables",
+    },
     "plotting": {"errors", "measures.quantity", "runs.files", "tables"},
     "demo": {
-        "datasets", "errors", "estimators", "flow", "measures.quantity", "networks", "plotting",
-        "runs", "runs.files", "tables",
+        "datasets", "errors", "estimators", "flow", "measures.quantity", "monitoring", "networks",
+        "plotting", "runs", "runs.files", "tables",
     },
 }  # fmt: skip
 BELOW["cli"] = {*BELOW, "skinfo"}
@@ -45,8 +48,9 @@ HOMES = {
     "click": {"cli"},
     "matplotlib": {"cli", "plotting"},
     "pyarrow": {"tables"},
+    "keras": {"monitoring"},
 }
-EXTRAS = ("torch", "matplotlib", "typer", "rich", "pyarrow")
+EXTRAS = ("torch", "matplotlib", "typer", "rich", "pyarrow", "keras")
 FILES = sorted(ROOT.rglob("*.py"))
 
 
@@ -246,7 +250,7 @@ class Absent:
 
 sys.meta_path.insert(0, Absent())
 import numpy as np
-import skinfo, skinfo.tables, skinfo.plotting, skinfo.datasets
+import skinfo, skinfo.tables, skinfo.plotting, skinfo.datasets, skinfo.monitoring
 run = skinfo.open_run({{(1, "a"): np.array([[-1.0], [1.0]])}}, sigma=0.5)
 flow = skinfo.information_flow(skinfo.NoisyMIEstimator(None, random_state=0), run)
 print(round(flow["value"][0], 3))

@@ -69,6 +69,8 @@ class Recorder:
         seed: int = 0,
         flatten: bool = False,
     ) -> None:
+        if not isinstance(model, nn.Module):
+            raise TypeError(f"model must be a torch.nn.Module; got a {type(model).__name__}.")
         if n_replicas < 1 or batch_size < 1:
             raise ValueError(
                 f"n_replicas and batch_size must be at least 1; got {n_replicas} and {batch_size}."
