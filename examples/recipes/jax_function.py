@@ -50,9 +50,7 @@ def record(
 
     found = replicas(params, jnp.asarray(X), jax.random.split(jax.random.key(seed), n_replicas))
     return {
-        layer.name: np.asarray(
-            found[layer.name] if layer.noise_before else found[layer.name][:, 0]
-        )
+        layer.name: np.asarray(found[layer.name] if layer.noise_before else found[layer.name][:, 0])
         for layer in layers
     }
 

@@ -6,7 +6,9 @@ off in inference; the callback adds noise of the same standard deviation itself,
 own, so that the training stays as it was, and does so for every replica afresh. A network without
 noise has `sigma=0.0` in LAYERS and no `GaussianNoise`; one replica is then enough.
 
-    KERAS_BACKEND=torch python examples/recipes/keras_callback.py  # writes runs/keras, prints I(X;T)
+    python examples/recipes/keras_callback.py     # writes runs/keras, prints I(X;T)
+
+KERAS_BACKEND=jax or tensorflow in the environment changes the backend.
 """
 
 import os

@@ -2,8 +2,9 @@
 
 A file .onnx is a graph of named tensors. `add_outputs` lists the chosen ones as outputs; where a
 layer has noise it also adds a node that draws it and hands the sum on, as the exported graph knows
-nothing of noise added in training. Fresh noise is drawn at every run of the session, from a seed; so
-a replica is a run. A network without noise has `sigma=0.0` in LAYERS; one replica is then enough.
+nothing of noise added in training. Every run of the session draws fresh noise, beginning from a
+seed: a replica is a run. A network without noise has `sigma=0.0` in LAYERS; one replica is then
+enough.
 
     python examples/recipes/onnx_outputs.py     # writes runs/onnx, prints I(X;T)
 """
@@ -34,10 +35,9 @@ def add_outputs(
     model: onnx.ModelProto, tensors: Mapping[str, str], sigmas: Mapping[str, float], seed: int = 0
 ) -> onnx.ModelProto:
     """Make the tensors of layers outputs of the graph, and add noise behind them."""
-    changed = onnx.ModelProto()
-    changed.CopyFrom(model)
+    changed = onnx.shape_inference.infer_shapes(model)
     graph, nodes = changed.graph, []
-    del graph.output[:]
+    known = {value.name: value for value in (*graph.value_info, *graph.output)}
     renamed: dict[str, str] = {}
     for node in model.graph.node:
         node = onnx.NodeProto.FromString(node.SerializeToString())
@@ -46,7 +46,8 @@ def add_outputs(
         for layer, tensor in tensors.items():
             if tensor not in node.output:
                 continue
-            graph.output.append(onnx.helper.make_empty_tensor_value_info(tensor))
+            if all(tensor != value.name for value in graph.output):
+                graph.output.append(known[tensor])
             if sigmas[layer]:
                 noise, renamed[tensor] = f"{tensor}/noise", f"{tensor}/noisy"
                 nodes += [
@@ -102,7 +103,7 @@ def export(model: torch.nn.Module, path: Path, n_inputs: int = 12) -> onnx.Model
     batch = torch.export.Dim("n")
     torch.onnx.export(
         model.eval(), (torch.zeros(2, n_inputs),), path,
-        dynamo=True, dynamic_shapes=({0: batch},), verbose=False,
+        dynamo=True, dynamic_shapes=({0: batch},), external_data=False, verbose=False,
     )  # fmt: skip
     model.train()
     return onnx.load(path)
@@ -114,10 +115,12 @@ def main(path="runs/onnx", checkpoints: Sequence[int] = (1, 16)) -> pd.DataFrame
     sigmas = {layer.name: layer.sigma for layer in LAYERS}
     model = make_mlp((12, 10, 7, 5, 2))
     trainer = Trainer(model, X, y, sigmas=sigmas, learning_rate=5e-3)
+    models = Path(f"{path}-models")
+    models.mkdir(parents=True, exist_ok=True)
     writer = RunWriter(path, LAYERS, labels=y)
     for epoch in checkpoints:
         trainer.train_until(epoch)
-        exported = export(model, Path(path) / f"epoch_{epoch}.onnx")
+        exported = export(model, models / f"epoch_{epoch}.onnx")
         tensors = tensors_after(exported, "Tanh", LAYERS)
         writer.add(epoch, record(exported, X.astype(np.float32), LAYERS, tensors, n_replicas=8))
 

@@ -1,9 +1,10 @@
 """scikit-learn: the hidden layers of an MLPClassifier, computed again from its weights.
 
-`MLPClassifier` keeps no activations, but `coefs_`, `intercepts_` and `activation` are all there is to
-its forward pass. It is trained without noise, so that no sigma is its own and each layer is recorded
-once; the estimator then measures I(S; S + sigma Z) at a declared sigma. `record` can add noise
-between the layers all the same, to ask what a network with these weights and noisy units would know.
+`MLPClassifier` keeps no activations, but `coefs_`, `intercepts_` and `activation` are all there is
+to its forward pass. It is trained without noise, so that no sigma is its own and each layer is
+recorded once; the estimator then measures I(S; S + sigma Z) at a declared sigma. `record` can add
+noise between the layers all the same, to ask what a network with these weights and noisy units
+would know.
 
     python examples/recipes/sklearn_mlp.py     # writes runs/sklearn, prints I(X;T) at sigma 0.1
 """

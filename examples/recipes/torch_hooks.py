@@ -1,10 +1,10 @@
 """PyTorch: hooks on any modules of any model, recorded while it is trained.
 
 `Recorder` puts a forward hook on every module that is named, runs the model in evaluation mode and
-takes the hooks off again; the model's class does not matter. Noise is added by hooks too, in training
-by `noisy_layers`, in recording by the recorder: a layer that has noise before it is recorded
-`n_replicas` times, each with fresh noise. For a network without noise leave `sigmas` out: every layer
-is then recorded once.
+takes the hooks off again; the model's class does not matter. Noise is added by hooks too, in
+training by `noisy_layers`, in recording by the recorder: a layer that has noise before it is
+recorded `n_replicas` times, each with fresh noise. For a network without noise leave `sigmas` out:
+every layer is then recorded once.
 
     python examples/recipes/torch_hooks.py     # writes runs/torch, prints I(X;T)
 """
