@@ -9,6 +9,7 @@ network without noise has `sigma=0.0` in LAYERS; one replica is then enough.
 """
 
 from collections.abc import Sequence
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -20,21 +21,22 @@ from skinfo.datasets import make_szt
 from skinfo.runs import Layer, RunWriter
 
 #: In network order; a layer with noise before it is recorded in replicas.
-LAYERS = [
+LAYERS = (
     Layer("layer1", sigma=0.1),
     Layer("layer2", sigma=0.1, noise_before=True),
     Layer("layer3", sigma=0.1, noise_before=True),
-]
+)
 
 
-def forward(params, X, sigmas: dict[str, float], key) -> tuple[jax.Array, dict[str, jax.Array]]:
+def forward(params, X, layers: tuple[Layer, ...], key) -> tuple[jax.Array, dict[str, jax.Array]]:
     """Class scores, and what every hidden layer puts out before its noise."""
     *hidden, (W_out, b_out) = params
     keys = jax.random.split(key, len(hidden))
     found, T = {}, X
-    for (name, sigma), (W, b), own_key in zip(sigmas.items(), hidden, keys, strict=True):
-        found[name] = jnp.tanh(T @ W + b)
-        T = found[name] + sigma * jax.random.normal(own_key, found[name].shape)
+    for layer, (W, b), own_key in zip(layers, hidden, keys, strict=True):
+        T = found[layer.name] = jnp.tanh(T @ W + b)
+        if layer.sigma:
+            T = T + layer.sigma * jax.random.normal(own_key, T.shape)
     return T @ W_out + b_out, found
 
 
@@ -42,17 +44,18 @@ def record(
     params, X, layers: Sequence[Layer], *, n_replicas: int = 1, seed: int = 0
 ) -> dict[str, np.ndarray]:
     """What layers put out before their noise: (n_inputs, n_units), or with replicas in between."""
-    sigmas = {layer.name: layer.sigma for layer in layers}
-
-    @jax.jit
-    def replicas(params, X, keys):
-        return jax.vmap(lambda key: forward(params, X, sigmas, key)[1], out_axes=1)(keys)
-
-    found = replicas(params, jnp.asarray(X), jax.random.split(jax.random.key(seed), n_replicas))
+    keys = jax.random.split(jax.random.key(seed), n_replicas)
+    found = _replicas(params, jnp.asarray(X), tuple(layers), keys)
     return {
         layer.name: np.asarray(found[layer.name] if layer.noise_before else found[layer.name][:, 0])
         for layer in layers
     }
+
+
+@partial(jax.jit, static_argnames="layers")
+def _replicas(params, X, layers, keys) -> dict[str, jax.Array]:
+    """Replicas along the second axis; compiled once for all checkpoints."""
+    return jax.vmap(lambda key: forward(params, X, layers, key)[1], out_axes=1)(keys)
 
 
 def init(key, sizes=(12, 10, 7, 5, 2)):
@@ -67,10 +70,9 @@ def init(key, sizes=(12, 10, 7, 5, 2)):
 @jax.jit
 def train_epoch(params, velocity, X, y, key):
     """Your training here: momentum, batches of 256, with noise on."""
-    sigmas = {layer.name: layer.sigma for layer in LAYERS}
 
     def loss(params, X, y, key):
-        scores, _ = forward(params, X, sigmas, key)
+        scores, _ = forward(params, X, LAYERS, key)
         return -jnp.take_along_axis(jax.nn.log_softmax(scores), y[:, None], axis=1).mean()
 
     def step(state, batch):
