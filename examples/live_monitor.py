@@ -1,9 +1,9 @@
 """Information flow while a network is trained: nothing is stored but the table.
 
-A 12-10-7-5-2 tanh network learns the task of Shwartz-Ziv and Tishby with noise of standard deviation
-0.1 on its hidden layers. At log-spaced epochs a monitor runs it on a quarter of the inputs, measures
-I(X;T) and I(Y;T) and appends them to live_monitor.csv.journal. Kill the script and start it again:
-what is measured already is not measured twice. The training itself does not notice.
+A 12-10-7-5-2 tanh network learns the task of Shwartz-Ziv and Tishby with noise of standard
+deviation 0.1 on its hidden layers. At log-spaced epochs a monitor runs it on a quarter of the
+inputs, measures I(X;T) and I(Y;T) and appends them to live_monitor.csv.journal. Kill the script and
+start it again: what is measured already is not measured twice. The training itself does not notice.
 
     python examples/live_monitor.py            # prints the last rows, draws live_monitor.png
     python examples/live_monitor.py --tensorboard logs && tensorboard --logdir logs
@@ -66,10 +66,7 @@ def main() -> None:
     chosen = table[table["quantity"].isin(["mutual_info", "label_mutual_info"])]
     print(chosen.tail(6).drop(columns=["estimator", "notes"]).round(3).to_string(index=False))
     n_epochs = len(monitor.epochs)
-    print(
-        f"{n_epochs} epochs of {len(SIGMAS)} layers measured in {measuring:.1f} s, the first with"
-    )
-    print("the time that compiling takes.")
+    print(f"{n_epochs} epochs of {len(SIGMAS)} layers in {measuring:.1f} s, compiling included")
     figure = Figure(figsize=(6.4, 4.4), layout="constrained")
     InformationPlaneDisplay.from_flow(table).plot(figure.subplots())
     figure.savefig("live_monitor.png", dpi=150)
