@@ -327,6 +327,12 @@ def test_keras_models_of_several_inputs_are_recorded(keras, rng):
     for given in ((a, b), {"right": b, "left": a}):
         with KerasRecorder(model, ["joined", "image"], flatten=True).record(given) as found:
             np.testing.assert_array_equal(found["image"], np.concatenate([a, b], axis=1))
+    for given, message in (({"left": a}, "X has no 'right'"), ((a, b[:3]), "one row an input")):
+        with (
+            pytest.raises(ValueError, match=message),
+            KerasRecorder(model, ["joined"]).record(given),
+        ):
+            pytest.fail("recorded")
     with pytest.raises(ValueError, match=r"'image' puts out \(5, 1\) values an input; .*flatten"):
         KerasRecorder(model, ["image"])
 

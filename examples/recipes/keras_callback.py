@@ -8,7 +8,7 @@ noise has `sigma=0.0` in LAYERS and no `GaussianNoise`; one replica is then enou
 
     python examples/recipes/keras_callback.py     # writes runs/keras, prints I(X;T)
 
-KERAS_BACKEND=jax or tensorflow in the environment changes the backend.
+With KERAS_BACKEND=jax in the environment JAX is behind Keras, else torch.
 """
 
 import os

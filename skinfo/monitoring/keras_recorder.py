@@ -176,9 +176,21 @@ class KerasRecorder:
 
     def _arrange(self, inputs: Any) -> list[np.ndarray]:
         """Arrays in the order of the model's inputs."""
+        names = [tensor.name for tensor in self._model.inputs]
         if isinstance(inputs, Mapping):
-            inputs = tuple(inputs[tensor.name] for tensor in self._model.inputs)
-        return [np.asarray(x) for x in (inputs if isinstance(inputs, tuple) else (inputs,))]
+            missing = [name for name in names if name not in inputs]
+            if missing:
+                raise ValueError(
+                    f"The model's inputs are {', '.join(names)}; X has no {missing[0]!r}."
+                )
+            inputs = tuple(inputs[name] for name in names)
+        arrays = [np.asarray(x) for x in (inputs if isinstance(inputs, tuple) else (inputs,))]
+        if len(arrays) != len(names) or len({len(array) for array in arrays}) != 1:
+            raise ValueError(
+                f"The model takes {', '.join(names)}, each with one row an input; got arrays of "
+                f"shape {', '.join(str(array.shape) for array in arrays)}."
+            )
+        return arrays
 
 
 def _make_noise(keras: Any, sigma: float, seed: int) -> Any:
