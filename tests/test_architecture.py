@@ -28,7 +28,10 @@ BELOW = {
     "widths": {"estimators", "measures", "measures.quantity"},
     "tables": {"errors", "measures", "measures.quantity", "runs", "runs.files"},
     "analysis": {"estimators", "flow", "measures", "runs", "tables"},
-    "szt": {"datasets", "networks", "runs", "runs.files"},
+    "monitoring": {
+        "errors", "flow", "measures.quantity", "networks", "runs", "runs.files", "tables",
+    },
+    "szt": {"datasets", "monitoring", "networks", "runs", "runs.files"},
     "comparison": {"measures.quantity", "tables"},
     "plotting": {"comparison", "errors", "measures.quantity", "runs.files", "tables"},
     "report": {"errors", "measures.quantity", "plotting", "runs.files", "tables"},
@@ -52,8 +55,9 @@ HOMES = {
     "matplotlib": {"cli", "plotting"},
     "plotly": {"report"},
     "pyarrow": {"tables"},
+    "keras": {"monitoring"},
 }
-EXTRAS = ("torch", "matplotlib", "plotly", "typer", "rich", "pyarrow")
+EXTRAS = ("torch", "matplotlib", "plotly", "typer", "rich", "pyarrow", "keras")
 FILES = sorted(ROOT.rglob("*.py"))
 
 
@@ -254,7 +258,7 @@ class Absent:
 
 sys.meta_path.insert(0, Absent())
 import numpy as np
-import skinfo, skinfo.tables, skinfo.plotting, skinfo.report, skinfo.datasets
+import skinfo, skinfo.tables, skinfo.plotting, skinfo.report, skinfo.datasets, skinfo.monitoring
 run = skinfo.open_run({{(1, "a"): np.array([[-1.0], [1.0]])}}, sigma=0.5)
 flow = skinfo.information_flow(skinfo.NoisyMIEstimator(None, random_state=0), run)
 print(round(flow["value"][0], 3))

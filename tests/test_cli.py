@@ -20,8 +20,9 @@ from typer.testing import CliRunner
 import skinfo
 from skinfo import cli, information_flow, open_run
 from skinfo.demo import run_demo
+from skinfo.monitoring import log_spaced_epochs
 from skinfo.runs import Layer, RunWriter
-from skinfo.szt import SztSettings, log_spaced_epochs
+from skinfo.szt import SztSettings
 from skinfo.tables import read_table, write_table
 
 COMMANDS = ("demo", "info", "analyze", "compare", "plot", "report")
