@@ -45,8 +45,11 @@ HOMES = {
     "click": {"cli"},
     "matplotlib": {"cli", "plotting"},
     "pyarrow": {"tables"},
+    "h5py": {"runs"},
+    "safetensors": {"runs"},
+    "zarr": {"runs"},
 }
-EXTRAS = ("torch", "matplotlib", "typer", "rich", "pyarrow")
+EXTRAS = ("torch", "matplotlib", "typer", "rich", "pyarrow", "h5py", "safetensors", "zarr")
 FILES = sorted(ROOT.rglob("*.py"))
 
 
@@ -148,7 +151,7 @@ def test_kernels_need_numpy_and_numba_only():
     assert {"numpy", "numba"} <= roots
 
 
-@pytest.mark.parametrize("late", ["matplotlib", "pyarrow"])
+@pytest.mark.parametrize("late", ["matplotlib", "pyarrow", "h5py", "safetensors", "zarr"])
 def test_is_imported_inside_functions(late):
     found = []
     for path in FILES:

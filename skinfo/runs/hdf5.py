@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import numpy as np
 
@@ -22,7 +23,7 @@ _ARRAYS = "activations"
 # Arrays start where any processor likes to find them in a mapped file.
 _ALIGNED = {"alignment_threshold": 512, "alignment_interval": 64}
 _UNREADABLE = (OSError, ValueError, KeyError, RuntimeError, TypeError)
-MAGIC = b"\x89HDF\r\n\x1a\n"
+_MAGIC = b"\x89HDF\r\n\x1a\n"
 
 
 class Hdf5Store(DiskStore):
@@ -61,8 +62,10 @@ class Hdf5Store(DiskStore):
             group.visititems(visit)
             order = group.id.get_create_plist().get_link_creation_order()
             if order and all("/" not in name for name in found):
-                return list(group)
-        return natural_order(found)
+                found = [name for name in group if name in found]
+            else:
+                found = natural_order(found)
+        return [unquote(name) for name in found] if self.own else found
 
     def _dataset(self, file: Any, epoch: int, layer: str) -> Any:
         group = self._checkpoint(file, epoch)
@@ -190,9 +193,16 @@ def _put_record(file: Any, record: Record) -> None:
 
 
 def looks_like_hdf5(path: Path) -> bool:
-    """Whether a file begins like one of this format."""
+    """Whether a file is one of this format."""
+    size, at = path.stat().st_size, 0
     with path.open("rb") as file:
-        return file.read(len(MAGIC)) == MAGIC
+        # What its user put before it is 512 bytes long, or a power of two times that.
+        while at < size:
+            file.seek(at)
+            if file.read(len(_MAGIC)) == _MAGIC:
+                return True
+            at = 2 * at or 512
+    return False
 
 
 def _library() -> Any:

@@ -66,6 +66,7 @@ class SafetensorsStore(DirectoryStore):
         raise no_such_layer(names, path, layer, epoch)
 
     def _write(self, path: Path, arrays: Arrays) -> None:
+        _library()
         from safetensors.numpy import save
 
         tensors = {name: _native(array) for name, array in arrays}

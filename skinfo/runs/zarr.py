@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import numpy as np
 
@@ -61,9 +62,9 @@ class ZarrStore(DiskStore):
         """Arrays of a checkpoint, in the order of the numbers in their names."""
         with self._open(epoch) as root:
             group = self._checkpoint(root, epoch)
-            return natural_order(
-                name for name, node in group.members(max_depth=None) if hasattr(node, "dtype")
-            )
+            members = group.members(max_depth=None)
+            found = natural_order(name for name, node in members if hasattr(node, "dtype"))
+        return [unquote(name) for name in found] if self.own else found
 
     def _array(self, root: Any, epoch: int, layer: str) -> Any:
         group = self._checkpoint(root, epoch)
