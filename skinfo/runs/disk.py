@@ -156,7 +156,7 @@ class DirectoryStore(DiskStore):
 
     def write(self, epoch: int, arrays: Arrays) -> None:
         """Write one entry."""
-        remove_leftovers(self.path, ".epoch_")
+        remove_leftovers(self.path, rf"epoch_\d+{re.escape(self.suffix)}|run\.json|\w+\.npy")
         self._write(self.path / f"epoch_{epoch:08d}{self.suffix}", arrays)
 
     @abstractmethod

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -78,10 +79,20 @@ def recover_replaced(path: Path) -> None:
         os.rename(old, path)
 
 
-def remove_leftovers(parent: Path, prefix: str) -> None:
-    """Remove what killed writers left half; only whoever holds the lock may."""
+def remove_leftovers(parent: Path, pattern: str) -> None:
+    """Remove what killed writers left half; only whoever holds the lock may.
+
+    Parameters
+    ----------
+    parent : Path
+        Where to look.
+    pattern : str
+        Regular expression of the names of what was to be written.
+    """
+    # As mkstemp and mkdtemp name what is made above.
+    half = re.compile(rf"\.({pattern})\.[a-z0-9_]{{8}}")
     for entry in parent.iterdir():
-        if entry.name.startswith(prefix):
+        if half.fullmatch(entry.name):
             if entry.is_dir():
                 shutil.rmtree(entry, ignore_errors=True)
             else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -160,7 +161,8 @@ class Hdf5Store(DiskStore):
     @contextmanager
     def _change(self) -> Iterator[tuple[Any, StagedFile]]:
         h5py = _library()
-        remove_leftovers(self.path.parent, f".{self.path.name}.journal.")
+        name = re.escape(self.path.name)
+        remove_leftovers(self.path.parent, rf"{name}|\.{name}\.journal")
         with StagedFile(self.path, writable=True) as staged:
             try:
                 with h5py.File(staged, "r+", **_ALIGNED) as file:

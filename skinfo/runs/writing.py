@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +90,8 @@ class RunWriter:
             # Another may have begun it since.
             self._store, there = new_store(self.path, format)
             if not there:
-                self._store.create(record, arrays)
+                with _naming(self.path):
+                    self._store.create(record, arrays)
                 return
             found = _stored_record(self._store)
             differ = [name for name in _DESCRIBED if found.get(name) != record[name]]
@@ -217,7 +219,8 @@ def save_run(
             _check_names(record, activations, path, epoch)
             for name in names:
                 run.check_stored(as_array(activations[name]), epoch, name)
-            store.create(record, arrays)
+            with _naming(path, epoch):
+                store.create(record, arrays)
         append(store, record, epoch, activations, losses)
 
 
@@ -231,27 +234,33 @@ def append(
     """Write a checkpoint, then its losses; the lock is held."""
     _check_names(record, activations, store.path, epoch)
     run = _run_of(store, record)
-    now: str | None = None
+    now: list[str] = []
 
     def arrays() -> Iterator[tuple[str, np.ndarray]]:
-        nonlocal now
-        for now in [layer["name"] for layer in record["layers"]]:
-            array = as_array(activations[now])
-            run.check_stored(array, epoch, now)
-            yield now, array
+        for layer in record["layers"]:
+            now[:] = [layer["name"]]
+            array = as_array(activations[now[0]])
+            run.check_stored(array, epoch, now[0])
+            yield now[0], array
+        now.clear()
 
     numbers = None if losses is None else {k: float(v) for k, v in losses.items()}
-    try:
+    with _naming(store.path, epoch, now):
         store.write(epoch, arrays())
-        now = None
         if numbers is not None:
             record = record | {"losses": record["losses"] | {str(epoch): numbers}}
             store.write_record(as_json(record))
-    except RunError:
-        raise
+
+
+@contextmanager
+def _naming(path: Path, epoch: int | None = None, layer: Sequence[str] = ()) -> Iterator[None]:
+    """Say what could not be written, and that nothing else suffered."""
+    try:
+        yield
     except OSError as error:
-        what = f"cannot be written ({error}); the checkpoints before it are as they were"
-        named = OSError(str(RunError(what, path=store.path, epoch=epoch, layer=now)))
+        what = f"cannot be written ({error}); what was there before is as it was"
+        place = {"path": path, "epoch": epoch, "layer": layer[0] if layer else None}
+        named = OSError(str(RunError(what, **place)))  # type: ignore[arg-type]
         named.errno = error.errno
         raise named from error
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -136,9 +137,13 @@ class ZarrStore(DiskStore):
     def write(self, epoch: int, arrays: Arrays) -> None:
         """Fill a group beside the container, then move it in."""
         zarr = _library()
-        hidden = f".{self.path.name}.checkpoint."
-        remove_leftovers(self.path.parent, hidden)
-        beside = Path(tempfile.mkdtemp(dir=self.path.parent, prefix=hidden))
+        hidden = f"{self.path.name}.checkpoint"
+        name = re.escape(self.path.name)
+        remove_leftovers(self.path.parent, rf"{name}(\.checkpoint)?")
+        # zarr's own, of the attributes, is not named like ours.
+        for half in self.path.glob("zarr*.partial"):
+            half.unlink(missing_ok=True)
+        beside = Path(tempfile.mkdtemp(dir=self.path.parent, prefix=f".{hidden}."))
         try:
             with directory_atomically(self.path / str(epoch), beside=beside) as made:
                 group = zarr.open_group(made, mode="a", zarr_format=3).create_group(_ARRAYS)
