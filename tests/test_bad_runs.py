@@ -142,6 +142,7 @@ def test_killed_at_any_step_a_run_is_whole(fmt, path, processes, tmp_path_factor
     process = processes.Process(target=write_and_die, args=(path, target, epoch, results))
     process.start()
     process.join()
+    assert process.exitcode == 0
     steps = results.get()
     assert steps > 2
     seen = set()
@@ -238,6 +239,7 @@ def test_a_full_disk_leaves_what_was_there(fmt, path, processes):
     process = processes.Process(target=write_too_much, args=(path, fmt, results))
     process.start()
     process.join()
+    assert process.exitcode == 0
     for name, epoch in ((path.name, 300), ("new-" + path.name, 1)):
         number, message = results.get()
         assert number == errno.EFBIG

@@ -11,6 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+#: How the name of a directory ends while another takes its place.
+OLD = ".old"
+
 
 @contextmanager
 def write_atomically(path: Path) -> Iterator[BinaryIO]:
@@ -52,7 +55,6 @@ def directory_atomically(path: Path, *, beside: Path | None = None) -> Iterator[
         for file in made.rglob("*"):
             _sync(file)
         os.chmod(made, 0o777 & ~_umask())
-        recover_replaced(path)
         if path.exists():
             os.rename(path, replaced(path))
         os.rename(made, path)
@@ -65,18 +67,27 @@ def directory_atomically(path: Path, *, beside: Path | None = None) -> Iterator[
 
 def replaced(path: Path) -> Path:
     """Where a directory is while another takes its name."""
-    return path.with_name(f"{path.name}.old")
+    return path.with_name(f"{path.name}{OLD}")
 
 
-def recover_replaced(path: Path) -> None:
-    """Finish what a killed writer began: of two versions the new one stays, if it is whole."""
-    old = replaced(path)
-    if not old.exists():
-        return
-    if path.exists():
-        shutil.rmtree(old)
-    else:
-        os.rename(old, path)
+def recover_replaced(parent: Path, pattern: str) -> None:
+    """Finish what a killed writer began: of two versions the new one stays, if it is there.
+
+    Parameters
+    ----------
+    parent : Path
+        Where to look.
+    pattern : str
+        Regular expression of the names of what was to be replaced.
+    """
+    for old in list(parent.glob(f"*{OLD}")):
+        path = old.with_name(old.name.removesuffix(OLD))
+        if not re.fullmatch(pattern, path.name):
+            continue
+        if path.exists():
+            shutil.rmtree(old)
+        else:
+            os.rename(old, path)
 
 
 def remove_leftovers(parent: Path, pattern: str) -> None:

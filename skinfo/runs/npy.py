@@ -70,7 +70,7 @@ class NpyStore(DirectoryStore):
             raise unreadable(error, path, layer, epoch) from error
 
     def _write(self, path: Path, arrays: Arrays) -> None:
-        recover_replaced(path)
+        recover_replaced(self.path, r"epoch_\d+")
         with directory_atomically(path) as made:
             for name, array in arrays:
                 # A file system may not tell A from a: neither is lost.

@@ -17,10 +17,7 @@ import numpy as np
 from skinfo.errors import MissingExtraError, RunError
 from skinfo.runs.description import BESIDE, Record, parse_record
 from skinfo.runs.disk import Arrays, DiskStore, list_directory, no_such_layer, unreadable
-from skinfo.runs.files import (
-    directory_atomically,
-    remove_leftovers,
-)
+from skinfo.runs.files import directory_atomically, recover_replaced, remove_leftovers
 from skinfo.runs.naming import by_epoch, natural_order, quoted
 
 _RECORD = "run.json"
@@ -143,6 +140,7 @@ class ZarrStore(DiskStore):
         # zarr's own, of the attributes, is not named like ours.
         for half in self.path.glob("zarr*.partial"):
             half.unlink(missing_ok=True)
+        recover_replaced(self.path, r"\d+")
         beside = Path(tempfile.mkdtemp(dir=self.path.parent, prefix=f".{hidden}."))
         try:
             with directory_atomically(self.path / str(epoch), beside=beside) as made:
