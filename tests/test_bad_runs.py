@@ -7,6 +7,7 @@ import resource
 import shutil
 import signal
 import time
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -347,42 +348,37 @@ def test_python_objects_are_never_loaded(tmp_path):
         open_run(tmp_path, layers=["a"]).array(1, "a")
 
 
-@pytest.fixture
-def nobody():
-    """Root may read everything: be somebody else."""
-    if os.geteuid():
+@contextmanager
+def as_nobody():
+    """Root may read everything: be somebody else for a while."""
+    root = os.geteuid() == 0
+    if root:
+        os.seteuid(65534)
+    try:
         yield
-        return
-    os.seteuid(65534)
-    yield
-    os.seteuid(0)
+    finally:
+        if root:
+            os.seteuid(0)
 
 
-def test_an_unreadable_directory_is_named(tmp_path, request):
+@pytest.mark.parametrize("mode", [0o000, 0o311])
+def test_an_unreadable_directory_is_named(tmp_path, mode):
     path = tmp_path / "run"
     save_run(path, 1, activations())
     for part in (tmp_path, *tmp_path.parents[:2]):
         part.chmod(0o755)
-    for mode, where in ((0o000, "run"), (0o311, "run")):
-        path.chmod(mode)
-        try:
-            request.getfixturevalue("nobody")
-            with pytest.raises(
-                RunError, match=rf"{where}\S*: cannot be read \(Permission denied\)"
-            ):
-                open_run(path)
-        finally:
-            if os.getuid() == 0:
-                os.seteuid(0)
-            path.chmod(0o755)
-        if os.getuid() == 0:
-            os.seteuid(65534)
-    loop = tmp_path / "loop"
-    if os.getuid() == 0:
-        os.seteuid(0)
-    loop.symlink_to(loop)
+    path.chmod(mode)
+    try:
+        with as_nobody(), pytest.raises(RunError, match=r"run\S*: cannot be read \(Permission den"):
+            open_run(path)
+    finally:
+        path.chmod(0o755)
+
+
+def test_a_link_to_itself_is_named(tmp_path):
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
     with pytest.raises(RunError, match=r"loop: cannot be read"):
-        open_run(loop)
+        open_run(tmp_path / "loop")
 
 
 # What does not fit together

@@ -16,6 +16,7 @@ from skinfo.errors import RunError
 from skinfo.runs.description import BESIDE, Record, parse_record
 from skinfo.runs.files import remove_leftovers, size_on_disk, write_atomically
 from skinfo.runs.naming import by_epoch
+from skinfo.runs.stream import write_array
 
 #: Arrays of a checkpoint, each made when its turn comes.
 Arrays = Iterable[tuple[str, np.ndarray]]
@@ -146,7 +147,7 @@ class DirectoryStore(DiskStore):
             values = arrays[name]
             if values is not None:
                 with write_atomically(self.path / f"{name}.npy") as file:
-                    np.save(file, values, allow_pickle=False)
+                    write_array(file, values)
         self.write_record(record)
 
     def write_record(self, record: Record) -> None:
@@ -192,7 +193,7 @@ def list_directory(path: Path) -> list[Path]:
 def unreadable(error: Exception, path: Path | str, layer: str | None = None,
                epoch: int | None = None) -> RunError:  # fmt: skip
     """Say that a file is damaged, or holds what is never loaded."""
-    if isinstance(error, ValueError) and "allow_pickle" in str(error):
+    if isinstance(error, ValueError) and re.search("allow_pickle|Python objects", str(error)):
         what = "holds Python objects, which are never loaded; save plain arrays of numbers"
     else:
         what = f"cannot be read ({error}); the file is damaged or cut short: write it again"

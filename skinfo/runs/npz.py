@@ -7,13 +7,13 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 
 from skinfo.errors import RunError
 from skinfo.runs.disk import Arrays, DirectoryStore, no_such_layer, unreadable
 from skinfo.runs.files import write_atomically
+from skinfo.runs.stream import read_header, write_array
 
 # What numpy and zipfile raise for files that are damaged, or none of theirs.
 _UNREADABLE = (
@@ -74,20 +74,7 @@ class NpzStore(DirectoryStore):
         ):
             for name, array in arrays:
                 with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
-                    np.lib.format.write_array(member, array, allow_pickle=False)
-
-
-def read_header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:
-    """Shape and type of a .npy file."""
-    version = np.lib.format.read_magic(file)
-    read = {
-        (1, 0): np.lib.format.read_array_header_1_0,
-        (2, 0): np.lib.format.read_array_header_2_0,
-    }.get(version)
-    if read is None:
-        raise ValueError(f"version {version} of the .npy format is not known")
-    shape, _, dtype = read(file)
-    return shape, dtype
+                    write_array(member, array)
 
 
 @contextmanager

@@ -181,22 +181,24 @@ class Run:
     def check_stored(self, array: np.ndarray, epoch: int, layer: str) -> None:
         """Check that an array can be stored: numbers, a row an input, as many units as before.
 
-        What has more than three axes is stored as it is, and flattened when it is read.
+        What has more than three axes is stored as it is: how many units it has is known when it is
+        flattened.
         """
         self._check_kind(array.dtype, epoch, layer)
         if array.ndim < 2 or array.size == 0:
             raise self._misshapen(array.shape, epoch, layer)
         if self.groups is None or len(array) != len(self.groups):
             self._inputs_of_rows(array, epoch, layer, 1)
-        for before in self.epochs:
+        for before in self.epochs if array.ndim <= 3 else ():
             if before == epoch:
                 continue
             try:
-                width = self.store.shape(before, layer)[0][-1]
+                shape = self.store.shape(before, layer)[0]
             except RunError:
                 # A damaged checkpoint is no reason not to write another.
                 continue
-            self._same_width(array.shape[-1], epoch, width, before, layer)
+            if len(shape) <= 3:
+                self._same_width(array.shape[-1], epoch, shape[-1], before, layer)
             break
 
     def _flattener(

@@ -83,7 +83,8 @@ class RunWriter:
         format: str | None = None,  # noqa: A002
     ) -> None:
         self.path = Path(path)
-        arrays = _beside(labels, groups, train, self.path)
+        arrays = _beside(labels, groups, self.path)
+        training_mask(train, arrays["labels"], self.path)
         self._store, there = new_store(self.path, format)
         record = make_record(layers, self._store.format, train=train, seed=seed, settings=settings)
         with _writing(self._store):
@@ -202,7 +203,7 @@ def save_run(
     """
     path = Path(path)
     epoch = _whole(epoch, path)
-    arrays = _beside(labels, groups, train, path)
+    arrays = _beside(labels, groups, path)
     names = list(activations)
     store, there = new_store(path, format)
     with _writing(store, epoch):
@@ -283,14 +284,13 @@ def _whole(epoch: Any, path: Path) -> int:
     return int(epoch)
 
 
-def _beside(labels: Any, groups: Any, train: Any, path: Path) -> dict[str, np.ndarray | None]:
+def _beside(labels: Any, groups: Any, path: Path) -> dict[str, np.ndarray | None]:
     """Labels and groups as arrays, checked."""
     arrays = {
         name: None if values is None else as_array(values)
         for name, values in zip(BESIDE, (labels, groups), strict=True)
     }
     check_beside(arrays, path)
-    training_mask(train, arrays["labels"], path)
     return arrays
 
 
