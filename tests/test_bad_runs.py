@@ -32,6 +32,12 @@ def activations(seed=0, width=40):
     return {"first": rng.standard_normal((4, width)), "second": rng.standard_normal((4, 3, 2, 2))}
 
 
+@pytest.fixture(autouse=True)
+def no_waiting_for_the_disk(monkeypatch):
+    """Only a loss of power would show it."""
+    monkeypatch.setattr(os, "fsync", lambda _: None)
+
+
 @pytest.fixture(params=NAMES)
 def fmt(request):
     return request.param
@@ -123,6 +129,7 @@ def write_and_die(template, target, epoch, results):
 
 def die_after(steps):
     left = [steps]
+    os.fsync = lambda _: None
 
     def dying(original):
         def call(*arguments, **options):

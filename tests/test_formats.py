@@ -2,6 +2,7 @@
 
 import json
 import mmap
+import os
 import sys
 
 import numpy as np
@@ -31,6 +32,12 @@ def activations(seed=0):
     }
     arrays["block10/dense 1"][0] = [-0.0, 5e-324, 1e308, np.pi, -1]
     return arrays
+
+
+@pytest.fixture(autouse=True)
+def no_waiting_for_the_disk(monkeypatch):
+    """Only a loss of power would show it."""
+    monkeypatch.setattr(os, "fsync", lambda _: None)
 
 
 @pytest.fixture(params=NAMES)

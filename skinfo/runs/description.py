@@ -10,6 +10,7 @@ import json
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -172,10 +173,15 @@ def as_json(description: Record) -> Record:
 
 def software_versions() -> dict[str, str]:
     """Versions of what the numbers depend on."""
+    return dict(_versions())
+
+
+@cache
+def _versions() -> tuple[tuple[str, str], ...]:
     versions = {"python": platform.python_version()}
     for name in ("skinfo", "numpy", "scipy", "scikit-learn", "numba", "torch"):
         try:
             versions[name] = version(name)
         except PackageNotFoundError:
             continue
-    return versions
+    return tuple(versions.items())

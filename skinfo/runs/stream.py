@@ -27,4 +27,4 @@ def write_array(file: IO[bytes], array: np.ndarray) -> None:
         # A file itself numpy hands to the C library, which does not say why it stopped.
         write = staticmethod(file.write)
 
-    np.lib.format.write_array(Stream(), array, allow_pickle=False)  # type: ignore[arg-type]
+    np.lib.format.write_array(Stream(), array, allow_pickle=False)
