@@ -56,8 +56,14 @@ HOMES = {
     "plotly": {"report"},
     "pyarrow": {"tables"},
     "keras": {"monitoring"},
+    "h5py": {"runs"},
+    "safetensors": {"runs"},
+    "zarr": {"runs"},
 }
-EXTRAS = ("torch", "matplotlib", "plotly", "typer", "rich", "pyarrow", "keras")
+EXTRAS = (
+    "torch", "matplotlib", "plotly", "typer", "rich", "pyarrow", "keras", "h5py", "safetensors",
+    "zarr",
+)  # fmt: skip
 FILES = sorted(ROOT.rglob("*.py"))
 
 
@@ -159,7 +165,7 @@ def test_kernels_need_numpy_and_numba_only():
     assert {"numpy", "numba"} <= roots
 
 
-@pytest.mark.parametrize("late", ["matplotlib", "pyarrow"])
+@pytest.mark.parametrize("late", ["matplotlib", "pyarrow", "h5py", "safetensors", "zarr"])
 def test_is_imported_inside_functions(late):
     found = []
     for path in FILES:
