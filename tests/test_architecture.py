@@ -205,7 +205,10 @@ def test_nothing_is_pickled():
     pickles = {"pickle", "_pickle", "cPickle", "dill", "cloudpickle", "shelve", "marshal"}
     imported = {name.split(".")[0] for path in FILES for name, _ in imports(path)}
     assert not imported & pickles
-    safe = {"np.load": "allow_pickle", "torch.load": "weights_only", "np.save": "allow_pickle"}
+    safe = {
+        "np.load": "allow_pickle", "torch.load": "weights_only", "np.save": "allow_pickle",
+        ".write_array": "allow_pickle",
+    }  # fmt: skip
     seen = set()
     for path in FILES:
         for call, keywords, line in calls(path):
@@ -217,7 +220,7 @@ def test_nothing_is_pickled():
                 assert isinstance(value, ast.Constant), (path, line)
                 assert value.value is expected, (path, line)
                 seen.add(call)
-    assert seen == set(safe)
+    assert seen >= set(safe) - {"np.save"}
 
 
 def test_nothing_is_printed_and_no_global_generator_is_seeded():

@@ -16,7 +16,7 @@ from skinfo.errors import RunError
 from skinfo.runs.description import BESIDE, Record, parse_record
 from skinfo.runs.files import remove_leftovers, size_on_disk, write_atomically
 from skinfo.runs.naming import by_epoch
-from skinfo.runs.stream import write_array
+from skinfo.runs.stream import write_npy
 
 #: Arrays of a checkpoint, each made when its turn comes.
 Arrays = Iterable[tuple[str, np.ndarray]]
@@ -147,7 +147,7 @@ class DirectoryStore(DiskStore):
             values = arrays[name]
             if values is not None:
                 with write_atomically(self.path / f"{name}.npy") as file:
-                    write_array(file, values)
+                    write_npy(file, values)
         self.write_record(record)
 
     def write_record(self, record: Record) -> None:

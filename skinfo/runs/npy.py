@@ -11,7 +11,7 @@ import numpy as np
 from skinfo.runs.disk import Arrays, DirectoryStore, list_directory, no_such_layer, unreadable
 from skinfo.runs.files import directory_atomically, recover_replaced, replaced
 from skinfo.runs.naming import natural_order, quoted
-from skinfo.runs.stream import read_header, write_array
+from skinfo.runs.stream import read_header, write_npy
 
 
 class NpyStore(DirectoryStore):
@@ -75,6 +75,6 @@ class NpyStore(DirectoryStore):
             for name, array in arrays:
                 # A file system may not tell A from a: neither is lost.
                 with (made / f"{quoted(name)}.npy").open("xb") as file:
-                    write_array(file, array)
+                    write_npy(file, array)
                     file.flush()
                     os.fsync(file.fileno())

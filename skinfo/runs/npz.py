@@ -13,7 +13,7 @@ import numpy as np
 from skinfo.errors import RunError
 from skinfo.runs.disk import Arrays, DirectoryStore, no_such_layer, unreadable
 from skinfo.runs.files import write_atomically
-from skinfo.runs.stream import read_header, write_array
+from skinfo.runs.stream import read_header, write_npy
 
 # What numpy and zipfile raise for files that are damaged, or none of theirs.
 _UNREADABLE = (
@@ -74,7 +74,7 @@ class NpzStore(DirectoryStore):
         ):
             for name, array in arrays:
                 with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
-                    write_array(member, array)
+                    write_npy(member, array)
 
 
 @contextmanager

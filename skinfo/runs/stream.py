@@ -20,7 +20,7 @@ def read_header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:
     return shape, dtype
 
 
-def write_array(file: IO[bytes], array: np.ndarray) -> None:
+def write_npy(file: IO[bytes], array: np.ndarray) -> None:
     """Write a .npy; what goes wrong is the system's own error, with its number."""
 
     class Stream:
