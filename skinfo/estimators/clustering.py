@@ -231,6 +231,16 @@ class ClusteringScore(BaseEstimator):
             value = self._measure(self.criterion, rows)[-1].value
         return _SIGNS[self.criterion] * value
 
+    def check_settings(self) -> None:
+        """Check what can be wrong whatever the activations.
+
+        Raises
+        ------
+        ValueError
+            For an unknown measure, or "binned_entropy" without ``bin_width``.
+        """
+        self._wanted()
+
     def _wanted(self) -> tuple[str, ...]:
         """Names of what is measured beside the distances, in a fixed order."""
         if isinstance(self.measures, str):

@@ -228,6 +228,17 @@ class NoisyMIEstimator(BaseEstimator):
             )
         return self
 
+    def check_settings(self) -> None:
+        """Check what can be wrong whatever the activations; ``sigma=None`` is for a run to fill.
+
+        Raises
+        ------
+        ValueError
+            For a sigma that is not positive.
+        """
+        if self.sigma is not None:
+            check_sigma(self.sigma)
+
     def _bound(
         self, rows: Rows, sigma: float, groups: Any, sample_weight: Any
     ) -> tuple[Quantity, Quantity]:
