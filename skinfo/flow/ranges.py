@@ -21,7 +21,7 @@ from skinfo.runs import Run
 Range = tuple[float, float]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Look:
     """One layer at one checkpoint."""
 

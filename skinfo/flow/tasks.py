@@ -23,7 +23,7 @@ from skinfo.runs import Activations, Run
 _VERSION = version("skinfo")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Task:
     """All estimators on one layer at one checkpoint.
 

@@ -7,8 +7,7 @@ import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 from joblib import Parallel, delayed, parallel_config
 from sklearn import config_context, get_config
@@ -20,21 +19,16 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-@dataclass(frozen=True)
-class _Call(Generic[Item, Result]):
-    """What is to be done, and how whoever asked for it was set up."""
-
-    work: Callable[[Item], Result]
-    process: int
-    config: dict[str, Any]
-
-    def __call__(self, place: int, item: Item) -> tuple[int, Result, list[Warning]]:
-        with config_context(**self.config):
-            if os.getpid() == self.process:
-                return place, self.work(item), []
-            # The threads of a foreign process are its scheduler's to use, not an estimator's.
-            with _FOREIGN, _hearing() as heard, parallel_config("threading", n_jobs=1):
-                return place, self.work(item), heard
+def _call(
+    work: Callable[[Item], Result], place: int, item: Item, process: int, config: dict[str, Any]
+) -> tuple[int, Result, list[Warning]]:
+    """Do it as whoever asked for it is set up; what they should be warned of comes back."""
+    with config_context(**config):
+        if os.getpid() == process:
+            return place, work(item), []
+        # The threads of a worker's process are its scheduler's to use, not an estimator's.
+        with _FOREIGN, _hearing() as heard, parallel_config("threading", n_jobs=1):
+            return place, work(item), heard
 
 
 def in_workers(
@@ -47,10 +41,10 @@ def in_workers(
     them. What a worker in another process warns of is warned of here; a SaturationWarning nowhere,
     as the table carries it as a note.
     """
-    call = _Call(work, os.getpid(), get_config())
+    process, config = os.getpid(), get_config()
     with _sweep_settings():
         results = Parallel(n_jobs=n_jobs, prefer="threads", return_as="generator_unordered")(
-            delayed(call)(place, item) for place, item in enumerate(items)
+            delayed(_call)(work, place, item, process, config) for place, item in enumerate(items)
         )
         try:
             for place, result, heard in results:
