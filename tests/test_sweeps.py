@@ -182,7 +182,7 @@ def bad(kind):
         return made, BinningMIEstimator(strategy="discrete"), "is not an integer"
     if kind == "huge":
         made[10, "back"] = made[10, "back"] * 1e307
-        return made, ClusteringScore(), "too large"
+        return made, ClusteringScore(measures=()), "too large"
     made[10, "back"] = np.zeros((12, 5, 2))
     return made, ClusteringScore(), "nothing is wrong"
 
@@ -191,8 +191,7 @@ def bad(kind):
 def test_a_bad_layer_costs_no_more_than_itself(kind):
     made, estimator, says = bad(kind)
     with pytest.warns(UserWarning, match=says):
-        table = flow_of({"e": estimator, "b": BinningMIEstimator(bin_width=0.5)},
-                        counted(made, sigma=0.0)[0])  # fmt: skip
+        table = flow_of({"e": estimator, "b": BinningMIEstimator()}, counted(made, sigma=0.0)[0])
     lost = table[table["estimator"].eq("e") & table["notes"].isin(["not measured"])]
     assert lost[["epoch", "layer"]].to_numpy().tolist() == [[10, "back"]]
     measured = table[table["estimator"].eq("e") & table["value"].notna()]
@@ -467,8 +466,8 @@ def test_a_layer_that_cannot_fit_is_named_with_its_size_before_anything_is_read(
         flow_of(several(), run, memory_limit="2GB")
     assert store.reads == []
     advised = re.search(r"limit of ([\d,]+) MB or more", str(caught.value))[1].replace(",", "")
-    # The array, and 2.7 copies of it in double precision.
-    assert int(advised) > 2000 + 2.7 * 4000
+    # The array, and copies of it.
+    assert int(advised) > 3 * 2000
     flow_of({"c": ClusteringScore()}, run, memory_limit=f"{advised}MB")
 
 

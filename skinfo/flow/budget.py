@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import re
 import sys
 import threading
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -18,18 +19,21 @@ from sklearn.base import BaseEstimator
 from sklearn.pipeline import Pipeline
 
 from skinfo.errors import RunError
-from skinfo.estimators import BinningMIEstimator, NoisyMIEstimator
+from skinfo.estimators import BinningMIEstimator, ClusteringScore, NoisyMIEstimator
 from skinfo.flow.steps import last_step, steps_before, takes_replicas
 from skinfo.runs import Run
 
 _UNITS = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}
 # Compiled kernels and what the allocator keeps, beyond what a process holds before its first fit.
 _RESERVE = 150 * 10**6
-# Working copies of an estimator, beside the rows it is given, in arrays of doubles of their shape:
-# peaks of fits on arrays of 100 MB (benchmarks/working_memory.py), and a tenth.
-_BINNING, _NOISY, _NOISY_SAMPLED, _OTHER, _STEPS = 1.3, 2.7, 6.0, 3.4, 3.0
-# Weights, inputs, labels, orders and sums of each row, in bytes.
-_A_ROW = 400
+# Its number for mallopt, in glibc's malloc.h.
+_MMAP_THRESHOLD = -3
+# Peaks of fits on arrays of 100 MB beside the rows they are given (benchmarks/working_memory.py):
+# in arrays of doubles of their shape, for a noisy fit in copies of the rows as they are.
+_BINNING, _DISTANCES, _OTHER, _SAMPLED, _STEPS = 1.1, 2.2, 3.1, 5.5, 3.0
+_NOISY = 2.5
+# Weights, inputs, labels, orders and sums of each row, in bytes; more where rows have replicas.
+_A_ROW, _A_REPLICA = 250, 400
 
 
 def parse_bytes(amount: int | str) -> int:
@@ -68,6 +72,8 @@ class Budget:
     def __init__(self, limit: int | None = None, key: str | None = None) -> None:
         self.limit = limit
         self._key = uuid.uuid4().hex if key is None else key
+        if limit is not None:
+            give_back_when_freed()
         self._idle = resident_memory() + _RESERVE
         self._taken = 0
         self._freed = threading.Condition()
@@ -116,6 +122,15 @@ def _of_this_process(key: str, limit: int | None) -> Budget:
         if budget is None:
             budget = _BUDGETS[key] = Budget(limit, key)
         return budget
+
+
+def give_back_when_freed() -> None:
+    """Have arrays of a megabyte or more handed back to the system as soon as they are freed.
+
+    By itself glibc soon keeps up to 64 MB for each thread that ever held an array.
+    """
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL("libc.so.6").mallopt(_MMAP_THRESHOLD, 2**20)
 
 
 def resident_memory() -> int:
@@ -170,6 +185,11 @@ class _Size:
         return 8 * self.sampled if self.noisy else self.stored * self.inputs // max(self.rows, 1)
 
     @property
+    def of_rows(self) -> int:
+        """Bytes of what is known of each row."""
+        return self.rows * (_A_REPLICA if self.rows > self.inputs else _A_ROW)
+
+    @property
     def reading(self) -> int:
         """Bytes while the array is read and checked."""
         return self.stored + self.values
@@ -178,7 +198,8 @@ class _Size:
     def sampling(self) -> int:
         """Bytes while one noisy sample of each input is drawn."""
         plain = self.stored * self.inputs // max(self.rows, 1)
-        return self.stored + plain + (8 * self.sampled if self.noisy else 0)
+        noise = 8 * self.sampled if self.noisy else 0
+        return self.stored + plain + noise + 50 * self.rows
 
 
 def need_of_task(
@@ -196,15 +217,16 @@ def need_of_task(
     size = _Size.of(run, epoch, layer)
     if size is None or not chosen:
         return 0
-    of_replicas = [_copies(e) for e in chosen if takes_replicas(e)]
-    of_samples = [_copies(e) for e in chosen if not takes_replicas(e)]
     needs = [size.reading]
-    if of_replicas:
-        cut = 0 if mask is None else size.stored
-        needs.append(size.stored + cut + int(8 * size.values * max(of_replicas)))
-    if of_samples:
-        needs += [size.sampling, size.sample + int(8 * size.sampled * max(of_samples))]
-    return max(needs) + size.converted + _A_ROW * size.rows
+    for estimator in chosen:
+        if takes_replicas(estimator):
+            cut = 0 if mask is None else size.stored
+            work = _working(estimator, size.stored, size.values)
+            needs.append(size.stored + cut + work + size.of_rows)
+        else:
+            work = _working(estimator, size.sample, size.sampled)
+            needs += [size.sampling, size.sample + work + _A_ROW * size.inputs]
+    return max(needs) + size.converted
 
 
 def need_of_samples(run: Run, epoch: int, layer: str, transform: Pipeline | None) -> int:
@@ -213,17 +235,24 @@ def need_of_samples(run: Run, epoch: int, layer: str, transform: Pipeline | None
     if size is None:
         return 0
     steps = 0 if transform is None else int(8 * size.sampled * _STEPS)
-    return max(size.reading, size.sampling + steps) + _A_ROW * size.rows
+    return max(size.reading, size.sampling + steps) + size.converted
 
 
-def _copies(estimator: BaseEstimator) -> float:
+def _working(estimator: BaseEstimator, rows: int, values: int) -> int:
+    """Bytes that a fit takes beside its rows, which take ``rows`` bytes."""
     last = last_step(estimator)
-    steps = 0.0 if steps_before(estimator) is None else _STEPS
-    if isinstance(last, BinningMIEstimator):
-        return steps + _BINNING
+    doubles = 0.0 if steps_before(estimator) is None else _STEPS
+    if isinstance(last, NoisyMIEstimator) and last.inputs == "given":
+        return int(8 * values * doubles + _NOISY * rows)
     if isinstance(last, NoisyMIEstimator):
-        return steps + (_NOISY if last.inputs == "given" else _NOISY_SAMPLED)
-    return steps + _OTHER
+        doubles += _SAMPLED
+    elif isinstance(last, BinningMIEstimator):
+        doubles += _BINNING
+    elif isinstance(last, ClusteringScore) and not last.measures and last.criterion == "auc":
+        doubles += _DISTANCES
+    else:
+        doubles += _OTHER
+    return int(8 * values * doubles)
 
 
 def check_needs(budget: Budget, run: Run, named: Mapping[str, BaseEstimator]) -> None:
