@@ -258,6 +258,38 @@ def test_a_store_that_fails_is_a_read_error():
     assert table.loc[table["epoch"] != 10, "value"].notna().all()
 
 
+# --- progress ------------------------------------------------------------------------------------
+
+
+def test_the_time_left_is_known_though_steps_take_minutes():
+    pytest.importorskip("rich")
+    from rich.progress import TimeRemainingColumn
+
+    from skinfo.progress import progress_bar
+
+    bar, now = progress_bar(), [0.0]
+    bar.get_time = lambda: now[0]
+    task = bar.add_task("Estimating", total=10)
+    for done in (1, 2, 3):
+        now[0] += 600
+        bar.update(task, completed=done)
+    left = next(column for column in bar.columns if isinstance(column, TimeRemainingColumn))
+    assert str(left.render(bar.tasks[0])) == "1:10:00"
+
+
+def test_progress_counts_what_was_lost_and_what_was_kept_as_well(tmp_path):
+    run = on_disk(tmp_path / "run")
+    (tmp_path / "run" / "epoch_00000010.npz").write_bytes(b"")
+    calls = []
+    for _ in range(2):
+        calls.clear()
+        with pytest.warns(UserWarning, match="not measured"):
+            information_flow(
+                several(), run, memory=tmp_path / "store", progress=lambda *c: calls.append(c)
+            )
+        assert calls == [(k, 18) for k in range(1, 19)]
+
+
 # --- killed at any moment ------------------------------------------------------------------------
 
 KILLED = """
