@@ -620,7 +620,7 @@ def test_a_demo_that_was_killed_goes_on_prints_its_table_and_writes_its_files(
     recorded = {p: p.stat().st_mtime_ns for p in (place / "run").glob("*.npz")}
     assert [p.name for p in sorted(recorded)] == ["epoch_00000001.npz", "epoch_00000003.npz"]
     estimated = {p: p.stat().st_mtime_ns for p in (place / "estimates").rglob("output.*")}
-    assert len(estimated) == 10
+    assert len(estimated) == 12, "a layer at a time"
 
     monkeypatch.setattr(cli.application.console, "width", 80)
     tiny = ("-o", place, "--epochs", 3, "--replicas", 2, "--checkpoints", 2)
