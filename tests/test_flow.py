@@ -135,12 +135,12 @@ def test_rows_are_epochs_then_layers_then_estimators_then_their_quantities(table
 
 
 def test_layers_come_in_network_order_not_in_that_of_the_source():
-    run = open_run(arrays(layers=("a", "z")), labels=LABELS, layers=["z", "a"])
+    run = open_run(arrays(layers=("a", "z")), labels=LABELS, sigma=0.5, layers=["z", "a"])
     assert list(flow_of(ClusteringScore(), run)["layer"].unique()) == ["z", "a"]
 
 
 def test_epochs_come_in_increasing_order():
-    run = open_run(arrays(epochs=(100, 2, 30)), labels=LABELS)
+    run = open_run(arrays(epochs=(100, 2, 30)), labels=LABELS, sigma=0.5)
     assert list(flow_of(ClusteringScore(), run)["epoch"].unique()) == [2, 30, 100]
 
 
@@ -254,12 +254,12 @@ def test_the_runs_own_sigma_is_not_noted(table):
 
 
 def test_noise_put_on_a_deterministic_layer_is_noted():
-    run = open_run(arrays(), sigma=0.0, labels=LABELS)
+    run = open_run(arrays(shape=(12, 2)), sigma=0.0, labels=LABELS)
     assert "sigma differs from run" in words(flow_of(noisy(0.5), run))
 
 
 def test_a_sigma_not_on_record_differs_from_nothing():
-    run = open_run(arrays(), labels=LABELS)
+    run = open_run(arrays(shape=(12, 2)), labels=LABELS)
     assert "sigma differs from run" not in words(flow_of(noisy(0.5), run))
 
 
@@ -794,7 +794,7 @@ def test_what_is_not_finite_is_a_read_error_of_its_layer(tmp_path, several, valu
 def test_a_layer_that_one_checkpoint_lacks_is_a_read_error():
     made = arrays()
     del made[10, "back"]
-    run = open_run(made, labels=LABELS)
+    run = open_run(made, labels=LABELS, sigma=0.5)
     with pytest.warns(UserWarning, match="no such layer at this epoch; it has: front"):
         table = flow_of(ClusteringScore(), run)
     unread = table[table["notes"] == "read error"]
@@ -806,7 +806,7 @@ def test_a_layer_that_one_checkpoint_lacks_is_a_read_error():
     ("array", "says"),
     [
         (np.array([["a"] * 2] * 12), "where numbers are expected"),
-        (np.zeros((12, 3, 4, 4)), "Flatten or pool"),
+        (np.zeros((12, 3, 4, 4)), "Flatten or pool|flatten="),
         (np.zeros((11, 2)), "does not fit"),
         (np.zeros((0, 2)), "shape"),
     ],
@@ -816,7 +816,7 @@ def test_activations_that_cannot_be_used_are_a_read_error(array, says):
     made = arrays()
     made[10, "front"] = array
     with pytest.warns(UserWarning, match=says):
-        table = flow_of(ClusteringScore(), open_run(made, labels=LABELS))
+        table = flow_of(ClusteringScore(), open_run(made, labels=LABELS, sigma=0.5))
     assert table["notes"].eq("read error").sum() == 1
     assert len(table) == 5 * len(ClusteringScore().fit(np.eye(12), LABELS).quantities_) + 1
 
