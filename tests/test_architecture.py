@@ -304,7 +304,7 @@ def test_an_upward_import_would_be_seen(tmp_path, monkeypatch):
         "runs/bad.py": "from .. import flow",
         "estimators/bad.py": "import numba",
         "tables.py": "from skinfo import plotting",
-        "flow.py": "import torch.nn",
+        "flow/bad.py": "import torch.nn",
     }
     monkeypatch.setattr(sys.modules[__name__], "ROOT", tmp_path)
     for name, source in bad.items():

@@ -324,7 +324,10 @@ def test_analyze_measures_noise_where_there_is_noise(call, tmp_path):
     run, target = write_run(tmp_path / "run", MIXED), tmp_path / "flow.csv"
     assert call("analyze", run, "-o", target, *QUICK)[0] == 0
     measured = read_table(target)[0].groupby("layer")["estimator"].agg(set)
-    assert measured["second"] == {"binned", "clustering"}
+    assert measured["second"] == {"binned", "clustering", "noisy"}
+    noisy = read_table(target)[0].query("layer == 'second' and estimator == 'noisy'")
+    assert set(noisy["notes"]) == {"no noise"}
+    assert noisy["value"].isna().all()
     assert measured["first"] == {"noisy", "binned", "clustering"}
 
 
@@ -626,7 +629,7 @@ def test_a_demo_that_was_killed_goes_on_prints_its_table_and_writes_its_files(
     recorded = {p: p.stat().st_mtime_ns for p in (place / "run").glob("*.npz")}
     assert [p.name for p in sorted(recorded)] == ["epoch_00000001.npz", "epoch_00000003.npz"]
     estimated = {p: p.stat().st_mtime_ns for p in (place / "estimates").rglob("output.*")}
-    assert len(estimated) == 10
+    assert len(estimated) == 12, "a layer at a time"
 
     monkeypatch.setattr(cli.application.console, "width", 80)
     tiny = ("-o", place, "--epochs", 3, "--replicas", 2, "--checkpoints", 2)
