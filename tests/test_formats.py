@@ -481,6 +481,11 @@ def test_maps_and_axes_of_arrays_by_layer():
     np.testing.assert_allclose(run.array(2, "a"), stack[1].mean((2, 3)))
     run = open_run({"a": stack}, epochs=[1, 2], flatten="channel_mean", channels="last")
     np.testing.assert_allclose(run.array(2, "a"), stack[1].mean((1, 2)))
+    mixed = open_run(
+        {"a": stack, "b": stack[..., 0]}, epochs=[1, 2], flatten=lambda x: x[..., 0, 0]
+    )
+    np.testing.assert_array_equal(mixed.array(1, "a"), stack[0, ..., 0, 0])
+    np.testing.assert_array_equal(mixed.array(1, "b"), stack[0, ..., 0].transpose(0, 2, 1))
     swapped = np.moveaxis(stack[..., 0], 0, 2)
     run = open_run({"a": swapped}, epochs=[5, 6], axes={"a": "ncer"}, sigma=0.1)
     np.testing.assert_array_equal(run.array(6, "a"), stack[1, ..., 0].transpose(0, 2, 1))

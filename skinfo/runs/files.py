@@ -124,6 +124,9 @@ def _umask() -> int:
 
 
 def _sync(path: Path) -> None:
+    if os.name == "nt":
+        # There a directory cannot be opened, nor a file synced that was opened to be read.
+        return
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -169,7 +169,8 @@ class Flattening:
         if axes is not None:
             if len(axes) != ndim:
                 raise ValueError(f"has {ndim} axes, where axes={axes!r} names {len(axes)}")
-            return Flattener(axes, choice, declared=True)
+            plain = not by_name and set(axes) <= set("nrc")
+            return Flattener(axes, None if plain else choice, declared=True)
         named = by_name and choice is not None
         axes = self._axes(choice, named, ndim)
         if ndim == 2 and not named:

@@ -45,12 +45,13 @@ class StagedFile(io.RawIOBase):
         self._path, self._writable = path, writable
         if writable:
             recover(path)
-        self._handle = os.open(path, os.O_RDWR if writable else os.O_RDONLY)
+        self._handle = _open(path, os.O_RDWR if writable else os.O_RDONLY)
         self._end = self._start = os.fstat(self._handle).st_size
         self._pages: dict[int, bytearray] = {}
         self._position = 0
         #: What went wrong first; from then on nothing is written, and nothing can be committed.
         self.failure: OSError | None = None
+        self._committed = False
         if writable:
             # From here on the file may be longer than what is committed.
             _write_journal(path, self._start, {})
@@ -89,7 +90,7 @@ class StagedFile(io.RawIOBase):
         count = max(0, min(len(view), self._end - start))
         done = 0
         while done < count:
-            piece = os.pread(self._handle, count - done, start + done)
+            piece = _read_at(self._handle, count - done, start + done)
             if not piece:
                 view[done:count] = bytes(count - done)
                 break
@@ -112,7 +113,7 @@ class StagedFile(io.RawIOBase):
             done += self._stage(at + done, view[done:])
         try:
             while done < len(view) and self.failure is None:
-                done += os.pwrite(self._handle, view[done:], at + done)
+                done += _write_at(self._handle, view[done:], at + done)
         except OSError as error:
             # Not raised here: a container that cannot be closed would never be rid of.
             self.failure = error
@@ -124,7 +125,7 @@ class StagedFile(io.RawIOBase):
         first = at - at % _PAGE
         if first not in self._pages:
             length = min(_PAGE, self._start - first)
-            self._pages[first] = bytearray(os.pread(self._handle, length, first))
+            self._pages[first] = bytearray(_read_at(self._handle, length, first))
         page = self._pages[first]
         count = min(len(view), len(page) - (at - first))
         page[at - first : at - first + count] = view[:count]
@@ -154,11 +155,14 @@ class StagedFile(io.RawIOBase):
         os.fsync(self._handle)
         pages = {at: bytes(page) for at, page in self._pages.items()}
         _write_journal(self._path, self._end, pages)
+        self._committed = True
         _apply(self._handle, self._end, pages)
         journal_of(self._path).unlink()
 
     def roll_back(self) -> None:
-        """Forget all changes."""
+        """Forget all changes, unless they are committed: then the journal has them."""
+        if self._committed:
+            return
         os.ftruncate(self._handle, self._start)
         journal_of(self._path).unlink(missing_ok=True)
 
@@ -173,7 +177,7 @@ def recover(path: Path) -> None:
     """Finish or undo what a killed writer began; only whoever holds the lock may."""
     state = _read_journal(path)
     if state is not None:
-        handle = os.open(path, os.O_RDWR)
+        handle = _open(path, os.O_RDWR)
         try:
             _apply(handle, *state)
         finally:
@@ -187,9 +191,25 @@ def is_changing(path: Path) -> bool:
     return state is not None and bool(state[1])
 
 
+def _open(path: Path, how: int) -> int:
+    return os.open(path, how | getattr(os, "O_BINARY", 0))
+
+
+def _read_at(handle: int, count: int, at: int) -> bytes:
+    os.lseek(handle, at, os.SEEK_SET)
+    return os.read(handle, count)
+
+
+def _write_at(handle: int, data: bytes | memoryview, at: int) -> int:
+    os.lseek(handle, at, os.SEEK_SET)
+    return os.write(handle, data)
+
+
 def _apply(handle: int, end: int, pages: Pages) -> None:
     for at, page in pages.items():
-        os.pwrite(handle, page, at)
+        done = 0
+        while done < len(page):
+            done += _write_at(handle, page[done:], at + done)
     os.ftruncate(handle, end)
     os.fsync(handle)
 
