@@ -26,8 +26,8 @@ from skinfo.runs import Run
 _UNITS = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}
 # Compiled kernels and what the allocator keeps, beyond what a process holds before its first fit.
 _RESERVE = 150 * 10**6
-# Its number for mallopt, in glibc's malloc.h.
-_MMAP_THRESHOLD = -3
+# Their numbers for mallopt, in glibc's malloc.h.
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 # Peaks of fits on arrays of 100 MB beside the rows they are given (benchmarks/working_memory.py):
 # in arrays of doubles of their shape, for a noisy fit in copies of the rows as they are.
 _BINNING, _DISTANCES, _OTHER, _SAMPLED, _STEPS = 1.1, 2.2, 3.1, 5.5, 3.0
@@ -125,12 +125,15 @@ def _of_this_process(key: str, limit: int | None) -> Budget:
 
 
 def give_back_when_freed() -> None:
-    """Have arrays of a megabyte or more handed back to the system as soon as they are freed.
+    """Have larger arrays handed back to the system as soon as they are freed.
 
-    By itself glibc soon keeps up to 64 MB for each thread that ever held an array.
+    By itself glibc soon keeps up to 64 MB for each thread that ever held an array; here 16 MB.
+    Keeping nothing would double the time that the system takes.
     """
     with suppress(OSError, AttributeError):
-        ctypes.CDLL("libc.so.6").mallopt(_MMAP_THRESHOLD, 2**20)
+        library = ctypes.CDLL("libc.so.6")
+        library.mallopt(_MMAP_THRESHOLD, 8 * 2**20)
+        library.mallopt(_TRIM_THRESHOLD, 16 * 2**20)
 
 
 def resident_memory() -> int:
