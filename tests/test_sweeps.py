@@ -445,6 +445,26 @@ def test_of_a_run_in_memory_a_worker_is_sent_one_array():
     assert arrived.store.shape(1, "back") == run.store.shape(1, "back")
 
 
+def test_of_arrays_with_all_epochs_a_worker_is_sent_one():
+    made = {name: np.random.default_rng(0).normal(size=(3, 12, 500)) for name in LAYERS}
+    run = open_run(made, epochs=EPOCHS, labels=LABELS)
+    task = Task(run, 10, "back", {}, None, Keep(_memory(None)), Budget())
+    sent = pickle.dumps(task)
+    assert len(sent) < 1.1 * made["back"][0].nbytes + 5000
+    np.testing.assert_array_equal(pickle.loads(sent).run.array(10, "back"), made["back"][1])
+
+
+def test_tokens_need_as_much_as_rows_and_pooled_maps_less():
+    made = {(1, "a"): np.zeros((20, 50, 8), dtype=np.float32)}
+    kinds = {
+        kind: open_run(made, labels=np.arange(20) % 2, flatten=kind)
+        for kind in ("tokens", "token_mean")
+    }
+    needs = {kind: need_of_task(run, 1, "a", [ClusteringScore()]) for kind, run in kinds.items()}
+    assert needs["tokens"] > 8 * 20 * 50 * 8 * 3
+    assert needs["token_mean"] < needs["tokens"] / 3
+
+
 def test_an_array_that_is_not_there_is_missed_by_the_worker_as_well():
     made = arrays()
     del made[10, "back"]

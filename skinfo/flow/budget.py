@@ -166,7 +166,9 @@ class _Size:
     def of(cls, run: Run, epoch: int, layer: str) -> _Size | None:
         """None for an array that is not there: reading it fails and takes nothing."""
         try:
-            shape, dtype = run.store.shape(epoch, layer)
+            # As it is once flattened; its bytes count the array as stored, too.
+            shape, stored = run.shape(epoch, layer), run.nbytes(epoch, layer)
+            dtype = run.store.shape(epoch, layer)[1]
         except (RunError, OSError):
             return None
         inputs = shape[0] if shape else 1
@@ -175,7 +177,7 @@ class _Size:
         # Estimators compute with single and double precision as they are.
         converted = 0 if dtype in (np.float32, np.float64) else 8 * values
         noisy = bool(run.layer(layer).sigma)
-        return cls(values * dtype.itemsize, values, rows, inputs, noisy, converted)
+        return cls(stored, values, rows, inputs, noisy, converted)
 
     @property
     def sampled(self) -> int:

@@ -10,12 +10,12 @@ import numpy as np
 
 from skinfo.errors import RunError
 from skinfo.runs import Run
-from skinfo.runs.opening import MemoryStore
+from skinfo.runs.memory import MemoryStore, StackedStore
 from skinfo.runs.run import Store
 
 Found = TypeVar("Found")
 #: Stores that hold their arrays themselves; others are opened again wherever they arrive.
-IN_MEMORY = (MemoryStore,)
+IN_MEMORY = (MemoryStore, StackedStore)
 
 
 class ReadOnce:
