@@ -12,8 +12,8 @@ network generalises no worse. ReLU and linear layers are measured at the same no
 scale of activations: their curves must not be compared in height, only in shape. Compression and
 test accuracy come apart.
 
-By default 400 epochs each, 10 checkpoints, 8 noisy passes; ``--full`` trains 10,000 epochs with 40
-checkpoints and 50 passes (an hour on two cores; directories ``szt-<name>``, which it goes on from).
+By default 400 epochs each, 10 checkpoints, 8 noisy passes; ``--full`` trains 10,000 epochs with 30
+checkpoints and 24 passes (an hour on two cores; directories ``szt-<name>``, which it goes on from).
 
 The paper's strength of the regularisation could not be read; alpha = 1e-3 is chosen here, and
 sigma = 0.005 in all five.
@@ -43,7 +43,7 @@ VARIANTS = {
     "linear": {"activation": "linear"},
     "shuffled labels": {"shuffle_labels": True},
 }
-SIZE = (10_000, 50, 40) if FULL else (400, 8, 10)
+SIZE = (10_000, 24, 30) if FULL else (400, 8, 10)
 
 
 def train_and_measure(name, variant):
@@ -52,7 +52,7 @@ def train_and_measure(name, variant):
     directory = Path(f"szt-{name.split()[0].lower()}" if FULL else tempfile.mkdtemp(prefix="szt-"))
     directory.mkdir(exist_ok=True)
     run = record_training(directory, settings, lambda *_: None)
-    estimator = NoisyMIEstimator(sigma=None, tol=0.01 if FULL else 0.05, random_state=0)
+    estimator = NoisyMIEstimator(sigma=None, tol=0.02 if FULL else 0.05, random_state=0)
     memory = str(directory / "estimates") if FULL else None
     flow = information_flow(estimator, run, n_jobs=2, memory=memory, progress=False)
     flow = flow[flow["quantity"].isin(["mutual_info", "label_mutual_info"])]
