@@ -26,7 +26,7 @@ extensions = [
     "sphinx_copybutton",
     "sphinx_gallery.gen_gallery",
 ]
-exclude_patterns = ["_build"]
+exclude_patterns = ["_build", "_generated"]
 myst_enable_extensions = ["amsmath", "colon_fence", "dollarmath"]
 myst_heading_anchors = 3
 autosummary_generate = True
@@ -58,3 +58,16 @@ html_theme_options = {
     "show_toc_level": 2,
 }
 html_sidebars = {"performance": [], "comparison": []}
+
+
+def _write_notes() -> None:
+    """The table of notes that "how to read the numbers" includes."""
+    from skinfo.measures.quantity import NOTES
+
+    lines = ["| note | meaning |", "|---|---|", *(f"| `{n}` | {m} |" for n, m in NOTES.items())]
+    place = Path(__file__).with_name("_generated")
+    place.mkdir(exist_ok=True)
+    (place / "notes.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+_write_notes()
