@@ -1,5 +1,6 @@
 """skinfo measures information flow in neural networks, with error bars."""
 
+from skinfo.comparison import compare_flows, pool_flows
 from skinfo.errors import OutsideEdgesWarning, ReplicaWarning, RunError, SaturationWarning
 from skinfo.estimators import BinningMIEstimator, ClusteringScore, NoisyMIEstimator
 from skinfo.flow import information_flow
@@ -16,8 +17,10 @@ __all__ = [
     "RunError",
     "SaturationWarning",
     "binning_sweep",
+    "compare_flows",
     "information_flow",
     "open_run",
+    "pool_flows",
     "sigma_curve",
 ]
 __version__ = "0.1.0"

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from skinfo.datasets import make_szt
+from skinfo.monitoring import log_spaced_epochs
 from skinfo.networks import Recorder, Trainer, make_mlp
 from skinfo.runs import Run, RunWriter, open_run
 from skinfo.runs.files import write_atomically
@@ -56,23 +57,6 @@ class SztSettings:
     activation: str = "tanh"
     parseval: float = 0.0
     shuffle_labels: bool = False
-
-
-def log_spaced_epochs(last: int, n: int) -> list[int]:
-    """Take about ``n`` different epochs from 1 to ``last``, evenly spaced in the logarithm.
-
-    Examples
-    --------
-    >>> log_spaced_epochs(100, 5)
-    [1, 3, 10, 32, 100]
-    """
-    if n == 1:
-        return [last]
-    for points in range(n, 4 * n):
-        epochs = np.unique(np.round(np.logspace(0, np.log10(last), points)).astype(int))
-        if len(epochs) >= min(n, last):
-            break
-    return [int(epoch) for epoch in epochs]
 
 
 def record_training(directory: Path, settings: SztSettings, progress: Progress) -> Run:

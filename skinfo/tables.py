@@ -21,7 +21,8 @@ from skinfo.runs import Run
 from skinfo.runs.files import write_atomically
 
 _WORDS = ("layer", "estimator", "quantity", "unit", "notes")
-_NUMBERS = ("value", "stderr", "lower", "upper")
+# What pooled flows hold besides is empty in a file where it is not known.
+_NUMBERS = ("value", "stderr", "lower", "upper", "spread", "bias_below", "bias_above")
 #: Cells of a histogram that is drawn.
 DRAWN_CELLS = 64
 _SCATTER_ROWS = 1000

@@ -27,9 +27,14 @@ BELOW = {
     "sigmas": {"estimators", "measures", "measures.quantity"},
     "widths": {"estimators", "measures", "measures.quantity"},
     "tables": {"errors", "measures", "measures.quantity", "runs", "runs.files"},
-    "plotting": {"errors", "measures.quantity", "runs.files", "tables"},
     "analysis": {"estimators", "flow", "measures", "runs", "tables"},
-    "szt": {"datasets", "networks", "runs", "runs.files"},
+    "monitoring": {
+        "errors", "flow", "measures.quantity", "networks", "runs", "runs.files", "tables",
+    },
+    "szt": {"datasets", "monitoring", "networks", "runs", "runs.files"},
+    "comparison": {"measures.quantity", "tables"},
+    "plotting": {"comparison", "errors", "measures.quantity", "runs.files", "tables"},
+    "report": {"errors", "measures.quantity", "plotting", "runs.files", "tables"},
     "demo": {
         "errors", "estimators", "flow", "measures.quantity", "plotting", "runs.files", "szt",
         "tables",
@@ -37,7 +42,9 @@ BELOW = {
 }  # fmt: skip
 BELOW["cli"] = {*BELOW, "skinfo"}
 #: The public names: whatever a user may import without an extra.
-BELOW["skinfo"] = {"datasets", "errors", "estimators", "flow", "runs", "sigmas", "widths"}
+BELOW["skinfo"] = {
+    "comparison", "datasets", "errors", "estimators", "flow", "runs", "sigmas", "widths",
+}  # fmt: skip
 #: Where a third-party module may be imported at all.
 HOMES = {
     "numba": {"kernels"},
@@ -46,9 +53,11 @@ HOMES = {
     "typer": {"cli"},
     "click": {"cli"},
     "matplotlib": {"cli", "plotting"},
+    "plotly": {"report"},
     "pyarrow": {"tables"},
+    "keras": {"monitoring"},
 }
-EXTRAS = ("torch", "matplotlib", "typer", "rich", "pyarrow")
+EXTRAS = ("torch", "matplotlib", "plotly", "typer", "rich", "pyarrow", "keras")
 FILES = sorted(ROOT.rglob("*.py"))
 
 
@@ -249,7 +258,7 @@ class Absent:
 
 sys.meta_path.insert(0, Absent())
 import numpy as np
-import skinfo, skinfo.tables, skinfo.plotting, skinfo.datasets
+import skinfo, skinfo.tables, skinfo.plotting, skinfo.report, skinfo.datasets, skinfo.monitoring
 run = skinfo.open_run({{(1, "a"): np.array([[-1.0], [1.0]])}}, sigma=0.5)
 flow = skinfo.information_flow(skinfo.NoisyMIEstimator(None, random_state=0), run)
 print(round(flow["value"][0], 3))
@@ -272,8 +281,8 @@ def test_the_walk_sees_what_it_should(name):
     expected = {
         "errors": set(), "measures": {"kernels", "measures.quantity"},
         "estimators": {"measures", "errors"}, "runs": {"errors", "runs.files"},
-        "cli": {"analysis", "tables", "plotting", "demo"},
-        "skinfo": {"estimators", "flow", "runs", "sigmas", "widths"},
+        "cli": {"analysis", "tables", "plotting", "report", "demo"},
+        "skinfo": {"comparison", "estimators", "flow", "runs", "sigmas", "widths"},
     }  # fmt: skip
     assert expected[name] <= targets
     assert name != "errors" or not targets

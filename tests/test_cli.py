@@ -20,11 +20,12 @@ from typer.testing import CliRunner
 import skinfo
 from skinfo import cli, information_flow, open_run
 from skinfo.demo import run_demo
+from skinfo.monitoring import log_spaced_epochs
 from skinfo.runs import Layer, RunWriter
-from skinfo.szt import SztSettings, log_spaced_epochs
+from skinfo.szt import SztSettings
 from skinfo.tables import read_table, write_table
 
-COMMANDS = ("demo", "info", "analyze", "plot")
+COMMANDS = ("demo", "info", "analyze", "compare", "plot", "report")
 LABELS = np.arange(16) % 2
 NOISY = (Layer("first", 0.5), Layer("second", 0.5, noise_before=True))
 MIXED = (Layer("first", 0.5), Layer("second", 0.0, noise_before=True))
@@ -166,7 +167,9 @@ OPTIONS = {
     "demo": ["--output", "--epochs", "--replicas", "--checkpoints", "--seed", "--jobs"],
     "info": [],
     "analyze": ["--output", "--sigma", "--bin-width", "--units", "--subset", "--memory", "--force"],
+    "compare": ["--output", "--plot", "--reference", "--json", "--force"],
     "plot": ["--output", "--kind", "--quantity", "--force"],
+    "report": ["--output", "--title", "--force"],
 }
 
 

@@ -17,9 +17,10 @@ from skinfo import BinningMIEstimator, demo, information_flow, szt
 from skinfo.datasets import make_szt
 from skinfo.demo import DemoResult, run_demo
 from skinfo.errors import RunError
+from skinfo.monitoring import log_spaced_epochs
 from skinfo.networks import Trainer, make_mlp
 from skinfo.runs import open_run
-from skinfo.szt import SztSettings, log_spaced_epochs, record_training
+from skinfo.szt import SztSettings, record_training
 
 
 class BrokenError(Exception):

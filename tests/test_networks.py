@@ -933,3 +933,112 @@ def test_noise_that_is_not_on_record_is_refused():
 
     with pytest.raises(ValueError, match="noise that the recorder does not know of"):
         Recorder(Noisy(), ["a"]).describe(torch.zeros(4, 3))
+
+
+# Models that take or hand out more than one tensor
+
+
+class TwoInputs(nn.Module):
+    """Take two arrays and a flag, hand out a tuple."""
+
+    def __init__(self):
+        super().__init__()
+        self.left, self.right, self.head = nn.Linear(6, 4), nn.Linear(2, 4), nn.Linear(4, 2)
+
+    def forward(self, left, right, scale=True):
+        hidden = torch.tanh(self.left(left) + self.right(right))
+        return (2 * self.head(hidden) if scale else self.head(hidden)), hidden
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_models_of_several_inputs_are_recorded(X, rng, named):
+    model, other = TwoInputs(), rng.standard_normal((50, 2))
+    given = {"right": other, "left": X, "scale": False} if named else (X, other)
+    recorder = Recorder(model, ["left", "head"], sigmas={"left": 0.1}, n_replicas=3, batch_size=20)
+    arrays = recorded(recorder, given)
+    with torch.no_grad():
+        left = model.left(torch.as_tensor(X)).numpy()
+    np.testing.assert_allclose(arrays["left"], left, rtol=1e-5, atol=1e-6)
+    assert arrays["head"].shape == (50, 3, 2)
+
+
+@pytest.mark.parametrize("lengths", [(50, 49), ()])
+def test_inputs_of_other_lengths_are_refused(lengths):
+    given = tuple(torch.zeros(n, 2) for n in lengths)
+    with pytest.raises(ValueError, match="first axis of every array"):
+        Recorder(TwoInputs(), ["left"]).describe(given)
+
+
+class Attentive(nn.Module):
+    """Tokens through a transformer layer, averaged."""
+
+    def __init__(self):
+        super().__init__()
+        self.embed = nn.Embedding(10, 8)
+        self.encode = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+        self.head = nn.Linear(8, 3)
+
+    def forward(self, tokens):
+        return self.head(self.encode(self.embed(tokens)).mean(1))
+
+
+def test_transformer_layers_are_recorded_whole_and_inside(rng):
+    model, tokens = Attentive(), rng.integers(0, 10, (20, 5))
+    recorder = Recorder(
+        model, ["encode", "encode.linear1", "head"], sigmas={"embed": 0.1}, n_replicas=2,
+        flatten=True,
+    )  # fmt: skip
+    arrays = recorded(recorder, tokens)
+    assert {name: array.shape for name, array in arrays.items()} == {
+        "encode.linear1": (20, 2, 80), "encode": (20, 2, 40), "head": (20, 2, 3),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("layer", "message"),
+    [
+        ("encode.self_attn", r"'encode\.self_attn' hands out a tuple, not a tensor; name a sub"),
+        ("encode.self_attn.out_proj", r"not used when the model runs; .* record the parent"),
+        ("encode", r"puts out \(5, 8\) values an input; .*flatten=True"),
+    ],
+)
+def test_what_has_no_row_an_input_says_what_to_do(rng, layer, message):
+    model, tokens = Attentive(), rng.integers(0, 10, (20, 5))
+    with pytest.raises((TypeError, ValueError), match=message):
+        Recorder(model, [layer]).describe(tokens)
+    assert hooks(model) == []
+
+
+def test_a_layer_that_folds_inputs_into_rows_is_refused():
+    class Folding(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = nn.Linear(3, 2)
+
+        def forward(self, x):
+            return self.inner(x.reshape(-1, 3)).reshape(len(x), -1)
+
+    with pytest.raises(ValueError, match=r"'inner' puts out shape \(2, 2\) for one input"):
+        Recorder(Folding(), ["inner"]).describe(torch.zeros(5, 6))
+
+
+def test_parameters_that_are_not_made_yet_are_an_error():
+    model = nn.Sequential(nn.LazyLinear(3))
+    with (
+        global_state_untouched(),
+        pytest.raises(ValueError, match="run it once, then record it"),
+    ):
+        Recorder(model, ["0"]).describe(torch.zeros(5, 2))
+
+
+def test_noise_of_unknown_size_in_a_layer_is_found_behind_other_results():
+    class Hidden(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first = nn.Linear(6, 4)
+
+        def forward(self, x):
+            return {"value": [nn.functional.dropout(self.first(x), training=True)]}
+
+    with pytest.raises(ValueError, match="noise that the recorder does not know of"):
+        Recorder(Hidden(), ["first"]).describe(torch.ones(5, 6))

@@ -11,7 +11,7 @@ except ImportError:  # pragma: no cover - exercised in a subprocess
     sys.stderr.write("skinfo: the command line needs an extra: pip install 'skinfo[cli]'\n")
     sys.exit(2)
 
-from skinfo.cli import analyze, application, demo, info, plot
+from skinfo.cli import analyze, application, compare, demo, info, plot, report
 from skinfo.cli.application import app, main
 
-__all__ = ["analyze", "app", "application", "demo", "info", "main", "plot"]
+__all__ = ["analyze", "app", "application", "compare", "demo", "info", "main", "plot", "report"]

@@ -97,7 +97,10 @@ def headless() -> None:
 
 def named(error: ImportError) -> ImportError:
     """Name the extra of a module that is not installed."""
-    extras = {"torch": "torch", "matplotlib": "plot", "pyarrow": "runs", "rich": "cli"}
+    extras = {
+        "torch": "torch", "matplotlib": "plot", "plotly": "report", "pyarrow": "runs",
+        "rich": "cli",
+    }  # fmt: skip
     extra = extras.get((error.name or "").split(".")[0])
     if extra is None:
         return error

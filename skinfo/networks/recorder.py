@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,9 @@ import numpy as np
 import torch
 from torch import nn
 
+from skinfo.networks.inputs import ModelInputs, tensors_in
 from skinfo.networks.noise import GaussianNoise, find_layers, noisy_layers, tensor_of
-from skinfo.networks.running import as_tensor, evaluating, one_thread_if_small
+from skinfo.networks.running import evaluating, one_thread_if_small
 from skinfo.runs import Layer
 
 
@@ -67,6 +69,8 @@ class Recorder:
         seed: int = 0,
         flatten: bool = False,
     ) -> None:
+        if not isinstance(model, nn.Module):
+            raise TypeError(f"model must be a torch.nn.Module; got a {type(model).__name__}.")
         if n_replicas < 1 or batch_size < 1:
             raise ValueError(
                 f"n_replicas and batch_size must be at least 1; got {n_replicas} and {batch_size}."
@@ -80,69 +84,85 @@ class Recorder:
         self._modules = find_layers(model, list(layers))
 
     def describe(self, inputs: Any) -> tuple[Layer, ...]:
-        """Find the order of the layers, their sigmas and where noise precedes, by one pass.
+        """Find the order of the layers, their sigmas and where noise precedes, from one input.
 
         Parameters
         ----------
-        inputs : array-like or tensor
-            One input or more, as the model takes them.
-        """
-        order: list[str] = []
-        noise_seen: list[bool] = [False]
-        noise_before: dict[str, bool] = {}
+        inputs : array-like or tensor, tuple or mapping of them
+            One input or more, as the model takes them; see :meth:`record`.
 
-        def arrive(name: str, output: Any) -> None:
+        Raises
+        ------
+        ValueError
+            For a layer that does not run, or runs twice, or has no one row an input; for a model
+            with noise that the recorder does not know of, or parameters that are yet to be made.
+        TypeError
+            For a layer that does not hand out a tensor.
+        """
+        if any(nn.parameter.is_lazy(parameter) for parameter in self.model.parameters()):
+            raise ValueError(
+                "The model has parameters that its first pass makes; run it once, then record it."
+            )
+        one = ModelInputs.of(inputs, self.model).take(slice(1))
+        seen, *results = self._pass_quietly(one)
+        again, *others = self._pass_quietly(one)
+        noise_before: dict[str, bool] = {}
+        noise_seen = False
+        for name, output in seen:
             if name in self._modules:
                 if name in noise_before:
                     raise ValueError(
                         f"Layer {name!r} runs more than once in a pass; it has no one output to "
                         "record. Give each use a module of its own."
                     )
-                shape = tuple(tensor_of(output, name).shape)
-                if len(shape) != 2 and not self.flatten:
-                    raise ValueError(
-                        f"Layer {name!r} puts out {shape[1:]} values an input; record them in a "
-                        "row with flatten=True, or record a layer that pools them."
-                    )
-                noise_before[name] = noise_seen[0]
-                order.append(name)
-            noise_seen[0] = noise_seen[0] or self._sigma_of(name) > 0
-
-        with ExitStack() as undo:
-            for name, module in self.model.named_modules():
-                known = name in self._modules or name in self.sigmas
-                if known or isinstance(module, GaussianNoise):
-                    hook = module.register_forward_hook(
-                        lambda _module, _args, output, name=name: arrive(name, output)
-                    )
-                    undo.callback(hook.remove)
-            one = self._tensor(inputs)[:1]
-            with evaluating(self.model):
-                result = self.model(one)
-        with evaluating(self.model):
-            again = self.model(one)
-        if all(isinstance(x, torch.Tensor) for x in (result, again)) and not torch.equal(
-            result, again
-        ):
+                self._check_output(name, tensor_of(output, name))
+                noise_before[name] = noise_seen
+            noise_seen = noise_seen or self._sigma_of(name) > 0
+        if not _equal([seen, results], [again, others]):
             raise ValueError(
                 "The model gives two results for one input, with skinfo's own noise off: it has "
                 "noise that the recorder does not know of. Add noise by GaussianNoise or sigmas, "
                 "so that its standard deviation is on record."
             )
-        missing = [name for name in self._modules if name not in order]
+        missing = [name for name in self._modules if name not in noise_before]
         if missing:
-            raise ValueError(f"Layer {missing[0]!r} is not used when the model runs.")
-        return tuple(Layer(name, self._sigma_of(name), noise_before[name]) for name in order)
+            raise ValueError(
+                f"Layer {missing[0]!r} is not used when the model runs; its parent may use its "
+                "weights without calling it: record the parent."
+            )
+        return tuple(Layer(name, self._sigma_of(name), noise_before[name]) for name in noise_before)
+
+    def _pass_quietly(self, inputs: ModelInputs) -> list[Any]:
+        """One pass without noise: (layer, output) in the order of running, then the result."""
+        seen: list[tuple[str, Any]] = []
+        with ExitStack() as undo:
+            for name, module in self.model.named_modules():
+                known = name in self._modules or name in self.sigmas
+                if known or isinstance(module, GaussianNoise):
+                    hook = module.register_forward_hook(
+                        lambda _module, _args, output, name=name: seen.append((name, output))
+                    )
+                    undo.callback(hook.remove)
+            undo.enter_context(evaluating(self.model))
+            return [seen, inputs.run(self.model)]
+
+    def _check_output(self, name: str, output: torch.Tensor) -> None:
+        """Check that a layer puts out one row an input, flat or to be flattened."""
+        if output.ndim < 1 or len(output) != 1:
+            raise ValueError(
+                f"Layer {name!r} puts out shape {tuple(output.shape)} for one input; its first "
+                "axis must be that of the inputs. Record a layer before it is folded or pooled."
+            )
+        if output.ndim != 2 and not self.flatten:
+            raise ValueError(
+                f"Layer {name!r} puts out {tuple(output.shape[1:])} values an input; record them "
+                "in a row with flatten=True, or record a layer that pools them."
+            )
 
     def _sigma_of(self, name: str) -> float:
         module = self.model.get_submodule(name)
         own = module.sigma if isinstance(module, GaussianNoise) else 0.0
         return float(np.hypot(own, self.sigmas.get(name, 0.0)))
-
-    def _tensor(self, inputs: Any) -> torch.Tensor:
-        parameter = next(self.model.parameters(), torch.empty(0))
-        tensor = as_tensor(inputs).to(parameter.device)
-        return tensor.to(parameter.dtype) if tensor.is_floating_point() else tensor
 
     @contextmanager
     def record(self, inputs: Any) -> Iterator[dict[str, np.ndarray]]:
@@ -150,8 +170,9 @@ class Recorder:
 
         Parameters
         ----------
-        inputs : array-like or tensor of shape (n_inputs, …)
-            The inputs.
+        inputs : array-like or tensor of shape (n_inputs, …), tuple or mapping of them
+            The inputs. A tuple is handed to the model as ``model(*inputs)``, a mapping as
+            ``model(**inputs)``; the first axis of each array is that of the inputs.
 
         Yields
         ------
@@ -159,9 +180,9 @@ class Recorder:
             For a layer with noise before it (n_inputs, n_replicas, n_units), for others
             (n_inputs, n_units); float32, in files that go when the context ends.
         """
-        tensor = self._tensor(inputs)
-        noise_before = {layer.name: layer.noise_before for layer in self.describe(tensor)}
-        generator = torch.Generator(device=tensor.device).manual_seed(self.seed)
+        given = ModelInputs.of(inputs, self.model)
+        noise_before = {layer.name: layer.noise_before for layer in self.describe(given)}
+        generator = torch.Generator(device=given.device).manual_seed(self.seed)
         arrays: dict[str, np.ndarray] = {}
         with tempfile.TemporaryDirectory(prefix="skinfo-") as directory:
             paths = {name: Path(directory) / f"{k}.npy" for k, name in enumerate(noise_before)}
@@ -173,17 +194,17 @@ class Recorder:
                 if name not in arrays:
                     replicas = (self.n_replicas,) if noise_before[name] else ()
                     arrays[name] = np.lib.format.open_memmap(
-                        paths[name], "w+", np.float32, (len(tensor), *replicas, values.shape[1])
+                        paths[name], "w+", np.float32, (len(given), *replicas, values.shape[1])
                     )
                 arrays[name][(rows, replica) if noise_before[name] else rows] = values
 
             passes = self.n_replicas if any(noise_before.values()) else 1
             with one_thread_if_small(self.model):
                 for replica in range(passes):
-                    for start in range(0, len(tensor), self.batch_size):
-                        rows = slice(start, min(start + self.batch_size, len(tensor)))
+                    for start in range(0, len(given), self.batch_size):
+                        rows = slice(start, min(start + self.batch_size, len(given)))
                         with self._listening(partial(keep, rows, replica), generator):
-                            self.model(tensor[rows])
+                            given.take(rows).run(self.model)
             yield {name: arrays[name] for name in noise_before}
 
     @contextmanager
@@ -206,3 +227,15 @@ class Recorder:
                 stack.callback(hook.remove)
             stack.enter_context(noisy_layers(self.model, self.sigmas, generator))
             yield
+
+
+def _equal(one: Any, other: Any) -> bool:
+    """Whether two results are the same tensors, NaN where the other has NaN."""
+    pairs = zip_longest(tensors_in(one), tensors_in(other))
+    return all(
+        a is not None
+        and b is not None
+        and a.shape == b.shape
+        and torch.equal(a.nan_to_num(), b.nan_to_num())
+        for a, b in pairs
+    )

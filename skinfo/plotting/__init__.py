@@ -5,7 +5,8 @@ from skinfo.plotting.clustering import (
     ClusteringCurveDisplay,
     DistanceRidgesDisplay,
 )
-from skinfo.plotting.curves import Curves, estimator_of
+from skinfo.plotting.comparison import EstimatorComparisonDisplay, FlowComparisonDisplay
+from skinfo.plotting.curves import SHOWN, Curves, estimator_of
 from skinfo.plotting.distances import DistanceHistogramDisplay, plot_distances
 from skinfo.plotting.figures import save_figure
 from skinfo.plotting.panel import InformationFlowDisplay, cell_edges
@@ -13,11 +14,14 @@ from skinfo.plotting.plane import InformationPlaneDisplay
 from skinfo.plotting.sigmas import SigmaCurveDisplay
 
 __all__ = [
+    "SHOWN",
     "ClassDistancesDisplay",
     "ClusteringCurveDisplay",
     "Curves",
     "DistanceHistogramDisplay",
     "DistanceRidgesDisplay",
+    "EstimatorComparisonDisplay",
+    "FlowComparisonDisplay",
     "InformationFlowDisplay",
     "InformationPlaneDisplay",
     "SigmaCurveDisplay",

@@ -14,8 +14,8 @@ from skinfo.plotting.figures import pyplot
 from skinfo.tables import DRAWN_CELLS, Panel, coarsen
 
 _KINDS = (("within", "within classes", "#1f6f8b"), ("between", "between classes", "#e07a5f"))
-# How a quantity is called on an axis; the arrow says which way more clustered lies.
-_NAMES = {
+#: How a quantity is called on an axis; the arrow says which way more clustered lies.
+NAMES = {
     "auc": "Clustering AUC ↑",
     "silhouette": "Silhouette ↑",
     "nc1": "NC1 ↓",
@@ -29,8 +29,8 @@ _NAMES = {
     "within_mean": "Mean distance within",
     "between_mean": "Mean distance between",
 }
-# Where there is no clustering.
-_GUIDES = {"auc": 0.5, "silhouette": 0.0}
+#: Where there is no clustering.
+GUIDES = {"auc": 0.5, "silhouette": 0.0}
 # A ridge reaches over this many of its neighbours.
 _OVERLAP = 1.2
 
@@ -203,7 +203,7 @@ class ClusteringCurveDisplay:
         """Take one quantity out of a flow table; of the first estimator that measured it."""
         curves = Curves.of(table, estimator or estimator_of(table, quantity), quantity)
         if curves is None:
-            known = sorted(set(table["quantity"]) & set(_NAMES))
+            known = sorted(set(table["quantity"]) & set(NAMES))
             raise ValueError(
                 f"The table holds no {quantity!r}"
                 + (f" of {estimator!r}" if estimator else "")
@@ -216,13 +216,13 @@ class ClusteringCurveDisplay:
         if ax is None:
             _, ax = pyplot().subplots(figsize=(5.2, 3.4), layout="constrained")
         self.curves.draw(ax)
-        if self.quantity in _GUIDES:
-            ax.axhline(_GUIDES[self.quantity], color="0.5", lw=0.8, ls="--", zorder=0)
+        if self.quantity in GUIDES:
+            ax.axhline(GUIDES[self.quantity], color="0.5", lw=0.8, ls="--", zorder=0)
         epochs = self.curves.epochs
         if epochs[0] > 0 and epochs[-1] > 20 * epochs[0]:
             ax.set_xscale("log")
         unit = f" [{self.curves.unit}]" if self.curves.unit else ""
-        ax.set(xlabel="Epoch", ylabel=_NAMES.get(self.quantity, self.quantity) + unit)
+        ax.set(xlabel="Epoch", ylabel=NAMES.get(self.quantity, self.quantity) + unit)
         ax.grid(alpha=0.25, lw=0.5)
         ax.spines[["top", "right"]].set_visible(False)
         ax.legend(fontsize=8, frameon=False)

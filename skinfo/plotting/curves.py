@@ -10,6 +10,15 @@ import pandas as pd
 
 from skinfo.plotting.figures import layer_colours
 
+#: What is drawn against the epoch: a quantity that tells the estimator, the quantity drawn, and
+#: how an axis calls it.
+SHOWN = {
+    "information": ("conditional_entropy", "mutual_info", "I(X;T)"),
+    "label_information": ("conditional_entropy", "label_mutual_info", "I(Y;T)"),
+    "binned": ("n_occupied", "entropy", "H(Bin(T))"),
+    "clustering": ("auc", "auc", "Clustering AUC"),
+}
+
 
 def estimator_of(table: pd.DataFrame, quantity: str) -> str | None:
     """Name of the first estimator in a table that measured a quantity."""

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from skinfo.plotting.curves import Curves, estimator_of
+from skinfo.plotting.curves import SHOWN, Curves, estimator_of
 from skinfo.plotting.figures import layer_colours, pyplot
 from skinfo.tables import Panel
 
@@ -94,17 +94,14 @@ class InformationFlowDisplay:
         return self
 
     def _curves(self) -> dict[str, tuple[Curves, str, tuple[float, str] | None]]:
-        noisy = estimator_of(self.table, "conditional_entropy")
-        binned = estimator_of(self.table, "n_occupied")
-        clustering = estimator_of(self.table, "auc")
-        wanted = {
-            "information": (noisy, "mutual_info", "I(X;T)", ("ceiling", "ceiling")),
-            "label_information": (noisy, "label_mutual_info", "I(Y;T)", ("label_ceiling", "H(Y)")),
-            "binned": (binned, "entropy", "H(Bin(T))", ("ceiling", "H(X)")),
-            "clustering": (clustering, "auc", "Clustering AUC", None),
-        }  # fmt: skip
+        ceilings = {
+            "information": ("ceiling", "ceiling"),
+            "label_information": ("label_ceiling", "H(Y)"),
+            "binned": ("ceiling", "H(X)"),
+        }
         found = {}
-        for name, (estimator, quantity, label, ceiling) in wanted.items():
+        for name, (tells, quantity, label) in SHOWN.items():
+            estimator, ceiling = estimator_of(self.table, tells), ceilings.get(name)
             curves = Curves.of(self.table, estimator, quantity)
             if curves is None:
                 continue

@@ -1,0 +1,122 @@
+"""What an argument of the command line stands for: tables, runs, several of them by one name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from skinfo.cli.application import complain
+
+_SUFFIXES = (".parquet", ".csv")
+
+
+def named_sources(flows: list[str]) -> dict[str, list[Path]]:
+    """Find the sources of every flow by name, in the order given.
+
+    Raises
+    ------
+    ValueError
+        For a pattern that nothing matches, and one source or name given twice.
+    """
+    found: dict[str, list[Path]] = {}
+    bare = [flow for flow in flows if Path(flow).exists() or "=" not in flow]
+    short = _short_names([Path(flow) for flow in bare])
+    for flow in flows:
+        if flow in bare:
+            name, sources = short[Path(flow)], [Path(flow)]
+        else:
+            name, _, pattern = flow.partition("=")
+            sources = _matches(pattern)
+        if not name:
+            raise ValueError(f"{flow}: there is no name before the =.")
+        if flow in bare and name in found:
+            raise ValueError(f"{flow} is there twice, or has the name of another: NAME=TABLE.")
+        found.setdefault(name, []).extend(sources)
+    for name, sources in found.items():
+        twice = [source for source in sources if sources.count(source) > 1]
+        if twice:
+            raise ValueError(f"{name}: {twice[0]} is there twice; every seed counts once.")
+    return found
+
+
+def _matches(pattern: str) -> list[Path]:
+    """The files or directories that a pattern with * stands for, or the path itself."""
+    import glob
+
+    if Path(pattern).exists() or not glob.has_magic(pattern):
+        return [Path(pattern)]
+    found = sorted(Path(path) for path in glob.glob(pattern))
+    # Beside every table lies an .npz, which is part of it, and maybe the run that it was made of.
+    tables = [path for path in found if path.suffix in _SUFFIXES]
+    runs = [path for path in found if path.is_dir() and path not in map(_bare, tables)]
+    found = sorted([*tables, *runs])
+    if not found:
+        raise ValueError(f"{pattern}: no table and no run has such a name.")
+    return found
+
+
+def _bare(table: Path) -> Path:
+    return table.with_name(table.name.removesuffix(table.suffix))
+
+
+def _short_names(paths: list[Path]) -> dict[Path, str]:
+    """Name paths by their last part, without its ending; by more of them where that is not enough.
+
+    Examples
+    --------
+    >>> list(_short_names([Path("a/flow.csv"), Path("b/flow.csv")]).values())
+    ['a', 'b']
+    """
+    stems = [path.stem if path.suffix in _SUFFIXES else path.name for path in paths]
+    parents = [path.absolute().parent.name for path in paths]
+    choices = (stems, parents, [f"{p}/{s}" for p, s in zip(parents, stems, strict=True)])
+    for names in choices:
+        if len(set(names)) == len(set(paths)) and all(names):
+            return dict(zip(paths, names, strict=True))
+    return {path: str(path) for path in paths}
+
+
+def table_of(source: Path, jobs: int) -> tuple[Path, bool]:
+    """Find the table of a source, measured if need be, and whether activations were lost."""
+    if not source.is_dir():
+        return source, False
+    if not (source / "run.json").is_file():
+        for name in ("flow.parquet", "flow.csv"):
+            if (source / name).is_file():
+                return source / name, False
+        raise ValueError(f"{source}: there is no run here (no run.json), and no flow.parquet.")
+    place = source.resolve() if source.name in ("", ".", "..") else source
+    beside = [place.parent / f"{place.name}{suffix}" for suffix in _SUFFIXES]
+    for path in beside:
+        if path.is_file():
+            _complain_of_new_epochs(source, path)
+            return path, False
+    return beside[0], _measure(source, beside[0], jobs)
+
+
+def _measure(run: Path, target: Path, jobs: int) -> bool:
+    """Measure a run as ``skinfo analyze`` does; whether activations could not be read."""
+    from skinfo.analysis import analyze_run, usual_estimators
+    from skinfo.runs import open_run
+    from skinfo.tables import write_table
+
+    complain(f"{run} has no table beside it: measured into {target} with default settings.",
+             "yellow")  # fmt: skip
+    opened = open_run(run)
+    estimators = usual_estimators(opened, random_state=0)
+    table, panel = analyze_run(opened, estimators, n_jobs=jobs)
+    write_table(target, table, panel)
+    return bool(table["notes"].str.contains("read error", regex=False).any())
+
+
+def _complain_of_new_epochs(run: Path, path: Path) -> None:
+    """Say when a run has gone on since its table was made."""
+    from skinfo.runs import open_run
+    from skinfo.tables import read_table
+
+    new = sorted(set(open_run(run).epochs) - set(read_table(path)[0]["epoch"]))
+    if new:
+        complain(
+            f"{path} lacks epochs {', '.join(map(str, new))} of {run}: measure them with `skinfo "
+            f"analyze {run} -o {path} --force`.",
+            "yellow",
+        )

@@ -1,0 +1,270 @@
+"""Differences between flows, with the error that each of them has."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy.stats import norm
+from scipy.stats import t as student
+
+from skinfo.comparison.flows import (
+    KEYS,
+    UNREAD,
+    Alignment,
+    Flow,
+    check_in_common,
+    read_flows,
+)
+from skinfo.comparison.settings import settings_differ
+from skinfo.measures.quantity import JOINT
+
+#: Columns of a comparison.
+COMPARISON_COLUMNS = (
+    *KEYS, "flow", "value", "value_stderr", "reference", "reference_value", "reference_stderr",
+    "difference", "difference_stderr", "difference_lower", "difference_upper", "unit", "change",
+    "notes",
+)  # fmt: skip
+#: The words that may stand in the column change, and what they mean.
+CHANGES = {
+    "beyond brackets": "the brackets lie apart: the truths differ, whatever the bias",
+    "beyond error": "farther apart than the errors allow, bias included",
+    "within brackets": "farther apart than the errors, but the bias that the brackets allow for "
+    "may be all of it: no change is shown",
+    "within error": "no farther apart than the errors allow",
+}
+# Numbers this close are one number computed twice: no error is 0 when compared across machines.
+_RELATIVE, _NATS = 1e-10, 1e-12
+
+
+def compare_flows(
+    flows: Mapping[str, Flow], *, reference: str | None = None, z: float = 1.96
+) -> pd.DataFrame:
+    r"""Compare flow tables number by number with one of them.
+
+    For values v with standard errors e and brackets [l, u], of a flow and the reference r,
+
+    .. math::
+
+        \Delta = v - v_r, \qquad e_\Delta = \sqrt{e^2 + e_r^2}, \qquad
+        \Delta \in [l - u_r, \; u - l_r].
+
+    The standard error is that of the integration: of estimates with independent draws, it says how
+    far apart two of the same truth fall. The bracket holds the truth, with the bias that few
+    replicas leave. So the column ``change`` says
+
+    - "beyond brackets": 0 lies outside the interval of the difference, the truths differ;
+    - "beyond error": the difference exceeds z standard errors, and the brackets hold nothing but
+      such errors;
+    - "within brackets": it does, but the brackets overlap and hold bias as well, which may be all
+      of the difference: no change is shown;
+    - "within error": the rest.
+
+    Flows of several seeds (:func:`skinfo.pool_flows`) are compared by their means. Their standard
+    error contains the spread between seeds, and z becomes the quantile of Student's t of the same
+    probability, with the degrees of freedom of Welch and Satterthwaite. The bias, which all seeds
+    may share, adds to that in full. Seeds whose brackets happen to lie apart are "within error"
+    unless their means differ beyond it. One seed beside several is taken for one more of them: its
+    spread is theirs.
+
+    Parameters
+    ----------
+    flows : mapping of str to DataFrame or path
+        By name: flow tables, pooled ones, or the .parquet or .csv of such; two or more.
+    reference : str, optional
+        Name of the flow that the others are compared with; by default the first.
+    z : float, default=1.96
+        Standard errors beyond which a difference counts. At 1.96 one in twenty numbers of two
+        estimates of the same truth is beyond error: of many rows expect some.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row for every epoch, layer, estimator, quantity and flow but the reference, with the
+        columns of :data:`COMPARISON_COLUMNS`. Rows that only one of two flows holds are kept; their
+        notes say which lacks them. Notes also say which settings differ, as far as the tables know
+        them (``skinfo analyze`` writes them), and repeat the notes of the flows.
+
+    Raises
+    ------
+    ValueError
+        For fewer than two flows, an unknown reference, flows without a common epoch, layer,
+        estimator or quantity, or in different units. Epochs are matched exactly.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skinfo import NoisyMIEstimator, compare_flows, information_flow, open_run
+    >>> near, far = (
+    ...     information_flow(
+    ...         NoisyMIEstimator(sigma=None, random_state=0),
+    ...         open_run({(1, "hidden"): np.array([[-x], [x]])}, sigma=0.5),
+    ...         progress=False,
+    ...     )
+    ...     for x in (0.5, 1.0)
+    ... )
+    >>> found = compare_flows({"near": near, "far": far}).set_index("quantity").loc["mutual_info"]
+    >>> round(float(found["difference"]), 4), found["change"]
+    (0.2959, 'beyond brackets')
+    """
+    tables = read_flows(flows)
+    if len(tables) < 2:
+        raise ValueError(f"A comparison needs two flows or more; got {len(tables)}.")
+    first = next(iter(tables)) if reference is None else reference
+    if first not in tables:
+        raise ValueError(f"There is no flow {first!r} to refer to; got {', '.join(tables)}.")
+    if not (np.isfinite(z) and z > 0):
+        raise ValueError(f"z is a positive number of standard errors; got {z!r}.")
+    others = [name for name in tables if name != first]
+    for name in others:
+        check_in_common(first, tables[first], name, tables[name])
+    everything = Alignment(tables)
+    everything.units()
+    table = pd.concat([_compare(tables, first, name, z) for name in others], ignore_index=True)
+    # Row by row the flows stand beneath each other.
+    places = everything.keys.get_indexer(pd.MultiIndex.from_frame(table[list(KEYS)]))
+    table = table.iloc[np.argsort(places, kind="stable")].reset_index(drop=True)
+    table.attrs = {"reference": first, "z": z}
+    return table
+
+
+def _compare(tables: Mapping[str, pd.DataFrame], first: str, name: str, z: float) -> pd.DataFrame:
+    pair = {first: tables[first], name: tables[name]}
+    aligned = Alignment(pair)
+    reference, flow = _Side.of(aligned, 0), _Side.of(aligned, 1)
+    with np.errstate(invalid="ignore"):
+        # Two infinite ceilings do not differ.
+        same = flow.value == reference.value
+        difference = np.where(same, 0.0, flow.value - reference.value)
+        lower, upper = flow.lower - reference.upper, flow.upper - reference.lower
+    stderr, quantile = _combined_error(reference, flow, z)
+    table = aligned.keys.to_frame(index=False).assign(
+        flow=name,
+        value=flow.value,
+        value_stderr=flow.stderr,
+        reference=first,
+        reference_value=reference.value,
+        reference_stderr=reference.stderr,
+        difference=difference,
+        difference_stderr=stderr,
+        difference_lower=lower,
+        difference_upper=upper,
+        unit=aligned.units(),
+    )
+    table["change"] = _changes(table, reference, flow, quantile * stderr)
+    table["notes"] = _notes(pair, aligned, table)
+    return table[list(COMPARISON_COLUMNS)]
+
+
+@dataclass(frozen=True)
+class _Side:
+    """The numbers of one flow, a row a key; NaN where it has none, spread NaN of one seed."""
+
+    value: np.ndarray
+    stderr: np.ndarray
+    lower: np.ndarray
+    upper: np.ndarray
+    below: np.ndarray
+    above: np.ndarray
+    n: np.ndarray
+    spread: np.ndarray
+
+    @classmethod
+    def of(cls, aligned: Alignment, which: int) -> _Side:
+        """Take one of the flows."""
+        n = aligned.numbers("n_seeds", 1)[:, which]
+        return cls(
+            value=aligned.numbers("value")[:, which],
+            stderr=aligned.numbers("stderr")[:, which],
+            lower=aligned.numbers("lower")[:, which],
+            upper=aligned.numbers("upper")[:, which],
+            below=aligned.bias("below")[:, which],
+            above=aligned.bias("above")[:, which],
+            n=n,
+            spread=np.where(n > 1, aligned.numbers("spread")[:, which], np.nan),
+        )
+
+
+def _combined_error(reference: _Side, flow: _Side, z: float) -> tuple[np.ndarray, np.ndarray]:
+    """Standard error of the difference, and how many of them it may be."""
+    variances, terms = [], []
+    for side, other in ((reference, flow), (flow, reference)):
+        borrowed = np.isnan(side.spread) & ~np.isnan(other.spread)
+        own = np.where(borrowed, np.hypot(side.stderr, other.spread), side.stderr)
+        seeds = np.where(borrowed, other.n, side.n)
+        variances.append(own**2)
+        terms.append(np.where(seeds > 1, own**4 / np.maximum(seeds - 1, 1), 0.0))
+    total = variances[0] + variances[1]
+    several = ~(np.isnan(reference.spread) & np.isnan(flow.spread))
+    # Where only one has a spread, both terms are of the same seeds, whose number is counted once.
+    both = ~(np.isnan(reference.spread) | np.isnan(flow.spread))
+    seeds = np.fmax(reference.n, flow.n)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        welch = total**2 / (terms[0] + terms[1])
+    freedom = np.where(both & np.isfinite(welch), welch, np.maximum(seeds - 1, 1))
+    quantile = np.where(several, student.isf(norm.sf(z), freedom), z)
+    return np.sqrt(total), quantile
+
+
+def _changes(table: pd.DataFrame, reference: _Side, flow: _Side, allowed: np.ndarray) -> np.ndarray:
+    difference = table["difference"].to_numpy()
+    distance = np.abs(difference)
+    scale = np.maximum(np.abs(flow.value), np.abs(reference.value))
+    floor = np.where(table["unit"].isin(["nats", "bits"]), _NATS, 0.0)
+    with np.errstate(invalid="ignore"):
+        same = (distance <= _RELATIVE * scale + floor) | (difference == 0)
+        apart = (table["difference_lower"] > 0) | (table["difference_upper"] < 0)
+        within = distance <= allowed
+    # The ends of brackets carry the errors of their own run, but no spread between seeds.
+    several = ~(np.isnan(reference.spread) & np.isnan(flow.spread))
+    up, down = flow.below + reference.above, flow.above + reference.below
+    bias_allowed = np.where(difference > 0, up, down)
+    known = np.isfinite(difference) & (np.isfinite(allowed) | (apart.to_numpy() & ~several))
+    return np.select(
+        [~known, same | (within & (several | ~apart)), apart, distance > allowed + bias_allowed],
+        ["", "within error", "beyond brackets", "beyond error"],
+        "within brackets",
+    )
+
+
+def _notes(pair: Mapping[str, pd.DataFrame], aligned: Alignment, table: pd.DataFrame) -> list[str]:
+    first, second = pair
+    own, seeds = aligned.words("notes"), aligned.numbers("n_seeds", 1)
+    unread = {name: _unread_places(flow) for name, flow in pair.items()}
+    no_error = (table["change"].eq("") & np.isfinite(table["difference"])).to_numpy()
+    differ = {
+        place: settings_differ(pair[first], pair[second], *place)
+        for place in dict.fromkeys(zip(table["layer"], table["estimator"], strict=True))
+    }
+    found = []
+    for row, (key, cells) in enumerate(zip(aligned.keys, own, strict=True)):
+        there = {name: cell for name, cell in zip(pair, cells, strict=True) if cell is not None}
+        words = [
+            f"not in {name}" + (" (read error)" if key[:3] in unread[name] else "")
+            for name in pair
+            if name not in there
+        ]
+        if not words:
+            different = differ[key[1], key[2]]
+            words += [f"settings differ: {different}"] if different else []
+            words += ["no standard error"] if no_error[row] else []
+            words += _lone_seed(seeds[row], first, second)
+        for name, cell in there.items():
+            words += [f"{name}: {word}" for word in cell.split(JOINT) if word]
+        found.append(JOINT.join(words))
+    return found
+
+
+def _lone_seed(seeds: np.ndarray, first: str, second: str) -> list[str]:
+    """Say that one seed is compared with several."""
+    if min(seeds) > 1 or max(seeds) <= 1:
+        return []
+    one, several = (first, second) if seeds[0] <= 1 else (second, first)
+    return [f"{one}: one seed, taken to spread like {several}"]
+
+
+def _unread_places(flow: pd.DataFrame) -> set[tuple]:
+    places = flow.loc[flow["quantity"] == UNREAD, list(KEYS[:3])]
+    return set(places.itertuples(index=False, name=None))

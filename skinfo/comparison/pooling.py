@@ -1,0 +1,167 @@
+"""Several seeds of one setting as one flow: mean and spread."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+import pandas as pd
+
+from skinfo.comparison.flows import Alignment, Flow, check_in_common, read_flows
+from skinfo.comparison.settings import OWN_BINS, settings_differ
+from skinfo.measures.quantity import COLUMNS, JOINT
+
+#: Columns of a pooled flow.
+POOLED_COLUMNS = (*COLUMNS, "spread", "n_seeds", "bias_below", "bias_above")
+#: Notes that a pooled flow may have beside those of its seeds.
+POOLING_NOTES = {
+    "one seed": "only one seed has this number: its spread is unknown",
+    "seeds missing": "not all seeds have this number",
+}
+
+
+def pool_flows(flows: Mapping[str, Flow] | Iterable[Flow]) -> pd.DataFrame:
+    r"""Pool the flows of several seeds of one setting.
+
+    For values v of k seeds with standard errors e,
+
+    .. math::
+
+        \bar v = \frac1k \sum_i v_i, \qquad s^2 = \frac1{k-1} \sum_i (v_i - \bar v)^2, \qquad
+        e^2 = \max\Big(\frac{s^2}{k}, \; \frac1{k^2} \sum_i e_i^2\Big).
+
+    The spread s contains the errors of the integration already; where a few seeds fall closer
+    together by chance than their errors, the errors count.
+
+    Parameters
+    ----------
+    flows : mapping of str to DataFrame or path, or iterable of these
+        Flow tables, or the .parquet or .csv of such, a seed each.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A flow table: ``value`` is the mean, ``stderr`` its standard error e, ``lower`` and
+        ``upper`` the ends of all brackets, between which the truth of every seed lies. Besides,
+        ``spread`` is the standard deviation s between seeds (NaN of one seed), ``n_seeds`` the
+        number k of seeds that have the value, and ``bias_below`` and ``bias_above`` how much the
+        mean may exceed the truth, or fall short of it, for reasons that more seeds do not remove:
+        the mean reach of those brackets that hold more than the error of the integration.
+        Displays and :func:`skinfo.compare_flows` take it as any other.
+
+    Raises
+    ------
+    ValueError
+        For no flows, the same file twice, a flow that is pooled already, seeds that have nothing in
+        common, or that differ in units or in settings that change the meaning of a number.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skinfo import BinningMIEstimator, information_flow, open_run, pool_flows
+    >>> seeds = [
+    ...     information_flow(
+    ...         BinningMIEstimator(bin_width=1.0),
+    ...         open_run({(1, "hidden"): np.random.default_rng(seed).normal(size=(50, 2))}),
+    ...         progress=False,
+    ...     )
+    ...     for seed in range(4)
+    ... ]
+    >>> row = pool_flows(seeds).set_index("quantity").loc["entropy"]
+    >>> round(float(row["value"]), 3), round(float(row["spread"]), 3), int(row["n_seeds"])
+    (2.571, 0.223, 4)
+    """
+    named = flows if isinstance(flows, Mapping) else {f"seed {k}": f for k, f in enumerate(flows)}
+    _check_different(named)
+    tables = read_flows(named)
+    if not tables:
+        raise ValueError("Pooling needs at least one flow.")
+    for name, table in tables.items():
+        if is_pooled(table):
+            raise ValueError(f"{name!r} is pooled already; pool the flows of its seeds.")
+    first, *others = tables
+    for name in others:
+        check_in_common(first, tables[first], name, tables[name])
+        _check_settings(tables, first, name)
+    pooled = _pool(tables)
+    kept = ("estimators", "layers", "subset", "versions")
+    attrs = tables[first].attrs
+    pooled.attrs = {name: attrs[name] for name in kept if name in attrs}
+    pooled.attrs["pooled"] = list(tables)
+    return pooled
+
+
+def is_pooled(table: pd.DataFrame) -> bool:
+    """Tell a flow that was pooled by its columns."""
+    return {"spread", "n_seeds"} <= set(table)
+
+
+def _check_different(flows: Mapping[str, Flow]) -> None:
+    paths = [str(flow) for flow in flows.values() if not isinstance(flow, pd.DataFrame)]
+    twice = [path for path in dict.fromkeys(paths) if paths.count(path) > 1]
+    if twice:
+        raise ValueError(f"{twice[0]} is there twice: every seed counts once.")
+
+
+def _check_settings(tables: Mapping[str, pd.DataFrame], first: str, name: str) -> None:
+    places = tables[first][["layer", "estimator"]].drop_duplicates()
+    for layer, estimator in places.itertuples(index=False):
+        different = settings_differ(tables[first], tables[name], layer, estimator)
+        if different and different != OWN_BINS:
+            raise ValueError(
+                f"{first!r} and {name!r} are not seeds of one setting: at layer {layer!r} "
+                f"{estimator} has {different}."
+            )
+
+
+def _pool(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    aligned = Alignment(tables)
+    value, stderr = aligned.numbers("value"), aligned.numbers("stderr")
+    there = ~np.isnan(value)
+    n = there.sum(axis=1)
+    mean, spread = _mean_and_spread(value, there)
+    of_integration = np.sqrt(np.where(there, stderr**2, 0.0).sum(axis=1)) / np.maximum(n, 1)
+    error = np.fmax(spread / np.sqrt(np.maximum(n, 1)), of_integration)
+    lower = np.where(there, aligned.numbers("lower"), np.inf).min(axis=1)
+    upper = np.where(there, aligned.numbers("upper"), -np.inf).max(axis=1)
+
+    def mean_bias(side: str) -> np.ndarray:
+        return np.where(there, aligned.bias(side), 0.0).sum(axis=1) / np.maximum(n, 1)
+
+    held = np.where(n > 0, 1.0, np.nan)
+    table = aligned.keys.to_frame(index=False).assign(
+        value=mean,
+        stderr=error * held,
+        lower=lower * held,
+        upper=upper * held,
+        unit=aligned.units(),
+        notes=_notes(aligned.words("notes"), n, len(tables)),
+        spread=spread,
+        n_seeds=n,
+        bias_below=mean_bias("below") * held,
+        bias_above=mean_bias("above") * held,
+    )
+    return table[list(POOLED_COLUMNS)]
+
+
+def _mean_and_spread(value: np.ndarray, there: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation over the seeds that have a value; NaN of none, of one."""
+    n = there.sum(axis=1)
+    first = value[np.arange(len(value)), there.argmax(axis=1)]
+    # Numbers that are the same of all seeds, infinite ones too, lose no digit.
+    alike = (np.where(there, value, first[:, None]) == first[:, None]).all(axis=1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean = np.where(alike, first, np.where(there, value, 0.0).sum(axis=1) / n)
+        squares = np.where(there, (value - mean[:, None]) ** 2, 0.0).sum(axis=1)
+        spread = np.where(alike, 0.0, np.sqrt(squares / (n - 1)))
+    return mean, np.where(n > 1, spread, np.nan)
+
+
+def _notes(notes: np.ndarray, n: np.ndarray, n_flows: int) -> list[str]:
+    found = []
+    for words, count in zip(notes, n, strict=True):
+        own = [word for cell in words if cell is not None for word in cell.split(JOINT) if word]
+        own += ["seeds missing"] if count < n_flows else []
+        own += ["one seed"] if count == 1 else []
+        found.append(JOINT.join(dict.fromkeys(own)))
+    return found

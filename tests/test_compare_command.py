@@ -1,0 +1,320 @@
+"""skinfo compare as a user types it: what it prints, writes, refuses, and with which exit code."""
+
+import json
+import re
+import sys
+
+import matplotlib as mpl
+
+mpl.use("Agg")
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from skinfo import NoisyMIEstimator, cli, compare_flows, information_flow, open_run, pool_flows
+from skinfo.comparison import COMPARISON_COLUMNS, POOLED_COLUMNS
+from skinfo.runs import Layer, RunWriter
+from skinfo.tables import read_table, write_table
+
+LAYERS = (Layer("first", 0.5), Layer("second", 0.5, noise_before=True))
+LABELS = np.arange(16) % 2
+
+
+def write_run(path, seed=0, epochs=(1, 10), broken=False):
+    writer = RunWriter(path, LAYERS, labels=LABELS)
+    rng = np.random.default_rng(seed)
+    for epoch in epochs:
+        writer.add(epoch, {layer.name: rng.normal(size=(16, 3, 2)) for layer in LAYERS})
+    if broken:
+        file = path / "epoch_00000010.npz"
+        file.write_bytes(file.read_bytes()[:700])
+    return path
+
+
+def measured(seed, epochs=(1, 10), names=("first", "second"), **options):
+    rng = np.random.default_rng(seed)
+    arrays = {(e, x): rng.normal(size=(20, 2)) * (1 + seed) for e in epochs for x in names}
+    run = open_run(arrays, labels=np.arange(20) % 2, sigma=0.5)
+    noisy = NoisyMIEstimator(None, tol=0.1, random_state=0, **options)
+    return information_flow({"noisy": noisy}, run, progress=False)
+
+
+@pytest.fixture(scope="module")
+def tables(tmp_path_factory):
+    """Tables of four seeds, in files of both kinds."""
+    folder = tmp_path_factory.mktemp("tables")
+    for seed in range(4):
+        write_table(folder / f"s{seed}{'.csv' if seed % 2 else '.parquet'}", measured(seed))
+    return folder
+
+
+@pytest.fixture
+def call(monkeypatch, capsys, tmp_path):
+    """Run the command in this process, exactly as the console script does."""
+    monkeypatch.chdir(tmp_path)
+
+    def called(*arguments):
+        monkeypatch.setattr(sys, "argv", ["skinfo", "compare", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stopped:
+            cli.main()
+        plt.close("all")
+        out, err = capsys.readouterr()
+        return stopped.value.code or 0, out, err
+
+    return called
+
+
+def line_of(out, layer, nth=0):
+    return [line.split() for line in out.splitlines() if line.split()[:1] == [layer]][nth]
+
+
+def test_help_explains_every_option():
+    done = CliRunner().invoke(cli.app, ["compare", "--help"], env={"COLUMNS": "100"})
+    text = re.sub(r"\x1b\[[0-9;]*m", "", done.output)
+    assert done.exit_code == 0
+    for option in ("output", "plot", "reference", "show", "layer", "epoch", "z", "json", "force"):
+        assert re.search(rf"--{option}\b.*?>( \[\S+\])? {{2,}}\w+\W+\w+", text), option
+
+
+def test_two_tables_are_compared_at_the_last_epoch(call, tables):
+    code, out, err = call(tables / "s0.parquet", tables / "s3.csv")
+    assert (code, err) == (0, "")
+    assert "I(X;T) [nats]: s3 and s0 at epoch 10" in out
+    assert "I(Y;T) [nats]: s3 and s0 at epoch 10" in out
+    expected = compare_flows({"s0": tables / "s0.parquet", "s3": tables / "s3.csv"})
+    expected = expected[(expected["epoch"] == 10) & (expected["quantity"] == "mutual_info")]
+    for _, row in expected.iterrows():
+        words = line_of(out, row["layer"])
+        for name, error in (
+            ("reference_value", "reference_stderr"), ("value", "value_stderr"),
+            ("difference", "difference_stderr"),
+        ):  # fmt: skip
+            sign = "+" if name == "difference" else ""
+            assert f"{row[name]:{sign}.3f}±{row[error]:.3f}" in words
+        assert f"{row['difference_lower']:+.3f}…{row['difference_upper']:+.3f}" in words
+        assert " ".join(words).endswith(row["change"])
+        assert f"{row['change']}: " in out
+    assert re.search(r"All epochs: (\d \w+ \w+(, )?)+\.", out)
+
+
+def test_no_number_is_cut_in_a_narrow_terminal(call, tables, monkeypatch):
+    monkeypatch.setattr(cli.application.console, "width", 40)
+    _, out, _ = call(tables / "s0.parquet", tables / "s3.csv", "--show", "information")
+    assert out.count("±") >= 6
+    assert not re.search(r"\d…( |$)", out, re.MULTILINE)
+
+
+def test_an_epoch_a_layer_and_a_quantity_can_be_chosen(call, tables):
+    options = ("--epoch", 1, "--layer", "second", "--show", "label_information")
+    code, out, _ = call(tables / "s0.parquet", tables / "s1.csv", *options)
+    assert code == 0
+    assert "I(Y;T) [nats]: s1 and s0 at epoch 1" in out
+    assert "I(X;T)" not in out
+    assert "first" not in out.split()
+    assert "second" in out.split()
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_the_comparison_and_its_picture_are_written(call, tables, tmp_path, suffix):
+    target, picture = tmp_path / f"out{suffix}", tmp_path / "out.png"
+    flows = {"s1": tables / "s1.csv", "s0": tables / "s0.parquet", "s2": tables / "s2.parquet"}
+    options = ("--plot", picture, "--layer", "second") if suffix == ".csv" else ()
+    code, out, err = call(*flows.values(), "-o", target, *options, "--reference", "s0")
+    assert (code, err) == (0, "")
+    expected = compare_flows(flows, reference="s0")
+    found = pd.read_csv(target) if suffix == ".csv" else pd.read_parquet(target)
+    assert tuple(found) == COMPARISON_COLUMNS
+    assert set(found["flow"]) == {"s1", "s2"}
+    np.testing.assert_allclose(found["difference"], expected["difference"], rtol=1e-12)
+    assert f"{len(expected)} rows in {target}" in out.replace("\n", " ")
+    assert picture.is_file() == bool(options)
+    assert not options or picture.read_bytes().startswith(b"\x89PNG")
+    assert "s1 and s0" in out
+    assert "s2 and s0" in out
+    code, _, err = call(*flows.values(), "-o", target)
+    assert code == 2
+    assert "--force" in err
+    assert call(*flows.values(), "-o", target, "--force")[0] == 0
+
+
+def test_json_is_all_rows_and_nothing_else(call, tables, tmp_path):
+    code, out, err = call(
+        tables / "s0.parquet", tables / "s1.csv", "--json", "-o", tmp_path / "o.csv"
+    )
+    assert (code, err) == (0, "")
+    rows = json.loads(out)
+    expected = compare_flows({"s0": tables / "s0.parquet", "s1": tables / "s1.csv"})
+    assert len(rows) == len(expected)
+    assert list(rows[0]) == list(COMPARISON_COLUMNS)
+    assert rows[0]["difference"] == expected["difference"].iloc[0]
+    assert [row["change"] for row in rows] == expected["change"].tolist()
+    assert (tmp_path / "o.csv").is_file()
+
+
+def test_json_has_null_for_what_is_no_finite_number(call, tmp_path):
+    write_table(tmp_path / "a.csv", measured(0, inputs="sampled"))
+    write_table(tmp_path / "b.csv", measured(1, epochs=(1, 20), inputs="sampled"))
+    code, out, _ = call("a.csv", "b.csv", "--json")
+    assert code == 0
+    rows = json.loads(out, parse_constant=pytest.fail)
+    assert [r["value"] for r in rows if r["quantity"] == "ceiling" and r["epoch"] == 1] == [
+        None
+    ] * 2
+    assert {r["notes"].split("; ")[0] for r in rows if r["epoch"] == 10} == {"not in b"}
+    code, out, _ = call("a.csv", "b.csv")
+    assert "b and a at epoch 1" in out
+
+
+# --- seeds ---------------------------------------------------------------------------------------
+
+
+def test_tables_of_one_name_are_pooled(call, tables, tmp_path):
+    target = tmp_path / "out.csv"
+    code, out, err = call(f"few={tables}/s[0-2].*", f"new={tables}/s3.csv", "-o", target)
+    assert (code, err) == (0, "")
+    paths = [tables / "s0.parquet", tables / "s1.csv", tables / "s2.parquet"]
+    expected = compare_flows({"few": pool_flows(paths), "new": tables / "s3.csv"})
+    np.testing.assert_allclose(pd.read_csv(target)["difference"], expected["difference"])
+    assert "new and few at epoch 10" in out
+    listed = [f"few={path}" for path in paths]
+    code, other, _ = call(*listed, f"new={tables}/s3.csv", "-o", target, "--force")
+    assert code == 0
+    assert other.split("All epochs")[0] == out.split("All epochs")[0]
+
+
+def test_one_name_alone_is_pooled_printed_and_written(call, tables, tmp_path):
+    target = tmp_path / "pooled.csv"
+    code, out, err = call(f"all={tables}/s*", "-o", target)
+    assert (code, err) == (0, "")
+    found, _ = read_table(target)
+    assert tuple(found) == POOLED_COLUMNS
+    assert (found["n_seeds"] == 4).all()
+    row = found.query("epoch == 10 and layer == 'first' and quantity == 'mutual_info'").iloc[0]
+    words = line_of(out, "first")
+    assert words[1:3] == [f"{row['value']:.3f}±{row['stderr']:.3f}", f"{row['spread']:.3f}"]
+    assert words[-1] == "4"
+    code, again, _ = call("pooled.csv", "--epoch", 1)
+    assert code == 0
+    assert "at epoch 1" in again
+    assert call("pooled.csv", tables / "s0.parquet")[0] == 0
+    assert len(json.loads(call("pooled.csv", "--json")[1])) == len(found)
+
+
+def test_tables_of_one_name_are_told_apart_by_their_directories(call, tables, tmp_path):
+    for name in ("wide", "narrow"):
+        (tmp_path / name).mkdir()
+        write_table(tmp_path / name / "flow.csv", read_table(tables / "s1.csv")[0])
+    code, out, _ = call("wide/flow.csv", "narrow/flow.csv")
+    assert code == 0
+    assert "narrow and wide at epoch 10" in out
+    assert call("wide", "narrow")[1] == out
+
+
+def test_a_path_with_an_equals_sign_is_a_path(call, tables, tmp_path):
+    (tmp_path / "lr=0.1").mkdir()
+    write_table(tmp_path / "lr=0.1" / "flow.csv", read_table(tables / "s1.csv")[0])
+    code, out, _ = call(tables / "s0.parquet", "lr=0.1/flow.csv")
+    assert code == 0
+    assert "flow and s0" in out
+    code, out, _ = call(tables / "s0.parquet", "slow=lr=0.1/flow.csv")
+    assert code == 0
+    assert "slow and s0" in out
+
+
+# --- runs ----------------------------------------------------------------------------------------
+
+
+def test_runs_without_a_table_are_measured_once(call, tmp_path):
+    write_run(tmp_path / "a"), write_run(tmp_path / "b", seed=1)
+    code, out, err = call("a", "b", "--json")
+    assert code == 0
+    assert len(json.loads(out)) > 0
+    assert "a has no table beside it: measured into a.parquet" in err
+    assert {"a.parquet", "a.npz", "b.parquet", "b.npz"} <= {p.name for p in tmp_path.iterdir()}
+    before = (tmp_path / "a.parquet").read_bytes()
+    code, out, err = call("a", "b")
+    assert code == 0
+    assert "measured into" not in err
+    assert "b and a at epoch 10" in out
+    assert "bins over each run's own range" in err.replace("\n", " ")
+    assert (tmp_path / "a.parquet").read_bytes() == before
+
+    assert call("both=*")[0] == 0
+    RunWriter(tmp_path / "a", LAYERS, labels=LABELS).add(
+        20, {layer.name: np.random.default_rng(0).normal(size=(16, 3, 2)) for layer in LAYERS}
+    )
+    code, _, err = call("a", "b")
+    assert code == 0
+    assert "a.parquet lacks epochs 20 of a" in err
+    assert "skinfo analyze a -o a.parquet --force" in err
+
+
+@pytest.mark.filterwarnings("ignore:not measured")
+def test_activations_that_cannot_be_read_end_with_exit_code_1(call, tmp_path):
+    write_run(tmp_path / "a"), write_run(tmp_path / "b", broken=True)
+    code, out, err = call("a", "b")
+    assert code == 1
+    assert "b and a at epoch 1" in out
+    assert "some activations could not be read" in err
+    code, out, _ = call("a", "b", "--json")
+    assert code == 0
+    notes = {row["notes"] for row in json.loads(out) if row["epoch"] == 10}
+    assert any("not in b (read error)" in note for note in notes)
+
+
+# --- mistakes ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "part"),
+    [
+        ([], "Missing argument"),
+        (["{s0}"], "needs two flows; several tables of one name"),
+        (["{s0}", "{s0}"], "is there twice"),
+        (["x={s0}", "x={s0}", "{s1}"], "x: {s0} is there twice"),
+        (["{s0}", "={s1}"], "no name before the ="),
+        (["{s0}", "x={tmp}/none*"], "none*: no table and no run has such a name"),
+        (["{s0}", "{tmp}/no.csv"], "no.csv: there is no such table"),
+        (["{s0}", "{tmp}/no.txt"], "no.txt: a table ends in .parquet or .csv"),
+        (["{s0}", "{tmp}"], "no run here (no run.json), and no flow.parquet"),
+        (["{s0}", "{s1}", "--reference", "x"], "--reference x: there is no such flow; got s0, s1"),
+        (["{s0}", "{s1}", "--show", "x"], "--show is one of information, label_information, bin"),
+        (["{s0}", "{s1}", "--show", "binned"], "--show binned: the flows do not hold it"),
+        (["{s0}", "{s1}", "--layer", "x"], "--layer x: no flow has it; there are first, second"),
+        (["{s0}", "{s1}", "--epoch", "5"], "--epoch 5: the flows share 1, 10"),
+        (["{s0}", "{s1}", "--z", "0"], "z is a positive number"),
+        (["{s0}", "{s1}", "-o", "{tmp}/x.txt"], "x.txt: a table ends in"),
+        (["{s0}", "{s1}", "-o", "{tmp}/no/x.csv"], "there is no directory"),
+        (["{s0}", "{s1}", "--plot", "{tmp}/no/x.png"], "there is no directory"),
+        (["{s0}", "{s1}", "--plot", "{tmp}/x.doc"], "x.doc: a picture ends in"),
+    ],
+    ids=lambda value: None if isinstance(value, list) else value[:40],
+)
+def test_a_mistake_ends_with_exit_code_2_and_one_line(call, tables, tmp_path, arguments, part):
+    places = {"s0": tables / "s0.parquet", "s1": tables / "s1.csv", "tmp": tmp_path}
+    code, _, err = call(*(argument.format(**places) for argument in arguments))
+    assert code == 2
+    assert len(err.splitlines()) == 1
+    assert part.format(**places) in err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_units_and_epochs_that_do_not_fit_are_named(call, tables, tmp_path):
+    write_table(tmp_path / "bits.csv", measured(0, units="bits"))
+    write_table(tmp_path / "later.csv", measured(0, epochs=(2, 20)))
+    code, _, err = call(tables / "s0.parquet", "bits.csv")
+    assert code == 2
+    assert "'s0' is in nats, 'bits' is in bits" in err
+    code, _, err = call(tables / "s0.parquet", "later.csv")
+    assert code == 2
+    assert "no epoch in common: 1, 10 in the one, 2, 20 in the other" in err
+
+
+def test_nothing_is_measured_for_a_mistake(call, tmp_path):
+    write_run(tmp_path / "a")
+    for arguments in (["a"], ["a", "a.csv", "--reference", "b"], ["a", "x", "--show", "y"]):
+        assert call(*arguments)[0] == 2
+        assert [p.name for p in tmp_path.iterdir()] == ["a"]

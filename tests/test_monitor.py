@@ -1,0 +1,530 @@
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import textwrap
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from pandas.testing import assert_frame_equal
+from torch import nn
+
+from skinfo import (
+    BinningMIEstimator,
+    ClusteringScore,
+    NoisyMIEstimator,
+    RunError,
+    information_flow,
+    open_run,
+)
+from skinfo.errors import MissingExtraError
+from skinfo.monitoring import FlowMonitor, log_spaced_epochs, read_journal
+from skinfo.monitoring.journal import Journal
+from skinfo.networks import GaussianNoise, Recorder, make_mlp
+from skinfo.runs import RunWriter
+from skinfo.tables import read_table
+
+SIZES = (6, 5, 4, 2)
+NAMES = ["layer1", "layer2"]
+SIGMAS = {"layer1": 0.3, "layer2": 0.3}
+CHEAP = BinningMIEstimator(bin_width=0.5)
+
+
+class CountingEstimator(BinningMIEstimator):
+    """Count how often anything is fitted."""
+
+    fits = 0
+
+    def fit(self, X, y=None, **more):
+        type(self).fits += 1
+        return super().fit(X, y, **more)
+
+
+@pytest.fixture(name="data")
+def make_data(rng):
+    X = rng.standard_normal((80, SIZES[0])).astype(np.float32)
+    return X, (X[:, 0] > 0).astype(np.int64)
+
+
+@pytest.fixture(autouse=True)
+def _counting_from_zero():
+    CountingEstimator.fits = 0
+
+
+def steps(model, data, optimiser, n=1):
+    """Train on random batches, with dropout and all that draws from global generators."""
+    X, y = (torch.as_tensor(values) for values in data)
+    for _ in range(n):
+        rows = torch.randperm(len(X))[:32]
+        optimiser.zero_grad()
+        jitter = random.random() + float(np.random.random())  # noqa: NPY002
+        (jitter * nn.functional.cross_entropy(model(X[rows]), y[rows])).backward()
+        optimiser.step()
+
+
+def noisy_model():
+    """Modes, statistics, noise and dropout: all that a measurement could disturb."""
+    model = nn.Sequential(
+        nn.Linear(6, 5), nn.BatchNorm1d(5), nn.Tanh(), GaussianNoise(0.2), nn.Dropout(0.3),
+        nn.Linear(5, 4), nn.Tanh(), nn.Linear(4, 2),
+    )  # fmt: skip
+    model[1].eval()
+    return model
+
+
+def train(data, monitor_of=None, epochs=4):
+    """Train with or without a monitor, from the same seeds."""
+    torch.manual_seed(0)
+    random.seed(0)
+    np.random.seed(0)  # noqa: NPY002
+    model = noisy_model()
+    optimiser = torch.optim.Adam(model.parameters(), lr=0.01)
+    monitor = None if monitor_of is None else monitor_of(model)
+    for epoch in range(1, epochs + 1):
+        steps(model, data, optimiser, 3)
+        if monitor is not None:
+            before = [p.grad.clone() for p in model.parameters()]
+            modes = [module.training for module in model.modules()]
+            assert monitor(epoch, losses={"train_loss": 1.0}) is not None
+            assert modes == [module.training for module in model.modules()]
+            assert all(map(torch.equal, before, [p.grad for p in model.parameters()]))
+            assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
+            assert torch.is_grad_enabled()
+    return model, monitor
+
+
+# Training goes on as if nothing had been measured
+
+
+@pytest.mark.filterwarnings("ignore::skinfo.errors.ReplicaWarning")
+def test_training_with_a_monitor_gives_the_same_weights_bit_for_bit(data, tmp_path):
+    """The estimator has no seed: it would draw from numpy's global generator."""
+    alone, _ = train(data)
+    estimators = [NoisyMIEstimator(0.2, max_evaluations=2**10), CHEAP]
+    watched, monitor = train(
+        data,
+        lambda model: FlowMonitor(
+            model, ["3", "6"], estimators, *data, n_replicas=3, path=tmp_path / "flow.csv"
+        ),
+    )
+    assert monitor.epochs == [1, 2, 3, 4]
+    state = watched.state_dict()
+    assert all(torch.equal(value, state[name]) for name, value in alone.state_dict().items())
+    assert torch.equal(torch.rand(5), again_after(data, torch.rand, 5))
+
+
+def again_after(data, draw, n):
+    """What torch's global generator gives after the training without a monitor."""
+    train(data)
+    return draw(n)
+
+
+# The numbers are those of a recorded run
+
+
+def test_numbers_are_those_of_the_recorded_run_to_the_last_bit(data, tmp_path):
+    estimators = {
+        "noisy": NoisyMIEstimator(sigma=None, tol=0.05, random_state=0),
+        "binned": BinningMIEstimator(bin_width=0.5),
+        "clustering": ClusteringScore(),
+    }
+    model = make_mlp(SIZES)
+    optimiser = torch.optim.SGD(model.parameters(), lr=0.5)
+    recorder = Recorder(model, NAMES, sigmas=SIGMAS, n_replicas=6, seed=3)
+    writer = RunWriter(tmp_path / "run", recorder.describe(data[0]), labels=data[1])
+    monitor = FlowMonitor(
+        model, NAMES[::-1], estimators, *data, sigmas=SIGMAS, n_replicas=6, seed=3,
+        path=tmp_path / "flow.parquet", n_jobs=2,
+    )  # fmt: skip
+    for epoch in (1, 2, 5):
+        steps(model, data, optimiser)
+        with recorder.record(data[0]) as arrays:
+            writer.add(epoch, arrays)
+        monitor.update(epoch)
+    expected = information_flow(estimators, tmp_path / "run", progress=False)
+    assert set(expected["epoch"]) == {1, 2, 5}
+    assert len(expected) > 40
+    assert_frame_equal(monitor.table, expected, check_exact=True)
+    monitor.save()
+    assert_frame_equal(read_table(tmp_path / "flow.parquet")[0], expected, check_exact=True)
+    assert_frame_equal(read_journal(tmp_path / "flow.parquet.journal"), expected, check_exact=True)
+
+
+def test_activations_handed_over_are_measured_without_a_model(data, rng):
+    arrays = {"a": rng.standard_normal((80, 3)), "b": rng.standard_normal((80, 4, 2))}
+    estimator = NoisyMIEstimator(sigma=None, tol=0.05, random_state=0)
+    monitor = FlowMonitor(None, ["a", "b"], estimator, None, data[1], sigmas={"a": 0.5, "b": 0.4})
+    monitor.update(7, activations={name: torch.as_tensor(array) for name, array in arrays.items()})
+    run = open_run(
+        {(7, n): x for n, x in arrays.items()}, labels=data[1], sigma={"a": 0.5, "b": 0.4}
+    )
+    assert_frame_equal(monitor.table, information_flow(estimator, run, progress=False))
+    with pytest.raises(RunError, match=r"epoch 8: expected the layers \['a', 'b'\], got \['a'\]"):
+        monitor.update(8, activations={"a": arrays["a"]})
+    with pytest.raises(RunError, match="epoch 8: there is no model to run"):
+        monitor.update(8)
+
+
+def test_a_training_that_diverges_leaves_rows_that_say_so(data, tmp_path):
+    model = make_mlp(SIZES)
+    monitor = FlowMonitor(model, ["layer1"], CHEAP, *data, path=tmp_path / "flow.csv")
+    monitor(1)
+    with torch.no_grad():
+        model.layer1[0].weight.fill_(np.nan)
+    with pytest.warns(UserWarning, match="not measured: .*epoch 2, layer 'layer1'.*NaN"):
+        rows = monitor(2)
+    assert rows["notes"].tolist() == ["read error"]
+    again = FlowMonitor(model, ["layer1"], CHEAP, *data, path=tmp_path / "flow.csv")
+    assert_frame_equal(again.table, monitor.table, check_exact=True)
+
+
+# Schedules
+
+
+@pytest.mark.parametrize(
+    ("every", "measured"),
+    [
+        (1, [1, 2, 3, 4, 5, 6, 7, 8]),
+        (3, [3, 6]),
+        (log_spaced_epochs(8, 4), [1, 2, 4, 8]),
+        (lambda epoch: epoch > 6, [7, 8]),
+    ],
+)
+def test_schedules(data, every, measured):
+    monitor = FlowMonitor(make_mlp(SIZES), NAMES, CHEAP, *data, every=every)
+    found = [monitor(epoch) is not None for epoch in range(1, 9)]
+    assert monitor.epochs == measured
+    assert [epoch for epoch, is_there in enumerate(found, 1) if is_there] == measured
+
+
+@pytest.mark.parametrize("every", [0, -1, 2.5, "log"])
+def test_what_is_no_schedule_is_an_error(data, every):
+    with pytest.raises(ValueError, match="every is a number of epochs from 1 on"):
+        FlowMonitor(make_mlp(SIZES), NAMES, CHEAP, *data, every=every)
+
+
+@pytest.mark.parametrize("epoch", [-1, 1.5])
+def test_what_is_no_epoch_is_an_error(data, epoch):
+    with pytest.raises(RunError, match="an epoch is a whole number from 0 on"):
+        FlowMonitor(make_mlp(SIZES), NAMES, CHEAP, *data)(epoch)
+
+
+# Going on after a kill
+
+
+def test_epochs_that_are_there_are_not_measured_again(data, tmp_path):
+    path = tmp_path / "flow.csv"
+
+    def start():
+        return FlowMonitor(make_mlp(SIZES), NAMES, CountingEstimator(bin_width=0.5), *data,
+                           path=path)  # fmt: skip
+
+    first = start()
+    first(1, losses={"train_loss": 0.5})
+    first(2)
+    assert CountingEstimator.fits == 4
+    second = start()
+    assert second.epochs == [1, 2]
+    assert_frame_equal(second(1), first.table.query("epoch == 1"), check_exact=True)
+    second(2)
+    assert CountingEstimator.fits == 4
+    second(3)
+    assert CountingEstimator.fits == 6
+    assert second.losses == {1: {"train_loss": 0.5}, 2: {}, 3: {}}
+    assert_frame_equal(read_table(path)[0], second.table, check_exact=True)
+
+
+def test_a_training_that_went_back_voids_what_comes_after(data, tmp_path):
+    path, model = tmp_path / "flow.csv", make_mlp(SIZES)
+    monitor = FlowMonitor(model, NAMES, CHEAP, *data, path=path)
+    for epoch in (1, 2, 3, 4):
+        monitor(epoch)
+    old = monitor.table
+    with torch.no_grad():
+        model.layer1[0].weight.mul_(3)
+    with pytest.warns(UserWarning, match="epoch 3 was measured before on other activations"):
+        new = monitor(3)
+    assert monitor.epochs == [1, 2, 3]
+    assert_frame_equal(monitor.table.query("epoch < 3"), old.query("epoch < 3"))
+    assert not new["value"].equals(old.query("epoch == 3")["value"])
+    again = FlowMonitor(model, NAMES, CHEAP, *data, path=path)
+    assert_frame_equal(again.table, monitor.table, check_exact=True)
+    assert_frame_equal(read_table(path)[0], monitor.table, check_exact=True)
+
+
+@pytest.mark.parametrize("cut", [1, 40])
+def test_a_half_written_line_is_dropped_with_a_note(data, tmp_path, cut):
+    path, model = tmp_path / "flow.csv", make_mlp(SIZES)
+    journal = tmp_path / "flow.csv.journal"
+    monitor = FlowMonitor(model, NAMES, CHEAP, *data, path=path)
+    monitor(1)
+    monitor(2)
+    complete = monitor.table
+    journal.write_bytes(journal.read_bytes()[:-cut])
+    assert read_journal(journal)["epoch"].unique().tolist() == [1]
+    with pytest.warns(UserWarning, match=r"journal: its last line was half written and is dropped"):
+        again = FlowMonitor(model, NAMES, CHEAP, *data, path=path)
+    assert again.epochs == [1]
+    again(2)
+    assert_frame_equal(again.table, complete, check_exact=True)
+    assert_frame_equal(read_journal(journal), complete, check_exact=True)
+
+
+def test_another_setting_at_the_same_path_is_an_error(data, tmp_path):
+    path, model, (X, y) = tmp_path / "flow.csv", make_mlp(SIZES), data
+    FlowMonitor(model, NAMES, CHEAP, X, y, sigmas=SIGMAS, path=path)(1)
+    before = (tmp_path / "flow.csv.journal").read_bytes()
+    others = {
+        "layers": {"layers": ["layer1"]},
+        "estimators": {"estimators": BinningMIEstimator(bin_width=0.4)},
+        "n_replicas": {"n_replicas": 2},
+        "seed": {"seed": 1},
+        "inputs": {"X": X + 1},
+    }  # fmt: skip
+    base = {"layers": NAMES, "estimators": CHEAP, "X": X, "y": y, "sigmas": SIGMAS}
+    for name, change in [*others.items(), ("inputs", {"y": 1 - y}), ("layers", {"sigmas": {}})]:
+        with pytest.raises(RunError, match=f"csv.journal: another .* its {name} differ"):
+            FlowMonitor(model, path=path, **(base | change))
+    assert (tmp_path / "flow.csv.journal").read_bytes() == before
+    FlowMonitor(model, path=path, **base)
+
+
+def test_all_of_a_long_parameter_is_compared(data, tmp_path):
+    edges = np.linspace(-2, 2, 3000)
+    path, model = tmp_path / "flow.csv", make_mlp(SIZES)
+    FlowMonitor(model, NAMES, BinningMIEstimator(bin_edges=edges), *data, path=path)
+    other = edges.copy()
+    other[1500] += 1e-9
+    with pytest.raises(RunError, match="its estimators differ"):
+        FlowMonitor(model, NAMES, BinningMIEstimator(bin_edges=other), *data, path=path)
+
+
+KILLED = """
+import os, signal, sys
+import numpy as np
+from skinfo import BinningMIEstimator
+from skinfo.monitoring import FlowMonitor
+
+class Killing(BinningMIEstimator):
+    def fit(self, X, y=None, **more):
+        if float(X[0, 0]) == 4.0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().fit(X, y, **more)
+
+Killing.__name__ = "CountingEstimator"
+monitor = FlowMonitor(None, ["a"], Killing(bin_width=0.5), None, path=sys.argv[1])
+for epoch in range(1, 9):
+    monitor.update(epoch, activations={"a": np.full((20, 1), float(epoch))})
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="there is no SIGKILL here")
+def test_a_killed_training_loses_no_epoch_that_was_finished(tmp_path):
+    path = tmp_path / "flow.csv"
+    killed = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(KILLED), str(path)], check=False, timeout=120
+    )
+    assert killed.returncode == -signal.SIGKILL
+    monitor = FlowMonitor(None, ["a"], CountingEstimator(bin_width=0.5), None, path=path)
+    assert monitor.epochs == [1, 2, 3]
+    for epoch in range(1, 9):
+        monitor.update(epoch, activations={"a": np.full((20, 1), float(epoch))})
+    assert CountingEstimator.fits == 5
+    assert read_table(path)[0]["epoch"].unique().tolist() == list(range(1, 9))
+
+
+# The journal
+
+
+def entry(epoch, digest="x"):
+    return {"epoch": epoch, "digest": digest, "rows": [], "losses": {}}
+
+
+def test_two_writers_at_once_are_found_out(tmp_path):
+    path = tmp_path / "j"
+    one, other = Journal(path, {"seed": 0}, {}), Journal(path, {"seed": 0}, {})
+    one.append(entry(1))
+    with pytest.raises(RunError, match="epoch 1: something else has written here"):
+        other.append(entry(1))
+    one.append(entry(2))
+    assert list(Journal(path, {"seed": 0}, {}).entries) == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "line 1 is none of a monitor's journal"),
+        (b"epoch,layer\n", "line 1 is none"),
+        (b'{"schema": 1}\n', "line 1 is none"),
+        (b'{"schema": 2, "settings": {}, "versions": {}}\n', "written with schema 2"),
+        (b'{"schema": 1, "settings": {}, "versions": {}}\n{"epoch": 1}\n', "line 2 is none"),
+        (b'{"schema": 1, "settings": {}, "versions": {}}\n[]\n{}\n', "line 2 is none"),
+    ],
+)
+def test_what_is_no_journal_is_left_alone(tmp_path, content, message):
+    path = tmp_path / "flow.csv.journal"
+    path.write_bytes(content)
+    with pytest.raises(RunError, match=message):
+        Journal(path, {}, {})
+    assert path.read_bytes() == content
+
+
+FULL = """
+import resource, sys
+from pathlib import Path
+from skinfo.errors import RunError
+from skinfo.monitoring.journal import Journal
+
+path = Path(sys.argv[1])
+journal = Journal(path, {}, {})
+journal.append({"epoch": 1, "digest": "x", "rows": [], "losses": {}})
+before = path.read_bytes()
+resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + 10, resource.RLIM_INFINITY))
+try:
+    journal.append({"epoch": 2, "digest": "x", "rows": [], "losses": {}})
+except RunError as error:
+    print(error)
+assert path.read_bytes() == before
+"""
+
+
+def test_a_full_disk_leaves_the_journal_as_it_was(tmp_path):
+    pytest.importorskip("resource")
+    path = tmp_path / "flow.csv.journal"
+    found = subprocess.run(
+        [sys.executable, "-c", FULL, str(path)], capture_output=True, text=True, check=False
+    )
+    assert found.stderr == ""
+    assert "epoch 2: cannot be written (10 of " in found.stdout
+    assert list(Journal(path, {}, {}).entries) == [1]
+
+
+def test_an_epoch_costs_the_same_however_many_there_are(data, tmp_path, monkeypatch):
+    """The table is written ever more rarely; what a line appends depends on its epoch alone."""
+    written = []
+    monitor = FlowMonitor(None, ["a"], CHEAP, None, path=tmp_path / "flow.csv")
+    monkeypatch.setattr(
+        "skinfo.monitoring.monitor.write_table", lambda _p, table: written.append(len(table))
+    )
+    sizes = []
+    for epoch in range(1000, 1200):
+        monitor._keep({**entry(epoch), "rows": [{"epoch": epoch}]})
+        sizes.append((tmp_path / "flow.csv.journal").stat().st_size)
+    assert len(set(np.diff(sizes))) == 1
+    assert written[:10] == list(range(1, 11))
+    assert len(written) < 45
+    assert sum(written) < 12 * 200
+
+
+def test_tables_that_no_monitor_wrote_are_not_overwritten(data, tmp_path):
+    path = tmp_path / "flow.csv"
+    path.write_text("mine")
+    with pytest.raises(RunError, match="a table is there that no monitor writes"):
+        FlowMonitor(make_mlp(SIZES), NAMES, CHEAP, *data, path=path)
+    assert path.read_text() == "mine"
+    with pytest.raises(ValueError, match="a table ends in"):
+        FlowMonitor(make_mlp(SIZES), NAMES, CHEAP, *data, path=tmp_path / "flow.txt")
+    with pytest.raises(RunError, match="there is no directory"):
+        FlowMonitor(make_mlp(SIZES), NAMES, CHEAP, *data, path=tmp_path / "none" / "flow.csv")
+    with pytest.raises(RunError, match="there is no such journal"):
+        read_journal(tmp_path / "flow.csv.journal")
+
+
+def test_what_produced_the_table_goes_with_it(data, tmp_path):
+    path = tmp_path / "flow.parquet"
+    with FlowMonitor(make_mlp(SIZES), NAMES, CHEAP, *data, path=path, every=2) as monitor:
+        for epoch in range(1, 30):
+            monitor(epoch)
+    attrs = pd.read_parquet(path).attrs
+    assert attrs["run"]["layers"] == [["layer1", 0.0, False], ["layer2", 0.0, False]]
+    assert "bin_width=0.5" in attrs["estimators"]["BinningMIEstimator"]
+    assert {"skinfo", "numpy", "torch"} <= set(attrs["versions"])
+    assert read_table(path)[0]["epoch"].nunique() == 14
+
+
+# What cannot be monitored
+
+
+def test_bins_of_the_whole_run_are_refused(data):
+    with pytest.raises(ValueError, match="bin_range='run' needs the whole run"):
+        FlowMonitor(make_mlp(SIZES), NAMES, BinningMIEstimator(bin_range="run"), *data)
+
+
+def test_what_is_no_model_is_refused(data):
+    with pytest.raises(TypeError, match="model must be a torch.nn.Module; got a function"):
+        FlowMonitor(lambda x: x, NAMES, CHEAP, *data)
+
+
+def test_unknown_layers_are_named(data):
+    with pytest.raises(ValueError, match="no layer 'layer9'; it has: layer1"):
+        FlowMonitor(make_mlp(SIZES), ["layer9"], CHEAP, *data)
+
+
+# TensorBoard
+
+
+class Scalars:
+    """A writer that remembers."""
+
+    def __init__(self):
+        self.seen, self.flushed = {}, 0
+
+    def add_scalar(self, tag, value, step):
+        self.seen[tag, step] = value
+
+    def flush(self):
+        self.flushed += 1
+
+
+def test_a_writer_gets_values_brackets_and_losses(data):
+    writer, model = Scalars(), make_mlp(SIZES)
+    monitor = FlowMonitor(
+        model, NAMES, {"noisy": NoisyMIEstimator(0.5, tol=0.05, random_state=0)}, *data,
+        tensorboard=writer,
+    )  # fmt: skip
+    monitor(1, losses={"train_loss": torch.tensor(0.25)})
+    rows = monitor.table.query("quantity == 'mutual_info'").set_index("layer")
+    for layer in NAMES:
+        tag = f"noisy/mutual_info/{layer}"
+        assert writer.seen[tag, 1] == rows.loc[layer, "value"]
+        assert writer.seen[f"{tag}/lower", 1] == rows.loc[layer, "lower"]
+    assert writer.seen["losses/train_loss", 1] == 0.25
+    assert all(np.isfinite(value) for value in writer.seen.values())
+    n = len(writer.seen)
+    monitor(1)
+    assert (len(writer.seen), writer.flushed) == (n, 1)
+
+
+def test_tensorboard_reads_what_was_written(data, tmp_path):
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    with FlowMonitor(make_mlp(SIZES), NAMES, CHEAP, *data, tensorboard=tmp_path / "tb") as monitor:
+        for epoch in (1, 2, 3):
+            monitor(epoch, losses={"test_loss": 1 / epoch})
+    events = EventAccumulator(str(tmp_path / "tb"))
+    events.Reload()
+    found = events.Scalars("BinningMIEstimator/entropy/layer2")
+    expected = monitor.table.query("quantity == 'entropy' and layer == 'layer2'")
+    assert [event.step for event in found] == [1, 2, 3]
+    np.testing.assert_allclose([event.value for event in found], expected["value"], rtol=1e-6)
+    assert events.Scalars("losses/test_loss")[0].value == 1.0
+
+
+def test_without_tensorboard_the_extra_is_named(data, monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'skinfo\[tensorboard\]'"):
+        FlowMonitor(make_mlp(SIZES), NAMES, CHEAP, *data, tensorboard=tmp_path / "tb")
+
+
+def test_journals_are_lines_of_json(data, tmp_path):
+    monitor = FlowMonitor(make_mlp(SIZES), NAMES, CHEAP, *data, path=tmp_path / "flow.csv")
+    monitor(1, losses={"train_loss": 0.5})
+    header, line = map(json.loads, (tmp_path / "flow.csv.journal").read_text().splitlines())
+    assert header["schema"] == 1
+    assert (line["epoch"], line["losses"]) == (1, {"train_loss": 0.5})
+    assert sorted(os.listdir(tmp_path)) == ["flow.csv", "flow.csv.journal"]
