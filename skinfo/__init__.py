@@ -4,7 +4,7 @@ from skinfo.comparison import compare_flows, pool_flows
 from skinfo.errors import OutsideEdgesWarning, ReplicaWarning, RunError, SaturationWarning
 from skinfo.estimators import BinningMIEstimator, ClusteringScore, NoisyMIEstimator
 from skinfo.flow import information_flow
-from skinfo.runs import open_run
+from skinfo.runs import open_run, save_run
 from skinfo.sigmas import sigma_curve
 from skinfo.widths import binning_sweep
 
@@ -21,6 +21,7 @@ __all__ = [
     "information_flow",
     "open_run",
     "pool_flows",
+    "save_run",
     "sigma_curve",
 ]
 __version__ = "0.1.0"

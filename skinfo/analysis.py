@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -43,7 +43,8 @@ def usual_estimators(
     Returns
     -------
     dict of str to estimator
-        "noisy"; "binned"; and "clustering" where classes hold pairs of inputs.
+        "noisy" where there is a sigma; "binned"; and "clustering" where classes hold pairs of
+        inputs.
 
     Examples
     --------
@@ -54,10 +55,10 @@ def usual_estimators(
     ['noisy', 'binned', 'clustering']
     """
     units = parameters.get("units", "nats")
-    estimators: dict[str, BaseEstimator] = {
-        "noisy": NoisyMIEstimator(sigma, **parameters),
-        "binned": BinningMIEstimator(bin_width=bin_width, bin_range="run", units=units),
-    }
+    estimators: dict[str, BaseEstimator] = {}
+    if sigma is not None or any(layer.sigma for layer in run.layers):
+        estimators["noisy"] = NoisyMIEstimator(sigma, **parameters)
+    estimators["binned"] = BinningMIEstimator(bin_width=bin_width, bin_range="run", units=units)
     mask = subset_mask(subset, run)
     labels = run.labels if run.labels is None or mask is None else run.labels[mask]
     if labels is not None and makes_pairs(labels):
@@ -77,14 +78,13 @@ def analyze_run(
     Parameters
     ----------
     run : Run
-        Saved activations. Layers without noise are measured by other estimators only than those
-        that take each layer's own.
+        Saved activations.
     estimators : mapping of str to estimator
         What to measure with, by name.
     subset : {"train", "test"} or ndarray of shape (n_inputs,), optional
         Inputs to measure.
     **options
-        Of :func:`~skinfo.information_flow`.
+        Of :func:`~skinfo.information_flow`, such as ``memory_limit``.
 
     Returns
     -------
@@ -110,17 +110,7 @@ def analyze_run(
     """
     if not run.epochs:
         raise ValueError(f"{run.name}: the run has no checkpoints yet.")
-    parts = [
-        information_flow(chosen, part, subset=subset, **options)
-        for chosen, part in _by_noise(run, dict(estimators))
-    ]
-    order = {layer.name: place for place, layer in enumerate(run.layers)}
-    table = pd.concat(parts).sort_values(
-        ["epoch", "layer"],
-        key=lambda column: column.map(order) if column.name == "layer" else column,
-        kind="stable",
-        ignore_index=True,
-    )
+    table = information_flow(estimators, run, subset=subset, **options)
     settings = {
         "run": run.name,
         "layers": [asdict(layer) for layer in run.layers],
@@ -131,21 +121,3 @@ def analyze_run(
         "versions": dict(run.versions),
     }
     return table, collect_panel(run, subset=subset_mask(subset, run), settings=settings)
-
-
-def takes_own_noise(estimator: BaseEstimator) -> bool:
-    """Whether an estimator measures each layer with its own sigma."""
-    return isinstance(estimator, NoisyMIEstimator) and estimator.sigma is None
-
-
-def _by_noise(
-    run: Run, estimators: dict[str, BaseEstimator]
-) -> list[tuple[dict[str, BaseEstimator], Run]]:
-    """Which estimators measure which layers."""
-    noisy = {name: e for name, e in estimators.items() if takes_own_noise(e)}
-    others = {name: e for name, e in estimators.items() if name not in noisy}
-    loud = tuple(layer for layer in run.layers if layer.sigma)
-    if not noisy or len(loud) == len(run.layers):
-        return [(estimators, run)]
-    parts = [(noisy, replace(run, layers=loud))] if loud else []
-    return [*parts, (others, run)] if others else parts

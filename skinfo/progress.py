@@ -12,6 +12,10 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+# Seconds over which the speed is taken: a step may last many minutes, and the first from a store
+# that keeps results last none.
+_RECENT = 3600.0
+
 
 def progress_bar() -> Progress:
     """Make a bar with counts, time gone and time left."""
@@ -23,4 +27,5 @@ def progress_bar() -> Progress:
         TextColumn("left"),
         TimeRemainingColumn(),
         console=Console(stderr=True),
+        speed_estimate_period=_RECENT,
     )

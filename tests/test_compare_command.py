@@ -279,7 +279,7 @@ def test_activations_that_cannot_be_read_end_with_exit_code_1(call, tmp_path):
         (["{s0}", "x={tmp}/none*"], "none*: no table and no run has such a name"),
         (["{s0}", "{tmp}/no.csv"], "no.csv: there is no such table"),
         (["{s0}", "{tmp}/no.txt"], "no.txt: a table ends in .parquet or .csv"),
-        (["{s0}", "{tmp}"], "no run here (no run.json), and no flow.parquet"),
+        (["{s0}", "{tmp}"], "there is no run here"),
         (["{s0}", "{s1}", "--reference", "x"], "--reference x: there is no such flow; got s0, s1"),
         (["{s0}", "{s1}", "--show", "x"], "--show is one of information, label_information, bin"),
         (["{s0}", "{s1}", "--show", "binned"], "--show binned: the flows do not hold it"),

@@ -12,6 +12,7 @@ import matplotlib.pyplot as plt
 from skinfo import open_run
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+CHANGES = {"within error", "within brackets", "beyond error", "beyond brackets", ""}
 BLOCKS = re.findall(r"```(\w*)\n(.*?)```", README, flags=re.DOTALL)
 
 
@@ -29,7 +30,10 @@ def test_the_run_examples_work(tmp_path, monkeypatch):
         exec(compile(code, "README.md", "exec"), names)
     plt.close("all")
     assert set(names["flow"]["estimator"]) == {"NoisyMIEstimator", "ClusteringScore"}
-    assert open_run("my-run").epochs == [1, 10]
+    assert open_run("my-run.h5").epochs == [1, 10]
+    assert open_run("recorded").layers[1].noise_before
+    assert (tmp_path / "live.csv").stat().st_size > 1000
+    assert set(names["changes"]["change"]) <= CHANGES
     assert names["curve"]["sigma"].nunique() == 20
     assert names["sweep"]["entropy"].is_monotonic_decreasing
     assert names["sweep"]["notes"].iloc[0] == "at ceiling"

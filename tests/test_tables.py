@@ -122,7 +122,7 @@ def test_a_read_error_row_comes_back(tmp_path, panel, suffix):
     made = arrays()
     made[3, "2"][0, 0, 0] = np.nan
     with pytest.warns(UserWarning, match="epoch 3, layer '2'"):
-        table = information_flow(BinningMIEstimator(), open_run(made), progress=False)
+        table = information_flow(BinningMIEstimator(), open_run(made, axes="nrc"), progress=False)
     path = tmp_path / f"flow{suffix}"
     write_table(path, table, panel)
     row = read_table(path)[0].query("notes == 'read error'")
@@ -373,7 +373,7 @@ def test_distances_are_those_of_the_clustering_score(run, panel):
 @pytest.mark.parametrize("n_units", [1, 2, 3, 5])
 def test_scatter_holds_the_units_of_the_last_layer(n_units):
     made = arrays((4, n_units), epochs=(1, 2))
-    run = open_run(made, labels=LABELS, sigma=0.0)
+    run = open_run(made, labels=LABELS, sigma=0.0, axes="nrc")
     panel = collect_panel(run)
     assert panel.scatter.shape == (2, 20, n_units)
     for k, epoch in enumerate((1, 2)):
@@ -396,7 +396,7 @@ def test_scatter_is_a_sample_with_its_labels():
 
 def test_labels_of_any_kind_are_coded_in_the_scatter():
     labels = np.array(["cat", "dog"])[LABELS]
-    panel = collect_panel(open_run(arrays(epochs=(1,)), labels=labels))
+    panel = collect_panel(open_run(arrays(epochs=(1,)), labels=labels, axes="nrc"))
     np.testing.assert_array_equal(panel.scatter_labels, LABELS)
 
 
@@ -413,7 +413,7 @@ def test_without_labels_there_are_no_distances_and_no_label(tmp_path, n_units):
 @pytest.mark.parametrize("labels", [np.zeros(20, dtype=int), np.arange(20)],
                          ids=["one class", "classes of one"])  # fmt: skip
 def test_labels_that_make_no_pairs_give_no_distances(labels):
-    panel = collect_panel(open_run(arrays(), labels=labels))
+    panel = collect_panel(open_run(arrays(), labels=labels, axes="nrc"))
     assert not (panel.within.any() and panel.between.any())
     assert (panel.value_counts[0].sum(axis=1) == 80).all()
     np.testing.assert_array_equal(panel.scatter_labels, labels)

@@ -11,7 +11,9 @@ except ImportError:  # pragma: no cover - exercised in a subprocess
     sys.stderr.write("skinfo: the command line needs an extra: pip install 'skinfo[cli]'\n")
     sys.exit(2)
 
-from skinfo.cli import analyze, application, compare, demo, info, plot, report
+from skinfo.cli import analyze, application, compare, convert, demo, info, plot, report
 from skinfo.cli.application import app, main
 
-__all__ = ["analyze", "app", "application", "compare", "demo", "info", "main", "plot", "report"]
+__all__ = [
+    "analyze", "app", "application", "compare", "convert", "demo", "info", "main", "plot", "report",
+]  # fmt: skip

@@ -61,6 +61,16 @@ def analyze(
     memory: Annotated[
         Path | None, typer.Option(help="Directory that keeps estimates, to resume from.")
     ] = None,
+    memory_limit: Annotated[
+        str | None, typer.Option(help="Memory that it stays within, for example 2GB.")
+    ] = None,
+    flatten: Annotated[
+        str | None,
+        typer.Option(
+            help="How maps and sequences become units: all, channel_mean, spatial, token_mean, "
+            "token_last or tokens."
+        ),
+    ] = None,
     config: Annotated[
         Path | None,
         typer.Option(
@@ -74,10 +84,11 @@ def analyze(
 ) -> None:
     """Measure every layer at every checkpoint of a run and write a tidy table.
 
-    Layers without noise, and runs whose sigma is unknown, are binned and clustered only.
+    Layers without noise, and runs whose sigma is unknown, are binned and clustered only. Where
+    files do not describe themselves, `skinfo convert` makes a run of them.
     Beside the table a .npz of the same name holds what `skinfo plot` draws.
     """
-    from skinfo.analysis import analyze_run, takes_own_noise, usual_estimators
+    from skinfo.analysis import analyze_run, usual_estimators
     from skinfo.estimators.noisy import check_sigma
     from skinfo.runs import open_run
     from skinfo.tables import check_output, check_table_name, write_table
@@ -85,7 +96,7 @@ def analyze(
     check_table_name(output)
     check_output(output, force=force)
     check_output(output.with_suffix(".npz"), force=force)
-    opened = open_run(run)
+    opened = open_run(run, flatten=flatten)
     complain_of_lost(opened)
     described = (context.default_map or {}).get("estimators")
     if described is not None and config is not None:
@@ -99,7 +110,7 @@ def analyze(
             inputs="sampled" if sampled else "given", random_state=seed,
         )  # fmt: skip
     silent = [layer.name for layer in opened.layers if not layer.sigma]
-    if silent and any(map(takes_own_noise, estimators.values())):
+    if silent and sigma is None and described is None:
         complain(
             f"{', '.join(silent)}: no noise on record, so binned and clustered only; with --sigma "
             "it is measured with noise added at each layer alone.",
@@ -107,7 +118,7 @@ def analyze(
         )
     table, panel = analyze_run(
         opened, estimators, subset=subset, n_jobs=jobs,
-        memory=None if memory is None else str(memory),
+        memory=None if memory is None else str(memory), memory_limit=memory_limit,
     )  # fmt: skip
     write_table(output, table, panel)
     _report(output, table, json=json)
@@ -129,7 +140,7 @@ def _report(output: Path, table: Any, *, json: bool) -> None:
 
     notes = {note: int(table["notes"].str.contains(note, regex=False).sum()) for note in NOTES}
     notes = {note: count for note, count in notes.items() if count}
-    unread = notes.get("read error", 0)
+    unread = notes.get("read error", 0) + notes.get("not measured", 0)
     if json:
         write_json({"table": str(output), "rows": len(table), "notes": notes, "unread": unread})
     else:
@@ -137,5 +148,5 @@ def _report(output: Path, table: Any, *, json: bool) -> None:
         for note, count in notes.items():
             typer.echo(f"{count} of them noted: {note}")
     if unread:
-        complain(f"{unread} activations could not be read.")
+        complain(f"{unread} rows of the table could not be read or measured; why is said above.")
         raise typer.Exit(1)

@@ -19,7 +19,9 @@ app = typer.Typer(
 )
 console = Console()
 
-RunPath = Annotated[Path, typer.Argument(help="Directory of a run, with a run.json.")]
+RunPath = Annotated[
+    Path, typer.Argument(help="A run: a directory, an HDF5 file or a zarr container.")
+]
 Force = Annotated[bool, typer.Option("--force", help="Overwrite files that exist.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 Jobs = Annotated[int, typer.Option(help="Threads; the numbers do not depend on it.")]

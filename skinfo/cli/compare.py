@@ -63,7 +63,7 @@ def compare(
 ) -> None:
     """Compare flows number by number: differences and which exceed their error.
 
-    A run, a directory with a run.json, stands for the table beside it:
+    A run, whatever its format, stands for the table beside it:
     RUN.parquet or RUN.csv. Where there is none the run is measured, as by
     `skinfo analyze RUN -o RUN.parquet`, and the table is kept; analyze it
     first for other settings. A directory with a flow.parquet, such as the

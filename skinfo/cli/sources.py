@@ -77,13 +77,12 @@ def _short_names(paths: list[Path]) -> dict[Path, str]:
 
 def table_of(source: Path, jobs: int) -> tuple[Path, bool]:
     """Find the table of a source, measured if need be, and whether activations were lost."""
-    if not source.is_dir():
+    if source.suffix in _SUFFIXES or not source.exists():
         return source, False
     if not (source / "run.json").is_file():
         for name in ("flow.parquet", "flow.csv"):
             if (source / name).is_file():
                 return source / name, False
-        raise ValueError(f"{source}: there is no run here (no run.json), and no flow.parquet.")
     place = source.resolve() if source.name in ("", ".", "..") else source
     beside = [place.parent / f"{place.name}{suffix}" for suffix in _SUFFIXES]
     for path in beside:
@@ -99,9 +98,9 @@ def _measure(run: Path, target: Path, jobs: int) -> bool:
     from skinfo.runs import open_run
     from skinfo.tables import write_table
 
+    opened = open_run(run)
     complain(f"{run} has no table beside it: measured into {target} with default settings.",
              "yellow")  # fmt: skip
-    opened = open_run(run)
     estimators = usual_estimators(opened, random_state=0)
     table, panel = analyze_run(opened, estimators, n_jobs=jobs)
     write_table(target, table, panel)

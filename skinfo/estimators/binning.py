@@ -226,44 +226,52 @@ class BinningMIEstimator(BaseEstimator):
         check_is_fitted(self, "quantities_")
         return self._cells.edges()
 
+    def check_settings(self) -> None:
+        """Check what can be wrong whatever the activations.
+
+        Raises
+        ------
+        ValueError
+            For parameters that exclude each other, or a range that is none.
+        """
+        given = self.bin_width is not None or self.bin_edges is not None
+        if self.strategy == "discrete" and given:
+            raise ValueError(
+                "strategy='discrete' counts integers as they are; it takes no bin_width and no "
+                "bin_edges."
+            )
+        of_its_own = self.bin_range in ("layer", "neuron")
+        if self.strategy == "quantile" and (given or not of_its_own):
+            raise ValueError(
+                "strategy='quantile' learns edges from the activations it is fitted on; it "
+                "takes no bin_width, no bin_edges and no bin_range of a run or of one's own."
+            )
+        if self.bin_width is not None and self.bin_edges is not None:
+            raise ValueError("Give bin_width or bin_edges, not both.")
+        if self.strategy == "uniform" and not given and not isinstance(self.bin_range, str):
+            check_range(self.bin_range)
+
     def _learn_cells(self, rows: Rows) -> Cells:
+        self.check_settings()
         points = rows.points
         if self.strategy == "discrete":
-            if self.bin_width is not None or self.bin_edges is not None:
-                raise ValueError(
-                    "strategy='discrete' counts integers as they are; it takes no bin_width and no "
-                    "bin_edges."
-                )
             check_integers(points)
             return WidthCells.learn(points, 1.0)
         if self.strategy == "quantile":
-            of_its_own = self.bin_range in ("layer", "neuron")
-            if self.bin_width is not None or self.bin_edges is not None or not of_its_own:
-                raise ValueError(
-                    "strategy='quantile' learns edges from the activations it is fitted on; it "
-                    "takes no bin_width, no bin_edges and no bin_range of a run or of one's own."
-                )
             return quantile_edges(points, rows.weights, self.n_bins)
         if self.bin_edges is not None:
-            if self.bin_width is not None:
-                raise ValueError("Give bin_width or bin_edges, not both.")
             return EdgeCells(check_edges(self.bin_edges, points.shape[1]))
         if self.bin_width is not None:
             return WidthCells.learn(points, float(self.bin_width))
-        bin_range = self.bin_range
-        if bin_range == "run":
+        if self.bin_range == "run":
             raise ValueError(
                 "bin_range='run' means the range of a layer over a whole run, which only "
                 "information_flow knows; give 'layer', 'neuron' or (low, high) here."
             )
-        if not isinstance(bin_range, str):
-            ends = np.asarray(bin_range, dtype=np.float64)
-            if ends.shape != (2,) or not np.isfinite(ends).all() or ends[0] >= ends[1]:
-                raise ValueError(
-                    f"bin_range is 'layer', 'neuron' or (low, high), low < high; got {bin_range}."
-                )
-            bin_range = (float(ends[0]), float(ends[1]))
-        return uniform_edges(points, self.n_bins, bin_range)
+        named = isinstance(self.bin_range, str)
+        return uniform_edges(
+            points, self.n_bins, self.bin_range if named else check_range(self.bin_range)
+        )
 
     def score(self, X: Any, y: Any = None) -> float:  # noqa: ARG002
         """H(Bin(T)) of other activations under the fitted edges.
@@ -298,6 +306,16 @@ class BinningMIEstimator(BaseEstimator):
             )
         found = measure_binned(rows, self._cells, self.correction)
         return found.mutual_info.value * nats_to(self.units)
+
+
+def check_range(bin_range: Any) -> tuple[float, float]:
+    """Check that a given range has two ends, the lower one first."""
+    ends = np.asarray(bin_range, dtype=np.float64)
+    if ends.shape != (2,) or not np.isfinite(ends).all() or ends[0] >= ends[1]:
+        raise ValueError(
+            f"bin_range is 'layer', 'neuron' or (low, high), low < high; got {bin_range}."
+        )
+    return float(ends[0]), float(ends[1])
 
 
 def check_integers(points: np.ndarray) -> None:

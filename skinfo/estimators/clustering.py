@@ -8,7 +8,6 @@ from numbers import Integral, Real
 from typing import Any, ClassVar
 
 import numpy as np
-import pandas as pd
 from sklearn.base import BaseEstimator, _fit_context
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
@@ -171,7 +170,7 @@ class ClusteringScore(BaseEstimator):
         ----------
         X : array-like of shape (n_samples, n_units)
             Activations (T).
-        y : array-like of shape (n_samples,) or (n_samples, n_sets), DataFrame, or dict of arrays
+        y : array-like of shape (n_samples,) or (n_samples, n_sets), data frame, or dict of arrays
             Class of each row's input; several label sets are measured in one pass.
         groups : array-like of shape (n_samples,), default=None
             Input of each row; rows of one group are never paired.
@@ -231,6 +230,16 @@ class ClusteringScore(BaseEstimator):
         else:
             value = self._measure(self.criterion, rows)[-1].value
         return _SIGNS[self.criterion] * value
+
+    def check_settings(self) -> None:
+        """Check what can be wrong whatever the activations.
+
+        Raises
+        ------
+        ValueError
+            For an unknown measure, or "binned_entropy" without ``bin_width``.
+        """
+        self._wanted()
 
     def _wanted(self) -> tuple[str, ...]:
         """Names of what is measured beside the distances, in a fixed order."""
@@ -358,8 +367,9 @@ def _label_sets(y: Any) -> dict[Any, Any]:
     """Label sets by name or column number; by None if there is one without a name."""
     if isinstance(y, Mapping):
         return dict(y)
-    if isinstance(y, pd.DataFrame) and y.shape[1] > 1:
-        return {name: y[name].to_numpy() for name in y}
+    # A frame of pandas or of polars.
+    if hasattr(y, "columns") and y.shape[1] > 1:
+        return {name: y[name].to_numpy() for name in y.columns}
     columns = np.asarray(y)
     if columns.ndim == 2 and columns.shape[1] > 1:
         return {k: columns[:, k] for k in range(columns.shape[1])}

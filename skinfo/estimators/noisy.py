@@ -105,6 +105,16 @@ class NoisyMIEstimator(BaseEstimator):
     Rows in single precision stay so, with sums right to about 1e-4 nat; with the inputs given and
     without groups, more than 17 million numbers are never copied as a whole.
 
+    In a pipeline, ``make_pipeline(PCA(10), NoisyMIEstimator(0.1))``, sigma lives in the space that
+    the steps before make of the layer: measured is :math:`I(X; f(S) + \sigma Z)`. PCA without
+    whitening turns and cuts, and turned noise is the same noise, so the value is
+    :math:`I(X; W^T T) \leq I(X; T)` at the layer's own sigma: a lower bound, and within reach where
+    the bracket of the whole layer is wide. A step that scales (StandardScaler, whitening) makes
+    sigma a number in its units, no longer the layer's. Replicas and weights go to the last step by
+    name, ``fit(X, y, noisymiestimator__groups=g)``, or, with scikit-learn's metadata routing
+    enabled, by request: ``NoisyMIEstimator(0.1).set_fit_request(groups=True)``, then
+    ``fit(X, y, groups=g)``.
+
     References
     ----------
     Goldfeld, van den Berg, Greenewald, Melnyk, Nguyen, Kingsbury, Polyanskiy, "Estimating
@@ -120,6 +130,17 @@ class NoisyMIEstimator(BaseEstimator):
     >>> est = NoisyMIEstimator(sigma=0.05, random_state=0).fit(S, [0, 0, 0, 1])
     >>> round(est.mutual_info_, 6), round(est.label_mutual_info_, 6)
     (1.022587, 0.562335)
+
+    Two directions of a layer of four:
+
+    >>> from sklearn.decomposition import PCA
+    >>> from sklearn.pipeline import make_pipeline
+    >>> S = np.array([[-1.0, 0, 0, 0], [1, 0, 0, 0], [0, 0.5, 0, 0], [0, -0.5, 0.1, 0]])
+    >>> pipeline = make_pipeline(PCA(2), NoisyMIEstimator(0.5, random_state=0)).fit(S)
+    >>> projected = pipeline[-1].bracket_
+    >>> whole = NoisyMIEstimator(0.5, random_state=0).fit(S).bracket_
+    >>> projected[0] <= whole[1]
+    True
     """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
@@ -227,6 +248,17 @@ class NoisyMIEstimator(BaseEstimator):
                 stacklevel=2,
             )
         return self
+
+    def check_settings(self) -> None:
+        """Check what can be wrong whatever the activations; ``sigma=None`` is for a run to fill.
+
+        Raises
+        ------
+        ValueError
+            For a sigma that is not positive.
+        """
+        if self.sigma is not None:
+            check_sigma(self.sigma)
 
     def _bound(
         self, rows: Rows, sigma: float, groups: Any, sample_weight: Any

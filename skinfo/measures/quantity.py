@@ -32,6 +32,8 @@ NOTES = {
     "correction beyond bounds": "Miller-Madow's correction passed 0 or the ceiling; left there",
     "sampled": "computed from a random or even sample of the rows or pairs",
     "read error": "the activations could not be read",
+    "no noise": "the layer has no sigma on record, and the estimator none of its own",
+    "not measured": "the estimator refused these activations; attrs['errors'] says why",
 }
 
 

@@ -23,8 +23,8 @@ from skinfo.monitoring.scalars import add_scalars
 from skinfo.monitoring.schedule import Schedule, as_condition
 from skinfo.monitoring.state import generators_untouched
 from skinfo.runs import Layer, open_run
+from skinfo.runs.description import software_versions
 from skinfo.runs.layers import layers_in_order
-from skinfo.runs.npz import software_versions
 from skinfo.tables import check_table_name, write_table
 
 # The table is written again when the journal has grown by a tenth, so that an epoch costs the same

@@ -1,8 +1,18 @@
 """Runs: activations saved at checkpoints, with what is known of the network that made them."""
 
+from skinfo.runs.converting import convert_run
 from skinfo.runs.layers import Layer
-from skinfo.runs.npz import RunWriter
 from skinfo.runs.opening import open_run
-from skinfo.runs.run import Activations, Run
+from skinfo.runs.run import Activations, Run, Store
+from skinfo.runs.writing import RunWriter, save_run
 
-__all__ = ["Activations", "Layer", "Run", "RunWriter", "open_run"]
+__all__ = [
+    "Activations",
+    "Layer",
+    "Run",
+    "RunWriter",
+    "Store",
+    "convert_run",
+    "open_run",
+    "save_run",
+]

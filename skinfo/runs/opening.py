@@ -2,77 +2,90 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from numbers import Integral
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from skinfo.errors import RunError
-from skinfo.runs.layers import layers_in_order
-from skinfo.runs.npz import check_groups, read_run
-from skinfo.runs.run import Run
+from skinfo.runs.description import BESIDE, check_groups, described_run, training_mask
+from skinfo.runs.disk import DiskStore
+from skinfo.runs.flatten import Choice, Flattening
+from skinfo.runs.formats import find_store
+from skinfo.runs.layers import Layer, layers_in_order
+from skinfo.runs.memory import MemoryStore, StackedStore
+from skinfo.runs.run import Run, Store
 
-
-class MemoryStore:
-    """Arrays in a dict keyed by (epoch, layer)."""
-
-    def __init__(self, arrays: Mapping[tuple[int, str], Any]) -> None:
-        for key in arrays:
-            if not (isinstance(key, tuple) and len(key) == 2 and isinstance(key[0], Integral)):
-                raise RunError(
-                    f"arrays are keyed by (epoch, layer), a whole number first; got {key!r}"
-                )
-        self._arrays = {(int(epoch), str(layer)): a for (epoch, layer), a in arrays.items()}
-
-    def epochs(self) -> list[int]:
-        """Epochs of the keys, increasing."""
-        return sorted({epoch for epoch, _ in self._arrays})
-
-    def names(self, epoch: int) -> list[str]:
-        """Layers that have an array at an epoch."""
-        return [layer for e, layer in self._arrays if e == epoch]
-
-    def read(self, epoch: int, layer: str) -> np.ndarray:
-        """One array."""
-        try:
-            return np.asarray(self._arrays[epoch, layer])
-        except KeyError:
-            known = ", ".join(self.names(epoch))
-            raise RunError(f"no such layer at this epoch; it has: {known}", epoch=epoch,
-                           layer=layer) from None  # fmt: skip
-
-    def shape(self, epoch: int, layer: str) -> tuple[tuple[int, ...], np.dtype]:
-        """Shape and type of an array."""
-        array = self.read(epoch, layer)
-        return array.shape, array.dtype
+# What the axes of arrays with an epoch axis are, where axes= does not say it.
+_STACKED = {3: "enc", 4: "encr", 5: "enchw", 6: "enrchw"}
 
 
 def open_run(
-    source: str | Path | Mapping[tuple[int, str], Any],
+    source: str | Path | Mapping[tuple[int, str], Any] | Mapping[str, Any],
     *,
     labels: Any = None,
     groups: Any = None,
     sigma: float | Mapping[str, float] | None = None,
     layers: Sequence[str] | None = None,
+    train: Any = None,
+    epochs: Sequence[int] | None = None,
+    format: str | None = None,  # noqa: A002
+    flatten: str | int | Callable[[np.ndarray], Any] | Mapping[str, Choice] | None = None,
+    channels: str = "first",
+    axes: str | Mapping[str, str] | None = None,
 ) -> Run:
-    """Open saved activations.
+    """Open saved activations, whatever wrote them.
 
     Parameters
     ----------
-    source : path-like or mapping of (epoch, layer) to array
-        A directory written by :class:`RunWriter`, or arrays in memory: (n_rows, n_units), or
-        (n_inputs, n_replicas, n_units).
+    source : path-like or mapping
+        What :func:`save_run` wrote; or what others did: a directory of numbered .npz,
+        .safetensors or directories of .npy, an HDF5 file or zarr container
+        ``/<epoch>/activations/<layer>`` (the last number in a name is the epoch); or arrays in
+        memory: by (epoch, layer), or by layer with the epoch along the first axis, then ``epochs``
+        names the epochs. An array is (n_rows, n_units) or (n_inputs, n_replicas, n_units), or has
+        maps or tokens for ``flatten``. By layer it is (n_epochs, n_inputs, n_units),
+        (n_epochs, n_inputs, n_units, n_replicas) or (n_epochs, n_inputs, c, h, w).
     labels : array-like of shape (n_inputs,), optional
-        Label of each input. This and what follows describe arrays in memory; a directory describes
-        itself.
+        Label of each input. This and what follows, up to ``train``, describe what does not describe
+        itself; where a run does, it must agree.
     groups : array-like of shape (n_rows,), optional
         Input of each row of two-dimensional arrays whose rows are replicas, indexing ``labels``.
     sigma : float or mapping of str to float, optional
         Standard deviation of the noise of all layers, or of each.
     layers : sequence of str, optional
-        Names in network order; by default the order in which they appear in ``source``.
+        Names in network order; by default that of ``source``: of the dict, of the first .npz, of
+        the HDF5 file if it tracks it; else by the numbers in the names, layer9 before layer10.
+    train : array-like of shape (n_train,), optional
+        Indices of the inputs that the network was trained on.
+    epochs : sequence of int, optional
+        The epochs along the first axis of arrays by layer.
+    format : {"npz", "npy", "safetensors", "hdf5", "zarr"}, optional
+        Needed only where a directory holds several.
+    flatten : str, int, callable or mapping of str to any of them, optional
+        How what has more axes becomes units, for all layers or by layer:
+
+        - "all": every position of every channel is a unit (c h w of them);
+        - "channel_mean": the mean over positions (c);
+        - "spatial": the mean over channels (h w);
+        - a callable: maps an array (rows, ...) to (rows, n_units);
+        - "token_mean", "token_last", or the number of a token: one row a sequence;
+        - "tokens": each token is an input of its own, with its sequence's label. Then I(X;T) is
+          about X = (sequence, position), with log(n_inputs n_tokens) as its ceiling; tokens of one
+          sequence are not drawn independently, so ``inputs="sampled"`` gives brackets that are too
+          narrow.
+
+        For all layers, the first four leave arrays of two and three axes as they are. What is given
+        for one layer is always done: its three axes are then (inputs, c, length), or
+        (inputs, tokens, units).
+    channels : {"first", "last"}, default="first"
+        Where maps have their channels: (n, c, h, w) or (n, h, w, c).
+    axes : str or mapping of str to str, optional
+        What each axis is, where all this does not say it: n input, r replica, t token, c channel or
+        unit; h, w, d, l space; e epoch, for arrays by layer. For example "tnc" for sequences whose
+        first axis is time.
 
     Returns
     -------
@@ -83,6 +96,8 @@ def open_run(
     ------
     RunError
         If there is no run, it cannot be read, or its parts do not fit together.
+    MissingExtraError
+        If the format needs a library that is not installed.
 
     Examples
     --------
@@ -91,16 +106,162 @@ def open_run(
     >>> run = open_run({(1, "a"): np.zeros((3, 2)), (1, "b"): np.ones((3, 2))}, sigma=0.1)
     >>> [(layer.name, layer.sigma, layer.noise_before) for layer in run.layers]
     [('a', 0.1, False), ('b', 0.1, True)]
+    >>> maps = {(1, "conv"): np.ones((3, 16, 8, 8))}
+    >>> open_run(maps, flatten="channel_mean").array(1, "conv").shape
+    (3, 16)
     """
     if not isinstance(source, Mapping):
-        if any(value is not None for value in (labels, groups, sigma, layers)):
-            raise TypeError(
-                "labels, groups, sigma and layers describe arrays in memory; a directory describes "
-                "itself in run.json."
-            )
-        return read_run(Path(source))
-    store = MemoryStore(source)
-    names = list(dict.fromkeys(layer for _, layer in source)) if layers is None else list(layers)
+        flattening = Flattening(flatten, channels, axes)
+        if epochs is not None:
+            raise TypeError("epochs= names the epochs of arrays in memory, by layer.")
+        store = find_store(Path(source), format)
+        given = {"labels": labels, "groups": groups}
+        run = _open_stored(store, given, sigma, layers, train)
+    else:
+        if format is not None:
+            raise TypeError("format= is of what is on disk; these arrays are in memory.")
+        arrays, names, axes = _in_memory(source, epochs, flatten, channels, axes)
+        flattening = Flattening(flatten, channels, axes)
+        run = _describe(arrays, names if layers is None else list(layers), labels, groups, sigma,
+                        train, "memory")  # fmt: skip
+    flattening.check_names([layer.name for layer in run.layers])
+    return replace(run, flattening=flattening)
+
+
+def _in_memory(
+    source: Mapping[Any, Any],
+    epochs: Sequence[int] | None,
+    flatten: Any,
+    channels: str,
+    axes: str | Mapping[str, str] | None,
+) -> tuple[Store, list[str], str | Mapping[str, str] | None]:
+    """The store, the names of its layers, and the axes that are left when the epoch is gone."""
+    by_layer = bool(source) and all(isinstance(key, str) for key in source)
+    if not by_layer or (epochs is None and not all(hasattr(a, "ndim") for a in source.values())):
+        if epochs is not None:
+            raise TypeError("epochs= names the epochs of arrays by layer; these have it in the key")
+        store = MemoryStore(source)
+        return store, list(dict.fromkeys(layer for _, layer in source)), axes
+    if epochs is None:
+        raise RunError(
+            "arrays are keyed by (epoch, layer), a whole number first; or by layer, with the epoch "
+            "along the first axis, and then epochs= names the epochs"
+        )
+    arrays = {name: a if hasattr(a, "ndim") else np.asarray(a) for name, a in source.items()}
+    whole = {
+        name: _stacked_axes(name, array.ndim, flatten, channels, axes)
+        for name, array in arrays.items()
+    }
+    left = {name: letters.replace("e", "") for name, letters in whole.items()}
+    declared = {name: letters for name, letters in left.items() if letters not in ("nc", "nrc")}
+    return StackedStore(arrays, epochs, whole), list(arrays), declared
+
+
+def _stacked_axes(
+    name: str, ndim: int, flatten: Any, channels: str, axes: str | Mapping[str, str] | None
+) -> str:
+    given = axes.get(name) if isinstance(axes, Mapping) else axes
+    if given is not None:
+        return given
+    choice = flatten.get(name) if isinstance(flatten, Mapping) else flatten
+    if ndim == 4 and choice is not None and not callable(choice):
+        tokens = isinstance(choice, int) or str(choice).startswith("token")
+        if tokens:
+            return "entc"
+    known = _STACKED.get(ndim)
+    if known is None:
+        raise RunError(f"has {ndim} axes; say with axes= what they are, e being the epoch",
+                       layer=name)  # fmt: skip
+    return known.replace("chw", "hwc") if channels == "last" else known
+
+
+def _open_stored(
+    store: DiskStore,
+    given: Mapping[str, Any],
+    sigma: float | Mapping[str, float] | None,
+    layers: Sequence[str] | None,
+    train: Any,
+) -> Run:
+    """A run on disk, with what it says of itself and what the caller says."""
+    stored = {name: store.beside(name) for name in BESIDE}
+    arrays = {name: None if v is None else np.asarray(v) for name, v in given.items()}
+    for name in BESIDE:
+        known, new = stored[name], arrays[name]
+        if new is None:
+            arrays[name] = known
+        elif known is not None and not np.array_equal(known, new):
+            raise _contradicts(name, store)
+    record = store.record()
+    if record is None:
+        return _describe(store, _names_in(store, layers), arrays["labels"], arrays["groups"], sigma,
+                         train, str(store.path))  # fmt: skip
+    if train is not None:
+        given_train = [int(i) for i in np.asarray(train)]
+        if record.get("train") not in (None, given_train):
+            raise _contradicts("train", store)
+        record = record | {"train": given_train}
+    where = {name: store.where(name) for name in ("record", *BESIDE)}
+    run = described_run(store, record, arrays, name=str(store.path), where=where)
+    if layers is not None and list(layers) != [layer.name for layer in run.layers]:
+        raise _contradicts("layers", store)
+    return replace(run, layers=_with_sigma(run.layers, sigma, store))
+
+
+def _names_in(store: DiskStore, layers: Sequence[str] | None) -> list[str]:
+    """The layers of the first checkpoint that can be looked at."""
+    if layers is not None:
+        return list(layers)
+    failure: RunError | None = None
+    for epoch in store.epochs():
+        try:
+            names = store.names(epoch)
+        except RunError as error:
+            failure = failure or error
+            continue
+        if names:
+            return names
+        failure = failure or RunError("holds no arrays", path=store.path, epoch=epoch)
+    raise failure or RunError("there is no run here: it has no checkpoints", path=store.path)
+
+
+def _with_sigma(
+    layers: tuple[Layer, ...], sigma: float | Mapping[str, float] | None, store: DiskStore
+) -> tuple[Layer, ...]:
+    """What is on record stays; an unknown sigma may be given."""
+    if sigma is None:
+        return layers
+    given = layers_in_order([layer.name for layer in layers], sigma)
+    for known, new in zip(layers, given, strict=True):
+        if known.sigma is not None and new.sigma is not None and known.sigma != new.sigma:
+            raise _contradicts(f"sigma of layer {known.name!r}", store)
+    sigmas = {
+        known.name: known.sigma if new.sigma is None else new.sigma
+        for known, new in zip(layers, given, strict=True)
+    }
+    ordered = layers_in_order(list(sigmas), {k: v for k, v in sigmas.items() if v is not None})
+    return tuple(
+        replace(new, noise_before=new.noise_before or known.noise_before)
+        for known, new in zip(layers, ordered, strict=True)
+    )
+
+
+def _contradicts(what: str, store: DiskStore) -> RunError:
+    return RunError(
+        f"the run describes itself, and its {what} differ from what was given; leave it out",
+        path=store.path,
+    )
+
+
+def _describe(
+    store: Store,
+    names: Sequence[str],
+    labels: Any,
+    groups: Any,
+    sigma: float | Mapping[str, float] | None,
+    train: Any,
+    name: str,
+) -> Run:
+    """A run that does not describe itself."""
     labels = None if labels is None else np.asarray(labels)
     groups = None if groups is None else np.asarray(groups)
     one_a_row = groups is not None and labels is not None and len(labels) == len(groups)
@@ -110,5 +271,12 @@ def open_run(
             f"one a row, for {len(np.unique(groups))} inputs. Pass labels[i] for input i."
         )
     if groups is not None:
-        check_groups(groups, np.inf if labels is None else len(labels), "memory")
-    return Run(store=store, layers=layers_in_order(names, sigma), labels=labels, groups=groups)
+        check_groups(groups, np.inf if labels is None else len(labels), name)
+    return Run(
+        store=store,
+        layers=layers_in_order(names, sigma),
+        labels=labels,
+        groups=groups,
+        train=training_mask(train, labels, name),
+        name=name,
+    )

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from skinfo.errors import RunError
+from skinfo.runs.flatten import Flattener, Flattening
 from skinfo.runs.layers import Layer
 
 
@@ -73,6 +74,10 @@ class Run:
         Anything else its writer noted.
     name : str
         The path or "memory".
+    schema : int or None
+        Version of the layout on disk; None where nothing describes it.
+    flattening : Flattening
+        How maps and sequences become rows of units.
     """
 
     store: Store
@@ -85,6 +90,12 @@ class Run:
     versions: Mapping[str, str] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
     name: str = "memory"
+    schema: int | None = None
+    flattening: Flattening = field(default_factory=Flattening)
+    # Units of each layer at the first checkpoint that can be looked at, and its epoch.
+    _widths: dict[str, tuple[int, int]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     @property
     def epochs(self) -> list[int]:
@@ -109,7 +120,7 @@ class Run:
         raise RunError(f"there is no such layer; this run has: {known}", path=self.name, layer=name)
 
     def array(self, epoch: int, layer: str) -> np.ndarray:
-        """Read one stored array.
+        """Read one array, flattened as was chosen when the run was opened.
 
         Returns
         -------
@@ -119,39 +130,143 @@ class Run:
         Raises
         ------
         RunError
-            If there is no such checkpoint or layer, or the array cannot be read or used, or holds
-            NaN or infinities.
+            If there is no such checkpoint or layer; the array cannot be read or used, holds NaN or
+            infinities, or has another number of units than at the first checkpoint; it is a map of
+            which nobody said how to flatten it; or its second axis cannot be replicas.
         """
+        return self._read(epoch, layer)[0]
+
+    def _read(self, epoch: int, layer: str) -> tuple[np.ndarray, int]:
+        """An array, and how many rows of it are tokens of one input."""
         self.layer(layer)
         if epoch not in self.epochs:
             known = ", ".join(map(str, self.epochs))
             raise RunError(f"there is no such checkpoint; this run has: {known}", path=self.name,
                            epoch=epoch)  # fmt: skip
-        array = self.store.read(epoch, layer)
-        self.check_array(array, epoch, layer)
+        stored = self.store.read(epoch, layer)
+        flattener = self._flattener(stored.shape, stored.dtype, epoch, layer)
+        try:
+            array = flattener.apply(stored)
+        except ValueError as error:
+            raise self._error(str(error), epoch, layer) from error
+        tokens = flattener.tokens(stored.shape)
+        self._check_kind(array.dtype, epoch, layer)
+        self._inputs_of_rows(array, epoch, layer, tokens)
+        self._check_width(array.shape[-1], epoch, layer)
         if not np.isfinite(array).all():
             place = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
-            raise RunError(f"holds NaN or infinity, first at {place}", path=self.name,
-                           epoch=epoch, layer=layer)  # fmt: skip
-        return array
+            raise self._error(f"holds NaN or infinity, first at {place}", epoch, layer)
+        if array.ndim == 3 and not flattener.declared:
+            self._check_replicas(array, epoch, layer)
+        return array, tokens
+
+    def shape(self, epoch: int, layer: str) -> tuple[int, ...]:
+        """Find the shape of an array once flattened, without reading it."""
+        shape, dtype = self.store.shape(epoch, layer)
+        flattener = self._flattener(shape, dtype, epoch, layer)
+        try:
+            return flattener.shape(shape, dtype)
+        except ValueError as error:
+            raise self._error(str(error), epoch, layer) from error
 
     def nbytes(self, epoch: int, layer: str) -> int:
-        """Find how much memory an array takes, without reading it."""
-        shape, dtype = self.store.shape(epoch, layer)
-        return int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+        """Find how much memory it takes to read an array, without reading it."""
+        stored, dtype = self.store.shape(epoch, layer)
+        size = int(np.prod(stored, dtype=np.int64)) * dtype.itemsize
+        if len(stored) < 4 and self.flattening == Flattening():
+            return size
+        flat = self.shape(epoch, layer)
+        return size + (0 if flat == stored else int(np.prod(flat, dtype=np.int64)) * 8)
 
-    def check_array(self, array: np.ndarray, epoch: int, layer: str) -> None:
-        """Check that an array holds numbers, in a shape that fits the run."""
-        if array.dtype.kind not in "fiu":
-            raise RunError(f"holds {array.dtype} where numbers are expected", path=self.name,
-                           epoch=epoch, layer=layer)  # fmt: skip
-        if array.ndim not in (2, 3) or array.size == 0:
-            raise RunError(
-                f"has shape {array.shape}; expected (n_rows, n_units) or (n_inputs, n_replicas, "
-                "n_units). Flatten or pool convolutional maps first.",
-                path=self.name, epoch=epoch, layer=layer,
+    def check_stored(self, array: np.ndarray, epoch: int, layer: str) -> None:
+        """Check that an array can be stored: numbers, a row an input, as many units as before.
+
+        What has more than three axes is stored as it is: how many units it has is known when it is
+        flattened.
+        """
+        self._check_kind(array.dtype, epoch, layer)
+        if array.ndim < 2 or array.size == 0:
+            raise self._misshapen(array.shape, epoch, layer)
+        if self.groups is None or len(array) != len(self.groups):
+            self._inputs_of_rows(array, epoch, layer, 1)
+        for before in self.epochs if array.ndim <= 3 else ():
+            if before == epoch:
+                continue
+            try:
+                shape = self.store.shape(before, layer)[0]
+            except RunError:
+                # A damaged checkpoint is no reason not to write another.
+                continue
+            if len(shape) <= 3:
+                self._same_width(array.shape[-1], epoch, shape[-1], before, layer)
+            break
+
+    def _flattener(
+        self, shape: tuple[int, ...], dtype: np.dtype, epoch: int, layer: str
+    ) -> Flattener:
+        self._check_kind(dtype, epoch, layer)
+        if len(shape) < 2 or 0 in shape:
+            raise self._misshapen(shape, epoch, layer)
+        try:
+            return self.flattening.of(layer, len(shape))
+        except ValueError as error:
+            raise self._error(str(error), epoch, layer) from error
+
+    def _error(self, what: str, epoch: int, layer: str) -> RunError:
+        return RunError(what, path=self.name, epoch=epoch, layer=layer)
+
+    def _misshapen(self, shape: tuple[int, ...], epoch: int, layer: str) -> RunError:
+        return self._error(
+            f"has shape {shape}; expected (n_rows, n_units), (n_inputs, n_replicas, n_units), or "
+            "maps or tokens of each input",
+            epoch, layer,
+        )  # fmt: skip
+
+    def _check_kind(self, dtype: np.dtype, epoch: int, layer: str) -> None:
+        if dtype.kind not in "fiu":
+            hint = "; convert it to float32" if dtype.name == "bfloat16" else ""
+            raise self._error(f"holds {dtype} where numbers are expected{hint}", epoch, layer)
+
+    def _check_width(self, width: int, epoch: int, layer: str) -> None:
+        """A layer has as many units at all checkpoints."""
+        first = self._widths.get(layer)
+        if first is None or first[0] != width:
+            # What was remembered may have been written again since.
+            first = self._widths[layer] = self._first_width(width, epoch, layer)
+        self._same_width(width, epoch, *first, layer)
+
+    def _first_width(self, width: int, epoch: int, layer: str) -> tuple[int, int]:
+        for other in self.epochs:
+            if other == epoch:
+                break
+            try:
+                return self.shape(other, layer)[-1], other
+            except RunError:
+                # It has an error of its own when it is read.
+                continue
+        return width, epoch
+
+    def _same_width(self, width: int, epoch: int, other: int, before: int, layer: str) -> None:
+        if width != other:
+            raise self._error(
+                f"has {width} units, but {other} at epoch {before}: a layer keeps its width; save "
+                "networks of different widths as different runs",
+                epoch, layer,
             )  # fmt: skip
-        self._inputs_of_rows(array, epoch, layer)
+
+    def _check_replicas(self, array: np.ndarray, epoch: int, layer: str) -> None:
+        """Without noise all replicas of an input are the same; tokens of a sequence are not."""
+        known = self.layer(layer)
+        if known.sigma or known.noise_before or (array[:, 1:] == array[:, :1]).all():
+            return
+        raise self._error(
+            f"has shape {array.shape}, which is taken as (inputs, replicas, units), but the "
+            "replicas of an input differ, and no noise is on record that would make them. If the "
+            "second axis is tokens, choose flatten='token_mean', 'token_last' or 'tokens'; if it "
+            f"is channels, flatten={{{layer!r}: 'all'}} or 'channel_mean'; if it is replicas, give "
+            f"sigma, or axes={{{layer!r}: 'nrc'}}",
+            epoch, layer,
+        )  # fmt: skip
 
     def replicas(self, epoch: int, layer: str, *, subset: np.ndarray | None = None) -> Activations:
         """All rows of a layer, with the input of each: what information is estimated from.
@@ -163,13 +278,13 @@ class Run:
         subset : ndarray of shape (n_inputs,), bool, optional
             Inputs to keep.
         """
-        array = self.array(epoch, layer)
-        inputs = self._inputs_of_rows(array, epoch, layer)
+        array, tokens = self._read(epoch, layer)
+        inputs = self._inputs_of_rows(array, epoch, layer, tokens)
         X = array.reshape(len(inputs), -1)
         if subset is not None:
-            keep = self._mask(subset, inputs)[inputs]
+            keep = self._mask(subset, inputs // tokens)[inputs // tokens]
             X, inputs = X[keep], inputs[keep]
-        y = None if self.labels is None else self.labels[inputs]
+        y = None if self.labels is None else self.labels[inputs // tokens]
         has_replicas = len(np.unique(inputs)) < len(inputs)
         return Activations(
             X,
@@ -186,43 +301,46 @@ class Run:
         Binning and clustering measure T itself, one row an input; where sigma is 0 or unknown it
         is S.
         """
-        array = self.array(epoch, layer)
-        inputs = self._inputs_of_rows(array, epoch, layer)
+        array, tokens = self._read(epoch, layer)
+        inputs = self._inputs_of_rows(array, epoch, layer, tokens)
         names, first = np.unique(inputs, return_index=True)
         X = array.reshape(len(inputs), -1)[first]
         sigma = self.layer(layer).sigma
         if sigma:
             rng = np.random.default_rng([seed, epoch, [x.name for x in self.layers].index(layer)])
             X = X + sigma * rng.standard_normal(X.shape, dtype=np.float64)
-        y = None if self.labels is None else self.labels[names]
+        y = None if self.labels is None else self.labels[names // tokens]
         if subset is not None:
-            keep = self._mask(subset, inputs)[names]
+            keep = self._mask(subset, inputs // tokens)[names // tokens]
             X, y = X[keep], None if y is None else y[keep]
         return Activations(X, y, None, replicas_missing=False)
 
-    def _inputs_of_rows(self, array: np.ndarray, epoch: int, layer: str) -> np.ndarray:
-        """The input of each row of the array, unfolded to two dimensions."""
+    def _inputs_of_rows(self, array: np.ndarray, epoch: int, layer: str, tokens: int) -> np.ndarray:
+        """The input of each row of the array, unfolded to two dimensions.
+
+        With several tokens each of them counts as an input: token k of input i is number
+        i * tokens + k.
+        """
         n_inputs = None if self.labels is None else len(self.labels)
         if n_inputs is None and self.groups is not None:
             n_inputs = int(self.groups.max()) + 1
-        if array.ndim == 3:
-            inputs = np.repeat(np.arange(array.shape[0]), array.shape[1])
-            fits = n_inputs is None or array.shape[0] == n_inputs
-        elif self.groups is not None and len(array) == len(self.groups):
-            return self.groups
-        else:
-            inputs = np.arange(len(array))
-            fits = n_inputs is None or len(array) == n_inputs
-        if not fits:
+        n_rows = len(array) // tokens
+        has_groups = self.groups is not None and n_rows == len(self.groups)
+        if array.ndim == 2 and has_groups:
+            of_token = self.groups[:, None] * tokens + np.arange(tokens)  # type: ignore[index]
+            return of_token.ravel()
+        if n_inputs is not None and n_rows != n_inputs:
             expected = f"{n_inputs} inputs" + (
                 f" or {len(self.groups)} rows of groups" if self.groups is not None else ""
             )
             hint = (
                 "" if self.groups is not None else "; where rows are replicas, groups name inputs"
             )
-            raise RunError(f"shape {array.shape} does not fit the run's {expected}{hint}",
-                           path=self.name, epoch=epoch, layer=layer)  # fmt: skip
-        return inputs
+            raise self._error(
+                f"shape {array.shape} does not fit the run's {expected}{hint}", epoch, layer
+            )
+        replicas = array.shape[1] if array.ndim == 3 else 1
+        return np.repeat(np.arange(len(array)), replicas)
 
     def _mask(self, subset: np.ndarray, inputs: np.ndarray) -> np.ndarray:
         """The mask, if it has one entry an input; an input may have no rows."""

@@ -1,0 +1,62 @@
+"""skinfo convert: from one format of a run to another."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from skinfo.cli.application import Force, app
+
+
+@app.command()
+def convert(
+    source: Annotated[
+        Path, typer.Argument(help="The run, or activations that something else saved.")
+    ],
+    target: Annotated[
+        Path,
+        typer.Argument(help="Where to: .h5, .zarr, or a directory, of .npz without --format."),
+    ],
+    format: Annotated[  # noqa: A002
+        str | None, typer.Option(help="npz, npy, safetensors, hdf5 or zarr.")
+    ] = None,
+    labels: Annotated[
+        Path | None, typer.Option(help="A .npy of one label an input, for a run that has none.")
+    ] = None,
+    sigma: Annotated[
+        float | None, typer.Option(help="Noise of all layers, for a run that does not say it.")
+    ] = None,
+    layers: Annotated[
+        str | None, typer.Option(help="Layers in network order, joined by commas, likewise.")
+    ] = None,
+    force: Force = False,
+) -> None:
+    """Write a run in another format, checkpoint by checkpoint, with the same bits.
+
+    The target appears when it is complete. A conversion that was killed goes on where it stopped
+    when it is started again.
+    """
+    import numpy as np
+
+    from skinfo.progress import progress_bar
+    from skinfo.runs import convert_run, open_run
+
+    try:
+        values = None if labels is None else np.load(labels, allow_pickle=False)
+    except ValueError as error:
+        raise ValueError(f"{labels}: is no .npy of labels ({error}).") from error
+    opened = open_run(
+        source, labels=values, sigma=sigma, layers=None if layers is None else layers.split(",")
+    )
+    with progress_bar() as bar:
+        task = bar.add_task("Checkpoints", total=len(opened.epochs))
+        converted = convert_run(
+            opened,
+            target,
+            format=format,
+            overwrite=force,
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )
+    typer.echo(f"{len(converted.epochs)} checkpoints in {target}")

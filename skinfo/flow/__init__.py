@@ -1,0 +1,14 @@
+"""From a run to a table: every estimator on every layer at every checkpoint."""
+
+from skinfo.flow.inequality import note_data_processing
+from skinfo.flow.ranges import layer_ranges
+from skinfo.flow.steps import name_estimators
+from skinfo.flow.sweep import information_flow, subset_mask
+
+__all__ = [
+    "information_flow",
+    "layer_ranges",
+    "name_estimators",
+    "note_data_processing",
+    "subset_mask",
+]

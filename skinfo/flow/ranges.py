@@ -1,0 +1,135 @@
+"""The range of each layer over all checkpoints of a run: one set of bins for all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from sklearn import config_context
+from sklearn.base import BaseEstimator, clone
+from sklearn.pipeline import Pipeline
+
+from skinfo.errors import RunError
+from skinfo.flow.budget import Budget, need_of_samples
+from skinfo.flow.reading import to_send
+from skinfo.flow.steps import steps_before, takes_run_range
+from skinfo.flow.workers import in_workers
+from skinfo.runs import Run
+
+Range = tuple[float, float]
+
+
+@dataclass(frozen=True, eq=False)
+class _Look:
+    """One layer at one checkpoint."""
+
+    run: Run
+    epoch: int
+    layer: str
+    mask: np.ndarray | None
+    transform: Pipeline | None
+    budget: Budget
+
+    def need(self) -> int:
+        return need_of_samples(self.run, self.epoch, self.layer, self.transform)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return vars(self) | {"run": to_send(self.run, self.epoch, self.layer)}
+
+
+def ranges_of_run(
+    named: Mapping[str, BaseEstimator],
+    run: Run,
+    mask: np.ndarray | None,
+    n_jobs: int | None,
+    budget: Budget,
+) -> dict[str, dict[str, Range]]:
+    """By name of the estimators with ``bin_range="run"``, the range of every layer."""
+    plain: dict[str, Range] | None = None
+    found: dict[str, dict[str, Range]] = {}
+    for name, estimator in named.items():
+        if not takes_run_range(estimator):
+            continue
+        transform = steps_before(estimator)
+        if transform is not None:
+            found[name] = layer_ranges(run, mask, n_jobs, transform=transform, budget=budget)
+            continue
+        plain = layer_ranges(run, mask, n_jobs, budget=budget) if plain is None else plain
+        found[name] = plain
+    return found
+
+
+def layer_ranges(
+    run: Run,
+    subset: np.ndarray | None = None,
+    n_jobs: int | None = None,
+    *,
+    transform: Pipeline | None = None,
+    budget: Budget | None = None,
+) -> dict[str, Range]:
+    """Find the range of each layer's noisy samples over all checkpoints of a run.
+
+    Parameters
+    ----------
+    run : Run
+        Saved activations; they are read one checkpoint of a layer at a time.
+    subset : ndarray of shape (n_inputs,), bool, optional
+        Inputs to look at.
+    n_jobs : int or None, default=None
+        Threads.
+    transform : Pipeline, optional
+        What the samples go through first, fitted at each checkpoint anew.
+    budget : Budget, optional
+        Memory to stay within.
+
+    Returns
+    -------
+    dict of str to (low, high)
+        By layer, low < high; checkpoints that cannot be read or transformed are left out, and
+        layers of which none can.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skinfo import open_run
+    >>> run = open_run({(1, "a"): np.array([[0.0], [1.0]]), (2, "a"): np.array([[-2.0], [0.5]])})
+    >>> layer_ranges(run)
+    {'a': (-2.0, 1.0)}
+    """
+    budget = Budget() if budget is None else budget
+    looks = [
+        _Look(run, epoch, layer.name, subset, transform, budget)
+        for layer in run.layers
+        for epoch in run.epochs
+    ]
+    found = dict(in_workers(_ends, looks, n_jobs))
+    ranges: dict[str, Range] = {}
+    for place, look in enumerate(looks):
+        ends = found[place]
+        if ends is not None:
+            low, high = ranges.get(look.layer, ends)
+            ranges[look.layer] = (min(low, ends[0]), max(high, ends[1]))
+    # A layer that is one value everywhere falls into one cell of any width.
+    return {
+        layer: (low, high if high > low else float(np.nextafter(low, np.inf)))
+        for layer, (low, high) in ranges.items()
+    }
+
+
+def _ends(look: _Look) -> Range | None:
+    with look.budget.held(look.need):
+        try:
+            rows = look.run.noisy_samples(look.epoch, look.layer, subset=look.mask)
+        except (RunError, OSError):
+            # It gets a row of its own in the table.
+            return None
+        points = rows.X
+        if look.transform is not None and points.size:
+            try:
+                with config_context(enable_metadata_routing=False):
+                    points = np.asarray(clone(look.transform).fit_transform(points, rows.y))
+            except ValueError:
+                return None
+        return (float(points.min()), float(points.max())) if points.size else None

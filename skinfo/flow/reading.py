@@ -1,0 +1,94 @@
+"""One array of a run, read once and shared by all that measure it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TypeVar
+
+import numpy as np
+
+from skinfo.errors import RunError
+from skinfo.runs import Run
+from skinfo.runs.memory import MemoryStore, StackedStore
+from skinfo.runs.run import Store
+
+Found = TypeVar("Found")
+#: Stores that hold their arrays themselves; others are opened again wherever they arrive.
+IN_MEMORY = (MemoryStore, StackedStore)
+
+
+class ReadOnce:
+    """A store that keeps the array it read last."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._kept: dict[tuple[int, str], np.ndarray] = {}
+
+    def epochs(self) -> list[int]:
+        """Epochs of the checkpoints."""
+        return self._store.epochs()
+
+    def read(self, epoch: int, layer: str) -> np.ndarray:
+        """One array, from the store behind the first time."""
+        if (epoch, layer) not in self._kept:
+            self._kept = {(epoch, layer): self._store.read(epoch, layer)}
+        return self._kept[epoch, layer]
+
+    def shape(self, epoch: int, layer: str) -> tuple[tuple[int, ...], np.dtype]:
+        """Shape and type of an array."""
+        return self._store.shape(epoch, layer)
+
+    def forget(self) -> None:
+        """Let go of the array."""
+        self._kept = {}
+
+
+def reading_once(run: Run) -> tuple[Run, ReadOnce]:
+    """The same run, reading through a store that keeps the last array."""
+    store = ReadOnce(run.store)
+    return replace(run, store=store), store
+
+
+class SentStore:
+    """What another process needs of arrays in memory: one of them, and what is said of the layer.
+
+    An error that reading meets here is met there.
+    """
+
+    def __init__(self, store: Store, epoch: int, layer: str) -> None:
+        self._epochs = store.epochs()
+        self._shapes = {e: _attempt(store.shape, e, layer) for e in self._epochs}
+        self._array = _attempt(store.read, epoch, layer)
+
+    def epochs(self) -> list[int]:
+        """Epochs of the whole run."""
+        return self._epochs
+
+    def read(self, epoch: int, layer: str) -> np.ndarray:  # noqa: ARG002
+        """The array."""
+        return _or_raise(self._array)
+
+    def shape(self, epoch: int, layer: str) -> tuple[tuple[int, ...], np.dtype]:  # noqa: ARG002
+        """Shape and type of the layer at any checkpoint."""
+        return _or_raise(self._shapes[epoch])
+
+
+def _attempt(look: Callable[[int, str], Found], epoch: int, layer: str) -> Found | RunError:
+    try:
+        return look(epoch, layer)
+    except RunError as error:
+        return error
+
+
+def _or_raise(found: Found | RunError) -> Found:
+    if isinstance(found, RunError):
+        raise found
+    return found
+
+
+def to_send(run: Run, epoch: int, layer: str) -> Run:
+    """What another process needs of a run: of arrays in memory this one, of a path the path."""
+    if not isinstance(run.store, IN_MEMORY):
+        return run
+    return replace(run, store=SentStore(run.store, epoch, layer))

@@ -1,0 +1,198 @@
+"""information_flow: the sweep over checkpoints, layers and estimators."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from joblib import Memory
+from sklearn.base import BaseEstimator
+
+from skinfo.flow.budget import Budget, check_needs
+from skinfo.flow.inequality import note_data_processing
+from skinfo.flow.ranges import Range, ranges_of_run
+from skinfo.flow.reporting import reporting
+from skinfo.flow.steps import check_estimators, for_layer, name_estimators, steps_before
+from skinfo.flow.tasks import Keep, Outcome, Task, measure
+from skinfo.flow.workers import in_workers
+from skinfo.measures.quantity import COLUMNS
+from skinfo.runs import Layer, Run, open_run
+
+
+def information_flow(
+    estimators: BaseEstimator | Iterable[BaseEstimator] | Mapping[str, BaseEstimator],
+    run: Run | str | Path,
+    *,
+    subset: str | np.ndarray | None = None,
+    n_jobs: int | None = None,
+    memory: Memory | str | Path | None = None,
+    memory_limit: int | str | None = None,
+    progress: bool | Callable[[int, int], None] = True,
+) -> pd.DataFrame:
+    """Measure every layer of a run at every checkpoint.
+
+    Parameters
+    ----------
+    estimators : estimator, iterable of estimators, or mapping of str to estimator
+        What to measure with; a pipeline whose last step is such an estimator is one too.
+        NoisyMIEstimator gets all replicas; with ``sigma=None`` it takes each layer's own sigma.
+        Others get one noisy sample of each input. BinningMIEstimator with ``bin_range="run"`` cuts
+        each layer into the same bins at all checkpoints: their range is learnt in a first pass over
+        the run, one checkpoint at a time.
+    run : Run or path-like
+        Saved activations.
+    subset : {"train", "test"} or array-like of shape (n_inputs,), optional
+        Inputs to measure: the run's own split, or a mask.
+    n_jobs : int or None, default=None
+        Threads; the numbers do not depend on it. Inside ``joblib.parallel_config("dask")`` the work
+        goes to the cluster instead, see Notes.
+    memory : joblib.Memory or path-like, optional
+        Where finished estimates are kept, so that a sweep that was interrupted, however suddenly,
+        goes on where it stopped. Estimates are looked up by the activations themselves: what
+        changed on disk is measured again.
+    memory_limit : int or str, optional
+        Most memory that the process may take, in bytes or as "1GB" or "800MiB", all that it
+        already holds included. As many layers are measured at a time as fit, and the numbers are
+        the same. Worker processes stay under it each.
+    progress : bool or callable, default=True
+        Whether to show a progress bar with the time left (where rich is installed), or what to call
+        with the numbers of finished and of all estimates.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns epoch, layer, estimator, quantity, value, stderr, lower, upper, unit, notes; layers
+        in network order. A note is made of words from
+        :data:`skinfo.measures.quantity.NOTES`, joined by "; ". If anything could not be measured,
+        ``attrs["errors"]`` says why: a list of dicts with epoch, layer, estimator and message.
+
+    Raises
+    ------
+    ValueError
+        For a mistake in the call, before anything is measured: no estimators, parameters of
+        theirs that are out of range, a subset that the run does not have, ``sigma=None`` where no
+        layer has a sigma on record, labels that the run lacks, a layer that does not fit into
+        ``memory_limit``.
+
+    Warns
+    -----
+    UserWarning
+        For activations that cannot be read (the table has a row with the note "read error" for
+        each estimator), and for those that an estimator refuses (a row with the note
+        "not measured"): NaN, one class only. Everything else is measured. A layer without noise
+        has a row with the note "no noise" for an estimator with ``sigma=None``, and no warning.
+
+    Notes
+    -----
+    Each array is read once and measured by all estimators, by one worker. Workers in other
+    processes open the files of a run themselves, so its path must be theirs as well, and so must
+    that of ``memory``; of a run in memory they are sent one array each. They measure on one thread,
+    and their warnings are given here.
+
+    In a pipeline the estimator measures what the steps before it make of the layer, and sigma lives
+    in that space: see the notes of :class:`skinfo.NoisyMIEstimator`. The steps are fitted at each
+    checkpoint anew; give those that draw random numbers a ``random_state``.
+
+    What a layer needs is estimated from the size of its array, before it is read; a step of a
+    pipeline that is wider than the layer is not foreseen.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skinfo import NoisyMIEstimator, information_flow, open_run
+    >>> run = open_run({(1, "hidden"): np.array([[-1.0], [1.0]])}, sigma=0.5, labels=[0, 1])
+    >>> flow = information_flow(NoisyMIEstimator(sigma=None, random_state=0), run, progress=False)
+    >>> flow.loc[flow["quantity"] == "mutual_info", ["epoch", "layer", "value"]].round(4).values
+    array([[1, 'hidden', 0.6327]], dtype=object)
+    """
+    named = name_estimators(estimators)
+    run = run if isinstance(run, Run) else open_run(run)
+    mask = subset_mask(subset, run)
+    check_estimators(named, run)
+    budget = Budget.of(memory_limit)
+    check_needs(budget, run, named)
+    ranges = ranges_of_run(named, run, mask, n_jobs, budget)
+    by_layer = {layer.name: _for_layer(named, layer, ranges) for layer in run.layers}
+    keep = Keep(_memory(memory))
+    tasks = [
+        Task(run, epoch, layer, chosen, mask, keep, budget)
+        for epoch in run.epochs
+        for layer, chosen in by_layer.items()
+    ]
+    table = _table(tasks, _measure_all(tasks, n_jobs, progress))
+    pipelines = [name for name, estimator in named.items() if steps_before(estimator) is not None]
+    return note_data_processing(table, list(by_layer), exempt=pipelines)
+
+
+def _memory(memory: Memory | str | Path | None) -> Memory:
+    if isinstance(memory, Memory):
+        return memory
+    # Workers may run in other directories.
+    return Memory(None if memory is None else str(Path(memory).absolute()), verbose=0)
+
+
+def _for_layer(
+    named: Mapping[str, BaseEstimator], layer: Layer, ranges: Mapping[str, Mapping[str, Range]]
+) -> dict[str, BaseEstimator | None]:
+    return {
+        name: for_layer(estimator, layer, ranges.get(name, {}).get(layer.name))
+        for name, estimator in named.items()
+    }
+
+
+def _measure_all(
+    tasks: Sequence[Task], n_jobs: int | None, progress: bool | Callable[[int, int], None]
+) -> dict[int, Outcome]:
+    """The outcome of every task, by its place."""
+    outcomes: dict[int, Outcome] = {}
+    total, done = sum(len(task.estimators) for task in tasks), 0
+    with reporting(progress, total) as report:
+        for place, outcome in in_workers(measure, tasks, n_jobs):
+            outcomes[place] = outcome
+            for message in dict.fromkeys(outcome.errors.values()):
+                warnings.warn(f"not measured: {message}", UserWarning, stacklevel=3)
+            for _ in outcome.rows:
+                done += 1
+                report(done, total)
+    return outcomes
+
+
+def _table(tasks: Sequence[Task], outcomes: Mapping[int, Outcome]) -> pd.DataFrame:
+    rows: list[dict[str, Any]] = []
+    errors: list[dict[str, Any]] = []
+    for place, task in enumerate(tasks):
+        outcome = outcomes[place]
+        rows += [row for name in task.estimators for row in outcome.rows[name]]
+        errors += [
+            {"epoch": int(task.epoch), "layer": task.layer, "estimator": name, "message": message}
+            for name, message in outcome.errors.items()
+        ]
+    table = pd.DataFrame(rows, columns=list(COLUMNS))
+    if errors:
+        table.attrs["errors"] = errors
+    return table
+
+
+def subset_mask(subset: str | np.ndarray | None, run: Run) -> np.ndarray | None:
+    """Turn "train", "test" or a mask into a mask over the inputs of a run; None keeps all."""
+    if subset is None:
+        return None
+    if isinstance(subset, str):
+        if subset not in ("train", "test"):
+            raise ValueError(f"subset is 'train', 'test' or a mask; got {subset!r}.")
+        if run.train is None:
+            raise ValueError(f"subset={subset!r}, but the run does not say what it trained on.")
+        mask = run.train if subset == "train" else ~run.train
+    else:
+        mask = np.asarray(subset)
+        if mask.dtype != bool or mask.ndim != 1:
+            raise ValueError("A subset mask holds one True or False for each input.")
+        if run.labels is not None and len(mask) != len(run.labels):
+            raise ValueError(f"The mask has {len(mask)} entries for {len(run.labels)} inputs.")
+    if not mask.any():
+        raise ValueError("The subset holds no inputs.")
+    return mask

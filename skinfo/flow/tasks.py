@@ -1,0 +1,174 @@
+"""One layer at one checkpoint: read once, measured by every estimator, nothing lost on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from typing import Any
+
+import joblib
+import numpy as np
+from sklearn.base import BaseEstimator
+from sklearn.utils._param_validation import InvalidParameterError
+
+from skinfo.errors import RunError
+from skinfo.flow.budget import Budget, need_of_task
+from skinfo.flow.reading import reading_once, to_send
+from skinfo.flow.steps import fit_quantities, last_step, takes_replicas
+from skinfo.measures.quantity import Quantity
+from skinfo.runs import Activations, Run
+
+# Estimates kept by another version are made again.
+_VERSION = version("skinfo")
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """All estimators on one layer at one checkpoint.
+
+    Attributes
+    ----------
+    run, epoch, layer : Run, int, str
+        Where the activations are.
+    estimators : mapping of str to estimator or None
+        By name; None where the layer has no noise and the estimator no sigma of its own.
+    mask : ndarray of shape (n_inputs,), bool, or None
+        Inputs to measure.
+    keep : Keep
+        Where finished estimates are kept.
+    budget : Budget
+        Memory shared with the other tasks.
+    """
+
+    run: Run
+    epoch: int
+    layer: str
+    estimators: Mapping[str, BaseEstimator | None]
+    mask: np.ndarray | None
+    keep: Keep
+    budget: Budget
+
+    def need(self) -> int:
+        """Bytes that it takes at its peak, estimated."""
+        estimators = self.estimators.values()
+        return need_of_task(self.run, self.epoch, self.layer, estimators, self.mask)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return vars(self) | {"run": to_send(self.run, self.epoch, self.layer)}
+
+
+@dataclass
+class Outcome:
+    """Rows of a table, by estimator, and what went wrong."""
+
+    rows: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    errors: dict[str, str] = field(default_factory=dict)
+
+
+class Keep:
+    """Finished estimates, looked up by what they depend on.
+
+    Parameters
+    ----------
+    memory : joblib.Memory
+        Where they are; entries appear whole or not at all.
+    """
+
+    def __init__(self, memory: joblib.Memory) -> None:
+        self._on = memory.location is not None
+        self._fit = memory.cache(_kept_quantities, ignore=["rows"])
+        if self._on:
+            # Whoever comes first writes down the function; workers that did so side by side could
+            # each take the other's half for a change, and clear the store.
+            self._fit.check_call_in_cache(_VERSION, None, "", None)
+
+    def digest(self, rows: Activations) -> str:
+        """What identifies the data, made once for all estimators that share them."""
+        return joblib.hash((rows.X, rows.y, rows.groups)) if self._on else ""
+
+    def fit(self, estimator: BaseEstimator, digest: str, rows: Activations) -> tuple[Quantity, ...]:
+        """Fit, or look up what an equal fit gave."""
+        return self._fit(_VERSION, estimator, digest, rows)
+
+
+def _kept_quantities(
+    version: str,  # noqa: ARG001
+    estimator: BaseEstimator,
+    digest: str,  # noqa: ARG001
+    rows: Activations,
+) -> tuple[Quantity, ...]:
+    return fit_quantities(estimator, rows)
+
+
+def measure(task: Task) -> Outcome:
+    """Measure a layer; what cannot be read or measured becomes a row that says so."""
+    outcome = Outcome()
+    run, store = reading_once(task.run)
+    for name, estimator in task.estimators.items():
+        if estimator is None:
+            outcome.rows[name] = [_unmeasured(task, name, "no noise")]
+    with task.budget.held(task.need):
+        # Replicas are the stored array; one sample of each input is another, and needs it no more.
+        for replicas in (True, False):
+            chosen = {
+                name: estimator
+                for name, estimator in task.estimators.items()
+                if estimator is not None and takes_replicas(estimator) == replicas
+            }
+            if not chosen:
+                continue
+            read = run.replicas if replicas else run.noisy_samples
+            try:
+                rows = read(task.epoch, task.layer, subset=task.mask)
+            except (RunError, OSError) as error:
+                for name in chosen:
+                    outcome.errors[name] = str(error)
+                    outcome.rows[name] = [_unmeasured(task, name, "read error")]
+                continue
+            if not replicas:
+                store.forget()
+            _measure_rows(task, chosen, rows, outcome)
+            del rows
+    return outcome
+
+
+def _measure_rows(
+    task: Task, estimators: Mapping[str, BaseEstimator], rows: Activations, outcome: Outcome
+) -> None:
+    digest = task.keep.digest(rows)
+    for name, estimator in estimators.items():
+        try:
+            quantities = task.keep.fit(estimator, digest, rows)
+        except InvalidParameterError:
+            # No layer can do anything for it.
+            raise
+        except ValueError as error:
+            what = RunError(
+                f"{name}: {error}", path=task.run.name, epoch=task.epoch, layer=task.layer
+            )
+            outcome.errors[name] = " ".join(str(what).split())
+            outcome.rows[name] = [_unmeasured(task, name, "not measured")]
+            continue
+        notes = _notes(task, estimator, rows)
+        outcome.rows[name] = [_row(task, name, quantity.noted(*notes)) for quantity in quantities]
+
+
+def _notes(task: Task, estimator: BaseEstimator, rows: Activations) -> list[str]:
+    """What the run knows of a number and its estimator does not."""
+    if not takes_replicas(estimator):
+        return []
+    notes = ["replicas missing"] if rows.replicas_missing else []
+    own = task.run.layer(task.layer).sigma
+    if own is not None and not np.isclose(last_step(estimator).sigma, own):
+        notes.append("sigma differs from run")
+    return notes
+
+
+def _unmeasured(task: Task, name: str, note: str) -> dict[str, Any]:
+    return _row(task, name, Quantity("", np.nan, np.nan, unit="", notes=(note,)))
+
+
+def _row(task: Task, name: str, quantity: Quantity) -> dict[str, Any]:
+    where = {"epoch": task.epoch, "layer": task.layer, "estimator": name}
+    return where | quantity.cells()

@@ -1,0 +1,187 @@
+"""From one format to another, checkpoint by checkpoint."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from skinfo.errors import RunError
+from skinfo.runs.description import Record, as_json, make_record
+from skinfo.runs.disk import DiskStore
+from skinfo.runs.formats import find_store, format_for, new_store
+from skinfo.runs.locks import only_writer
+from skinfo.runs.opening import open_run
+from skinfo.runs.run import Run
+from skinfo.runs.staging import recover
+from skinfo.runs.writing import append, same
+
+
+def convert_run(
+    source: str | Path | Run,
+    target: str | Path,
+    *,
+    format: str | None = None,  # noqa: A002
+    overwrite: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> Run:
+    """Write a run again in another format, with the same bits.
+
+    One layer of one checkpoint is in memory at a time (all layers of one, for safetensors). The
+    target appears under its name when it is complete; until then it grows beside it, hidden. If the
+    process is killed, the same call goes on where it stopped: a checkpoint that is there and equals
+    the source's is kept.
+
+    Parameters
+    ----------
+    source : path-like or Run
+        What to convert; a Run may be one that others wrote, opened with its labels and sigma. Maps
+        and sequences are copied as they are stored, whatever was chosen to flatten them.
+    target : path-like
+        Where to.
+    format : {"npz", "npy", "safetensors", "hdf5", "zarr"}, optional
+        By default what the suffix says.
+    overwrite : bool, default=False
+        Whether a target that is there is replaced.
+    progress : callable, optional
+        Called with the numbers of finished and of all checkpoints.
+
+    Returns
+    -------
+    Run
+        The target, opened.
+
+    Raises
+    ------
+    RunError
+        If the source cannot be read, naming file, epoch and layer; or the target is there.
+
+    Examples
+    --------
+    >>> import numpy as np, tempfile
+    >>> from skinfo import open_run, save_run
+    >>> from skinfo.runs import convert_run
+    >>> path = tempfile.mkdtemp()
+    >>> save_run(path + "/a", 1, {"hidden": np.array([[0.0], [1.0]])}, sigma=0.1)
+    >>> convert_run(path + "/a", path + "/b", format="npy").array(1, "hidden").tolist()
+    [[0.0], [1.0]]
+    """
+    run = source if isinstance(source, Run) else open_run(source)
+    target = Path(target)
+    if target.exists():
+        _check_replaceable(run, target, overwrite)
+    kind = format_for(target, format)
+    growing = target.with_name(f".{target.name}.converting{target.suffix}")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with only_writer(target.with_name(f".{target.name}.convert.lock"), target):
+        store, record = _begin(run, growing, kind)
+        epochs = run.epochs
+        there = set(store.epochs())
+        for done, epoch in enumerate(epochs):
+            arrays = _Checkpoint(run, epoch)
+            if epoch not in there or not _equal(arrays, store, epoch):
+                append(store, record, epoch, arrays)
+            if progress is not None:
+                progress(done + 1, len(epochs))
+        _move(growing, target)
+    return open_run(target)
+
+
+def _check_replaceable(run: Run, target: Path, overwrite: bool) -> None:
+    if run.name != "memory" and os.path.exists(run.name) and os.path.samefile(run.name, target):
+        raise RunError("is to be converted to itself; choose another name", path=target)
+    if not overwrite:
+        raise RunError("is there already; choose another name or overwrite it", path=target)
+    try:
+        find_store(target)
+    except RunError as error:
+        raise RunError("is there and is no run; remove it yourself", path=target) from error
+
+
+class _Checkpoint(Mapping[str, np.ndarray]):
+    """The stored arrays of a checkpoint, each read when it is asked for."""
+
+    def __init__(self, run: Run, epoch: int) -> None:
+        self._run, self._epoch = run, epoch
+
+    def __getitem__(self, layer: str) -> np.ndarray:
+        return self._run.store.read(self._epoch, layer)
+
+    def __iter__(self) -> Iterator[str]:
+        return (layer.name for layer in self._run.layers)
+
+    def __len__(self) -> int:
+        return len(self._run.layers)
+
+
+def _begin(run: Run, growing: Path, fmt: str) -> tuple[DiskStore, Record]:
+    """Begin, or go on with what an earlier call left if it is of the same run."""
+    train = None if run.train is None else np.flatnonzero(run.train)
+    record = make_record(run.layers, fmt, train=train, seed=run.seed, settings=run.settings)
+    losses = {str(epoch): dict(values) for epoch, values in run.losses.items()}
+    record = as_json(record | {"versions": dict(run.versions) or record["versions"]}
+                     | {"losses": losses})  # fmt: skip
+    arrays = {"labels": run.labels, "groups": run.groups}
+    try:
+        store, there = new_store(growing, fmt)
+        described = there and _same_text(store.record(), record)
+        if described and all(same(store.beside(name), values) for name, values in arrays.items()):
+            return store, record
+    except RunError:
+        # What cannot be gone on with is begun again.
+        pass
+    _remove(growing)
+    store = new_store(growing, fmt)[0]
+    store.create(record, arrays)
+    return store, record
+
+
+def _same_text(one: Record | None, other: Record) -> bool:
+    """NaN is a loss too, and no equal of itself."""
+    return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
+
+
+def _equal(arrays: Mapping[str, np.ndarray], store: DiskStore, epoch: int) -> bool:
+    """Whether a checkpoint that is there has the bits of the source's."""
+    for layer in arrays:
+        try:
+            copy = store.read(epoch, layer)
+        except RunError:
+            return False
+        array = arrays[layer]
+        if copy.dtype != array.dtype or copy.shape != array.shape:
+            return False
+        if not np.array_equal(_bits(copy), _bits(array)):
+            return False
+    return True
+
+
+def _bits(array: np.ndarray) -> np.ndarray:
+    """The bytes of the numbers: NaN equals itself, and 0 is not -0."""
+    return np.ascontiguousarray(array).view(np.uint8)
+
+
+def _move(growing: Path, target: Path) -> None:
+    if not target.exists():
+        os.rename(growing, target)
+        return
+    with only_writer(find_store(target).lock, target):
+        old = target.with_name(f".{target.name}.old")
+        _remove(old)
+        if target.is_file():
+            # A journal is of the file that goes, not of the one that comes.
+            recover(target)
+        os.rename(target, old)
+        os.rename(growing, target)
+    _remove(old)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

@@ -1,0 +1,187 @@
+"""What a run says of itself: layers, split, losses, seed, versions, settings, as JSON.
+
+Schema 1 is a directory of .npz. Schema 2 adds the key ``format``, for all others; a directory of
+.npz is still described by schema 1, which it fits.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from skinfo.errors import RunError
+from skinfo.runs.layers import Layer
+from skinfo.runs.run import Run, Store
+
+SCHEMA = 2
+_OLDEST_FORMAT = "npz"
+#: Arrays that a description goes with.
+BESIDE = ("labels", "groups")
+
+Record = dict[str, Any]
+
+
+def make_record(
+    layers: Sequence[Layer],
+    fmt: str,
+    *,
+    train: Any = None,
+    seed: int | None = None,
+    settings: Mapping[str, Any] | None = None,
+) -> Record:
+    """Describe a run that has no checkpoints yet."""
+    record = {
+        "schema": 1 if fmt == _OLDEST_FORMAT else SCHEMA,
+        "layers": [asdict(layer) for layer in layers],
+        "train": None if train is None else list(train),
+        "seed": seed,
+        "settings": dict(settings or {}),
+        "versions": software_versions(),
+        "losses": {},
+    }
+    return as_json(record if fmt == _OLDEST_FORMAT else record | {"format": fmt})
+
+
+def parse_record(text: bytes, where: str | Path) -> Record:
+    """Read a description; raises RunError if it is none, or a newer one."""
+    try:
+        record = json.loads(text)
+        if record["schema"] > SCHEMA:
+            raise RunError(
+                f"written with schema {record['schema']}, this version reads up to {SCHEMA}; "
+                "install a newer skinfo",
+                path=where,
+            )
+        layers_of(record)
+        losses_of(record)
+    except RunError:
+        raise
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise RunError(f"is no description of a run ({error!r})", path=where) from error
+    return record
+
+
+def format_of(record: Record) -> str:
+    """The format that a description was written for."""
+    return record.get("format", _OLDEST_FORMAT)
+
+
+def layers_of(record: Record) -> tuple[Layer, ...]:
+    """The layers of a description, in network order."""
+    return tuple(Layer(**layer) for layer in record["layers"])
+
+
+def losses_of(record: Record) -> dict[int, dict[str, float]]:
+    """The losses of a description by epoch."""
+    return {int(epoch): values for epoch, values in record.get("losses", {}).items()}
+
+
+def described_run(
+    store: Store,
+    record: Record,
+    arrays: Mapping[str, np.ndarray | None],
+    *,
+    name: str,
+    where: Mapping[str, str | Path],
+) -> Run:
+    """Put a run together and check that its parts fit.
+
+    Parameters
+    ----------
+    store : Store
+        Where its arrays are.
+    record : Record
+        Its description.
+    arrays : mapping
+        Its labels and groups, or None.
+    name : str
+        Of the run.
+    where : mapping
+        Where labels, groups and the description are, for messages.
+    """
+    labels, groups = arrays.get("labels"), arrays.get("groups")
+    train = training_mask(record.get("train"), labels, where["record"])
+    if groups is not None:
+        check_groups(groups, np.inf if labels is None else len(labels), where["groups"])
+    return Run(
+        store=store,
+        layers=layers_of(record),
+        labels=labels,
+        groups=groups,
+        train=train,
+        losses=losses_of(record),
+        seed=record.get("seed"),
+        versions=record.get("versions", {}),
+        settings=record.get("settings", {}),
+        name=name,
+        schema=record["schema"],
+    )
+
+
+def training_mask(train: Any, labels: np.ndarray | None, path: str | Path) -> np.ndarray | None:
+    """Turn indices of training inputs into a mask over the inputs."""
+    if train is None:
+        return None
+    if labels is None:
+        raise RunError("names training inputs, but there are no labels", path=path)
+    indices = np.asarray(train)
+    if indices.ndim != 1 or (len(indices) and indices.dtype.kind not in "iu"):
+        raise RunError("train must be a list of the numbers of inputs", path=path)
+    if len(indices) and (indices.min() < 0 or indices.max() >= len(labels)):
+        raise RunError(
+            f"train numbers the {len(labels)} inputs from 0; found {indices.min()} … "
+            f"{indices.max()}",
+            path=path,
+        )
+    mask = np.zeros(len(labels), dtype=bool)
+    mask[indices.astype(np.int64)] = True
+    return mask
+
+
+def check_groups(groups: np.ndarray, n_inputs: float, path: str | Path) -> None:
+    """Check that every group names an input."""
+    if groups.dtype.kind not in "iu" or groups.ndim != 1:
+        raise RunError("groups must be one integer a row", path=path)
+    if len(groups) and (groups.min() < 0 or groups.max() >= n_inputs):
+        raise RunError(
+            f"groups index the {n_inputs} labels; found {groups.min()} … {groups.max()}", path=path
+        )
+
+
+def check_beside(arrays: Mapping[str, np.ndarray | None], path: str | Path) -> None:
+    """Check labels and groups before they are written."""
+    for name, values in arrays.items():
+        if values is not None and values.dtype.kind not in "biufU":
+            raise RunError(f"{name} must be a list of numbers or of words", path=path)
+    labels, groups = arrays["labels"], arrays["groups"]
+    if groups is not None:
+        check_groups(groups, np.inf if labels is None else len(labels), path)
+
+
+def as_json(description: Record) -> Record:
+    """What JSON gives back, with numpy's numbers and arrays as plain ones."""
+    return json.loads(json.dumps(description, default=lambda value: value.tolist()))
+
+
+def software_versions() -> dict[str, str]:
+    """Versions of what the numbers depend on."""
+    return dict(_versions())
+
+
+@cache
+def _versions() -> tuple[tuple[str, str], ...]:
+    versions = {"python": platform.python_version()}
+    for name in ("skinfo", "numpy", "scipy", "scikit-learn", "numba", "torch"):
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return tuple(versions.items())

@@ -1,0 +1,215 @@
+"""From maps and sequences to rows of units: only as the reader is told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+Choice = str | int | Callable[[np.ndarray], Any]
+_SPACE = "hwdl"
+_LETTERS = "nrtc" + _SPACE
+_MAPS = ("all", "channel_mean", "spatial")
+_TOKENS = ("token_mean", "token_last", "tokens")
+
+
+@dataclass(frozen=True)
+class Flattener:
+    """How the array of one layer becomes rows of units.
+
+    Attributes
+    ----------
+    axes : str
+        What each axis is: n input, r replica, t token, c channel or unit; h, w, d and l are space.
+    choice : str, int, callable or None
+        What is done with tokens or space.
+    declared : bool
+        Whether the user said what the axes are.
+    """
+
+    axes: str
+    choice: Choice | None
+    declared: bool
+
+    @property
+    def per_token(self) -> bool:
+        """Whether each token becomes an input of its own."""
+        return self.choice == "tokens" and "t" in self.axes
+
+    def tokens(self, shape: tuple[int, ...]) -> int:
+        """How many inputs of its own each input becomes."""
+        return shape[self.axes.index("t")] if self.per_token else 1
+
+    def apply(self, array: np.ndarray) -> np.ndarray:
+        """Flatten to (n_inputs, n_units), or (n_inputs, n_replicas, n_units).
+
+        Raises
+        ------
+        ValueError
+            If the choice does not fit the axes, or a callable returns something else.
+        """
+        if callable(self.choice):
+            return self._call(array, self.choice)
+        order = [letter for letter in _LETTERS if letter in self.axes]
+        array = array.transpose([self.axes.index(letter) for letter in order])
+        if "c" not in order:
+            array = np.expand_dims(array, sum(letter in "nrt" for letter in order))
+        rows = array.shape[: 1 + ("r" in order)]
+        has_tokens, has_space = "t" in order, any(letter in _SPACE for letter in order)
+        place = len(rows)
+        if self.choice == "all":
+            return array.reshape(*rows, -1)
+        if has_tokens and has_space:
+            raise ValueError("tokens and space need flatten='all' or a callable")
+        if has_tokens:
+            return self._pool_tokens(array, place)
+        if not has_space:
+            return array
+        if self.choice == "channel_mean":
+            return _mean(array, tuple(range(place + 1, array.ndim)))
+        if self.choice == "spatial":
+            return _mean(array, (place,)).reshape(*rows, -1)
+        raise ValueError(self.choices(tuple(array.shape)))
+
+    def _pool_tokens(self, array: np.ndarray, axis: int) -> np.ndarray:
+        count = array.shape[axis]
+        if self.choice == "token_mean":
+            return _mean(array, (axis,))
+        if self.per_token:
+            array = np.moveaxis(array, axis, 1)
+            return array.reshape(-1, *array.shape[2:])
+        index = -1 if self.choice == "token_last" else self.choice
+        if not isinstance(index, int):
+            raise ValueError(
+                f"has {count} tokens an input; choose flatten='token_mean', 'token_last', the "
+                "number of a token, or 'tokens', which makes each an input of its own"
+            )
+        if not -count <= index < count:
+            raise ValueError(f"has {count} tokens an input, and none of number {index}")
+        return array.take(index, axis=axis)
+
+    def _call(self, array: np.ndarray, function: Callable[[np.ndarray], Any]) -> np.ndarray:
+        front = [self.axes.index(letter) for letter in "nr" if letter in self.axes]
+        rest = [axis for axis in range(array.ndim) if axis not in front]
+        array = array.transpose(front + rest)
+        rows = array.shape[: len(front)]
+        count = int(np.prod(rows))
+        found = np.asarray(function(array.reshape(count, *array.shape[len(front) :])))
+        if found.ndim != 2 or len(found) != count:
+            raise ValueError(
+                f"the callable returned shape {found.shape} for {count} rows; expected "
+                f"({count}, n_units)"
+            )
+        return found.reshape(*rows, -1)
+
+    def shape(self, shape: tuple[int, ...], dtype: np.dtype) -> tuple[int, ...]:
+        """Find the shape that an array is flattened to, from one row of zeros."""
+        rows = {a: n for a, n in zip(self.axes, shape, strict=True) if a in "nr"}
+        one = tuple(1 if a in rows else n for a, n in zip(self.axes, shape, strict=True))
+        units = self.apply(np.zeros(one, dtype)).shape[-1]
+        return (rows["n"] * self.tokens(shape), *([rows["r"]] if "r" in rows else []), units)
+
+    def choices(self, shape: tuple[int, ...]) -> str:
+        """The choices for a map, given in the order of the letters, with the widths they give."""
+        place = 1 + ("r" in self.axes)
+        channels, space = shape[place], shape[place + 1 :]
+        cells = int(np.prod(space))
+        last = "" if self.axes[-1] != "c" else ", as channels='last' has it"
+        return (
+            f"holds {channels} channels of {' x '.join(map(str, space))} an input{last}; choose "
+            f"flatten='all' ({channels * cells} units), 'channel_mean' ({channels} units), "
+            f"'spatial' ({cells} units) or a callable when opening the run"
+        )
+
+
+@dataclass(frozen=True)
+class Flattening:
+    """What the user chose, for all layers or by layer; :func:`skinfo.open_run` explains it."""
+
+    choice: Choice | Mapping[str, Choice] | None = None
+    channels: str = "first"
+    axes: str | Mapping[str, str] | None = None
+
+    def __post_init__(self) -> None:
+        for choice in self.choice.values() if isinstance(self.choice, Mapping) else [self.choice]:
+            known = choice is None or callable(choice) or choice in (*_MAPS, *_TOKENS)
+            number = isinstance(choice, int) and not isinstance(choice, bool)
+            if not known and not number:
+                raise ValueError(
+                    f"flatten must be one of {', '.join((*_MAPS, *_TOKENS))}, the number of a "
+                    f"token or a callable, for all layers or in a dict by layer; got {choice!r}."
+                )
+        if self.channels not in ("first", "last"):
+            raise ValueError(f"channels must be 'first' or 'last'; got {self.channels!r}.")
+        given = self.axes.values() if isinstance(self.axes, Mapping) else [self.axes]
+        for axes in given:
+            if axes is not None:
+                _check_axes(axes)
+
+    def check_names(self, names: Sequence[str]) -> None:
+        """Check that what is given by layer is given for layers there are."""
+        for what, given in (("flatten", self.choice), ("axes", self.axes)):
+            for name in given if isinstance(given, Mapping) else ():
+                if name not in names:
+                    raise ValueError(f"{what} names {name!r}, no layer of {', '.join(names)}.")
+
+    def of(self, layer: str, ndim: int) -> Flattener:
+        """How an array of so many dimensions is flattened.
+
+        Raises
+        ------
+        ValueError
+            If it needs a choice that was not made.
+        """
+        by_name = isinstance(self.choice, Mapping)
+        choice = self.choice.get(layer) if isinstance(self.choice, Mapping) else self.choice
+        axes = self.axes.get(layer) if isinstance(self.axes, Mapping) else self.axes
+        if axes is not None:
+            if len(axes) != ndim:
+                raise ValueError(f"has {ndim} axes, where axes={axes!r} names {len(axes)}")
+            plain = not by_name and set(axes) <= set("nrc")
+            return Flattener(axes, None if plain else choice, declared=True)
+        named = by_name and choice is not None
+        axes = self._axes(choice, named, ndim)
+        if ndim == 2 and not named:
+            choice = None
+        if ndim == 3 and axes == "nrc":
+            choice = None
+        return Flattener(axes, choice, declared=choice is not None)
+
+    def _axes(self, choice: Choice | None, named: bool, ndim: int) -> str:
+        of_tokens = choice in _TOKENS or (isinstance(choice, int) and not callable(choice))
+        last = self.channels == "last"
+        if of_tokens:
+            known = {2: "nc", 3: "ntc", 4: "nrtc"}
+        else:
+            known = {
+                2: "nc",
+                3: ("nlc" if last else "ncl") if named else "nrc",
+                4: "nhwc" if last else "nchw",
+                5: "nrhwc" if last else "nrchw",
+            }
+        if ndim not in known:
+            raise ValueError(
+                f"has {ndim} axes, of which it is not known what they are; say so with axes=, for "
+                "example 'nchwd', or flatten the array before it is saved"
+            )
+        return known[ndim]
+
+
+def _check_axes(axes: str) -> None:
+    if set(axes) - set(_LETTERS) or len(set(axes)) < len(axes) or "n" not in axes:
+        raise ValueError(
+            "axes names each axis once: n input (always there), r replica, t token, c channel or "
+            f"unit, and h, w, d, l for space; got {axes!r}."
+        )
+
+
+def _mean(array: np.ndarray, axis: tuple[int, ...]) -> np.ndarray:
+    """Mean, summed in double; float32 stays what it is, what is narrower becomes float32."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        mean = array.mean(axis=axis, dtype=np.float64)
+        floats = array.dtype.kind == "f" and array.dtype.itemsize <= 4
+        return mean.astype(np.float32) if floats else mean
