@@ -11,9 +11,9 @@ brackets: in layers 3 to 5 it rises, falls when the network begins to learn, and
 deterministic twin I(X;T) is log 4096 in every layer at every epoch, which counting proves. What
 binning makes of the twin is drawn below, the same activations with cells of four widths. Each has
 its own shape, and the narrower the cells, the flatter they lie at log 4096. Compare each with the
-row above: 0.1 and 0.01 have the fall near epoch 50 at the same place. This is no accident and no
-measurement of information. Inputs that cluster come closer than the noise in one network and share
-cells in the other.
+row above: at 0.1 and 0.01 layer 5 falls from the same epoch on. This is no accident, and it is no
+measurement of information either. Inputs that cluster come closer than the noise in one network and
+share cells in the other.
 
 As in Goldfeld et al., ICML 2019: architecture, sigma, Adam at 4e-4 with batches of 256, and the
 information over all 4,096 inputs, here each exactly once. The four widths are recalled, not read.
