@@ -17,12 +17,12 @@ import time
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from results import FULL, write_results
+from results import FULL, RESULTS, write_results
 
 from skinfo import sigma_curve
 from skinfo.datasets import make_szt
 from skinfo.networks import Recorder, Trainer, make_mlp
-from skinfo.plotting import SigmaCurveDisplay
+from skinfo.plotting import SigmaCurveDisplay, save_figure
 from skinfo.plotting.figures import layer_colours
 
 SEED = 0
@@ -180,3 +180,4 @@ if FULL:
                  for name, table in tables.items()]  # fmt: skip
     write_results("choosing_sigma", pd.concat(kept).assign(seed=SEED), seed=SEED,
                   tolerance=TOLERANCE, seconds=time.perf_counter() - started)  # fmt: skip
+    save_figure(figure, RESULTS.parent / "images" / "choosing_sigma.png", dpi=130)

@@ -19,13 +19,14 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.patches import Rectangle
-from results import FULL, write_results
+from results import FULL, RESULTS, write_results
 from sklearn.neighbors import NearestNeighbors
 
 from skinfo import ClusteringScore, binning_sweep
 from skinfo.datasets import make_szt
 from skinfo.measures.rows import discrete_entropy
 from skinfo.networks import Recorder, Trainer, make_mlp
+from skinfo.plotting import save_figure
 
 SEED = 0
 WIDTHS = (1e-4, 1e-3, 1e-2, 1e-1)
@@ -194,3 +195,4 @@ if FULL:
     wide = curves.add_prefix("entropy_").assign(counted=truth, auc=auc, unit="nats", seed=SEED)
     write_results("fooled_binning", wide.reset_index(), seed=SEED, epochs=N_EPOCHS,
                   test_accuracy=accuracy, seconds=time.perf_counter() - started)  # fmt: skip
+    save_figure(figure, RESULTS.parent / "images" / "fooled_binning.png", dpi=130)

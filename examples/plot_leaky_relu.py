@@ -28,10 +28,10 @@ import warnings
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from results import FULL, write_results
+from results import FULL, RESULTS, write_results
 
 from skinfo import NoisyMIEstimator, SaturationWarning
-from skinfo.plotting import cell_edges
+from skinfo.plotting import cell_edges, save_figure
 
 SEED = 0
 SIGMA = 0.05
@@ -197,3 +197,4 @@ if FULL:
     write_results("leaky_relu", table, seed=SEED, sigma=SIGMA, learning_rate=LEARNING_RATE,
                   steps=N_STEPS, replicas=N_REPLICAS,
                   seconds=time.perf_counter() - started)  # fmt: skip
+    save_figure(figure, RESULTS.parent / "images" / "leaky_relu.png", dpi=130)

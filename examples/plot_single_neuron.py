@@ -24,11 +24,11 @@ import warnings
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from results import FULL, write_results
+from results import FULL, RESULTS, write_results
 
 from skinfo import NoisyMIEstimator, SaturationWarning
 from skinfo.measures.rows import discrete_entropy
-from skinfo.plotting import cell_edges
+from skinfo.plotting import cell_edges, save_figure
 
 SEED = 0
 INPUTS = np.array([-3.0, -1.0, 1.0, 3.0])
@@ -174,3 +174,4 @@ for ax in (top, bottom):
 if FULL:
     write_results("single_neuron", table, seed=SEED, learning_rate=LEARNING_RATE, steps=N_STEPS,
                   seconds=time.perf_counter() - started)  # fmt: skip
+    save_figure(figure, RESULTS.parent / "images" / "single_neuron.png", dpi=130)
