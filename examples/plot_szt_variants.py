@@ -79,7 +79,9 @@ for (top, bottom), (name, rows) in zip(
     for colour, layer in zip(layer_colours(len(HIDDEN)), HIDDEN, strict=True):
         line = rows[rows["layer"] == layer]
         top.plot(line["epoch"], line["value"], color=colour, label=f"layer {layer[-1]}")
-        top.fill_between(line["epoch"], line["lower"], line["upper"], color=colour, alpha=0.25, lw=0)
+        top.fill_between(
+            line["epoch"], line["lower"], line["upper"], color=colour, alpha=0.25, lw=0
+        )
     top.axhline(8.3178, color="k", lw=0.7, ls=(0, (4, 3)))
     last = rows.drop_duplicates("epoch")
     bottom.plot(last["epoch"], last["train_accuracy"], color="0.6", label="trained on")
