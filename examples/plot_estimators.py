@@ -204,9 +204,8 @@ print(cells.unstack("d").to_string())
 
 # %%
 # Can noise help kNN? Any number of noisy copies of every row can be drawn. With more and more of
-# them it is the mixture around the rows whose entropy kNN finds, the very number SP computes: it
-# gets there from far above, passing the truth on its way, and what sixty-four times as many samples
-# buy is SP's error.
+# them, kNN finds the entropy of the mixture around the rows, the very number that SP computes at
+# once: it comes from far above and passes the truth on its way there.
 
 rng = np.random.RandomState(0)
 S, truth = cubes[10].draw(1000, rng), cubes[10].mutual_info(0.1)
