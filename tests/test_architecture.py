@@ -18,6 +18,7 @@ BELOW = {
     "measures.quantity": {"errors"},
     "kernels": {"errors"},
     "datasets": {"errors"},
+    "laws": set(),
     "runs": {"errors"},
     "runs.files": set(),
     "measures": {"errors", "kernels", "measures.quantity"},
