@@ -46,8 +46,9 @@ HOMES = {
     "click": {"cli"},
     "matplotlib": {"cli", "plotting"},
     "pyarrow": {"tables"},
+    "mlxtend": {"datasets"},
 }
-EXTRAS = ("torch", "matplotlib", "typer", "rich", "pyarrow")
+EXTRAS = ("torch", "matplotlib", "typer", "rich", "pyarrow", "mlxtend")
 FILES = sorted(ROOT.rglob("*.py"))
 
 
@@ -149,7 +150,7 @@ def test_kernels_need_numpy_and_numba_only():
     assert {"numpy", "numba"} <= roots
 
 
-@pytest.mark.parametrize("late", ["matplotlib", "pyarrow"])
+@pytest.mark.parametrize("late", ["matplotlib", "pyarrow", "mlxtend"])
 def test_is_imported_inside_functions(late):
     found = []
     for path in FILES:
