@@ -276,12 +276,11 @@ for line, (name, title) in zip(
         auc = [fitted[name, state, layer].auc_ for state in ("untrained", "trained")]
         ax.text(0.03, 0.93, "AUC {:.2f} → {:.2f}".format(*auc), transform=ax.transAxes, fontsize=8)
         ax.set_xlim(-1, 1)
-        ax.set_ylim(0, None)
-        ax.margins(y=0.12)
         ax.spines[["top", "right"]].set_visible(False)
         ax.grid(alpha=0.2, lw=0.5)
     line[0].set_ylabel(f"{title}\nDensity")
 for ax, layer in zip(axes[0], LAYERS, strict=True):
+    ax.set_ylim(0, 1.15 * ax.dataLim.y1)  # room for the number above
     n_units = record(untrained["deterministic"], "deterministic", slice(0, 1), 1)[layer].shape[-1]
     ax.set_title(f"{UNITS[layer]} ({n_units:,})", fontsize=10)
 fig.supxlabel("Cosine similarity of two digits", fontsize=10)
@@ -357,12 +356,13 @@ for layer, colour in zip(LAYERS, layer_colours(len(LAYERS)), strict=True):
         found = share[(share["network"] == name) & (share["layer"] == layer)]
         found = found[found["state"] == state]
         right.plot(found["bin_width"], found["share"], color=colour, ls=style, lw=1.4, marker="o",
-                   ms=3, label=f"{UNITS[layer]}, {state}" if layer in ("fc", "output") else None,
+                   ms=3, label=f"output, {state}" if layer == "output" else None,
                    zorder=3 if layer == "output" else 2)  # fmt: skip
 right.axhline(1, color="k", lw=0.7, ls=(0, (1, 2)), zorder=1)
-right.annotate("I(X;T) and H(Bin(T)) of every hidden layer", (0.25, 1), (0, 5),
+right.annotate("every hidden layer, untrained and trained", (0.25, 1), (0, 5),
                textcoords="offset points", fontsize=8)  # fmt: skip
-right.set(xscale="log", xlabel="Width of the cells", ylabel="H(Bin(T)) / log n", ylim=(0.75, 1.03))
+right.set(xscale="log", xlabel="Width of the cells", ylabel="H(Bin(T)) / log n",
+          ylim=(share["share"].min() - 0.12, 1.03))  # fmt: skip
 right.legend(fontsize=8, frameon=False, loc="lower left")
 for ax in (left, right):
     ax.grid(alpha=0.25, lw=0.5)
