@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,6 +23,8 @@ _ARCHIVES = (
 )
 # The first four bytes of a raw file: unsigned bytes, and how many dimensions.
 _UNSIGNED_BYTES = b"\0\0\x08"
+# What reading a broken file raises.
+_UNREADABLE = (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error)
 
 
 class Digits(NamedTuple):
@@ -160,7 +163,7 @@ def _read_idx(path: Path, n_dimensions: int) -> np.ndarray:
     """An array of unsigned bytes: three bytes of type, one of rank, its shape, its values."""
     try:
         content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    except (OSError, EOFError) as error:
+    except _UNREADABLE as error:
         raise RunError(f"the file cannot be read ({error}); get it again", path=path) from error
     start = 4 + 4 * n_dimensions
     if content[:4] != _UNSIGNED_BYTES + bytes([n_dimensions]) or len(content) < start:
@@ -181,12 +184,15 @@ def _read_idx(path: Path, n_dimensions: int) -> np.ndarray:
 
 def _read_archive(path: Path) -> list[tuple[np.ndarray, np.ndarray]]:
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file:
+            archive = np.load(file, allow_pickle=False)
+            if isinstance(archive, np.ndarray):
+                raise ValueError("it holds one array, not several by name")
             for parts in _ARCHIVES:
                 if all(name in archive for part in parts for name in part):
                     return [(archive[images], archive[labels]) for images, labels in parts]
             found = ", ".join(archive) or "nothing"
-    except (OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
+    except _UNREADABLE as error:
         raise RunError(f"the archive cannot be read ({error})", path=path) from error
     wanted = ", or ".join(" ".join(n for part in parts for n in part) for parts in _ARCHIVES)
     raise RunError(f"the archive holds {found}; it needs {wanted}", path=path)
