@@ -28,6 +28,7 @@ not compared with it::
 
     python examples/plot_mnist_cnn.py                       # as shown here
     python examples/plot_mnist_cnn.py --full                # 128 epochs; tables in docs/results
+    python examples/plot_mnist_cnn.py --full --epochs 32    # a quarter of them
     python examples/plot_mnist_cnn.py --full --mnist PATH   # all of MNIST, raw files or .npz
 
 An interrupted ``--full`` goes on from the states in ``mnist-states``.
@@ -55,6 +56,7 @@ from skinfo.runs.files import write_atomically
 
 FULL = "--full" in sys.argv
 PATH = sys.argv[sys.argv.index("--mnist") + 1] if "--mnist" in sys.argv else None
+EPOCHS = int(sys.argv[sys.argv.index("--epochs") + 1]) if "--epochs" in sys.argv else 128
 SEED = 0
 started = time.time()
 
@@ -81,7 +83,7 @@ NETWORKS = {
 if FULL:
     NETWORKS |= {"sigma 0.1": (0.1, 0.0), "sigma 0.2": (0.2, 0.0)}
 HIDDEN = ("conv1", "conv2", "fc")
-STAGES = (8, 16, 32, 64, 128) if FULL else (3,)
+STAGES = [epoch for epoch in (8, 16, 32, 64, 128) if epoch <= EPOCHS] if FULL else [3]
 STATES = Path("mnist-states")
 
 
@@ -142,7 +144,7 @@ def keep(file: str, table: pd.DataFrame) -> None:
     table.round(6).to_csv(results / file, index=False)
     about = {
         "source": digits.source, "seed": SEED, "date": f"{datetime.now(UTC):%Y-%m-%d}",
-        "seconds": round(time.time() - started), "seconds_of": "this run, less what it resumed",
+        "seconds": round(time.time() - started), "seconds_of": "the last call; what it resumed took its own",
         "versions": {m.__name__: m.__version__ for m in (skinfo, np, torch, sklearn)},
     }  # fmt: skip
     (results / "mnist_cnn.json").write_text(json.dumps(about, indent=1) + "\n")
