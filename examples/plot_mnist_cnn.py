@@ -144,7 +144,8 @@ def keep(file: str, table: pd.DataFrame) -> None:
     table.round(6).to_csv(results / file, index=False)
     about = {
         "source": digits.source, "seed": SEED, "date": f"{datetime.now(UTC):%Y-%m-%d}",
-        "seconds": round(time.time() - started), "seconds_of": "the last call; what it resumed took its own",
+        "seconds": round(time.time() - started),
+        "seconds_of": "the last call; what it resumed took its own",
         "versions": {m.__name__: m.__version__ for m in (skinfo, np, torch, sklearn)},
     }  # fmt: skip
     (results / "mnist_cnn.json").write_text(json.dumps(about, indent=1) + "\n")
