@@ -184,7 +184,7 @@ def test_plane_is_drawn_into_the_axes_given(table):
 
 @pytest.mark.parametrize("epochs", [(5,), (0, 1, 100), (3, 4), (0,)])
 def test_plane_of_any_epochs_draws(epochs):
-    run = open_run(arrays(epochs), labels=LABELS, layers=LAYERS)
+    run = open_run(arrays(epochs), labels=LABELS, sigma=0.5, layers=LAYERS)
     display = drawn(InformationPlaneDisplay.from_flow(measure(run, others=False)).plot())
     assert len(display.ax_.lines) == len(epochs)
     assert display.information.shape == (3, len(epochs))
@@ -304,7 +304,9 @@ def test_panel_draws_the_activations_of_every_layer_over_the_epochs(flow, panel)
 
 @pytest.mark.parametrize("n_units", [1, 2, 3])
 def test_panel_scatters_the_last_layer_at_the_snapshots(table, n_units):
-    panel = collect_panel(open_run(arrays(n_units=n_units), labels=LABELS, layers=LAYERS))
+    panel = collect_panel(
+        open_run(arrays(n_units=n_units), labels=LABELS, sigma=0.5, layers=LAYERS)
+    )
     alone = table[table["estimator"] == "clustering"]
     figure = InformationFlowDisplay(alone, panel).plot().figure_
     if n_units == 3:
@@ -341,7 +343,7 @@ def test_panel_without_labels_draws():
 
 @pytest.mark.parametrize("epochs", [(7,), (0,), (0, 1, 50)])
 def test_panel_of_any_epochs_draws(epochs):
-    run = open_run(arrays(epochs), labels=LABELS, layers=LAYERS)
+    run = open_run(arrays(epochs), labels=LABELS, sigma=0.5, layers=LAYERS)
     table = measure(run, others=False)
     display = drawn(InformationFlowDisplay(table, with_losses(collect_panel(run))).plot())
     assert {ax.get_xscale() for ax in display.axes_.values()} == {"linear"}
@@ -487,7 +489,7 @@ def test_distances_of_a_run_are_a_small_multiple_each(panel):
 
 
 def test_distances_of_a_run_without_labels_are_refused():
-    panel = collect_panel(open_run(arrays(), layers=LAYERS))
+    panel = collect_panel(open_run(arrays(), sigma=0.5, layers=LAYERS))
     with pytest.raises(ValueError, match="no labels"):
         plot_distances(panel)
 
@@ -534,7 +536,7 @@ def test_ridges_of_a_run_with_unreadable_parts_say_so(unreadable):
 
 
 def test_ridges_need_labels_and_an_axes_a_layer(panel):
-    without = collect_panel(open_run(arrays(), layers=LAYERS))
+    without = collect_panel(open_run(arrays(), sigma=0.5, layers=LAYERS))
     with pytest.raises(ValueError, match="no labels"):
         DistanceRidgesDisplay.from_panel(without)
     with pytest.raises(ValueError, match="3 layers"):
