@@ -58,7 +58,7 @@ html_theme_options = {
     "secondary_sidebar_items": ["page-toc"],
     "show_toc_level": 2,
 }
-html_sidebars = {"performance": [], "comparison": []}
+
 
 
 def _write_notes() -> None:
