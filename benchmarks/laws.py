@@ -14,6 +14,7 @@ import numpy as np
 from scipy.special import logsumexp
 
 from skinfo.datasets import make_constellation
+from skinfo.laws import line_entropy, noise_entropy
 
 # Standard normal nodes and weights: densities of everything that is a function of one normal.
 _NODES = np.arange(-9, 9, 1 / 64)
@@ -48,23 +49,6 @@ class Population:
     information: float
     label_information: float | None = None
     inputs: str = "sampled"
-
-
-def line_entropy(points: np.ndarray, weights: np.ndarray, sigma: float) -> float:
-    """Entropy of a weighted mixture of Gaussians on a line."""
-    step = sigma / 16
-    grid = np.arange(points.min() - 9 * sigma, points.max() + 9 * sigma, step)
-    density = np.empty(len(grid))
-    for part in np.array_split(np.arange(len(grid)), len(grid) // 500 + 1):
-        terms = np.exp(-(((grid[part, None] - points) / sigma) ** 2) / 2)
-        density[part] = terms @ weights / np.sqrt(2 * np.pi * sigma**2)
-    positive = density[density > 0]
-    return float(-np.sum(positive * np.log(positive)) * step)
-
-
-def noise_entropy(sigma: float) -> float:
-    """Entropy of one coordinate of the noise."""
-    return 0.5 * float(np.log(2 * np.pi * np.e * sigma**2))
 
 
 def line_information(points: np.ndarray, sigma: float) -> float:

@@ -3,7 +3,8 @@ from itertools import permutations
 import numpy as np
 import pytest
 
-from skinfo.datasets import _ANTIPODES, _NEIGHBOURS, make_constellation, make_spiral, make_szt
+from skinfo.datasets import make_constellation, make_spiral, make_szt
+from skinfo.datasets.formulas import _ANTIPODES, _NEIGHBOURS
 
 
 def test_szt_rows_are_the_bits_of_their_number():

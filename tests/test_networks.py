@@ -10,7 +10,15 @@ from torch import nn
 from skinfo import szt
 from skinfo.datasets import make_szt
 from skinfo.errors import RunError
-from skinfo.networks import GaussianNoise, Recorder, Trainer, make_mlp, noisy_layers, parseval_step
+from skinfo.networks import (
+    GaussianNoise,
+    Recorder,
+    Trainer,
+    make_cnn,
+    make_mlp,
+    noisy_layers,
+    parseval_step,
+)
 from skinfo.runs import Layer, RunWriter, open_run
 
 SIZES = (6, 5, 4, 3, 2)
@@ -768,7 +776,9 @@ def test_evaluation_is_cross_entropy_in_nats_and_accuracy():
     assert modes(trainer.model) == before
 
 
-@pytest.mark.parametrize("options", [{}, {"parseval": 0.01, "shuffle_labels": True}])
+@pytest.mark.parametrize(
+    "options", [{}, {"parseval": 0.01, "shuffle_labels": True}, {"optimiser": "sgd"}]
+)
 def test_a_loaded_state_goes_on_to_the_same_bits(tmp_path, options):
     whole = make_trainer(**options)
     whole.train_until(5)
@@ -1042,3 +1052,66 @@ def test_noise_of_unknown_size_in_a_layer_is_found_behind_other_results():
 
     with pytest.raises(ValueError, match="noise that the recorder does not know of"):
         Recorder(Hidden(), ["first"]).describe(torch.ones(5, 6))
+
+
+def test_the_convolutional_network_is_the_one_of_the_paper():
+    model = make_cnn()
+    assert [(type(m).__name__, tuple(m.weight.shape)) for m in model.modules()
+            if isinstance(m, nn.Conv2d | nn.Linear)] == [
+        ("Conv2d", (16, 1, 5, 5)), ("Conv2d", (32, 16, 5, 5)), ("Linear", (128, 1568)),
+        ("Linear", (10, 128)),
+    ]  # fmt: skip
+    for name in ("conv1", "conv2", "fc"):
+        kinds = [type(m).__name__.rstrip("12d") for m in getattr(model, name)][1:]
+        assert kinds == ["BatchNorm", "Tanh"]
+    outputs = dict(outputs_of(model.eval(), torch.zeros(2, 1, 28, 28)))
+    assert outputs["conv1"].shape == (2, 16, 28, 28)
+    assert outputs["conv2"].shape == (2, 32, 14, 14)
+    assert outputs["output"].shape == (2, 10)
+
+
+def test_weights_of_the_convolutional_network_are_xavier_uniform_and_seeded():
+    before = torch.random.get_rng_state()
+    model, same, other = make_cnn(seed=1), make_cnn(seed=1, dropout=0.2), make_cnn(seed=2)
+    assert torch.equal(before, torch.random.get_rng_state())
+    for layer, fans in (("conv1", 25 * 17), ("conv2", 25 * 48), ("fc", 1568 + 128)):
+        weight, bound = getattr(model, layer)[0].weight, (6 / fans) ** 0.5
+        assert 0.98 * bound < weight.abs().max() <= bound
+        assert torch.equal(weight, getattr(same, layer)[0].weight)
+        assert not torch.equal(weight, getattr(other, layer)[0].weight)
+        assert not getattr(model, layer)[0].bias.any()
+
+
+def test_noise_of_the_convolutional_network_comes_before_the_maximum():
+    """So that the maximum of four is raised by it; dropout sits in the same place."""
+    model, x = make_cnn(8).eval(), torch.zeros(64, 1, 8, 8)
+    recorder = Recorder(
+        model, ["conv1", "pool1"], sigmas={"conv1": 0.1}, n_replicas=8, flatten=True
+    )
+    with recorder.record(x) as arrays:
+        assert not np.array(arrays["conv1"]).any()
+        # The largest of four standard normal numbers is 1.0294 on average.
+        assert np.mean(arrays["pool1"]) == pytest.approx(0.10294, rel=0.01)
+    dropping = make_cnn(8, dropout=0.5)
+    assert [type(m).__name__ for m in dropping.fc][-2:] == ["Tanh", "Dropout"]
+
+
+@pytest.mark.parametrize("side", [0, 2, 30])
+def test_sides_that_cannot_be_halved_twice_are_refused(side):
+    with pytest.raises(ValueError, match="multiple of 4"):
+        make_cnn(side)
+
+
+def test_a_step_of_gradient_descent():
+    model = nn.Linear(2, 2)
+    X, y = torch.tensor([[1.0, 2.0], [-1.0, 0.5]]), torch.tensor([0, 1])
+    nn.functional.cross_entropy(model(X), y).backward()
+    expected = model.weight.detach() - 0.1 * model.weight.grad
+    trainer = Trainer(model, X, y, optimiser="sgd", learning_rate=0.1, batch_size=2)
+    trainer.train_until(1)
+    torch.testing.assert_close(model.weight.detach(), expected)
+
+
+def test_an_unknown_optimiser_names_those_there_are():
+    with pytest.raises(ValueError, match="one of adam, sgd; got 'lbfgs'"):
+        Trainer(nn.Linear(2, 2), np.zeros((2, 2)), np.zeros(2), optimiser="lbfgs")

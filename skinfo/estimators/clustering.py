@@ -91,7 +91,8 @@ class ClusteringScore(BaseEstimator):
         Neural collapse, trace(Sigma_W pinv(Sigma_B)) / K; falls as classes collapse.
     nc2_equinorm_, nc2_equiangularity_, nc2_maximal_angle_ : float
         Spread of the lengths of the centred class means over their average, spread of their
-        cosines, and mean of |cosine + 1 / (K - 1)|; all fall to 0 as means become a simplex.
+        cosines, and mean distance of these from -1 / (K - 1); all fall to 0 as means become a
+        simplex.
     calinski_harabasz_, davies_bouldin_ : float
         Variance ratio (larger is more clustered) and Davies-Bouldin index (smaller is), by
         scikit-learn; weights are not used.

@@ -1,4 +1,4 @@
-"""Noisy networks in torch: noise on layers, recording, the SZT network and its training."""
+"""Noisy networks in torch: noise on layers, recording, the paper's networks and their training."""
 
 from skinfo.errors import MissingExtraError
 
@@ -7,6 +7,7 @@ try:
 except ImportError as error:
     raise MissingExtraError("Training and recording networks", "torch") from error
 
+from skinfo.networks.cnn import make_cnn
 from skinfo.networks.mlp import ACTIVATIONS, make_mlp
 from skinfo.networks.noise import GaussianNoise, add_noise, find_layers, noisy_layers
 from skinfo.networks.recorder import Recorder
@@ -19,6 +20,7 @@ __all__ = [
     "Trainer",
     "add_noise",
     "find_layers",
+    "make_cnn",
     "make_mlp",
     "noisy_layers",
     "parseval_step",

@@ -13,6 +13,11 @@ from skinfo.errors import RunError
 from skinfo.networks.noise import noisy_layers
 from skinfo.networks.running import as_tensor, evaluating, keeping_modes, one_thread_if_small
 
+OPTIMISERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
+    "adam": torch.optim.Adam,
+    "sgd": torch.optim.SGD,
+}
+
 
 class Trainer:
     """Train a classifier with noise on, epoch by epoch, from a state that can be saved.
@@ -26,7 +31,9 @@ class Trainer:
     sigmas : mapping of str to float, default={}
         Noise on the outputs of named layers.
     learning_rate, batch_size : float and int, default 4e-4 and 256
-        Of Adam.
+        Of the optimiser.
+    optimiser : {"adam", "sgd"}, default="adam"
+        Adam, or stochastic gradient descent without momentum.
     parseval : float, default=0
         Strength alpha of the orthonormal regularisation: after each step, for the weights of every
         linear layer but the last, W <- W - alpha (W W' W - W).
@@ -55,6 +62,7 @@ class Trainer:
         sigmas: Mapping[str, float] | None = None,
         learning_rate: float = 4e-4,
         batch_size: int = 256,
+        optimiser: str = "adam",
         parseval: float = 0.0,
         shuffle_labels: bool = False,
         seed: int = 0,
@@ -70,7 +78,9 @@ class Trainer:
         if shuffle_labels:
             self._y = self._y[torch.randperm(len(self._y), generator=self._generator)]
         self._loss = nn.CrossEntropyLoss()
-        self._optimiser = torch.optim.Adam(model.parameters(), lr=learning_rate, fused=True)
+        if optimiser not in OPTIMISERS:
+            raise ValueError(f"optimiser is one of {', '.join(OPTIMISERS)}; got {optimiser!r}.")
+        self._optimiser = OPTIMISERS[optimiser](model.parameters(), lr=learning_rate, fused=True)
         linear = [m for m in model.modules() if isinstance(m, nn.Linear)]
         self._regularised = [module.weight for module in linear[:-1]]
 

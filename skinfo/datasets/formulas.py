@@ -1,4 +1,4 @@
-"""Data sets of the field, made by their formulas; nothing is downloaded."""
+"""Data sets of the field that a formula makes."""
 
 from __future__ import annotations
 
