@@ -14,9 +14,9 @@ where information cannot.
 digits, of one class and of two, layer by layer, before training (dashed) and after it (filled).
 The first convolution hardly separates the classes any better after training than before; the fully
 connected layer and the output do. The upper row (noise) and the lower one (none) look alike. The
-second figure has the test errors (large noise and dropout cost little once batch normalisation has
-the statistics of a network without noise), and H(Bin(T)) as a share of log n: flat at 1 in every
-hidden layer, as I(X;T) is.
+second figure has the test errors (large noise and dropout cost much less once batch normalisation
+has the statistics of a network without noise), and H(Bin(T)) as a share of log n: flat at 1 in
+every hidden layer, as I(X;T) is.
 
 **What is the paper's and what is not.** Layers, Xavier-uniform weights, stochastic gradient
 descent with step 5e-3, batches of 32, 128 epochs, sigma = 0.05 and dropout 0.2 are the paper's as
