@@ -220,6 +220,42 @@ def test_a_killed_conversion_goes_on(fmt, path, processes):
     assert sorted(os.listdir(path.parent)) == sorted([path.name, target.name])
 
 
+def convert_and_die(template, target, fmt, results):
+    """Convert a run again and again, killed at each next change to the disk."""
+    source = template.with_name("source")
+    # Of the many small files of zarr every fourth will do.
+    for steps in range(1, 2000, 4 if fmt == "zarr" else 1):
+        copy = target / str(steps) / template.name
+        shutil.copytree(template.parent, copy.parent)
+        child = os.fork()
+        if child == 0:
+            die_after(steps)
+            convert_run(source, copy, format=fmt, overwrite=True)
+            os._exit(0)
+        if os.waitpid(child, 0)[1] == 0:
+            break
+    results.put(steps)
+
+
+def test_a_conversion_killed_at_any_step_goes_on(fmt, path, processes, tmp_path_factory):
+    """At every one: also between a journal and the file that it is for."""
+    save_run(path.with_name("source"), 300, activations(300), labels=LABELS)
+    save_run(path.with_name("source"), 2, activations(2))
+    target, results = tmp_path_factory.mktemp("killed"), processes.SimpleQueue()
+    process = processes.Process(target=convert_and_die, args=(path, target, fmt, results))
+    process.start()
+    process.join()
+    assert process.exitcode == 0
+    assert results.get() > 10
+    for parent in target.iterdir():
+        copy = parent / path.name
+        convert_run(copy.with_name("source"), copy, format=fmt, overwrite=True)
+        check_is_whole(copy, [2, 300])
+        # The file of a lock that nobody holds blocks nobody.
+        left = {name for name in os.listdir(parent) if not name.endswith(".lock")}
+        assert left == {path.name, "source"}
+
+
 # A full disk
 
 

@@ -17,7 +17,7 @@ from skinfo.runs.formats import find_store, format_for, new_store
 from skinfo.runs.locks import only_writer
 from skinfo.runs.opening import open_run
 from skinfo.runs.run import Run
-from skinfo.runs.staging import recover
+from skinfo.runs.staging import journal_of, recover
 from skinfo.runs.writing import append, same
 
 
@@ -87,6 +87,8 @@ def convert_run(
                 append(store, record, epoch, arrays)
             if progress is not None:
                 progress(done + 1, len(epochs))
+        # A journal does not go along when the file beside it gets another name.
+        store.tidy()
         _move(growing, target)
     return open_run(target)
 
@@ -128,6 +130,8 @@ def _begin(run: Run, growing: Path, fmt: str) -> tuple[DiskStore, Record]:
     arrays = {"labels": run.labels, "groups": run.groups}
     try:
         store, there = new_store(growing, fmt)
+        if there:
+            store.tidy()
         described = there and _same_text(store.record(), record)
         if described and all(same(store.beside(name), values) for name, values in arrays.items()):
             return store, record
@@ -166,12 +170,13 @@ def _bits(array: np.ndarray) -> np.ndarray:
 
 
 def _move(growing: Path, target: Path) -> None:
+    # A call that was killed may have left one.
+    old = target.with_name(f".{target.name}.old")
+    _remove(old)
     if not target.exists():
         os.rename(growing, target)
         return
     with only_writer(find_store(target).lock, target):
-        old = target.with_name(f".{target.name}.old")
-        _remove(old)
         if target.is_file():
             # A journal is of the file that goes, not of the one that comes.
             recover(target)
@@ -185,3 +190,4 @@ def _remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
+        journal_of(path).unlink(missing_ok=True)

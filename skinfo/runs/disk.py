@@ -80,6 +80,10 @@ class DiskStore(ABC):
     def write(self, epoch: int, arrays: Arrays) -> None:
         """Write a checkpoint: it is there whole or not at all, and the others stay as they are."""
 
+    @abstractmethod
+    def tidy(self) -> None:
+        """Finish or remove what a killed writer left half; only whoever holds the lock may."""
+
     @property
     def lock(self) -> Path:
         """File that a writer locks."""
@@ -157,8 +161,12 @@ class DirectoryStore(DiskStore):
 
     def write(self, epoch: int, arrays: Arrays) -> None:
         """Write one entry."""
-        remove_leftovers(self.path, rf"epoch_\d+{re.escape(self.suffix)}|run\.json|\w+\.npy")
+        self.tidy()
         self._write(self.path / f"epoch_{epoch:08d}{self.suffix}", arrays)
+
+    def tidy(self) -> None:
+        """Remove what has no name yet."""
+        remove_leftovers(self.path, rf"epoch_\d+{re.escape(self.suffix)}|run\.json|\w+\.npy")
 
     @abstractmethod
     def _write(self, path: Path, arrays: Arrays) -> None:

@@ -17,7 +17,7 @@ from skinfo.runs.description import BESIDE, Record, parse_record
 from skinfo.runs.disk import Arrays, DiskStore, no_such_layer, unreadable
 from skinfo.runs.files import remove_leftovers, write_atomically
 from skinfo.runs.naming import by_epoch, natural_order, quoted
-from skinfo.runs.staging import StagedFile, is_changing
+from skinfo.runs.staging import StagedFile, is_changing, recover
 
 _RECORD = "run.json"
 _ARRAYS = "activations"
@@ -158,11 +158,17 @@ class Hdf5Store(DiskStore):
                 del file[str(epoch)]
             file.move(f".{epoch}", str(epoch))
 
+    def tidy(self) -> None:
+        """Remove what has no name yet; what a journal holds comes into the file."""
+        name = re.escape(self.path.name)
+        remove_leftovers(self.path.parent, rf"{name}|\.{name}\.journal")
+        if self.path.is_file():
+            recover(self.path)
+
     @contextmanager
     def _change(self) -> Iterator[tuple[Any, StagedFile]]:
         h5py = _library()
-        name = re.escape(self.path.name)
-        remove_leftovers(self.path.parent, rf"{name}|\.{name}\.journal")
+        self.tidy()
         with StagedFile(self.path, writable=True) as staged:
             try:
                 with h5py.File(staged, "r+", **_ALIGNED) as file:

@@ -69,8 +69,12 @@ class NpyStore(DirectoryStore):
         except (OSError, ValueError, EOFError) as error:
             raise unreadable(error, path, layer, epoch) from error
 
-    def _write(self, path: Path, arrays: Arrays) -> None:
+    def tidy(self) -> None:
+        """Remove what has no name yet; of two versions one stays."""
+        super().tidy()
         recover_replaced(self.path, r"epoch_\d+")
+
+    def _write(self, path: Path, arrays: Arrays) -> None:
         with directory_atomically(path) as made:
             for name, array in arrays:
                 # A file system may not tell A from a: neither is lost.

@@ -134,13 +134,8 @@ class ZarrStore(DiskStore):
     def write(self, epoch: int, arrays: Arrays) -> None:
         """Fill a group beside the container, then move it in."""
         zarr = _library()
+        self.tidy()
         hidden = f"{self.path.name}.checkpoint"
-        name = re.escape(self.path.name)
-        remove_leftovers(self.path.parent, rf"{name}(\.checkpoint)?")
-        # zarr's own, of the attributes, is not named like ours.
-        for half in self.path.glob("zarr*.partial"):
-            half.unlink(missing_ok=True)
-        recover_replaced(self.path, r"\d+")
         beside = Path(tempfile.mkdtemp(dir=self.path.parent, prefix=f".{hidden}."))
         try:
             with directory_atomically(self.path / str(epoch), beside=beside) as made:
@@ -149,6 +144,15 @@ class ZarrStore(DiskStore):
                     _put(group, quoted(name), array)
         finally:
             shutil.rmtree(beside, ignore_errors=True)
+
+    def tidy(self) -> None:
+        """Remove what has no name yet; of two versions one stays."""
+        name = re.escape(self.path.name)
+        remove_leftovers(self.path.parent, rf"{name}(\.checkpoint)?")
+        # zarr's own, of the attributes, is not named like ours.
+        for half in self.path.glob("zarr*.partial"):
+            half.unlink(missing_ok=True)
+        recover_replaced(self.path, r"\d+")
 
     @contextmanager
     def _open(self, epoch: int | None = None, layer: str | None = None) -> Iterator[Any]:
