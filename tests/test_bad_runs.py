@@ -352,6 +352,75 @@ def test_turned_bits_are_seen_where_there_are_checksums(fmt, path):
     assert "damaged" in seen[0]
 
 
+@pytest.mark.filterwarnings("ignore")
+def test_damage_of_any_kind_is_an_error_of_its_own(fmt, path):
+    """Cut anywhere and overwritten anywhere: RunError, or the array as it was written."""
+    rng, good, seen = np.random.default_rng(3), {}, 0
+    files = [f for f in files_of(path, 20) if fmt != "zarr" or "first" in str(f)]
+    for file in files:
+        good[file] = file.read_bytes()
+    for turn in range(150):
+        for file, raw in good.items():
+            file.write_bytes(damaged(raw, turn, rng, 128 if fmt == "npy" else len(raw)))
+            for look in ("array", "shape"):
+                try:
+                    getattr(open_run(path, flatten="all"), look)(20, "first")
+                except RunError as error:
+                    assert str(path) in str(error)
+                    seen += 1
+            file.write_bytes(raw)
+    assert seen > 20
+    check_is_whole(path, [1, 20])
+
+
+def damaged(raw, turn, rng, end):
+    if turn % 3 == 0:
+        return raw[: rng.integers(0, len(raw))]
+    raw = bytearray(raw)
+    for _ in range(turn % 3):
+        raw[rng.integers(0, end)] = rng.integers(0, 256)
+    return bytes(raw)
+
+
+def test_a_damaged_header_of_npy_is_named(tmp_path):
+    save_run(tmp_path / "run", 1, {"a": np.zeros((4, 2))}, format="npy")
+    file = tmp_path / "run" / "epoch_00000001" / "a.npy"
+    # What tokenize has to say of a bracket that is never closed.
+    file.write_bytes(file.read_bytes().replace(b"}", b" ", 1))
+    for look in (open_run(tmp_path / "run").array, open_run(tmp_path / "run").shape):
+        with pytest.raises(RunError, match=r"a\.npy, epoch 1, layer 'a': cannot be read"):
+            look(1, "a")
+
+
+@pytest.mark.parametrize("damage", ["cut", "turned"])
+def test_a_damaged_chunk_of_other_compressors_is_named(tmp_path, damage):
+    root = zarr.open_group(tmp_path / "dump", mode="w")
+    rng = np.random.default_rng(0)
+    root.create_array("1/a", data=rng.normal(size=(50, 4)), compressors=zarr.codecs.GzipCodec())
+    (chunk,) = (f for f in (tmp_path / "dump" / "1" / "a" / "c").rglob("*") if f.is_file())
+    raw = chunk.read_bytes()
+    turned = raw[:20] + bytes(x ^ 255 for x in raw[20:40]) + raw[40:]
+    chunk.write_bytes(raw[: len(raw) // 2] if damage == "cut" else turned)
+    with pytest.raises(RunError, match="dump, epoch 1, layer 'a': cannot be read"):
+        open_run(tmp_path / "dump").array(1, "a")
+
+
+@pytest.mark.parametrize("fmt", ["hdf5"], indirect=True)
+def test_what_is_no_dataset_is_no_layer(fmt, path):
+    with h5py.File(path, "r+") as file:
+        del file["20/activations/first"]
+        file["20/activations/first"] = np.dtype("f8")
+    with pytest.raises(RunError, match=r"epoch 20, layer 'first': .*no such layer.*: second$"):
+        open_run(path).shape(20, "first")
+
+
+def test_a_layer_of_npz_named_like_a_file_is_itself(tmp_path):
+    save_run(tmp_path / "run", 1, {"a": np.zeros((3, 2)), "a.npy": np.ones((3, 2))})
+    run = open_run(tmp_path / "run")
+    assert run.array(1, "a").tolist() == [[0, 0]] * 3
+    assert run.array(1, "a.npy").tolist() == [[1, 1]] * 3
+
+
 def test_a_layer_that_is_gone_lists_those_there_are(fmt, path):
     if fmt == "hdf5":
         with h5py.File(path, "r+") as file:

@@ -6,13 +6,14 @@ import json
 import os
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 
-from skinfo.errors import RunError
+from skinfo.errors import MissingExtraError, RunError
 from skinfo.runs.description import BESIDE, Record, parse_record
 from skinfo.runs.files import remove_leftovers, size_on_disk, write_atomically
 from skinfo.runs.naming import by_epoch
@@ -135,10 +136,8 @@ class DirectoryStore(DiskStore):
         path = self.path / f"{name}.npy"
         if not path.exists():
             return None
-        try:
-            return np.load(path, allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
-            raise unreadable(error, path) from error
+        with reading(path):
+            return np.asarray(np.load(path, allow_pickle=False))
 
     def where(self, name: str) -> Path:
         """File of labels, groups or the record."""
@@ -196,6 +195,21 @@ def list_directory(path: Path) -> list[Path]:
         return [path / name for name in os.listdir(path)]
     except OSError as error:
         raise RunError(f"cannot be read ({error.strerror})", path=path) from error
+
+
+@contextmanager
+def reading(path: Path | str, layer: str | None = None, epoch: int | None = None) -> Iterator[None]:
+    """Name the file, the layer and the epoch in whatever goes wrong.
+
+    What a library raises for a damaged file is anybody's guess: of numpy's headers alone it is
+    ValueError, EOFError, SyntaxError and TokenError.
+    """
+    try:
+        yield
+    except (RunError, MissingExtraError, MemoryError):
+        raise
+    except Exception as error:
+        raise unreadable(error, path, layer, epoch) from error
 
 
 def unreadable(error: Exception, path: Path | str, layer: str | None = None,

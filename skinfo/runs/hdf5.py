@@ -12,9 +12,9 @@ from urllib.parse import unquote
 
 import numpy as np
 
-from skinfo.errors import MissingExtraError, RunError
+from skinfo.errors import MissingExtraError
 from skinfo.runs.description import BESIDE, Record, parse_record
-from skinfo.runs.disk import Arrays, DiskStore, no_such_layer, unreadable
+from skinfo.runs.disk import Arrays, DiskStore, no_such_layer, reading
 from skinfo.runs.files import remove_leftovers, write_atomically
 from skinfo.runs.naming import by_epoch, natural_order, quoted
 from skinfo.runs.staging import StagedFile, is_changing, recover
@@ -23,7 +23,6 @@ _RECORD = "run.json"
 _ARRAYS = "activations"
 # Arrays start where any processor likes to find them in a mapped file.
 _ALIGNED = {"alignment_threshold": 512, "alignment_interval": 64}
-_UNREADABLE = (OSError, ValueError, KeyError, RuntimeError, TypeError)
 _MAGIC = b"\x89HDF\r\n\x1a\n"
 
 
@@ -72,7 +71,7 @@ class Hdf5Store(DiskStore):
         group = self._checkpoint(file, epoch)
         name = quoted(layer) if self.own else layer
         found = group.get(name)
-        if found is None or not hasattr(found, "dtype"):
+        if not isinstance(found, _library().Dataset):
             raise no_such_layer(self.names(epoch), self.path, layer, epoch)
         return found
 
@@ -116,8 +115,9 @@ class Hdf5Store(DiskStore):
 
     def beside(self, name: str) -> np.ndarray | None:
         """/labels or /groups, or None."""
+        h5py = _library()
         with self._open() as file:
-            if name not in file or not hasattr(file[name], "dtype"):
+            if not isinstance(file.get(name), h5py.Dataset):
                 return None
             dataset = file[name]
             words = dataset.dtype.kind == "O"
@@ -181,17 +181,13 @@ class Hdf5Store(DiskStore):
     @contextmanager
     def _open(self, epoch: int | None = None, layer: str | None = None) -> Iterator[Any]:
         h5py = _library()
-        try:
+        with reading(self.path, layer, epoch):
             if is_changing(self.path):
                 with StagedFile(self.path, writable=False) as staged, h5py.File(staged, "r") as f:
                     yield f
             else:
                 with h5py.File(self.path, "r") as file:
                     yield file
-        except RunError:
-            raise
-        except _UNREADABLE as error:
-            raise unreadable(error, self.path, layer, epoch) from error
 
 
 def _put_record(file: Any, record: Record) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 
 from skinfo.errors import MissingExtraError, RunError
 from skinfo.runs.description import BESIDE, Record, parse_record
-from skinfo.runs.disk import Arrays, DiskStore, list_directory, no_such_layer, unreadable
+from skinfo.runs.disk import Arrays, DiskStore, list_directory, no_such_layer, reading
 from skinfo.runs.files import directory_atomically, recover_replaced, remove_leftovers
 from skinfo.runs.naming import by_epoch, natural_order, quoted
 
@@ -25,7 +25,6 @@ _ARRAYS = "activations"
 _WORDS = "words"
 #: Files that mark a group, of version 3 and 2.
 MARKS = ("zarr.json", ".zgroup")
-_UNREADABLE = (OSError, ValueError, KeyError, RuntimeError, TypeError)
 
 
 class ZarrStore(DiskStore):
@@ -157,12 +156,8 @@ class ZarrStore(DiskStore):
     @contextmanager
     def _open(self, epoch: int | None = None, layer: str | None = None) -> Iterator[Any]:
         zarr = _library()
-        try:
+        with reading(self.path, layer, epoch):
             yield zarr.open_group(self.path, mode="r", use_consolidated=False)
-        except RunError:
-            raise
-        except _UNREADABLE as error:
-            raise unreadable(error, self.path, layer, epoch) from error
 
 
 def _put(group: Any, name: str, values: np.ndarray) -> Any:
