@@ -1,6 +1,7 @@
 """What goes wrong with runs: killed and full while writing, two writers, damage, misfits."""
 
 import errno
+import json
 import multiprocessing
 import os
 import resource
@@ -14,7 +15,7 @@ import pytest
 
 from skinfo import open_run, save_run
 from skinfo.errors import RunError
-from skinfo.runs import convert_run
+from skinfo.runs import Layer, RunWriter, convert_run
 from skinfo.runs.staging import journal_of
 
 h5py = pytest.importorskip("h5py")
@@ -298,6 +299,19 @@ def test_a_full_disk_leaves_what_was_there(fmt, path, processes):
     check_is_whole(path, [1, 20, 300])
 
 
+def test_where_no_file_can_be_made_is_named(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    inside = tmp_path / "file" / "run"
+    with pytest.raises(OSError, match=rf"^{inside}, epoch 3: cannot be written") as caught:
+        save_run(inside, 3, {"a": np.zeros((2, 1))})
+    assert caught.value.errno == errno.ENOTDIR
+    with pytest.raises(OSError, match=rf"^{inside}: cannot be written"):
+        RunWriter(inside, [Layer("a")])
+    save_run(tmp_path / "run", 1, {"a": np.zeros((2, 1))})
+    with pytest.raises(OSError, match=rf"^{inside}: cannot be written"):
+        convert_run(tmp_path / "run", inside)
+
+
 # Damage
 
 
@@ -355,7 +369,7 @@ def test_turned_bits_are_seen_where_there_are_checksums(fmt, path):
 @pytest.mark.filterwarnings("ignore")
 def test_damage_of_any_kind_is_an_error_of_its_own(fmt, path):
     """Cut anywhere and overwritten anywhere: RunError, or the array as it was written."""
-    rng, good, seen = np.random.default_rng(3), {}, 0
+    rng, good, seen = np.random.default_rng(3), {}, []
     files = [f for f in files_of(path, 20) if fmt != "zarr" or "first" in str(f)]
     for file in files:
         good[file] = file.read_bytes()
@@ -366,10 +380,10 @@ def test_damage_of_any_kind_is_an_error_of_its_own(fmt, path):
                 try:
                     getattr(open_run(path, flatten="all"), look)(20, "first")
                 except RunError as error:
-                    assert str(path) in str(error)
-                    seen += 1
+                    seen.append(str(error))
             file.write_bytes(raw)
-    assert seen > 20
+    assert len(seen) > 20
+    assert all(str(path) in message for message in seen)
     check_is_whole(path, [1, 20])
 
 
@@ -447,6 +461,49 @@ def test_a_newer_schema_asks_for_a_newer_skinfo(fmt, path):
         open_run(path)
     with pytest.raises(RunError, match=r"run\.json: written with schema 3"):
         save_run(path, 30, activations())
+
+
+LAYER = {"name": "a", "sigma": 0.1, "noise_before": False}
+
+
+@pytest.mark.parametrize(
+    ("part", "value"),
+    [
+        ("schema", 0), ("schema", True), ("schema", None), ("schema", "1"), ("schema", 1.0),
+        ("layers", []), ("layers", None), ("layers", [{"name": 3}]), ("layers", ["a"]),
+        ("layers", [LAYER | {"sigma": -1}]), ("layers", [LAYER | {"sigma": "x"}]),
+        ("layers", [LAYER | {"sigma": float("nan")}]), ("layers", [LAYER | {"sigma": True}]),
+        ("layers", [LAYER | {"noise_before": 1}]), ("layers", [LAYER | {"width": 2}]),
+        ("train", "x"), ("train", [0.5]), ("train", [[0]]), ("seed", "x"), ("seed", 1.5),
+        ("settings", None), ("settings", []), ("versions", None), ("versions", [1]),
+        ("losses", None), ("losses", {"1": None}), ("losses", {"1": {"a": "x"}}),
+        ("losses", {"one": {"a": 1}}), ("format", [1]), ("format", None),
+    ],
+)  # fmt: skip
+def test_every_part_of_a_description_is_checked(tmp_path, part, value):
+    save_run(tmp_path, 1, {"a": np.zeros((4, 2))}, labels=LABELS, sigma=0.1)
+    record = json.loads((tmp_path / "run.json").read_text())
+    (tmp_path / "run.json").write_text(json.dumps(record | {part: value}))
+    with pytest.raises(RunError, match=rf"run\.json: is no description of a run: {part} must be"):
+        open_run(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "1", '{"schema": 1', "[" * 10_000, "{}"])
+def test_what_is_no_description_is_refused(tmp_path, text):
+    save_run(tmp_path, 1, {"a": np.zeros((4, 2))})
+    (tmp_path / "run.json").write_text(text)
+    with pytest.raises(RunError, match=r"run\.json: is no description of a run"):
+        open_run(tmp_path)
+
+
+def test_two_layers_of_one_name_are_refused(tmp_path):
+    layers = [Layer("a", 0.1), Layer("a")]
+    for write in (RunWriter, lambda path, layers: save_run(path, 1, {"a": [[1.0]]}, layers=layers)):
+        with pytest.raises(RunError, match="run, layer 'a': .*two layers have this name"):
+            write(tmp_path / "run", layers)
+    with pytest.raises(RunError, match="layers must be"):
+        RunWriter(tmp_path / "run", [Layer("a", -1.0)])
+    assert not (tmp_path / "run").exists() or os.listdir(tmp_path / "run") == []
 
 
 def test_python_objects_are_never_loaded(tmp_path):

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +14,12 @@ import numpy as np
 from skinfo.errors import RunError
 from skinfo.runs.description import Record, as_json, make_record
 from skinfo.runs.disk import DiskStore
-from skinfo.runs.formats import find_store, format_for, new_store
+from skinfo.runs.formats import find_store, format_for, growing_beside, new_store
 from skinfo.runs.locks import only_writer
 from skinfo.runs.opening import open_run
 from skinfo.runs.run import Run
 from skinfo.runs.staging import journal_of, recover
-from skinfo.runs.writing import append, same
+from skinfo.runs.writing import append, naming_failure, same
 
 
 def convert_run(
@@ -75,9 +76,12 @@ def convert_run(
     if target.exists():
         _check_replaceable(run, target, overwrite)
     kind = format_for(target, format)
-    growing = target.with_name(f".{target.name}.converting{target.suffix}")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with only_writer(target.with_name(f".{target.name}.convert.lock"), target):
+    growing = growing_beside(target)
+    with ExitStack() as stack:
+        with naming_failure(target):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            lock = target.with_name(f".{target.name}.convert.lock")
+            stack.enter_context(only_writer(lock, target))
         store, record = _begin(run, growing, kind)
         epochs = run.epochs
         there = set(store.epochs())

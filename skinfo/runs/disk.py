@@ -49,6 +49,10 @@ class DiskStore(ABC):
     def names(self, epoch: int) -> list[str]:
         """Layers of a checkpoint: in the order of the file if it has one, else by their numbers."""
 
+    def keeps_order(self, epoch: int) -> bool:  # noqa: ARG002
+        """Whether the names of a checkpoint are in the order of its file."""
+        return False
+
     @abstractmethod
     def read(self, epoch: int, layer: str) -> np.ndarray:
         """One array; raises RunError if it cannot be read."""

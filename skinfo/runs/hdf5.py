@@ -60,12 +60,17 @@ class Hdf5Store(DiskStore):
         with self._open(epoch) as file:
             group = self._checkpoint(file, epoch)
             group.visititems(visit)
-            order = group.id.get_create_plist().get_link_creation_order()
-            if order and all("/" not in name for name in found):
+            if _tracks_order(group) and all("/" not in name for name in found):
                 found = [name for name in group if name in found]
             else:
                 found = natural_order(found)
         return [unquote(name) for name in found] if self.own else found
+
+    def keeps_order(self, epoch: int) -> bool:
+        """Whether the file tracks it, and no names are nested."""
+        with self._open(epoch) as file:
+            tracked = _tracks_order(self._checkpoint(file, epoch))
+        return tracked and (self.own or all("/" not in name for name in self.names(epoch)))
 
     def _dataset(self, file: Any, epoch: int, layer: str) -> Any:
         group = self._checkpoint(file, epoch)
@@ -188,6 +193,10 @@ class Hdf5Store(DiskStore):
             else:
                 with h5py.File(self.path, "r") as file:
                     yield file
+
+
+def _tracks_order(group: Any) -> bool:
+    return bool(group.id.get_create_plist().get_link_creation_order())
 
 
 def _put_record(file: Any, record: Record) -> None:

@@ -27,6 +27,10 @@ class NpzStore(DirectoryStore):
         with reading(path, epoch=epoch), zipfile.ZipFile(path) as archive:
             return _layers(archive)
 
+    def keeps_order(self, epoch: int) -> bool:  # noqa: ARG002
+        """As they were written."""
+        return True
+
     def read(self, epoch: int, layer: str) -> np.ndarray:
         """One member of a file."""
         with self._open(epoch, layer) as member:
