@@ -1,6 +1,7 @@
 """What goes wrong with runs: killed and full while writing, two writers, damage, misfits."""
 
 import errno
+import json
 import multiprocessing
 import os
 import resource
@@ -14,7 +15,7 @@ import pytest
 
 from skinfo import open_run, save_run
 from skinfo.errors import RunError
-from skinfo.runs import convert_run
+from skinfo.runs import Layer, RunWriter, convert_run
 from skinfo.runs.staging import journal_of
 
 h5py = pytest.importorskip("h5py")
@@ -220,6 +221,42 @@ def test_a_killed_conversion_goes_on(fmt, path, processes):
     assert sorted(os.listdir(path.parent)) == sorted([path.name, target.name])
 
 
+def convert_and_die(template, target, fmt, results):
+    """Convert a run again and again, killed at each next change to the disk."""
+    source = template.with_name("source")
+    # Of the many small files of zarr every fourth will do.
+    for steps in range(1, 2000, 4 if fmt == "zarr" else 1):
+        copy = target / str(steps) / template.name
+        shutil.copytree(template.parent, copy.parent)
+        child = os.fork()
+        if child == 0:
+            die_after(steps)
+            convert_run(source, copy, format=fmt, overwrite=True)
+            os._exit(0)
+        if os.waitpid(child, 0)[1] == 0:
+            break
+    results.put(steps)
+
+
+def test_a_conversion_killed_at_any_step_goes_on(fmt, path, processes, tmp_path_factory):
+    """At every one: also between a journal and the file that it is for."""
+    save_run(path.with_name("source"), 300, activations(300), labels=LABELS)
+    save_run(path.with_name("source"), 2, activations(2))
+    target, results = tmp_path_factory.mktemp("killed"), processes.SimpleQueue()
+    process = processes.Process(target=convert_and_die, args=(path, target, fmt, results))
+    process.start()
+    process.join()
+    assert process.exitcode == 0
+    assert results.get() > 10
+    for parent in target.iterdir():
+        copy = parent / path.name
+        convert_run(copy.with_name("source"), copy, format=fmt, overwrite=True)
+        check_is_whole(copy, [2, 300])
+        # The file of a lock that nobody holds blocks nobody.
+        left = {name for name in os.listdir(parent) if not name.endswith(".lock")}
+        assert left == {path.name, "source"}
+
+
 # A full disk
 
 
@@ -260,6 +297,19 @@ def test_a_full_disk_leaves_what_was_there(fmt, path, processes):
     assert nothing_else(path)
     save_run(path, 300, activations(300))
     check_is_whole(path, [1, 20, 300])
+
+
+def test_where_no_file_can_be_made_is_named(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    inside = tmp_path / "file" / "run"
+    with pytest.raises(OSError, match=rf"^{inside}, epoch 3: cannot be written") as caught:
+        save_run(inside, 3, {"a": np.zeros((2, 1))})
+    assert caught.value.errno == errno.ENOTDIR
+    with pytest.raises(OSError, match=rf"^{inside}: cannot be written"):
+        RunWriter(inside, [Layer("a")])
+    save_run(tmp_path / "run", 1, {"a": np.zeros((2, 1))})
+    with pytest.raises(OSError, match=rf"^{inside}: cannot be written"):
+        convert_run(tmp_path / "run", inside)
 
 
 # Damage
@@ -316,6 +366,75 @@ def test_turned_bits_are_seen_where_there_are_checksums(fmt, path):
     assert "damaged" in seen[0]
 
 
+@pytest.mark.filterwarnings("ignore")
+def test_damage_of_any_kind_is_an_error_of_its_own(fmt, path):
+    """Cut anywhere and overwritten anywhere: RunError, or the array as it was written."""
+    rng, good, seen = np.random.default_rng(3), {}, []
+    files = [f for f in files_of(path, 20) if fmt != "zarr" or "first" in str(f)]
+    for file in files:
+        good[file] = file.read_bytes()
+    for turn in range(150):
+        for file, raw in good.items():
+            file.write_bytes(damaged(raw, turn, rng, 128 if fmt == "npy" else len(raw)))
+            for look in ("array", "shape"):
+                try:
+                    getattr(open_run(path, flatten="all"), look)(20, "first")
+                except RunError as error:
+                    seen.append(str(error))
+            file.write_bytes(raw)
+    assert len(seen) > 20
+    assert all(str(path) in message for message in seen)
+    check_is_whole(path, [1, 20])
+
+
+def damaged(raw, turn, rng, end):
+    if turn % 3 == 0:
+        return raw[: rng.integers(0, len(raw))]
+    raw = bytearray(raw)
+    for _ in range(turn % 3):
+        raw[rng.integers(0, end)] = rng.integers(0, 256)
+    return bytes(raw)
+
+
+def test_a_damaged_header_of_npy_is_named(tmp_path):
+    save_run(tmp_path / "run", 1, {"a": np.zeros((4, 2))}, format="npy")
+    file = tmp_path / "run" / "epoch_00000001" / "a.npy"
+    # What tokenize has to say of a bracket that is never closed.
+    file.write_bytes(file.read_bytes().replace(b"}", b" ", 1))
+    for look in (open_run(tmp_path / "run").array, open_run(tmp_path / "run").shape):
+        with pytest.raises(RunError, match=r"a\.npy, epoch 1, layer 'a': cannot be read"):
+            look(1, "a")
+
+
+@pytest.mark.parametrize("damage", ["cut", "turned"])
+def test_a_damaged_chunk_of_other_compressors_is_named(tmp_path, damage):
+    root = zarr.open_group(tmp_path / "dump", mode="w")
+    rng = np.random.default_rng(0)
+    root.create_array("1/a", data=rng.normal(size=(50, 4)), compressors=zarr.codecs.GzipCodec())
+    (chunk,) = (f for f in (tmp_path / "dump" / "1" / "a" / "c").rglob("*") if f.is_file())
+    raw = chunk.read_bytes()
+    turned = raw[:20] + bytes(x ^ 255 for x in raw[20:40]) + raw[40:]
+    chunk.write_bytes(raw[: len(raw) // 2] if damage == "cut" else turned)
+    with pytest.raises(RunError, match="dump, epoch 1, layer 'a': cannot be read"):
+        open_run(tmp_path / "dump").array(1, "a")
+
+
+@pytest.mark.parametrize("fmt", ["hdf5"], indirect=True)
+def test_what_is_no_dataset_is_no_layer(fmt, path):
+    with h5py.File(path, "r+") as file:
+        del file["20/activations/first"]
+        file["20/activations/first"] = np.dtype("f8")
+    with pytest.raises(RunError, match=r"epoch 20, layer 'first': .*no such layer.*: second$"):
+        open_run(path).shape(20, "first")
+
+
+def test_a_layer_of_npz_named_like_a_file_is_itself(tmp_path):
+    save_run(tmp_path / "run", 1, {"a": np.zeros((3, 2)), "a.npy": np.ones((3, 2))})
+    run = open_run(tmp_path / "run")
+    assert run.array(1, "a").tolist() == [[0, 0]] * 3
+    assert run.array(1, "a.npy").tolist() == [[1, 1]] * 3
+
+
 def test_a_layer_that_is_gone_lists_those_there_are(fmt, path):
     if fmt == "hdf5":
         with h5py.File(path, "r+") as file:
@@ -342,6 +461,49 @@ def test_a_newer_schema_asks_for_a_newer_skinfo(fmt, path):
         open_run(path)
     with pytest.raises(RunError, match=r"run\.json: written with schema 3"):
         save_run(path, 30, activations())
+
+
+LAYER = {"name": "a", "sigma": 0.1, "noise_before": False}
+
+
+@pytest.mark.parametrize(
+    ("part", "value"),
+    [
+        ("schema", 0), ("schema", True), ("schema", None), ("schema", "1"), ("schema", 1.0),
+        ("layers", []), ("layers", None), ("layers", [{"name": 3}]), ("layers", ["a"]),
+        ("layers", [LAYER | {"sigma": -1}]), ("layers", [LAYER | {"sigma": "x"}]),
+        ("layers", [LAYER | {"sigma": float("nan")}]), ("layers", [LAYER | {"sigma": True}]),
+        ("layers", [LAYER | {"noise_before": 1}]), ("layers", [LAYER | {"width": 2}]),
+        ("train", "x"), ("train", [0.5]), ("train", [[0]]), ("seed", "x"), ("seed", 1.5),
+        ("settings", None), ("settings", []), ("versions", None), ("versions", [1]),
+        ("losses", None), ("losses", {"1": None}), ("losses", {"1": {"a": "x"}}),
+        ("losses", {"one": {"a": 1}}), ("format", [1]), ("format", None),
+    ],
+)  # fmt: skip
+def test_every_part_of_a_description_is_checked(tmp_path, part, value):
+    save_run(tmp_path, 1, {"a": np.zeros((4, 2))}, labels=LABELS, sigma=0.1)
+    record = json.loads((tmp_path / "run.json").read_text())
+    (tmp_path / "run.json").write_text(json.dumps(record | {part: value}))
+    with pytest.raises(RunError, match=rf"run\.json: is no description of a run: {part} must be"):
+        open_run(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "1", '{"schema": 1', "[" * 10_000, "{}"])
+def test_what_is_no_description_is_refused(tmp_path, text):
+    save_run(tmp_path, 1, {"a": np.zeros((4, 2))})
+    (tmp_path / "run.json").write_text(text)
+    with pytest.raises(RunError, match=r"run\.json: is no description of a run"):
+        open_run(tmp_path)
+
+
+def test_two_layers_of_one_name_are_refused(tmp_path):
+    layers = [Layer("a", 0.1), Layer("a")]
+    for write in (RunWriter, lambda path, layers: save_run(path, 1, {"a": [[1.0]]}, layers=layers)):
+        with pytest.raises(RunError, match="run, layer 'a': .*two layers have this name"):
+            write(tmp_path / "run", layers)
+    with pytest.raises(RunError, match="layers must be"):
+        RunWriter(tmp_path / "run", [Layer("a", -1.0)])
+    assert not (tmp_path / "run").exists() or os.listdir(tmp_path / "run") == []
 
 
 def test_python_objects_are_never_loaded(tmp_path):

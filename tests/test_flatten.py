@@ -117,6 +117,14 @@ def test_a_callable_that_returns_no_rows_is_an_error(returned, shape):
     assert f"{shape} for 4 rows" in str(caught.value)
 
 
+def test_a_callable_that_fails_is_an_error_of_the_layer():
+    def fails(_):
+        raise IndexError("no such channel")
+
+    with pytest.raises(RunError, match="epoch 1, layer 'a': the callable.* IndexError: no such"):
+        read(MAPS, flatten=fails)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

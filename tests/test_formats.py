@@ -216,7 +216,7 @@ def spy(fmt, monkeypatch):
         monkeypatch.setattr(owner, name, noting)
 
     if fmt == "npz":
-        note(np.lib.npyio.NpzFile, "__getitem__", lambda _, name: name)
+        note(np.lib.format, "read_array", lambda member: member.name)
     elif fmt == "npy":
         note(np, "load", lambda file: file)
     elif fmt == "safetensors":
@@ -306,7 +306,7 @@ def test_a_run_of_schema_1_without_a_format_is_npz(tmp_path):
 
 
 def test_an_unknown_format_is_named(tmp_path):
-    (tmp_path / "run.json").write_text('{"schema": 2, "format": "tape", "layers": []}')
+    (tmp_path / "run.json").write_text('{"schema": 2, "format": "tape", "layers": [{"name": "a"}]}')
     with pytest.raises(RunError, match=r"run\.json: is a run of format 'tape'"):
         open_run(tmp_path)
 
@@ -342,6 +342,34 @@ def test_two_files_of_one_epoch_are_named(tmp_path):
         np.savez(tmp_path / name, a=np.zeros((2, 1)))
     with pytest.raises(RunError, match=r"epoch 1: a-1 and b-01 are both of this epoch"):
         open_run(tmp_path)
+
+
+@pytest.mark.parametrize("save", ["npz", "safetensors"])
+def test_a_layer_that_appears_later_is_a_layer(tmp_path, save):
+    write = save_safetensors if save == "safetensors" else lambda a, file: np.savez(file, **a)
+    write({"b10": np.zeros((5, 2))}, tmp_path / f"e1.{save}")
+    write({"b10": np.ones((5, 2)), "b9": np.ones((5, 3))}, tmp_path / f"e2.{save}")
+    run = open_run(tmp_path)
+    # The order of an .npz is that of its writer, safetensors sorts.
+    guessed = save == "safetensors"
+    assert [layer.name for layer in run.layers] == (["b9", "b10"] if guessed else ["b10", "b9"])
+    assert run.order_from_names is guessed
+    assert not open_run(tmp_path, layers=["b9", "b10"]).order_from_names
+    assert run.array(2, "b9").shape == (5, 3)
+    with pytest.raises(RunError, match="epoch 1, layer 'b9': the file has no such layer"):
+        run.array(1, "b9")
+
+
+def test_a_conversion_that_was_stopped_is_mentioned(tmp_path):
+    save_run(tmp_path / "source", 1, {"a": np.zeros((2, 1))})
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        convert_run(tmp_path / "source", tmp_path / "new.h5", progress=stop)
+    with pytest.raises(RunError, match=r"new\.h5: there is no run here yet: a conversion to it"):
+        open_run(tmp_path / "new.h5")
 
 
 def test_directories_of_npy_open(tmp_path):
@@ -515,6 +543,60 @@ def test_epochs_and_format_are_of_one_kind_of_source_only(tmp_path):
         open_run({(1, "a"): np.zeros((2, 1))}, epochs=[1])
     with pytest.raises(TypeError, match="format="):
         open_run({(1, "a"): np.zeros((2, 1))}, format="npz")
+
+
+def test_axes_that_were_said_are_believed():
+    stack = np.random.default_rng(0).standard_normal((2, 10, 3, 4))
+    for axes in ("enrc", {"a": "enrc"}):
+        run = open_run({"a": stack}, epochs=[1, 2], axes=axes)
+        np.testing.assert_array_equal(run.array(2, "a"), stack[1])
+
+
+@pytest.mark.parametrize("epochs", [[0.2, 1.7], [1, -1], [1, "2"], [1, None], [True, 2]])
+def test_epochs_are_whole_numbers(epochs):
+    with pytest.raises(RunError, match="an epoch is a whole number from 0 on; got"):
+        open_run({"a": np.zeros((2, 4, 1))}, epochs=epochs)
+    with pytest.raises(RunError, match="an epoch is a whole number from 0 on; got 1.5"):
+        save_run("never", 1.5, {"a": np.zeros((4, 1))})
+
+
+def test_layers_by_epoch_may_be_nested():
+    arrays = {e: {"b": np.full((2, 1), e), "a": np.zeros((2, 3))} for e in (1, 20)}
+    run = open_run(arrays, sigma={"b": 0.1})
+    assert run.epochs == [1, 20]
+    assert run.layers == (Layer("b", 0.1), Layer("a", None, True))
+    assert run.array(20, "b").tolist() == [[20], [20]]
+
+
+def test_labels_that_fit_no_array_are_refused_at_the_door():
+    rows = {(1, "a"): np.zeros((4, 2)), (2, "a"): np.zeros((4, 2))}
+    message = r"epoch 1, layer 'a': shape \(4, 2\) does not fit the run's 3 inputs"
+    with pytest.raises(RunError, match=message):
+        open_run(rows, labels=[0, 1, 0])
+    with pytest.raises(RunError, match="does not fit the run's 3 inputs"):
+        open_run({"a": np.zeros((2, 4, 2))}, epochs=[1, 2], labels=[0, 1, 0])
+    with pytest.raises(RunError, match="does not fit the run's 2 inputs or 3 rows of groups"):
+        open_run(rows, groups=[0, 1, 1])
+    open_run(rows, labels=[0, 1], groups=[0, 1, 1, 0])
+    open_run({(1, "a"): np.zeros((4, 6, 2))}, labels=LABELS, flatten="tokens")
+    # Of one that was cut short the others do not suffer.
+    cut = open_run(rows | {(1, "a"): np.zeros((3, 2))}, labels=LABELS)
+    assert cut.array(2, "a").shape == (4, 2)
+    with pytest.raises(RunError, match="epoch 1, layer 'a'"):
+        cut.array(1, "a")
+
+
+def test_tensors_of_any_kind_are_read_in_memory(tmp_path):
+    torch = pytest.importorskip("torch")
+    tensor = torch.tensor([[1.5, -2.0], [0.0, 3.140625]])
+    kinds = {"graph": tensor.clone().requires_grad_() * 1, "half": tensor.to(torch.bfloat16)}
+    run = open_run({(1, name): values for name, values in kinds.items()})
+    save_run(tmp_path / "run", 1, kinds)
+    for name in kinds:
+        for found in (run, open_run(tmp_path / "run")):
+            assert bits(found.array(1, name)) == bits(tensor.numpy())
+    stack = torch.stack([tensor, tensor + 1]).requires_grad_()
+    assert open_run({"a": stack}, epochs=[1, 2]).array(2, "a").tolist() == (tensor + 1).tolist()
 
 
 # bfloat16

@@ -594,24 +594,23 @@ def test_what_is_not_finite_is_refused_with_its_place(make_run, bad):
 
 @pytest.mark.parametrize("shape", [(3, 2), (12, 2), (3, 4, 2)])
 def test_arrays_of_another_number_of_inputs_are_refused(make_run, shape):
-    run = make_run({1: {"a": np.zeros(shape)}}, [Layer("a", 0.1)], labels=LABELS)
-    for read in (run.replicas, run.noisy_samples):
+    for read in ("replicas", "noisy_samples"):
         with pytest.raises(RunError, match="epoch 1, layer 'a': shape .* does not fit .*4 inputs"):
-            read(1, "a")
+            # In memory already when the run is opened.
+            run = make_run({1: {"a": np.zeros(shape)}}, [Layer("a", 0.1)], labels=LABELS)
+            getattr(run, read)(1, "a")
 
 
 def test_rows_that_fit_neither_labels_nor_groups_are_refused(make_run):
-    run = make_run(
-        {1: {"a": np.zeros((5, 2))}}, [Layer("a", 0.1)], labels=LABELS, groups=[0, 0, 1, 1, 2, 3]
-    )
+    rows, groups = {1: {"a": np.zeros((5, 2))}}, [0, 0, 1, 1, 2, 3]
     with pytest.raises(RunError, match="does not fit the run's 4 inputs or 6 rows of groups"):
-        run.replicas(1, "a")
+        make_run(rows, [Layer("a", 0.1)], labels=LABELS, groups=groups).replicas(1, "a")
 
 
 def test_rows_that_fit_no_groups_are_refused_without_labels(make_run):
-    run = make_run({1: {"a": np.zeros((7, 2))}}, [Layer("a", 0.1)], groups=[0, 0, 1, 1])
+    rows = {1: {"a": np.zeros((7, 2))}}
     with pytest.raises(RunError, match="shape .* does not fit"):
-        run.replicas(1, "a")
+        make_run(rows, [Layer("a", 0.1)], groups=[0, 0, 1, 1]).replicas(1, "a")
 
 
 @pytest.mark.parametrize("shape", [(4,), (4, 0), (0, 4), (4, 3, 0, 2)])

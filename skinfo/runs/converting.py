@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +14,12 @@ import numpy as np
 from skinfo.errors import RunError
 from skinfo.runs.description import Record, as_json, make_record
 from skinfo.runs.disk import DiskStore
-from skinfo.runs.formats import find_store, format_for, new_store
+from skinfo.runs.formats import find_store, format_for, growing_beside, new_store
 from skinfo.runs.locks import only_writer
 from skinfo.runs.opening import open_run
 from skinfo.runs.run import Run
-from skinfo.runs.staging import recover
-from skinfo.runs.writing import append, same
+from skinfo.runs.staging import journal_of, recover
+from skinfo.runs.writing import append, naming_failure, same
 
 
 def convert_run(
@@ -75,9 +76,12 @@ def convert_run(
     if target.exists():
         _check_replaceable(run, target, overwrite)
     kind = format_for(target, format)
-    growing = target.with_name(f".{target.name}.converting{target.suffix}")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with only_writer(target.with_name(f".{target.name}.convert.lock"), target):
+    growing = growing_beside(target)
+    with ExitStack() as stack:
+        with naming_failure(target):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            lock = target.with_name(f".{target.name}.convert.lock")
+            stack.enter_context(only_writer(lock, target))
         store, record = _begin(run, growing, kind)
         epochs = run.epochs
         there = set(store.epochs())
@@ -87,6 +91,8 @@ def convert_run(
                 append(store, record, epoch, arrays)
             if progress is not None:
                 progress(done + 1, len(epochs))
+        # A journal does not go along when the file beside it gets another name.
+        store.tidy()
         _move(growing, target)
     return open_run(target)
 
@@ -128,6 +134,8 @@ def _begin(run: Run, growing: Path, fmt: str) -> tuple[DiskStore, Record]:
     arrays = {"labels": run.labels, "groups": run.groups}
     try:
         store, there = new_store(growing, fmt)
+        if there:
+            store.tidy()
         described = there and _same_text(store.record(), record)
         if described and all(same(store.beside(name), values) for name, values in arrays.items()):
             return store, record
@@ -166,12 +174,13 @@ def _bits(array: np.ndarray) -> np.ndarray:
 
 
 def _move(growing: Path, target: Path) -> None:
+    # A call that was killed may have left one.
+    old = target.with_name(f".{target.name}.old")
+    _remove(old)
     if not target.exists():
         os.rename(growing, target)
         return
     with only_writer(find_store(target).lock, target):
-        old = target.with_name(f".{target.name}.old")
-        _remove(old)
         if target.is_file():
             # A journal is of the file that goes, not of the one that comes.
             recover(target)
@@ -185,3 +194,4 @@ def _remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
+        journal_of(path).unlink(missing_ok=True)

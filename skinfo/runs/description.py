@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -54,19 +55,96 @@ def parse_record(text: bytes, where: str | Path) -> Record:
     """Read a description; raises RunError if it is none, or a newer one."""
     try:
         record = json.loads(text)
-        if record["schema"] > SCHEMA:
+    except (ValueError, TypeError, RecursionError) as error:
+        raise RunError(f"is no description of a run ({error!r})", path=where) from error
+    check_record(record, where)
+    return record
+
+
+def check_record(record: Any, where: str | Path) -> None:
+    """Check every part of a description.
+
+    Raises
+    ------
+    RunError
+        That names the first part which is missing or not what the layout says.
+    """
+    if not isinstance(record, dict):
+        raise RunError("is no description of a run: expected a mapping", path=where)
+    schema = record.get("schema")
+    if _is_whole(schema) and schema > SCHEMA:
+        raise RunError(
+            f"written with schema {schema}, this version reads up to {SCHEMA}; "
+            "install a newer skinfo",
+            path=where,
+        )
+    for name, (fits, expected) in _PARTS.items():
+        if not fits(record.get(name, _OPTIONAL.get(name))):
             raise RunError(
-                f"written with schema {record['schema']}, this version reads up to {SCHEMA}; "
-                "install a newer skinfo",
+                f"is no description of a run: {name} must be {expected}; got "
+                f"{json.dumps(record.get(name))[:80]}",
                 path=where,
             )
-        layers_of(record)
-        losses_of(record)
-    except RunError:
-        raise
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise RunError(f"is no description of a run ({error!r})", path=where) from error
-    return record
+    names = [layer["name"] for layer in record["layers"]]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise RunError("is no description of a run: two layers have this name", path=where,
+                       layer=twice)  # fmt: skip
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(value: Any) -> bool:
+    return _is_whole(value) or isinstance(value, float)
+
+
+def _is_sigma(value: Any) -> bool:
+    return value is None or (_is_number(value) and value >= 0 and isfinite(value))
+
+
+def _is_layer(value: Any) -> bool:
+    return (
+        isinstance(value, dict)
+        and set(value) <= {"name", "sigma", "noise_before"}
+        and isinstance(value.get("name"), str)
+        and _is_sigma(value.get("sigma"))
+        and isinstance(value.get("noise_before", False), bool)
+    )
+
+
+def _are_losses(value: Any) -> bool:
+    return isinstance(value, dict) and all(
+        epoch.isdecimal() and isinstance(found, dict) and all(map(_is_number, found.values()))
+        for epoch, found in value.items()
+    )
+
+
+#: What is checked of each part, and how that is said.
+_PARTS: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "schema": (lambda value: _is_whole(value) and value >= 1, "a whole number from 1 on"),
+    "layers": (
+        lambda value: isinstance(value, list) and bool(value) and all(map(_is_layer, value)),
+        "a list of at least one layer, each with a name, sigma (a standard deviation or null) and "
+        "noise_before (true or false)",
+    ),
+    "train": (
+        lambda value: value is None or (isinstance(value, list) and all(map(_is_whole, value))),
+        "null or a list of the numbers of inputs",
+    ),
+    "seed": (lambda value: value is None or _is_whole(value), "null or a whole number"),
+    "settings": (lambda value: isinstance(value, dict), "a mapping"),
+    "versions": (
+        lambda value: isinstance(value, dict) and all(isinstance(v, str) for v in value.values()),
+        "a mapping of names to versions",
+    ),
+    "losses": (_are_losses, "a mapping of epochs to numbers by name"),
+    "format": (lambda value: isinstance(value, str), "the name of a format"),
+}
+_OPTIONAL: dict[str, Any] = {
+    "settings": {}, "versions": {}, "losses": {}, "format": _OLDEST_FORMAT,
+}  # fmt: skip
 
 
 def format_of(record: Record) -> str:

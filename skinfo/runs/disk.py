@@ -6,13 +6,14 @@ import json
 import os
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 
-from skinfo.errors import RunError
+from skinfo.errors import MissingExtraError, RunError
 from skinfo.runs.description import BESIDE, Record, parse_record
 from skinfo.runs.files import remove_leftovers, size_on_disk, write_atomically
 from skinfo.runs.naming import by_epoch
@@ -48,6 +49,10 @@ class DiskStore(ABC):
     def names(self, epoch: int) -> list[str]:
         """Layers of a checkpoint: in the order of the file if it has one, else by their numbers."""
 
+    def keeps_order(self, epoch: int) -> bool:  # noqa: ARG002
+        """Whether the names of a checkpoint are in the order of its file."""
+        return False
+
     @abstractmethod
     def read(self, epoch: int, layer: str) -> np.ndarray:
         """One array; raises RunError if it cannot be read."""
@@ -79,6 +84,10 @@ class DiskStore(ABC):
     @abstractmethod
     def write(self, epoch: int, arrays: Arrays) -> None:
         """Write a checkpoint: it is there whole or not at all, and the others stay as they are."""
+
+    @abstractmethod
+    def tidy(self) -> None:
+        """Finish or remove what a killed writer left half; only whoever holds the lock may."""
 
     @property
     def lock(self) -> Path:
@@ -131,10 +140,8 @@ class DirectoryStore(DiskStore):
         path = self.path / f"{name}.npy"
         if not path.exists():
             return None
-        try:
-            return np.load(path, allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
-            raise unreadable(error, path) from error
+        with reading(path):
+            return np.asarray(np.load(path, allow_pickle=False))
 
     def where(self, name: str) -> Path:
         """File of labels, groups or the record."""
@@ -157,8 +164,12 @@ class DirectoryStore(DiskStore):
 
     def write(self, epoch: int, arrays: Arrays) -> None:
         """Write one entry."""
-        remove_leftovers(self.path, rf"epoch_\d+{re.escape(self.suffix)}|run\.json|\w+\.npy")
+        self.tidy()
         self._write(self.path / f"epoch_{epoch:08d}{self.suffix}", arrays)
+
+    def tidy(self) -> None:
+        """Remove what has no name yet."""
+        remove_leftovers(self.path, rf"epoch_\d+{re.escape(self.suffix)}|run\.json|\w+\.npy")
 
     @abstractmethod
     def _write(self, path: Path, arrays: Arrays) -> None:
@@ -188,6 +199,21 @@ def list_directory(path: Path) -> list[Path]:
         return [path / name for name in os.listdir(path)]
     except OSError as error:
         raise RunError(f"cannot be read ({error.strerror})", path=path) from error
+
+
+@contextmanager
+def reading(path: Path | str, layer: str | None = None, epoch: int | None = None) -> Iterator[None]:
+    """Name the file, the layer and the epoch in whatever goes wrong.
+
+    What a library raises for a damaged file is anybody's guess: of numpy's headers alone it is
+    ValueError, EOFError, SyntaxError and TokenError.
+    """
+    try:
+        yield
+    except (RunError, MissingExtraError, MemoryError):
+        raise
+    except Exception as error:
+        raise unreadable(error, path, layer, epoch) from error
 
 
 def unreadable(error: Exception, path: Path | str, layer: str | None = None,

@@ -48,7 +48,7 @@ class Flattener:
         Raises
         ------
         ValueError
-            If the choice does not fit the axes, or a callable returns something else.
+            If the choice does not fit the axes, or a callable raises or returns something else.
         """
         if callable(self.choice):
             return self._call(array, self.choice)
@@ -96,7 +96,13 @@ class Flattener:
         array = array.transpose(front + rest)
         rows = array.shape[: len(front)]
         count = int(np.prod(rows))
-        found = np.asarray(function(array.reshape(count, *array.shape[len(front) :])))
+        try:
+            found = np.asarray(function(array.reshape(count, *array.shape[len(front) :])))
+        except MemoryError:
+            raise
+        except Exception as error:
+            name = type(error).__name__
+            raise ValueError(f"the callable given as flatten raised {name}: {error}") from error
         if found.ndim != 2 or len(found) != count:
             raise ValueError(
                 f"the callable returned shape {found.shape} for {count} rows; expected "

@@ -149,7 +149,18 @@ def _has_checkpoints(kind: type[DirectoryStore], entries: list[Path]) -> bool:
     return False
 
 
+def growing_beside(target: Path) -> Path:
+    """Where a conversion writes until its target is complete."""
+    return target.with_name(f".{target.name}.converting{target.suffix}")
+
+
 def _no_run(path: Path) -> RunError:
+    if path.name not in ("", "..") and growing_beside(path).exists():
+        return RunError(
+            "there is no run here yet: a conversion to it has not ended; if none is running, the "
+            "same command goes on where it stopped",
+            path=path,
+        )
     return RunError(
         "there is no run here: expected a directory with a run.json or with checkpoints, numbered "
         ".npz, .safetensors or directories of .npy; an HDF5 file; or a zarr container",

@@ -12,18 +12,17 @@ from urllib.parse import unquote
 
 import numpy as np
 
-from skinfo.errors import MissingExtraError, RunError
+from skinfo.errors import MissingExtraError
 from skinfo.runs.description import BESIDE, Record, parse_record
-from skinfo.runs.disk import Arrays, DiskStore, no_such_layer, unreadable
+from skinfo.runs.disk import Arrays, DiskStore, no_such_layer, reading
 from skinfo.runs.files import remove_leftovers, write_atomically
 from skinfo.runs.naming import by_epoch, natural_order, quoted
-from skinfo.runs.staging import StagedFile, is_changing
+from skinfo.runs.staging import StagedFile, is_changing, recover
 
 _RECORD = "run.json"
 _ARRAYS = "activations"
 # Arrays start where any processor likes to find them in a mapped file.
 _ALIGNED = {"alignment_threshold": 512, "alignment_interval": 64}
-_UNREADABLE = (OSError, ValueError, KeyError, RuntimeError, TypeError)
 _MAGIC = b"\x89HDF\r\n\x1a\n"
 
 
@@ -61,18 +60,23 @@ class Hdf5Store(DiskStore):
         with self._open(epoch) as file:
             group = self._checkpoint(file, epoch)
             group.visititems(visit)
-            order = group.id.get_create_plist().get_link_creation_order()
-            if order and all("/" not in name for name in found):
+            if _tracks_order(group) and all("/" not in name for name in found):
                 found = [name for name in group if name in found]
             else:
                 found = natural_order(found)
         return [unquote(name) for name in found] if self.own else found
 
+    def keeps_order(self, epoch: int) -> bool:
+        """Whether the file tracks it, and no names are nested."""
+        with self._open(epoch) as file:
+            tracked = _tracks_order(self._checkpoint(file, epoch))
+        return tracked and (self.own or all("/" not in name for name in self.names(epoch)))
+
     def _dataset(self, file: Any, epoch: int, layer: str) -> Any:
         group = self._checkpoint(file, epoch)
         name = quoted(layer) if self.own else layer
         found = group.get(name)
-        if found is None or not hasattr(found, "dtype"):
+        if not isinstance(found, _library().Dataset):
             raise no_such_layer(self.names(epoch), self.path, layer, epoch)
         return found
 
@@ -116,8 +120,9 @@ class Hdf5Store(DiskStore):
 
     def beside(self, name: str) -> np.ndarray | None:
         """/labels or /groups, or None."""
+        h5py = _library()
         with self._open() as file:
-            if name not in file or not hasattr(file[name], "dtype"):
+            if not isinstance(file.get(name), h5py.Dataset):
                 return None
             dataset = file[name]
             words = dataset.dtype.kind == "O"
@@ -158,11 +163,17 @@ class Hdf5Store(DiskStore):
                 del file[str(epoch)]
             file.move(f".{epoch}", str(epoch))
 
+    def tidy(self) -> None:
+        """Remove what has no name yet; what a journal holds comes into the file."""
+        name = re.escape(self.path.name)
+        remove_leftovers(self.path.parent, rf"{name}|\.{name}\.journal")
+        if self.path.is_file():
+            recover(self.path)
+
     @contextmanager
     def _change(self) -> Iterator[tuple[Any, StagedFile]]:
         h5py = _library()
-        name = re.escape(self.path.name)
-        remove_leftovers(self.path.parent, rf"{name}|\.{name}\.journal")
+        self.tidy()
         with StagedFile(self.path, writable=True) as staged:
             try:
                 with h5py.File(staged, "r+", **_ALIGNED) as file:
@@ -175,17 +186,17 @@ class Hdf5Store(DiskStore):
     @contextmanager
     def _open(self, epoch: int | None = None, layer: str | None = None) -> Iterator[Any]:
         h5py = _library()
-        try:
+        with reading(self.path, layer, epoch):
             if is_changing(self.path):
                 with StagedFile(self.path, writable=False) as staged, h5py.File(staged, "r") as f:
                     yield f
             else:
                 with h5py.File(self.path, "r") as file:
                     yield file
-        except RunError:
-            raise
-        except _UNREADABLE as error:
-            raise unreadable(error, self.path, layer, epoch) from error
+
+
+def _tracks_order(group: Any) -> bool:
+    return bool(group.id.get_create_plist().get_link_creation_order())
 
 
 def _put_record(file: Any, record: Record) -> None:

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 
 from skinfo.errors import RunError
+from skinfo.runs.arrays import as_array
+from skinfo.runs.naming import whole_epoch
 
 
 class MemoryStore:
@@ -36,7 +38,7 @@ class MemoryStore:
 
     def read(self, epoch: int, layer: str) -> np.ndarray:
         """One array."""
-        return np.asarray(self._find(epoch, layer))
+        return as_array(self._find(epoch, layer))
 
     def shape(self, epoch: int, layer: str) -> tuple[tuple[int, ...], np.dtype]:
         """Shape and type of an array."""
@@ -59,7 +61,7 @@ class StackedStore:
     def __init__(
         self, arrays: Mapping[str, Any], epochs: Sequence[int], axes: Mapping[str, str]
     ) -> None:
-        numbers = [int(epoch) for epoch in epochs]
+        numbers = [whole_epoch(epoch) for epoch in epochs]
         if len(set(numbers)) < len(numbers):
             raise RunError("epochs names one of them twice")
         for name, array in arrays.items():
@@ -84,7 +86,7 @@ class StackedStore:
     def read(self, epoch: int, layer: str) -> np.ndarray:
         """One epoch of an array."""
         where = (slice(None),) * self._axis[layer] + (self._place[epoch],)
-        return np.asarray(self._arrays[layer][where])
+        return as_array(self._arrays[layer][where])
 
     def shape(self, epoch: int, layer: str) -> tuple[tuple[int, ...], np.dtype]:  # noqa: ARG002
         """Shape and type of one epoch of an array."""
@@ -97,6 +99,6 @@ def _shape_of(array: Any) -> tuple[tuple[int, ...], np.dtype]:
     """Shape and type, without reading what only looks like an array."""
     dtype = getattr(array, "dtype", None)
     if not isinstance(dtype, np.dtype):
-        array = np.asarray(array)
+        array = as_array(array)
         dtype = array.dtype
     return tuple(array.shape), dtype

@@ -4,14 +4,29 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from numbers import Real
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 from skinfo.errors import RunError
 
 Entry = TypeVar("Entry")
 _DIGITS = re.compile(r"\d+")
+
+
+def whole_epoch(epoch: Any, path: str | Path | None = None) -> int:
+    """The number of a checkpoint; raises RunError for what is no whole number from 0 on.
+
+    Examples
+    --------
+    >>> whole_epoch(12.0)
+    12
+    """
+    whole = isinstance(epoch, Real) and epoch >= 0 and epoch == epoch // 1
+    if not whole or isinstance(epoch, bool):
+        raise RunError(f"an epoch is a whole number from 0 on; got {epoch!r}", path=path)
+    return int(epoch)
 
 
 def epoch_of(name: str) -> int | None:

@@ -8,7 +8,7 @@ from urllib.parse import unquote
 
 import numpy as np
 
-from skinfo.runs.disk import Arrays, DirectoryStore, list_directory, no_such_layer, unreadable
+from skinfo.runs.disk import Arrays, DirectoryStore, list_directory, no_such_layer, reading
 from skinfo.runs.files import directory_atomically, recover_replaced, replaced
 from skinfo.runs.naming import natural_order, quoted
 from skinfo.runs.stream import read_header, write_npy
@@ -55,22 +55,21 @@ class NpyStore(DirectoryStore):
     def read(self, epoch: int, layer: str) -> np.ndarray:
         """One file, mapped into memory and not yet read."""
         file = self._file(epoch, layer)
-        try:
+        with reading(file, layer, epoch):
             return np.asarray(np.load(file, mmap_mode="r", allow_pickle=False))
-        except (OSError, ValueError, EOFError) as error:
-            raise unreadable(error, file, layer, epoch) from error
 
     def shape(self, epoch: int, layer: str) -> tuple[tuple[int, ...], np.dtype]:
         """Shape and type from the header of a file."""
         path = self._file(epoch, layer)
-        try:
-            with path.open("rb") as file:
-                return read_header(file)
-        except (OSError, ValueError, EOFError) as error:
-            raise unreadable(error, path, layer, epoch) from error
+        with reading(path, layer, epoch), path.open("rb") as file:
+            return read_header(file)
+
+    def tidy(self) -> None:
+        """Remove what has no name yet; of two versions one stays."""
+        super().tidy()
+        recover_replaced(self.path, r"epoch_\d+")
 
     def _write(self, path: Path, arrays: Arrays) -> None:
-        recover_replaced(self.path, r"epoch_\d+")
         with directory_atomically(path) as made:
             for name, array in arrays:
                 # A file system may not tell A from a: neither is lost.

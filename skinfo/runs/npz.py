@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 import zipfile
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
-from skinfo.errors import RunError
-from skinfo.runs.disk import Arrays, DirectoryStore, no_such_layer, unreadable
+from skinfo.runs.disk import Arrays, DirectoryStore, no_such_layer, reading
 from skinfo.runs.files import write_atomically
 from skinfo.runs.stream import read_header, write_npy
-
-# What numpy and zipfile raise for files that are damaged, or none of theirs.
-_UNREADABLE = (
-    OSError, ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error,
-)  # fmt: skip
 
 
 class NpzStore(DirectoryStore):
@@ -30,42 +24,37 @@ class NpzStore(DirectoryStore):
     def names(self, epoch: int) -> list[str]:
         """Members of a file, in the order in which they were written."""
         path = self.entry(epoch)
-        try:
-            with zipfile.ZipFile(path) as archive:
-                return [name.removesuffix(".npy") for name in archive.namelist()]
-        except _UNREADABLE as error:
-            raise unreadable(error, path, epoch=epoch) from error
+        with reading(path, epoch=epoch), zipfile.ZipFile(path) as archive:
+            return _layers(archive)
+
+    def keeps_order(self, epoch: int) -> bool:  # noqa: ARG002
+        """As they were written."""
+        return True
 
     def read(self, epoch: int, layer: str) -> np.ndarray:
         """One member of a file."""
-        path = self.entry(epoch)
-        try:
-            with _open_archive(path) as archive:
-                known = list(archive.files)
-                found = archive[layer] if layer in archive.files else None
-        except _UNREADABLE as error:
-            raise unreadable(error, path, layer, epoch) from error
-        if isinstance(found, np.ndarray):
-            return found
-        if found is not None:
-            raise RunError("is no array; the file is damaged or not of this format", path=path,
-                           epoch=epoch, layer=layer)  # fmt: skip
-        raise no_such_layer(known, path, layer, epoch)
+        with self._open(epoch, layer) as member:
+            array = np.lib.format.read_array(member, allow_pickle=False)
+            # The checksum is looked at when the end is reached.
+            if member.read():
+                raise ValueError("it is longer than its array")
+            return array
 
     def shape(self, epoch: int, layer: str) -> tuple[tuple[int, ...], np.dtype]:
         """Shape and type from the header of a member."""
+        with self._open(epoch, layer) as member:
+            return read_header(member)
+
+    @contextmanager
+    def _open(self, epoch: int, layer: str) -> Iterator[IO[bytes]]:
         path = self.entry(epoch)
-        try:
-            with zipfile.ZipFile(path) as archive:
-                names = [name.removesuffix(".npy") for name in archive.namelist()]
-                if layer not in names:
-                    raise no_such_layer(names, path, layer, epoch)
-                with archive.open(f"{layer}.npy") as member:
-                    return read_header(member)
-        except RunError:
-            raise
-        except (*_UNREADABLE, KeyError) as error:
-            raise unreadable(error, path, layer, epoch) from error
+        with reading(path, layer, epoch), zipfile.ZipFile(path) as archive:
+            if layer not in _layers(archive):
+                raise no_such_layer(_layers(archive), path, layer, epoch)
+            whole = f"{layer}.npy"
+            # Not layer itself where both are there: "a.npy" is stored as "a.npy.npy".
+            with archive.open(whole if whole in archive.namelist() else layer) as member:
+                yield member
 
     def _write(self, path: Path, arrays: Arrays) -> None:
         with (
@@ -77,12 +66,5 @@ class NpzStore(DirectoryStore):
                     write_npy(member, array)
 
 
-@contextmanager
-def _open_archive(path: Path) -> Iterator[np.lib.npyio.NpzFile]:
-    """Open an .npz; the file is closed again also when numpy gives up on it halfway."""
-    with path.open("rb") as file:
-        archive = np.load(file, allow_pickle=False)
-        if isinstance(archive, np.ndarray):
-            raise ValueError("it holds one array, not an archive of them")
-        with archive:
-            yield archive
+def _layers(archive: zipfile.ZipFile) -> list[str]:
+    return [name.removesuffix(".npy") for name in archive.namelist()]

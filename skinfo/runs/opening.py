@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from skinfo.runs.flatten import Choice, Flattening
 from skinfo.runs.formats import find_store
 from skinfo.runs.layers import Layer, layers_in_order
 from skinfo.runs.memory import MemoryStore, StackedStore
+from skinfo.runs.naming import natural_order
 from skinfo.runs.run import Run, Store
 
 # What the axes of arrays with an epoch axis are, where axes= does not say it.
@@ -23,7 +25,11 @@ _STACKED = {3: "enc", 4: "encr", 5: "enchw", 6: "enrchw"}
 
 
 def open_run(
-    source: str | Path | Mapping[tuple[int, str], Any] | Mapping[str, Any],
+    source: str
+    | Path
+    | Mapping[tuple[int, str], Any]
+    | Mapping[int, Mapping[str, Any]]
+    | Mapping[str, Any],
     *,
     labels: Any = None,
     groups: Any = None,
@@ -44,9 +50,9 @@ def open_run(
         What :func:`save_run` wrote; or what others did: a directory of numbered .npz,
         .safetensors or directories of .npy, an HDF5 file or zarr container
         ``/<epoch>/activations/<layer>`` (the last number in a name is the epoch); or arrays in
-        memory: by (epoch, layer), or by layer with the epoch along the first axis, then ``epochs``
-        names the epochs. An array is (n_rows, n_units) or (n_inputs, n_replicas, n_units), or has
-        maps or tokens for ``flatten``. By layer it is (n_epochs, n_inputs, n_units),
+        memory: by (epoch, layer), nested ``{epoch: {layer: array}}``, or by layer with the epoch
+        along the first axis, then ``epochs`` names the epochs. An array is (n_rows, n_units) or
+        (n_inputs, n_replicas, n_units), or has maps or tokens for ``flatten``. By layer it is (n_epochs, n_inputs, n_units),
         (n_epochs, n_inputs, n_units, n_replicas) or (n_epochs, n_inputs, c, h, w).
     labels : array-like of shape (n_inputs,), optional
         Label of each input. This and what follows, up to ``train``, describe what does not describe
@@ -120,12 +126,38 @@ def open_run(
     else:
         if format is not None:
             raise TypeError("format= is of what is on disk; these arrays are in memory.")
+        if _is_nested(source):
+            source = {(e, name): a for e, layer in source.items() for name, a in layer.items()}
         arrays, names, axes = _in_memory(source, epochs, flatten, channels, axes)
         flattening = Flattening(flatten, channels, axes)
         run = _describe(arrays, names if layers is None else list(layers), labels, groups, sigma,
                         train, "memory")  # fmt: skip
     flattening.check_names([layer.name for layer in run.layers])
-    return replace(run, flattening=flattening)
+    run = replace(run, flattening=flattening)
+    if isinstance(source, Mapping):
+        _check_labels(run)
+    return run
+
+
+def _is_nested(source: Mapping[Any, Any]) -> bool:
+    """Whether arrays are given as {epoch: {layer: array}}."""
+    return bool(source) and all(
+        isinstance(epoch, Integral) and isinstance(layers, Mapping)
+        for epoch, layers in source.items()
+    )
+
+
+def _check_labels(run: Run) -> None:
+    """Labels or groups that fit no array are a mistake in the call; one misfit is the array's."""
+    failure: RunError | None = None
+    for epoch in run.epochs:
+        for layer in run.layers:
+            misfit = run.misfit(epoch, layer.name)
+            if misfit is None:
+                return
+            failure = failure or misfit
+    if failure is not None:
+        raise failure
 
 
 def _in_memory(
@@ -153,7 +185,12 @@ def _in_memory(
         for name, array in arrays.items()
     }
     left = {name: letters.replace("e", "") for name, letters in whole.items()}
-    declared = {name: letters for name, letters in left.items() if letters not in ("nc", "nrc")}
+    said = arrays if isinstance(axes, str) else axes or {}
+    declared = {
+        name: letters
+        for name, letters in left.items()
+        if name in said or letters not in ("nc", "nrc")
+    }
     return StackedStore(arrays, epochs, whole), list(arrays), declared
 
 
@@ -193,8 +230,10 @@ def _open_stored(
             raise _contradicts(name, store)
     record = store.record()
     if record is None:
-        return _describe(store, _names_in(store, layers), arrays["labels"], arrays["groups"], sigma,
-                         train, str(store.path))  # fmt: skip
+        names, guessed = _names_in(store) if layers is None else (list(layers), False)
+        run = _describe(store, names, arrays["labels"], arrays["groups"], sigma, train,
+                        str(store.path))  # fmt: skip
+        return replace(run, order_from_names=guessed)
     if train is not None:
         given_train = [int(i) for i in np.asarray(train)]
         if record.get("train") not in (None, given_train):
@@ -207,21 +246,27 @@ def _open_stored(
     return replace(run, layers=_with_sigma(run.layers, sigma, store))
 
 
-def _names_in(store: DiskStore, layers: Sequence[str] | None) -> list[str]:
-    """The layers of the first checkpoint that can be looked at."""
-    if layers is not None:
-        return list(layers)
+def _names_in(store: DiskStore) -> tuple[list[str], bool]:
+    """The layers of all checkpoints that can be looked at, and whether their names order them.
+
+    Those of the first come first; one that is missing later, or appears later, is a layer too.
+    """
     failure: RunError | None = None
+    found: dict[str, None] = {}
+    kept = True
     for epoch in store.epochs():
         try:
-            names = store.names(epoch)
+            names, ordered = store.names(epoch), store.keeps_order(epoch)
         except RunError as error:
             failure = failure or error
             continue
         if names:
-            return names
+            found |= dict.fromkeys(names)
+            kept = kept and ordered
         failure = failure or RunError("holds no arrays", path=store.path, epoch=epoch)
-    raise failure or RunError("there is no run here: it has no checkpoints", path=store.path)
+    if not found:
+        raise failure or RunError("there is no run here: it has no checkpoints", path=store.path)
+    return list(found) if kept else natural_order(found), not kept and len(found) > 1
 
 
 def _with_sigma(

@@ -76,6 +76,8 @@ class Run:
         The path or "memory".
     schema : int or None
         Version of the layout on disk; None where nothing describes it.
+    order_from_names : bool
+        Whether the order of the layers is that of the numbers in their names, for want of another.
     flattening : Flattening
         How maps and sequences become rows of units.
     """
@@ -91,6 +93,7 @@ class Run:
     settings: Mapping[str, Any] = field(default_factory=dict)
     name: str = "memory"
     schema: int | None = None
+    order_from_names: bool = False
     flattening: Flattening = field(default_factory=Flattening)
     # Units of each layer at the first checkpoint that can be looked at, and its epoch.
     _widths: dict[str, tuple[int, int]] = field(
@@ -321,26 +324,44 @@ class Run:
         With several tokens each of them counts as an input: token k of input i is number
         i * tokens + k.
         """
-        n_inputs = None if self.labels is None else len(self.labels)
-        if n_inputs is None and self.groups is not None:
-            n_inputs = int(self.groups.max()) + 1
+        n_inputs = self._n_inputs()
         n_rows = len(array) // tokens
         has_groups = self.groups is not None and n_rows == len(self.groups)
         if array.ndim == 2 and has_groups:
             of_token = self.groups[:, None] * tokens + np.arange(tokens)  # type: ignore[index]
             return of_token.ravel()
         if n_inputs is not None and n_rows != n_inputs:
-            expected = f"{n_inputs} inputs" + (
-                f" or {len(self.groups)} rows of groups" if self.groups is not None else ""
-            )
-            hint = (
-                "" if self.groups is not None else "; where rows are replicas, groups name inputs"
-            )
-            raise self._error(
-                f"shape {array.shape} does not fit the run's {expected}{hint}", epoch, layer
-            )
+            raise self._misfit(array.shape, n_inputs, epoch, layer)
         replicas = array.shape[1] if array.ndim == 3 else 1
         return np.repeat(np.arange(len(array)), replicas)
+
+    def _n_inputs(self) -> int | None:
+        if self.labels is not None:
+            return len(self.labels)
+        return None if self.groups is None else int(self.groups.max()) + 1
+
+    def _misfit(self, shape: tuple[int, ...], n_inputs: int, epoch: int, layer: str) -> RunError:
+        rows, hint = "", "; where rows are replicas, groups name inputs"
+        if self.groups is not None:
+            rows, hint = f" or {len(self.groups)} rows of groups", ""
+        return self._error(
+            f"shape {shape} does not fit the run's {n_inputs} inputs{rows}{hint}", epoch, layer
+        )
+
+    def misfit(self, epoch: int, layer: str) -> RunError | None:
+        """What is wrong where an array has rows for other inputs than the run's, unread."""
+        n_inputs = self._n_inputs()
+        try:
+            shape, dtype = self.store.shape(epoch, layer)
+            axes = self._flattener(shape, dtype, epoch, layer).axes
+        except RunError:
+            # That is another error, for whoever reads it.
+            return None
+        rows = shape[axes.index("n")]
+        known = n_inputs is None or rows == n_inputs
+        if known or (self.groups is not None and rows == len(self.groups)):
+            return None
+        return self._misfit(shape, n_inputs, epoch, layer)  # type: ignore[arg-type]
 
     def _mask(self, subset: np.ndarray, inputs: np.ndarray) -> np.ndarray:
         """The mask, if it has one entry an input; an input may have no rows."""

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from skinfo.errors import MissingExtraError
-from skinfo.runs.disk import Arrays, DirectoryStore, no_such_layer, unreadable
+from skinfo.runs.disk import Arrays, DirectoryStore, no_such_layer, reading
 from skinfo.runs.files import write_atomically
 from skinfo.runs.naming import natural_order
 
@@ -54,16 +54,11 @@ class SafetensorsStore(DirectoryStore):
     def _open(self, epoch: int, layer: str | None = None) -> Iterator[tuple[Any, Path]]:
         safetensors = _library()
         path = self.entry(epoch)
-        try:
-            with safetensors.safe_open(path, "np") as file:
-                names = list(file.keys())
-                if layer is None or layer in names:
-                    yield file, path
-                    return
-        # The library raises TypeError for types that numpy lacks.
-        except (OSError, ValueError, TypeError, safetensors.SafetensorError) as error:
-            raise unreadable(error, path, layer, epoch) from error
-        raise no_such_layer(names, path, layer, epoch)
+        with reading(path, layer, epoch), safetensors.safe_open(path, "np") as file:
+            names = list(file.keys())
+            if layer is not None and layer not in names:
+                raise no_such_layer(names, path, layer, epoch)
+            yield file, path
 
     def _write(self, path: Path, arrays: Arrays) -> None:
         _library()

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from skinfo.errors import RunError
+from skinfo.runs.arrays import as_array
 from skinfo.runs.description import (
     BESIDE,
     Record,
     as_json,
     check_beside,
+    check_record,
     described_run,
     make_record,
     training_mask,
@@ -24,6 +26,7 @@ from skinfo.runs.formats import new_store
 from skinfo.runs.layers import Layer, layers_in_order
 from skinfo.runs.locks import only_writer
 from skinfo.runs.memory import MemoryStore
+from skinfo.runs.naming import whole_epoch
 from skinfo.runs.run import Run
 
 _DESCRIBED = "layers", "train", "seed", "settings"
@@ -87,11 +90,12 @@ class RunWriter:
         training_mask(train, arrays["labels"], self.path)
         self._store, there = new_store(self.path, format)
         record = make_record(layers, self._store.format, train=train, seed=seed, settings=settings)
+        check_record(record, self.path)
         with _writing(self._store):
             # Another may have begun it since.
             self._store, there = new_store(self.path, format)
             if not there:
-                with _naming(self.path):
+                with naming_failure(self.path):
                     self._store.create(record, arrays)
                 return
             found = _stored_record(self._store)
@@ -124,7 +128,7 @@ class RunWriter:
         losses : mapping of str to float, optional
             Numbers of this epoch, such as train_loss and test_loss.
         """
-        epoch = _whole(epoch, self.path)
+        epoch = whole_epoch(epoch, self.path)
         with _writing(self._store, epoch):
             append(self._store, _stored_record(self._store), epoch, activations, losses)
 
@@ -202,7 +206,7 @@ def save_run(
     ([1, 10], [[0.0], [10.0]])
     """
     path = Path(path)
-    epoch = _whole(epoch, path)
+    epoch = whole_epoch(epoch, path)
     arrays = _beside(labels, groups, path)
     names = list(activations)
     store, there = new_store(path, format)
@@ -215,12 +219,13 @@ def save_run(
         else:
             described = layers_in_order(names, sigma) if layers is None else layers
             record = make_record(described, store.format, train=train, seed=seed, settings=settings)
+            check_record(record, path)
             # Where the first checkpoint is refused no run begins.
             run = described_run(MemoryStore({}), record, arrays, name=str(path), where=_place(path))
             _check_names(record, activations, path, epoch)
             for name in names:
                 run.check_stored(as_array(activations[name]), epoch, name)
-            with _naming(path, epoch):
+            with naming_failure(path, epoch):
                 store.create(record, arrays)
         append(store, record, epoch, activations, losses)
 
@@ -246,7 +251,7 @@ def append(
         now.clear()
 
     numbers = None if losses is None else {k: float(v) for k, v in losses.items()}
-    with _naming(store.path, epoch, now):
+    with naming_failure(store.path, epoch, now):
         store.write(epoch, arrays())
         if numbers is not None:
             record = record | {"losses": record["losses"] | {str(epoch): numbers}}
@@ -254,7 +259,9 @@ def append(
 
 
 @contextmanager
-def _naming(path: Path, epoch: int | None = None, layer: Sequence[str] = ()) -> Iterator[None]:
+def naming_failure(
+    path: Path, epoch: int | None = None, layer: Sequence[str] = ()
+) -> Iterator[None]:
     """Say what could not be written, and that nothing else suffered."""
     try:
         yield
@@ -273,17 +280,6 @@ def _check_names(record: Record, activations: Mapping[str, Any], path: Path, epo
                        path=path, epoch=epoch)  # fmt: skip
 
 
-def as_array(value: Any) -> np.ndarray:
-    """An array of numpy; a tensor of torch leaves its graph and its device."""
-    return np.asanyarray(value.detach().cpu() if hasattr(value, "detach") else value)
-
-
-def _whole(epoch: Any, path: Path) -> int:
-    if int(epoch) != epoch or epoch < 0:
-        raise RunError(f"an epoch is a whole number from 0 on; got {epoch!r}", path=path)
-    return int(epoch)
-
-
 def _beside(labels: Any, groups: Any, path: Path) -> dict[str, np.ndarray | None]:
     """Labels and groups as arrays, checked."""
     arrays = {
@@ -294,9 +290,13 @@ def _beside(labels: Any, groups: Any, path: Path) -> dict[str, np.ndarray | None
     return arrays
 
 
-def _writing(store: DiskStore, epoch: int | None = None) -> Any:
-    store.lock.parent.mkdir(parents=True, exist_ok=True)
-    return only_writer(store.lock, store.path, epoch)
+@contextmanager
+def _writing(store: DiskStore, epoch: int | None = None) -> Iterator[None]:
+    with ExitStack() as stack:
+        with naming_failure(store.path, epoch):
+            store.lock.parent.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(only_writer(store.lock, store.path, epoch))
+        yield
 
 
 def _stored_record(store: DiskStore) -> Record:

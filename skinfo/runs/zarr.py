@@ -16,7 +16,7 @@ import numpy as np
 
 from skinfo.errors import MissingExtraError, RunError
 from skinfo.runs.description import BESIDE, Record, parse_record
-from skinfo.runs.disk import Arrays, DiskStore, list_directory, no_such_layer, unreadable
+from skinfo.runs.disk import Arrays, DiskStore, list_directory, no_such_layer, reading
 from skinfo.runs.files import directory_atomically, recover_replaced, remove_leftovers
 from skinfo.runs.naming import by_epoch, natural_order, quoted
 
@@ -25,7 +25,6 @@ _ARRAYS = "activations"
 _WORDS = "words"
 #: Files that mark a group, of version 3 and 2.
 MARKS = ("zarr.json", ".zgroup")
-_UNREADABLE = (OSError, ValueError, KeyError, RuntimeError, TypeError)
 
 
 class ZarrStore(DiskStore):
@@ -134,13 +133,8 @@ class ZarrStore(DiskStore):
     def write(self, epoch: int, arrays: Arrays) -> None:
         """Fill a group beside the container, then move it in."""
         zarr = _library()
+        self.tidy()
         hidden = f"{self.path.name}.checkpoint"
-        name = re.escape(self.path.name)
-        remove_leftovers(self.path.parent, rf"{name}(\.checkpoint)?")
-        # zarr's own, of the attributes, is not named like ours.
-        for half in self.path.glob("zarr*.partial"):
-            half.unlink(missing_ok=True)
-        recover_replaced(self.path, r"\d+")
         beside = Path(tempfile.mkdtemp(dir=self.path.parent, prefix=f".{hidden}."))
         try:
             with directory_atomically(self.path / str(epoch), beside=beside) as made:
@@ -150,15 +144,20 @@ class ZarrStore(DiskStore):
         finally:
             shutil.rmtree(beside, ignore_errors=True)
 
+    def tidy(self) -> None:
+        """Remove what has no name yet; of two versions one stays."""
+        name = re.escape(self.path.name)
+        remove_leftovers(self.path.parent, rf"{name}(\.checkpoint)?")
+        # zarr's own, of the attributes, is not named like ours.
+        for half in self.path.glob("zarr*.partial"):
+            half.unlink(missing_ok=True)
+        recover_replaced(self.path, r"\d+")
+
     @contextmanager
     def _open(self, epoch: int | None = None, layer: str | None = None) -> Iterator[Any]:
         zarr = _library()
-        try:
+        with reading(self.path, layer, epoch):
             yield zarr.open_group(self.path, mode="r", use_consolidated=False)
-        except RunError:
-            raise
-        except _UNREADABLE as error:
-            raise unreadable(error, self.path, layer, epoch) from error
 
 
 def _put(group: Any, name: str, values: np.ndarray) -> Any:
