@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -89,10 +88,9 @@ def analyze_run(
     Returns
     -------
     table : pandas.DataFrame
-        The flow table.
+        The flow table, with its settings in ``attrs``.
     panel : Panel
-        Losses, distributions of activations and distances, and in ``settings`` what the table
-        depends on.
+        Losses, distributions of activations and distances; ``settings`` are those of the table.
 
     Raises
     ------
@@ -111,13 +109,4 @@ def analyze_run(
     if not run.epochs:
         raise ValueError(f"{run.name}: the run has no checkpoints yet.")
     table = information_flow(estimators, run, subset=subset, **options)
-    settings = {
-        "run": run.name,
-        "layers": [asdict(layer) for layer in run.layers],
-        "seed": run.seed,
-        "subset": subset if isinstance(subset, str | None) else "a mask",
-        "estimators": {name: " ".join(str(e).split()) for name, e in estimators.items()},
-        "run settings": dict(run.settings),
-        "versions": dict(run.versions),
-    }
-    return table, collect_panel(run, subset=subset_mask(subset, run), settings=settings)
+    return table, collect_panel(run, subset=subset_mask(subset, run), settings=table.attrs)
