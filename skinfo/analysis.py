@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict
+import hashlib
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -89,10 +91,10 @@ def analyze_run(
     Returns
     -------
     table : pandas.DataFrame
-        The flow table.
+        The flow table, with its settings in ``attrs``; ``attrs["files"]`` of a run on disk is what
+        :func:`describe_files` found before anything was read.
     panel : Panel
-        Losses, distributions of activations and distances, and in ``settings`` what the table
-        depends on.
+        Losses, distributions of activations and distances; ``settings`` are those of the table.
 
     Raises
     ------
@@ -110,14 +112,57 @@ def analyze_run(
     """
     if not run.epochs:
         raise ValueError(f"{run.name}: the run has no checkpoints yet.")
+    # Only what is on disk has a path.
+    path = getattr(run.store, "path", None)
+    files = None if path is None else describe_files(path)
     table = information_flow(estimators, run, subset=subset, **options)
-    settings = {
-        "run": run.name,
-        "layers": [asdict(layer) for layer in run.layers],
-        "seed": run.seed,
-        "subset": subset if isinstance(subset, str | None) else "a mask",
-        "estimators": {name: " ".join(str(e).split()) for name, e in estimators.items()},
-        "run settings": dict(run.settings),
-        "versions": dict(run.versions),
-    }
-    return table, collect_panel(run, subset=subset_mask(subset, run), settings=settings)
+    if files is not None:
+        table.attrs["files"] = files
+    return table, collect_panel(run, subset=subset_mask(subset, run), settings=table.attrs)
+
+
+def describe_files(path: str | Path) -> str | None:
+    """Tell the files of a run from what they were before: a digest of names, sizes and times.
+
+    None where nothing is at the path, as of a run in memory. Contents are not read.
+    """
+    found = sorted(_files(str(path)))
+    if not found:
+        return None
+    return hashlib.blake2b(repr(found).encode(), digest_size=16).hexdigest()
+
+
+def written_after(path: str | Path, table: str | Path) -> bool:
+    """Whether a file of a run is younger than a table of it."""
+    made = os.stat(table).st_mtime_ns
+    return any(time > made for _, _, time in _files(str(path)))
+
+
+def _files(path: str) -> Iterator[tuple[str, int, int]]:
+    """Name, size and time of what a run consists of; hidden files are locks and work in hand."""
+    if os.path.isfile(path):
+        found = os.stat(path)
+        yield "", found.st_size, found.st_mtime_ns
+    for folder, folders, names in os.walk(path):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in names:
+            # Those of zarr describe its arrays.
+            if name.startswith(".") and not name.startswith(".z"):
+                continue
+            file = os.path.join(folder, name)
+            found = os.stat(file)
+            yield os.path.relpath(file, path), found.st_size, found.st_mtime_ns
+
+
+def count_unmeasured(table: pd.DataFrame) -> int:
+    """Count the rows of a table, or of a pooled one, that could not be read or measured.
+
+    Examples
+    --------
+    >>> count_unmeasured(pd.DataFrame({"notes": ["", "read error; seeds missing", "saturated"]}))
+    1
+    """
+    lost = [
+        table["notes"].str.contains(word, regex=False) for word in ("read error", "not measured")
+    ]
+    return int((lost[0] | lost[1]).sum())

@@ -89,12 +89,7 @@ def run_demo(
         progress=lambda done, total: progress("Estimating", done, total),
     )
     lap("estimate")
-    described = {
-        "run": asdict(settings),
-        "estimators": {name: str(estimator) for name, estimator in estimators.items()},
-        "versions": dict(run.versions),
-    }
-    panel = collect_panel(run, settings=described)
+    panel = collect_panel(run, settings=table.attrs | {"demo": asdict(settings)})
     table_path = directory / "flow.parquet"
     write_table(table_path, table, panel)
     lap("write the table")

@@ -266,7 +266,7 @@ def test_analyze_puts_the_runs_settings_into_the_tables_metadata(run, tables):
     ):
         assert settings["run"] == str(run)
         assert [layer["sigma"] for layer in settings["layers"]] == [0.5, 0.5]
-        assert "NoisyMIEstimator" in settings["estimators"]["noisy"]
+        assert settings["estimators"]["noisy"]["class"] == "NoisyMIEstimator"
         assert settings["versions"]["numpy"] == np.__version__
 
 

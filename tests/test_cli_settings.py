@@ -65,7 +65,7 @@ def test_a_file_describes_estimators(call, run, tmp_path):
     assert entropy["narrow"] == pytest.approx(np.log(16))
     assert entropy["wide"] < np.log(17) - entropy["wide"]
     assert "nc2_equinorm" in set(table["quantity"])
-    assert "sigma=None" in panel.settings["estimators"]["noisy"]
+    assert panel.settings["estimators"]["noisy"]["sigma"] is None
 
 
 @pytest.mark.parametrize(
@@ -78,6 +78,12 @@ def test_a_file_describes_estimators(call, run, tmp_path):
         ("tol = 0.1\n[estimators.a]\nkind = 'noisy'", ["tol stands beside [estimators]"]),
         ("estimators = 3", ["tables such as"]),
         ("[estimators.a]\nkind = 'kde'", ["[estimators.a]", "'kde'", "noisy, binning, clustering"]),
+        (
+            "[estimators.a]\nkind = ['noisy']",
+            ["[estimators.a]", "['noisy']", "noisy, binning, clu"],
+        ),
+        ("[estimators.a]\nkind = {}", ["[estimators.a]", "kind {}", "noisy, binning, clustering"]),
+        ("[estimators.a]\ntol = 0.1", ["no kind", 'add kind = "noisy" | "binning" | "clustering"']),
         ("[estimators.a]\nkind = 'noisy'\nwidth = 3", ["[estimators.a]", "'width'", "tol"]),
         ("[estimators.a]\nkind = 'noisy'\ntol = -1", ["tol"]),
     ],

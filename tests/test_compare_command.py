@@ -1,7 +1,9 @@
 """skinfo compare as a user types it: what it prints, writes, refuses, and with which exit code."""
 
 import json
+import os
 import re
+import shutil
 import sys
 
 import matplotlib as mpl
@@ -65,6 +67,10 @@ def call(monkeypatch, capsys, tmp_path):
         return stopped.value.code or 0, out, err
 
     return called
+
+
+def line_of_text(out, layer):
+    return next(line for line in out.splitlines() if line.split()[:1] == [layer])
 
 
 def line_of(out, layer, nth=0):
@@ -238,6 +244,12 @@ def test_runs_without_a_table_are_measured_once(call, tmp_path):
     code, out, err = call("a", "b")
     assert code == 0
     assert "measured into" not in err
+    assert "a: its table a.parquet is used" in err
+    assert "b: its table b.parquet is used" in err
+    assert "analyze" not in err
+    assert "One run a side: how far seeds of one setting spread is not known" in " ".join(
+        out.split()
+    )
     assert "b and a at epoch 10" in out
     assert "bins over each run's own range" in err.replace("\n", " ")
     assert (tmp_path / "a.parquet").read_bytes() == before
@@ -259,10 +271,55 @@ def test_activations_that_cannot_be_read_end_with_exit_code_1(call, tmp_path):
     assert code == 1
     assert "b and a at epoch 1" in out
     assert "some activations could not be read" in err
-    code, out, _ = call("a", "b", "--json")
-    assert code == 0
+    code, out, err = call("a", "b", "--json")
+    assert code == 1
+    assert "some activations could not be read" in err
+    assert call("both=*")[0] == 1
     notes = {row["notes"] for row in json.loads(out) if row["epoch"] == 10}
     assert any("not in b (read error)" in note for note in notes)
+
+
+def test_a_run_that_was_written_again_is_noticed(call, tmp_path):
+    write_run(tmp_path / "a"), write_run(tmp_path / "b", seed=1)
+    assert call("a", "b")[0] == 0
+    shutil.rmtree(tmp_path / "b")
+    write_run(tmp_path / "b", seed=2)
+    code, _, err = call("a", "b")
+    assert code == 0
+    assert "b.parquet is older than files of b" in err
+    assert "skinfo analyze b -o b.parquet --force" in err
+    assert "analyze a" not in err
+    # A copy that keeps its times is older than the table all the same.
+    for file in (tmp_path / "b").iterdir():
+        os.utime(file, (1, 1))
+    _, _, err = call("a", "b")
+    assert "b.parquet was made of other files than b has now" in err
+
+
+def test_an_estimator_that_refuses_what_it_gets_counts_as_unread(call, tables, tmp_path):
+    table = read_table(tables / "s0.parquet")[0]
+    lost = table["layer"].eq("first") & table["epoch"].eq(1)
+    write_table(tmp_path / "lost.csv", table[~lost])
+    assert call(tables / "s1.csv", "lost.csv")[0] == 0
+    row = {"epoch": 1, "layer": "first", "estimator": "noisy", "notes": "not measured"}
+    write_table(tmp_path / "lost.csv", pd.concat([table[~lost], pd.DataFrame([row])]))
+    code, _, err = call(tables / "s1.csv", "lost.csv")
+    assert code == 1
+    assert "1 rows of the tables" in err
+
+
+def test_flows_of_other_sigmas_are_not_comparable(call, tmp_path):
+    run = open_run({(1, "first"): np.random.default_rng(0).normal(size=(20, 2))})
+    for name, sigma in (("fine", 0.1), ("coarse", 0.9)):
+        noisy = NoisyMIEstimator(sigma, tol=0.1, random_state=0)
+        flow = information_flow({"noisy": noisy}, run, progress=False)
+        write_table(tmp_path / f"{name}.parquet", flow)
+    code, out, err = call("fine.parquet", "coarse.parquet")
+    assert code == 0
+    assert "not comparable" in line_of_text(out, "first")
+    assert "not comparable: measured with settings that give" in " ".join(out.split())
+    assert "beyond" not in out
+    assert "settings differ: sigma 0.1 and 0.9" in err.replace("\n", " ")
 
 
 # --- mistakes ------------------------------------------------------------------------------------

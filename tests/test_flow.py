@@ -273,7 +273,7 @@ def test_a_layer_without_noise_is_a_row_that_says_so(sigma, several):
     ]
     assert silent["value"].isna().all()
     assert set(silent["unit"]) == {""}
-    assert "errors" not in table.attrs
+    assert table.attrs["errors"] == []
     rest = table[table["notes"] != "no noise"].reset_index(drop=True)
     front = flow_of({"n": noisy(0.5)}, run).query("layer == 'front'").reset_index(drop=True)
     measured = rest[rest["estimator"] == "n"].reset_index(drop=True)

@@ -440,8 +440,10 @@ def test_what_produced_the_table_goes_with_it(data, tmp_path):
         for epoch in range(1, 30):
             monitor(epoch)
     attrs = pd.read_parquet(path).attrs
-    assert attrs["run"]["layers"] == [["layer1", 0.0, False], ["layer2", 0.0, False]]
-    assert "bin_width=0.5" in attrs["estimators"]["BinningMIEstimator"]
+    assert attrs["layers"] == [
+        {"name": name, "sigma": 0.0, "noise_before": False} for name in ("layer1", "layer2")
+    ]
+    assert attrs["estimators"]["BinningMIEstimator"]["bin_width"] == 0.5
     assert {"skinfo", "numpy", "torch"} <= set(attrs["versions"])
     assert read_table(path)[0]["epoch"].nunique() == 14
 

@@ -319,6 +319,31 @@ def test_settings_and_versions_are_on_the_page(page):
     assert re.search(r"This page: skinfo \S+, plotly \d", text)
 
 
+@pytest.mark.parametrize("noise", [0.1, None])
+def test_sigma_stands_beside_what_was_measured_with_it(noise):
+    run = open_run(arrays(epochs=(1, 2)), labels=LABELS, sigma=dict(zip(LAYERS, (0.5, 0.25, 2.0),
+                   strict=True)), layers=LAYERS)  # fmt: skip
+    noisy = {"noisy": NoisyMIEstimator(noise, tol=0.2), "b": BinningMIEstimator(bin_width=0.5)}
+    table = information_flow(noisy, run, progress=False)
+    text = make_report(table)
+    page = Page(text)
+    said = "σ = 0.1" if noise else "σ = 0.25 to 2, each layer its own"
+    (plane,) = re.findall(r"<figcaption>I\(Y;T\) against I\(X;T\)(.*?)</figcaption>", text)
+    assert said in plane
+    (caption,) = re.findall(r"<figcaption>I\(X;T\) \[nats\](.*?)</figcaption>", text)
+    assert said in caption
+    assert page.texts["summary"].count("noisy · nats · " + said) == 2
+    (binned,) = re.findall(r"<figcaption>H\(Bin\(T\)\) \[nats\](.*?)</figcaption>", text)
+    assert "σ" not in binned
+    (line,) = (t for t in page.figure("I(X;T) [nats]")["data"] if t["name"] == "second")
+    assert ("σ = 0.1" if noise else "σ = 0.25") in line["hovertext"][0]
+    assert page.texts["summary"].count("σ = 0.25") == (0 if noise else 4)
+    settings = page.texts["settings"]
+    assert re.search(r"sigma\s*0\.1" if noise else r"sigma\s*each layer's own", settings)
+    assert "null" not in settings
+    assert "errors" not in settings
+
+
 # --- flags ---------------------------------------------------------------------------------------
 
 
@@ -419,6 +444,7 @@ def test_without_labels_a_sentence_takes_the_place_of_the_plane():
 
 
 def test_without_a_panel_the_rest_is_there(table):
+    table.attrs = {}
     page = parsed(table)
     assert "Distances are kept in the .npz beside" in page.texts["distances"]
     assert "Losses are kept in the .npz beside" in page.texts["curves"]

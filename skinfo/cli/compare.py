@@ -14,7 +14,9 @@ from rich.table import Table
 from skinfo.cli.application import Force, Jobs, app, complain, console, headless
 from skinfo.cli.sources import named_sources, table_of
 
-_STYLES = {"beyond brackets": "bold", "beyond error": "bold", "": "dim"}
+_STYLES = {
+    "beyond brackets": "bold", "beyond error": "bold", "not comparable": "yellow", "": "dim",
+}  # fmt: skip
 _TOO_FEW = "A comparison needs two flows; several tables of one name, NAME=TABLE, are pooled."
 
 
@@ -95,6 +97,7 @@ def compare(
         _print_pooled(name, first, _shown(tables, show), layer, epoch)
     else:
         _print_comparison(result, _shown(tables, show), layer, epoch)
+        _print_spread(tables)
     if output is not None:
         write_table(output, result)
         _say(f"{len(result)} rows in {output}", quiet=json)
@@ -102,7 +105,7 @@ def compare(
         _draw(tables, plot, reference, show, layer)
         _say(f"Picture in {plot}", quiet=json)
     if unread:
-        complain("some activations could not be read.")
+        complain(f"{unread} rows of the tables: some activations could not be read or measured.")
         raise typer.Exit(1)
 
 
@@ -111,17 +114,19 @@ def _say(message: str, *, quiet: bool) -> None:
         typer.echo(message)
 
 
-def _gather(named: dict[str, list[Path]], jobs: int) -> tuple[dict[str, Any], bool]:
-    """The flows by name, pooled where there are several, and whether activations were lost."""
+def _gather(named: dict[str, list[Path]], jobs: int) -> tuple[dict[str, Any], int]:
+    """The flows by name, pooled where there are several, and how many rows were not measured."""
+    from skinfo.analysis import count_unmeasured
     from skinfo.comparison import pool_flows, read_flows
 
-    unread = False
+    unread = 0
     tables: dict[str, Any] = {}
     for name, sources in named.items():
-        found = [table_of(source, jobs) for source in sources]
-        unread |= any(lost for _, lost in found)
-        seeds = {str(source): path for source, (path, _) in zip(sources, found, strict=True)}
-        tables[name] = pool_flows(seeds) if len(seeds) > 1 else found[0][0]
+        seeds = {str(source): table_of(source, jobs) for source in sources}
+        found = read_flows(seeds)
+        unread += sum(map(count_unmeasured, found.values()))
+        # From the paths it sees that none is there twice.
+        tables[name] = pool_flows(seeds) if len(seeds) > 1 else next(iter(found.values()))
     return read_flows(tables), unread
 
 
@@ -257,6 +262,17 @@ def _print_meaning(result: Any, shown: dict[str, tuple[str, str]]) -> None:
         said[f"{line['reference']} and {line['flow']}, {line['estimator']}: {note}."] = None
     for message in said:
         complain(message, "yellow")
+
+
+def _print_spread(tables: dict[str, Any]) -> None:
+    """Say what runs that stand alone leave open."""
+    from skinfo.comparison import is_pooled
+
+    if not any(is_pooled(table) for table in tables.values()):
+        typer.echo(
+            "One run a side: how far seeds of one setting spread is not known, and a difference "
+            "may be no more than that; tables of several seeds, NAME=TABLE, are pooled."
+        )
 
 
 def _print_pooled(

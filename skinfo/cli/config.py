@@ -71,7 +71,10 @@ def make_estimators(described: Any, path: Path) -> dict[str, Any]:
     for name, table in described.items():
         parameters = dict(table)
         kind = parameters.pop("kind", None)
-        if kind not in classes:
+        if kind is None:
+            choices = " | ".join(f'"{name}"' for name in KINDS)
+            raise ValueError(f"{path}: [estimators.{name}] has no kind; add kind = {choices}.")
+        if not isinstance(kind, str) or kind not in classes:
             raise ValueError(
                 f"{path}: [estimators.{name}] has kind {kind!r}; there are {', '.join(KINDS)}."
             )

@@ -75,25 +75,27 @@ def _short_names(paths: list[Path]) -> dict[Path, str]:
     return {path: str(path) for path in paths}
 
 
-def table_of(source: Path, jobs: int) -> tuple[Path, bool]:
-    """Find the table of a source, measured if need be, and whether activations were lost."""
+def table_of(source: Path, jobs: int) -> Path:
+    """Find the table of a source, measured if need be."""
     if source.suffix in _SUFFIXES or not source.exists():
-        return source, False
+        return source
     if not (source / "run.json").is_file():
         for name in ("flow.parquet", "flow.csv"):
             if (source / name).is_file():
-                return source / name, False
+                return source / name
     place = source.resolve() if source.name in ("", ".", "..") else source
     beside = [place.parent / f"{place.name}{suffix}" for suffix in _SUFFIXES]
     for path in beside:
         if path.is_file():
-            _complain_of_new_epochs(source, path)
-            return path, False
-    return beside[0], _measure(source, beside[0], jobs)
+            complain(f"{source}: its table {path} is used.", "cyan")
+            _complain_of_changes(source, path)
+            return path
+    _measure(source, beside[0], jobs)
+    return beside[0]
 
 
-def _measure(run: Path, target: Path, jobs: int) -> bool:
-    """Measure a run as ``skinfo analyze`` does; whether activations could not be read."""
+def _measure(run: Path, target: Path, jobs: int) -> None:
+    """Measure a run as ``skinfo analyze`` does."""
     from skinfo.analysis import analyze_run, usual_estimators
     from skinfo.runs import open_run
     from skinfo.tables import write_table
@@ -104,18 +106,25 @@ def _measure(run: Path, target: Path, jobs: int) -> bool:
     estimators = usual_estimators(opened, random_state=0)
     table, panel = analyze_run(opened, estimators, n_jobs=jobs)
     write_table(target, table, panel)
-    return bool(table["notes"].str.contains("read error", regex=False).any())
 
 
-def _complain_of_new_epochs(run: Path, path: Path) -> None:
-    """Say when a run has gone on since its table was made."""
+def _complain_of_changes(run: Path, path: Path) -> None:
+    """Say when a run has gone on, or was written again, since its table was made."""
+    from skinfo.analysis import describe_files, written_after
     from skinfo.runs import open_run
     from skinfo.tables import read_table
 
-    new = sorted(set(open_run(run).epochs) - set(read_table(path)[0]["epoch"]))
+    table = read_table(path)[0]
+    new = sorted(set(open_run(run).epochs) - set(table["epoch"]))
+    files = table.attrs.get("files")
     if new:
-        complain(
-            f"{path} lacks epochs {', '.join(map(str, new))} of {run}: measure them with `skinfo "
-            f"analyze {run} -o {path} --force`.",
-            "yellow",
-        )
+        what = f"lacks epochs {', '.join(map(str, new))} of {run}"
+    elif written_after(run, path):
+        what = f"is older than files of {run}, and may be of what was there before"
+    elif files is not None and files != describe_files(run):
+        what = f"was made of other files than {run} has now, or they were copied since"
+    else:
+        return
+    complain(
+        f"{path} {what}: measure them with `skinfo analyze {run} -o {path} --force`.", "yellow"
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,7 +18,7 @@ from skinfo.comparison.flows import (
     check_in_common,
     read_flows,
 )
-from skinfo.comparison.settings import settings_differ
+from skinfo.comparison.settings import own_bins, settings_differ
 from skinfo.measures.quantity import JOINT
 
 #: Columns of a comparison.
@@ -34,6 +34,7 @@ CHANGES = {
     "within brackets": "farther apart than the errors, but the bias that the brackets allow for "
     "may be all of it: no change is shown",
     "within error": "no farther apart than the errors allow",
+    "not comparable": "measured with settings that give the numbers different meanings",
 }
 # Numbers this close are one number computed twice: no error is 0 when compared across machines.
 _RELATIVE, _NATS = 1e-10, 1e-12
@@ -60,6 +61,8 @@ def compare_flows(
       such errors;
     - "within brackets": it does, but the brackets overlap and hold bias as well, which may be all
       of the difference: no change is shown;
+    - "not comparable": what was measured differs, whatever the numbers: sigma, bins, inputs, the
+      subset, how maps become units; the notes say in what;
     - "within error": the rest.
 
     Flows of several seeds (:func:`skinfo.pool_flows`) are compared by their means. Their standard
@@ -85,7 +88,7 @@ def compare_flows(
         A row for every epoch, layer, estimator, quantity and flow but the reference, with the
         columns of :data:`COMPARISON_COLUMNS`. Rows that only one of two flows holds are kept; their
         notes say which lacks them. Notes also say which settings differ, as far as the tables know
-        them (``skinfo analyze`` writes them), and repeat the notes of the flows.
+        them (:func:`skinfo.information_flow` writes them), and repeat the notes of the flows.
 
     Raises
     ------
@@ -154,7 +157,10 @@ def _compare(tables: Mapping[str, pd.DataFrame], first: str, name: str, z: float
         unit=aligned.units(),
     )
     table["change"] = _changes(table, reference, flow, quantile * stderr)
-    table["notes"] = _notes(pair, aligned, table)
+    differ = _differences(pair, aligned)
+    apart = np.array([bool(words) for words in differ]) & np.isfinite(difference)
+    table.loc[apart, "change"] = "not comparable"
+    table["notes"] = _notes(pair, aligned, table, differ)
     return table[list(COMPARISON_COLUMNS)]
 
 
@@ -229,14 +235,26 @@ def _changes(table: pd.DataFrame, reference: _Side, flow: _Side, allowed: np.nda
     )
 
 
-def _notes(pair: Mapping[str, pd.DataFrame], aligned: Alignment, table: pd.DataFrame) -> list[str]:
+def _differences(pair: Mapping[str, pd.DataFrame], aligned: Alignment) -> list[str]:
+    """In which settings the flows differ, row by row."""
+    one, other = pair.values()
+    places = [(layer, estimator) for _, layer, estimator, _ in aligned.keys]
+    found = {place: settings_differ(one, other, *place) for place in dict.fromkeys(places)}
+    return [found[place] for place in places]
+
+
+def _notes(
+    pair: Mapping[str, pd.DataFrame],
+    aligned: Alignment,
+    table: pd.DataFrame,
+    differ: Sequence[str],
+) -> list[str]:
     first, second = pair
     own, seeds = aligned.words("notes"), aligned.numbers("n_seeds", 1)
     unread = {name: _unread_places(flow) for name, flow in pair.items()}
     no_error = (table["change"].eq("") & np.isfinite(table["difference"])).to_numpy()
-    differ = {
-        place: settings_differ(pair[first], pair[second], *place)
-        for place in dict.fromkeys(zip(table["layer"], table["estimator"], strict=True))
+    own_ranges = {
+        name: own_bins(pair[first], pair[second], name) for name in set(table["estimator"])
     }
     found = []
     for row, (key, cells) in enumerate(zip(aligned.keys, own, strict=True)):
@@ -247,7 +265,7 @@ def _notes(pair: Mapping[str, pd.DataFrame], aligned: Alignment, table: pd.DataF
             if name not in there
         ]
         if not words:
-            different = differ[key[1], key[2]]
+            different = ", ".join(filter(None, [differ[row], own_ranges[key[2]]]))
             words += [f"settings differ: {different}"] if different else []
             words += ["no standard error"] if no_error[row] else []
             words += _lone_seed(seeds[row], first, second)

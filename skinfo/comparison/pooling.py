@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from skinfo.comparison.flows import Alignment, Flow, check_in_common, read_flows
-from skinfo.comparison.settings import OWN_BINS, settings_differ
+from skinfo.comparison.settings import settings_differ
 from skinfo.measures.quantity import COLUMNS, JOINT
 
 #: Columns of a pooled flow.
@@ -84,7 +84,7 @@ def pool_flows(flows: Mapping[str, Flow] | Iterable[Flow]) -> pd.DataFrame:
         check_in_common(first, tables[first], name, tables[name])
         _check_settings(tables, first, name)
     pooled = _pool(tables)
-    kept = ("estimators", "layers", "subset", "versions")
+    kept = ("estimators", "layers", "subset", "flatten", "versions", "measured with")
     attrs = tables[first].attrs
     pooled.attrs = {name: attrs[name] for name in kept if name in attrs}
     pooled.attrs["pooled"] = list(tables)
@@ -107,7 +107,7 @@ def _check_settings(tables: Mapping[str, pd.DataFrame], first: str, name: str) -
     places = tables[first][["layer", "estimator"]].drop_duplicates()
     for layer, estimator in places.itertuples(index=False):
         different = settings_differ(tables[first], tables[name], layer, estimator)
-        if different and different != OWN_BINS:
+        if different:
             raise ValueError(
                 f"{first!r} and {name!r} are not seeds of one setting: at layer {layer!r} "
                 f"{estimator} has {different}."

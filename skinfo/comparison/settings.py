@@ -2,80 +2,121 @@
 
 from __future__ import annotations
 
-import ast
+import math
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pandas as pd
 
-# They change the error of a number, not what it means.
-_HARMLESS = {"random_state", "tol", "max_evaluations", "n_jobs", "max_pairs", "bounds", "measures"}
-
-
-#: Bins of equal settings that are other bins all the same.
-OWN_BINS = "bins over each run's own range"
+# They change the error of a number, not what it means; other units are an error of their own.
+_HARMLESS = {
+    "random_state", "tol", "max_evaluations", "n_jobs", "max_pairs", "bounds", "measures", "units",
+    "memory", "verbose", "copy",
+}  # fmt: skip
+_ABSENT = object()
 
 
 def settings_differ(one: pd.DataFrame, other: pd.DataFrame, layer: str, estimator: str) -> str:
     """Say in which settings two flows differ at a layer; empty where they do not, or none is known.
 
-    What counts is what changes the meaning of a number: sigma, bins, inputs, the subset. Seeds and
-    tolerances do not. Settings stand in a table's ``attrs``, where ``skinfo analyze`` puts them.
+    What counts is what changes the meaning of a number: sigma, bins, inputs, the subset, how maps
+    become units, the steps of a pipeline. Seeds and tolerances do not. Settings stand in a table's
+    ``attrs``, where :func:`skinfo.information_flow` puts them.
 
     Examples
     --------
     >>> import pandas as pd
     >>> one, other = pd.DataFrame(), pd.DataFrame()
-    >>> one.attrs = {"estimators": {"noisy": "NoisyMIEstimator(sigma=0.1, tol=0.02)"}}
-    >>> other.attrs = {"estimators": {"noisy": "NoisyMIEstimator(sigma=0.2)"}}
+    >>> one.attrs = {"estimators": {"noisy": {"class": "N", "sigma": 0.1, "tol": 0.02}}}
+    >>> other.attrs = {"estimators": {"noisy": {"class": "N", "sigma": 0.2, "tol": 0.01}}}
     >>> settings_differ(one, other, "hidden", "noisy")
     'sigma 0.1 and 0.2'
     """
     ours, theirs = (_settings(flow, layer, estimator) for flow in (one, other))
-    differences = [
-        f"{name} {ours.get(name, 'its default')} and {theirs.get(name, 'its default')}"
-        for name in dict.fromkeys([*ours, *theirs])
-        if ours.get(name) != theirs.get(name)
-    ]
-    if ours and theirs and ours.get("bin_range") == theirs.get("bin_range") == "'run'":
-        differences.append(OWN_BINS)
-    return ", ".join(differences) if ours and theirs else ""
+    if not ours or not theirs:
+        return ""
+    return ", ".join(
+        f"{name} {_shown(ours[name])} and {_shown(theirs[name])}"
+        for name in ours
+        if name in theirs and not _same(ours[name], theirs[name])
+    )
 
 
-def _settings(flow: pd.DataFrame, layer: str, estimator: str) -> dict[str, str]:
-    """Parameters of an estimator as its table tells them, sigma that of the layer."""
+def own_bins(one: pd.DataFrame, other: pd.DataFrame, estimator: str) -> str:
+    """Say that bins of equal settings are other bins all the same: those of each run's range."""
+    found = [_last_step(_described(flow, estimator)).get("bin_range") for flow in (one, other)]
+    return "bins over each run's own range" if found == ["run", "run"] else ""
+
+
+def _described(flow: pd.DataFrame, estimator: str) -> dict[str, Any]:
     estimators = flow.attrs.get("estimators")
-    described = estimators.get(estimator) if isinstance(estimators, dict) else None
-    if not isinstance(described, str):
+    described = estimators.get(estimator) if isinstance(estimators, Mapping) else None
+    return dict(described) if isinstance(described, Mapping) else {}
+
+
+def _steps(described: dict[str, Any]) -> list[Any]:
+    steps = described.get("steps")
+    return list(steps) if described.get("class") == "Pipeline" and steps else [described]
+
+
+def _last_step(described: dict[str, Any]) -> dict[str, Any]:
+    last = _steps(described)[-1]
+    return last if isinstance(last, dict) else {}
+
+
+def _settings(flow: pd.DataFrame, layer: str, estimator: str) -> dict[str, Any]:
+    """What gives a number of a layer its meaning, by name; sigma that of the layer."""
+    described = _described(flow, estimator)
+    if not described:
         return {}
-    known = parameters(described)
-    known = {name: value for name, value in known.items() if name not in _HARMLESS}
-    if known.get("sigma") == "None":
-        own = _layer_sigma(flow.attrs.get("layers"), layer)
-        known["sigma"] = "each layer's own" if own is None else own
-    subset = flow.attrs.get("subset")
-    return known | ({} if subset is None else {"subset": str(subset)})
+    *before, last = _steps(described)
+    known = {"estimator": " + ".join(_class_of(step) for step in [*before, last])}
+    classes = [_class_of(step) for step in before]
+    for place, (step, short) in enumerate(zip(before, classes, strict=True), 1):
+        who = short if classes.count(short) == 1 else f"{short} in step {place}"
+        known |= {f"{name} of {who}": value for name, value in _telling(step)}
+    known |= dict(_telling(last))
+    own = _layer(flow.attrs.get("layers"), layer)
+    if known.get("sigma", _ABSENT) is None:
+        sigma = own.get("sigma")
+        known["sigma"] = "each layer's own" if sigma is None else sigma
+    if "flatten" in own:
+        known["flatten"] = own["flatten"]
+    if "subset" in flow.attrs:
+        known["subset"] = flow.attrs["subset"]
+    return known
 
 
-def _layer_sigma(layers: Any, layer: str) -> str | None:
+def _class_of(step: Any) -> str:
+    return str(step.get("class", step)) if isinstance(step, dict) else str(step)
+
+
+def _telling(step: Any) -> Iterator[tuple[str, Any]]:
+    for name, value in step.items() if isinstance(step, dict) else ():
+        if name not in _HARMLESS and name != "class":
+            yield name, value
+
+
+def _layer(layers: Any, name: str) -> dict[str, Any]:
     for known in layers if isinstance(layers, list) else []:
-        if isinstance(known, dict) and known.get("name") == layer:
-            return f"{known['sigma']:g}" if known.get("sigma") is not None else None
-    return None
+        if isinstance(known, dict) and known.get("name") == name:
+            return known
+    return {}
 
 
-def parameters(described: str) -> dict[str, str]:
-    """Take the parameters out of an estimator's text.
+def _same(one: Any, other: Any) -> bool:
+    """Equal, numbers to the six digits that are shown, whatever draws a step inside makes."""
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        return all(_same(one.get(k), other.get(k)) for k in {*one, *other} - _HARMLESS)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(_same, one, other))
+    if isinstance(one, float) or isinstance(other, float):
+        numbers = isinstance(one, float | int) and isinstance(other, float | int)
+        return numbers and math.isclose(one, other, rel_tol=1e-6)
+    return bool(one == other)
 
-    Examples
-    --------
-    >>> parameters("BinningMIEstimator(bin_width=0.5, units='bits')")
-    {'estimator': 'BinningMIEstimator', 'bin_width': '0.5', 'units': "'bits'"}
-    """
-    try:
-        call = ast.parse(described, mode="eval").body
-    except SyntaxError:
-        return {"estimator": described}
-    if not isinstance(call, ast.Call):
-        return {"estimator": described}
-    given = {word.arg: ast.unparse(word.value) for word in call.keywords if word.arg}
-    return {"estimator": ast.unparse(call.func), **given}
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return "none"
+    return f"{value:g}" if isinstance(value, float) else str(value)

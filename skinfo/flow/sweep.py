@@ -16,6 +16,7 @@ from skinfo.flow.budget import Budget, check_needs
 from skinfo.flow.inequality import note_data_processing
 from skinfo.flow.ranges import Range, ranges_of_run
 from skinfo.flow.reporting import reporting
+from skinfo.flow.settings import describe_settings
 from skinfo.flow.steps import check_estimators, for_layer, name_estimators, steps_before
 from skinfo.flow.tasks import Keep, Outcome, Task, measure
 from skinfo.flow.workers import in_workers
@@ -67,8 +68,10 @@ def information_flow(
     pandas.DataFrame
         Columns epoch, layer, estimator, quantity, value, stderr, lower, upper, unit, notes; layers
         in network order. A note is made of words from
-        :data:`skinfo.measures.quantity.NOTES`, joined by "; ". If anything could not be measured,
-        ``attrs["errors"]`` says why: a list of dicts with epoch, layer, estimator and message.
+        :data:`skinfo.measures.quantity.NOTES`, joined by "; ". Its ``attrs`` hold the settings,
+        as values that JSON can hold (:func:`skinfo.flow.describe_settings`), and in
+        ``attrs["errors"]`` why something could not be measured: a list, empty where all went well,
+        of dicts with epoch, layer, estimator and message.
 
     Raises
     ------
@@ -124,6 +127,7 @@ def information_flow(
         for layer, chosen in by_layer.items()
     ]
     table = _table(tasks, _measure_all(tasks, n_jobs, progress))
+    table.attrs = describe_settings(run, named, subset) | table.attrs
     pipelines = [name for name, estimator in named.items() if steps_before(estimator) is not None]
     return note_data_processing(table, list(by_layer), exempt=pipelines)
 
@@ -172,8 +176,7 @@ def _table(tasks: Sequence[Task], outcomes: Mapping[int, Outcome]) -> pd.DataFra
             for name, message in outcome.errors.items()
         ]
     table = pd.DataFrame(rows, columns=list(COLUMNS))
-    if errors:
-        table.attrs["errors"] = errors
+    table.attrs["errors"] = errors
     return table
 
 

@@ -142,10 +142,11 @@ def as_table(entries: Mapping[int, Entry], header: Mapping[str, Any]) -> pd.Data
     rows = [row for _, entry in sorted(entries.items()) for row in entry["rows"]]
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     settings = dict(header["settings"])
-    estimators = settings.pop("estimators", {})
-    table.attrs.update(
-        {"run": settings, "estimators": estimators, "versions": dict(header["versions"])}
-    )
+    # What other tables carry too stands where it stands there.
+    shared = {name: settings.pop(name) for name in ("layers", "estimators") if name in settings}
+    versions = dict(header["versions"])
+    table.attrs.update({"run": "a training", **shared, "subset": None, "run settings": settings,
+                        "versions": versions, "measured with": versions})  # fmt: skip
     return table
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 import sys
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -17,7 +16,12 @@ import pandas as pd
 from sklearn.base import BaseEstimator
 
 from skinfo.errors import RunError
-from skinfo.flow import information_flow, name_estimators
+from skinfo.flow import (
+    describe_estimators,
+    describe_layer,
+    information_flow,
+    name_estimators,
+)
 from skinfo.monitoring.journal import Entry, Journal, add_entry, as_table
 from skinfo.monitoring.scalars import add_scalars
 from skinfo.monitoring.schedule import Schedule, as_condition
@@ -153,8 +157,8 @@ class FlowMonitor:
                 self._recorder = _make_recorder(model, layers, options)
                 self._layers = self._recorder.describe(X)
         settings = {
-            "layers": [[layer.name, layer.sigma, layer.noise_before] for layer in self._layers],
-            "estimators": {name: _in_full(e) for name, e in self._estimators.items()},
+            "layers": [describe_layer(layer) for layer in self._layers],
+            "estimators": describe_estimators(self._estimators),
             "n_replicas": n_replicas,
             "seed": seed,
             "inputs": _digest(X, self._labels),
@@ -345,14 +349,6 @@ def _make_recorder(model: Any, layers: Sequence[str], options: dict[str, Any]) -
     from skinfo.networks import Recorder
 
     return Recorder(model, layers, **options)
-
-
-def _in_full(estimator: BaseEstimator) -> str:
-    """An estimator with all its parameters, the same text in every process."""
-    with np.printoptions(threshold=sys.maxsize):
-        parameters = estimator.get_params(deep=False).items()
-        text = ", ".join(f"{name}={value!r}" for name, value in sorted(parameters))
-    return re.sub(r" at 0x[0-9A-Fa-f]+", "", f"{type(estimator).__name__}({text})")
 
 
 def _as_array(values: Any) -> np.ndarray:

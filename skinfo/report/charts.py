@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from skinfo.measures.quantity import COLUMNS, CURVE_COLUMNS
 from skinfo.report.quantities import ceiling_of, is_ceiling, is_main, kind_of, symbol
+from skinfo.report.sigmas import sigmas_of
 from skinfo.report.wording import bracket, epoch_name, notes_of, number, with_error
 from skinfo.tables import is_curve
 
@@ -64,6 +66,8 @@ class Chart:
         Where the table has a row.
     notes : ndarray of shape (n_layers, n_epochs), object
         Cells of the table; "" where not measured.
+    sigmas : tuple of float or None
+        Noise that each layer was measured with, None where there is none or it is not known.
     """
 
     estimator: str
@@ -80,6 +84,7 @@ class Chart:
     ceiling: np.ndarray
     measured: np.ndarray
     notes: np.ndarray
+    sigmas: tuple[float | None, ...]
 
     @property
     def label(self) -> str:
@@ -97,6 +102,8 @@ class Chart:
         """Say all that is known of one point: value and error, bracket, ceiling, notes."""
         unit = f" {self.unit}" if self.unit else ""
         lines = [f"{self.title} {with_error(self.value[k, j], self.stderr[k, j])}{unit}"]
+        if self.sigmas[k]:
+            lines.append(f"σ = {self.sigmas[k]:g}")
         if between := bracket(self.lower[k, j], self.upper[k, j]):
             lines.append(f"bracket {between}")
         if not np.isnan(self.ceiling[k, j]):
@@ -187,20 +194,31 @@ def layers_of(table: pd.DataFrame, known: Sequence[str] = ()) -> tuple[str, ...]
     return tuple(dict.fromkeys([*(x for x in known if x in there), *there]))
 
 
-def charts_of(table: pd.DataFrame, layers: tuple[str, ...], axis: Axis) -> list[Chart]:
+def charts_of(
+    table: pd.DataFrame,
+    layers: tuple[str, ...],
+    axis: Axis,
+    settings: Mapping[Any, Any] | None = None,
+) -> list[Chart]:
     """Take every quantity out of a checked table; ceilings go with what they limit."""
     charts = []
     for estimator in dict.fromkeys(table["estimator"]):
         rows = table[table["estimator"] == estimator]
         kind = kind_of(table, estimator)
+        sigmas = sigmas_of(settings or {}, estimator, layers)
         for quantity in dict.fromkeys(rows["quantity"]):
             if quantity and not is_ceiling(quantity):
-                charts.append(_chart(rows, kind, quantity, layers, axis))
+                charts.append(_chart(rows, kind, quantity, layers, axis, sigmas))
     return charts
 
 
 def _chart(
-    rows: pd.DataFrame, kind: str, quantity: str, layers: tuple[str, ...], axis: Axis
+    rows: pd.DataFrame,
+    kind: str,
+    quantity: str,
+    layers: tuple[str, ...],
+    axis: Axis,
+    sigmas: tuple[float | None, ...],
 ) -> Chart:
     chosen = rows[rows["quantity"] == quantity]
     shape = (len(layers), len(axis.places))
@@ -225,6 +243,7 @@ def _chart(
         ceiling=grid(limits, "value", np.nan),
         measured=grid(chosen.assign(there=1.0), "there", 0.0).astype(bool),
         notes=grid(chosen, "notes", ""),
+        sigmas=sigmas,
     )
 
 

@@ -26,6 +26,7 @@ from skinfo.report.figures import (
     values_axis,
 )
 from skinfo.report.quantities import is_ratio
+from skinfo.report.sigmas import sigma_in_words
 from skinfo.report.wording import epoch_ranges, number
 
 _HEIGHT = 300
@@ -79,7 +80,9 @@ def draw_chart(chart: Chart, *, several: bool) -> Figure:
         _HEIGHT, places_axis(chart.axis.places, chart.axis.title), upward,
         shapes=shapes, annotations=annotations,
     )  # fmt: skip
-    by = f" <small>{html.escape(chart.estimator)}</small>" if several else ""
+    said = [chart.estimator] if several else []
+    said += [noise] if (noise := sigma_in_words(chart.sigmas)) else []
+    by = f" <small>{html.escape(', '.join(said))}</small>" if said else ""
     return Figure(
         description=f"{chart.label} against the {chart.axis.word}, a curve a layer",
         caption=f"{html.escape(chart.label)}{by}",

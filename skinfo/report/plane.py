@@ -19,6 +19,7 @@ from skinfo.report.figures import (
     seen,
     to_json,
 )
+from skinfo.report.sigmas import sigma_in_words
 
 _HEIGHT = 520
 
@@ -53,7 +54,9 @@ def draw_plane(information: Chart, label: Chart, *, several: bool) -> Figure:
                "xanchor": "left", "y": 0.985, "yanchor": "top"},
         margin={"l": 60, "r": 20, "t": 36, "b": 50},
     )  # fmt: skip
-    by = f" <small>{html.escape(information.estimator)}</small>" if several else ""
+    said = [information.estimator] if several else []
+    said += [noise] if (noise := sigma_in_words(information.sigmas)) else []
+    by = f" <small>{html.escape(', '.join(said))}</small>" if said else ""
     return Figure(
         description=f"Information plane: {label.label} against {information.label}",
         caption=f"{html.escape(label.title)} against {html.escape(information.title)}{by}",

@@ -14,6 +14,7 @@ from skinfo.report.charts import NO_LAYER, Axis, Chart
 from skinfo.report.distances import KINDS
 from skinfo.report.figures import MARKERS, Figure, layer_colours
 from skinfo.report.flags import Flag
+from skinfo.report.sigmas import OWN_SIGMA, sigma_in_words
 from skinfo.report.wording import bracket, epoch_name, notes_of, number, with_error
 
 HOW_TO_READ = (
@@ -210,6 +211,8 @@ def numbers_section(charts: Sequence[Chart], axis: Axis) -> Section:
 
 def _heading(chart: Chart, j: int) -> str:
     below = [escape(chart.estimator), *([escape(chart.unit)] if chart.unit else [])]
+    if noise := sigma_in_words(chart.sigmas):
+        below.append(escape(noise))
     flat = chart.flat_ceiling(j)
     if flat is not None:
         below.append(f"ceiling {number(flat)}")
@@ -223,6 +226,8 @@ def _cell(chart: Chart, k: int, j: int) -> str:
     small = []
     if between := bracket(chart.lower[k, j], chart.upper[k, j]):
         small.append(between)
+    if len(set(chart.sigmas)) > 1 and chart.sigmas[k]:
+        small.append(f"σ = {chart.sigmas[k]:g}")
     if chart.flat_ceiling(j) is None and np.isfinite(chart.ceiling[k, j]):
         small.append(f"ceiling {number(chart.ceiling[k, j])}")
     flags = [f'<em class="flag">{escape(note)}</em>' for note, _ in notes_of(chart.notes[k, j])]
@@ -279,12 +284,31 @@ def settings_section(settings: Mapping[Any, Any], written_by: Mapping[str, str])
     """What produced the table, and what produced the page."""
     parts = []
     if settings:
-        parts.append(_nested(settings))
+        parts.append(_nested(_in_words(settings)))
     else:
         parts.append('<p class="absent">The table does not say how it was made.</p>')
     by = ", ".join(f"{escape(name)} {escape(version)}" for name, version in written_by.items())
     parts.append(f"<p>This page: {by}.</p>")
     return Section("settings", "Settings and versions", "".join(parts))
+
+
+def _in_words(settings: Mapping[Any, Any]) -> dict[Any, Any]:
+    """Settings without what says nothing, and with what stands for each layer's own sigma."""
+    shown = {name: value for name, value in settings.items() if name != "errors" or value}
+    estimators = shown.get("estimators")
+    if isinstance(estimators, Mapping):
+        shown["estimators"] = {name: _own_sigma(known) for name, known in estimators.items()}
+    return shown
+
+
+def _own_sigma(described: Any) -> Any:
+    if isinstance(described, list | tuple):
+        return [_own_sigma(inner) for inner in described]
+    if not isinstance(described, Mapping):
+        return described
+    told = {name: _own_sigma(value) for name, value in described.items() if name == "steps"}
+    own = {"sigma": OWN_SIGMA} if described.get("sigma", "") is None else {}
+    return {**described, **told, **own}
 
 
 def _nested(value: Any) -> str:
@@ -299,6 +323,8 @@ def _nested(value: Any) -> str:
         return "".join(f"<div>{_nested(inner)}</div>" for inner in value)
     if isinstance(value, str):
         return escape(value)
+    if value is None:
+        return "none"
     return escape(json.dumps(value, ensure_ascii=False, default=str))
 
 

@@ -119,9 +119,9 @@ def make_report(
     flow = check_flow(table, source)
     axis = axis_of(flow, curve=curve)
     layers = layers_of(flow, panel.layers if panel is not None else ())
-    charts = charts_of(flow, layers, axis)
+    settings: Mapping[Any, Any] = table.attrs | (panel.settings if panel is not None else {})
+    charts = charts_of(flow, layers, axis, settings)
     flags = flags_of(flow, layers, axis)
-    settings: Mapping[Any, Any] = panel.settings if panel is not None else table.attrs
     last = [notes_section(flags), settings_section(settings, _written_by()), reading_section()]
     if curve:
         sections = [_curves(charts, panel, axis), numbers_section(charts, axis), *last]
