@@ -125,7 +125,7 @@ def information_flow(
     ]
     table = _table(tasks, _measure_all(tasks, n_jobs, progress))
     pipelines = [name for name, estimator in named.items() if steps_before(estimator) is not None]
-    return note_data_processing(table, list(by_layer), exempt=pipelines)
+    return note_data_processing(table, run.layers, exempt=pipelines)
 
 
 def _memory(memory: Memory | str | Path | None) -> Memory:

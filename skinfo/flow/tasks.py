@@ -160,7 +160,9 @@ def _notes(task: Task, estimator: BaseEstimator, rows: Activations) -> list[str]
         return []
     notes = ["replicas missing"] if rows.replicas_missing else []
     own = task.run.layer(task.layer).sigma
-    if own is not None and not np.isclose(last_step(estimator).sigma, own):
+    if own == 0:
+        notes.append("noise added")
+    elif own is not None and not np.isclose(last_step(estimator).sigma, own):
         notes.append("sigma differs from run")
     return notes
 
