@@ -102,12 +102,12 @@ def collect_panel(
             if sample is None:
                 continue
             value_counts[place, column] = np.histogram(sample.X, value_edges[place])[0]
-            for k in np.flatnonzero(snapshots == epoch):
+            for k in np.flatnonzero(snapshots == epoch).tolist():
                 drawn = _drawn_distances(sample)
                 if drawn is not None:
                     distance_edges[place, k], within[place, k], between[place, k] = drawn
                 if place == len(names) - 1:
-                    scatter[int(k)], scatter_labels = _scattered(sample)
+                    scatter[k], scatter_labels = _scattered(sample)
             # Let go of it before the next one is read.
             del sample
     width = max((s.shape[1] for s in scatter.values()), default=1)
