@@ -1042,3 +1042,9 @@ def test_noise_of_unknown_size_in_a_layer_is_found_behind_other_results():
 
     with pytest.raises(ValueError, match="noise that the recorder does not know of"):
         Recorder(Hidden(), ["first"]).describe(torch.ones(5, 6))
+
+
+@pytest.mark.parametrize("word", ["channel_mean", "spam", "", 1, None])
+def test_flatten_is_true_or_false(word):
+    with pytest.raises(ValueError, match=f"flatten is True, for all values.* got {word!r}"):
+        Recorder(make_mlp((4, 3, 2)), ["layer1"], flatten=word)
