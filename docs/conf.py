@@ -60,7 +60,6 @@ html_theme_options = {
 }
 
 
-
 def _write_notes() -> None:
     """The table of notes that "how to read the numbers" includes."""
     from skinfo.measures.quantity import NOTES

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from skinfo.errors import MissingExtraError, RunError
+from skinfo.errors import MissingExtraError
 from skinfo.measures.clustering import makes_pairs
 from skinfo.measures.distances import measure_distances
 from skinfo.measures.quantity import COLUMNS, CURVE_COLUMNS
 from skinfo.measures.rows import Rows
-from skinfo.runs import Run
+from skinfo.runs import Activations, Run
 from skinfo.runs.files import write_atomically
 
 _WORDS = ("layer", "estimator", "quantity", "unit", "notes")
@@ -78,7 +78,10 @@ class Panel:
 def collect_panel(
     run: Run, *, subset: np.ndarray | None = None, settings: Mapping[str, Any] | None = None
 ) -> Panel:
-    """Gather from a run what its picture needs; checkpoints that cannot be read stay empty."""
+    """Gather from a run what its picture needs; checkpoints that cannot be read stay empty.
+
+    One sample of a layer is in memory at a time: they are read twice, first for their range.
+    """
     epochs = np.array(run.epochs)
     snapshots = pick_snapshots(epochs)
     names = [layer.name for layer in run.layers]
@@ -90,38 +93,23 @@ def collect_panel(
     scatter: dict[int, np.ndarray] = {}
     scatter_labels = np.empty(0, dtype=np.int64)
     for place, name in enumerate(names):
-        samples = {}
-        for epoch in run.epochs:
-            try:
-                samples[epoch] = run.noisy_samples(epoch, name, subset=subset)
-            except RunError:
-                continue
-        if not samples:
+        ends = _value_range(run, name, subset)
+        if ends is None:
             continue
-        low = max(min(float(s.X.min()) for s in samples.values()), -_DRAWABLE)
-        high = min(max(float(s.X.max()) for s in samples.values()), _DRAWABLE)
-        value_edges[place] = np.linspace(low, high if high > low else low + 1, DRAWN_CELLS + 1)
-        for k, epoch in enumerate(run.epochs):
-            if epoch in samples:
-                value_counts[place, k] = np.histogram(samples[epoch].X, value_edges[place])[0]
-        for k, epoch in enumerate(snapshots):
-            if epoch not in samples:
+        value_edges[place] = np.linspace(*ends, DRAWN_CELLS + 1)
+        for column, epoch in enumerate(epochs):
+            sample = _sample(run, int(epoch), name, subset)
+            if sample is None:
                 continue
-            sample = samples[epoch]
-            if sample.y is not None and makes_pairs(sample.y):
-                rows = Rows.make(sample.X, labels=sample.y)
-                # Distances of a network that diverged overflow; they stay empty.
-                with suppress(ValueError):
-                    found = measure_distances(rows, "euclidean")
-                    drawn = coarsen(found.edges, found.within, found.between)
+            value_counts[place, column] = np.histogram(sample.X, value_edges[place])[0]
+            for k in np.flatnonzero(snapshots == epoch).tolist():
+                drawn = _drawn_distances(sample)
+                if drawn is not None:
                     distance_edges[place, k], within[place, k], between[place, k] = drawn
-            if place == len(names) - 1:
-                chosen = np.linspace(0, len(sample.X) - 1, min(_SCATTER_ROWS, len(sample.X)))
-                chosen = np.unique(chosen.astype(np.int64))
-                scatter[k] = sample.X[chosen]
-                scatter_labels = np.full(len(chosen), -1)
-                if sample.y is not None:
-                    scatter_labels = np.unique(sample.y, return_inverse=True)[1][chosen]
+                if place == len(names) - 1:
+                    scatter[k], scatter_labels = _scattered(sample)
+            # Let go of it before the next one is read.
+            del sample
     width = max((s.shape[1] for s in scatter.values()), default=1)
     scatter_array = np.full((len(snapshots), len(scatter_labels), width), np.nan)
     for k, points in scatter.items():
@@ -140,6 +128,51 @@ def collect_panel(
         losses=_losses(run),
         settings=dict(settings or {}),
     )
+
+
+def _sample(run: Run, epoch: int, layer: str, subset: np.ndarray | None) -> Activations | None:
+    """One noisy sample of each input; None where they cannot be read, as the table says."""
+    try:
+        return run.noisy_samples(epoch, layer, subset=subset)
+    except MemoryError:
+        raise
+    except Exception:
+        # Whatever a reader stumbles over: the table is measured, and must not be lost with it.
+        return None
+
+
+def _value_range(run: Run, layer: str, subset: np.ndarray | None) -> tuple[float, float] | None:
+    """Ends of what is drawn of a layer; None if it cannot be read at any checkpoint."""
+    low, high = np.inf, -np.inf
+    for epoch in run.epochs:
+        sample = _sample(run, epoch, layer, subset)
+        if sample is not None:
+            low, high = min(low, float(sample.X.min())), max(high, float(sample.X.max()))
+        del sample
+    if low > high:
+        return None
+    low, high = max(low, -_DRAWABLE), min(high, _DRAWABLE)
+    return low, high if high > low else low + 1
+
+
+def _drawn_distances(sample: Activations) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+    """Cells of the pairwise distances; None where labels make no pairs."""
+    if sample.y is None or not makes_pairs(sample.y):
+        return None
+    # Distances of a network that diverged overflow; they stay empty.
+    with suppress(ValueError):
+        found = measure_distances(Rows.make(sample.X, labels=sample.y), "euclidean")
+        return coarsen(found.edges, found.within, found.between)
+    return None
+
+
+def _scattered(sample: Activations) -> tuple[np.ndarray, np.ndarray]:
+    """Some rows, and the numbers of their labels; -1 where there are none."""
+    chosen = np.linspace(0, len(sample.X) - 1, min(_SCATTER_ROWS, len(sample.X)))
+    chosen = np.unique(chosen.astype(np.int64))
+    if sample.y is None:
+        return sample.X[chosen], np.full(len(chosen), -1)
+    return sample.X[chosen], np.unique(sample.y, return_inverse=True)[1][chosen]
 
 
 def coarsen(
@@ -215,6 +248,19 @@ def check_table_name(path: Path) -> None:
         _require_pyarrow()
 
 
+def check_no_panel(path: Path) -> None:
+    """Check that no other table's .npz would be taken for that of a table without one.
+
+    Raises
+    ------
+    ValueError
+        That names the .npz.
+    """
+    beside = path.with_suffix(".npz")
+    if beside.exists():
+        raise ValueError(f"{beside} belongs to another table; choose another name or remove it.")
+
+
 def write_table(path: Path, table: pd.DataFrame, panel: Panel | None = None) -> None:
     """Write a table, and beside it under the same name .npz what a picture needs.
 
@@ -229,8 +275,8 @@ def write_table(path: Path, table: pd.DataFrame, panel: Panel | None = None) -> 
     """
     check_table_name(path)
     beside = path.with_suffix(".npz")
-    if panel is None and beside.exists():
-        raise ValueError(f"{beside} belongs to another table; choose another name or remove it.")
+    if panel is None:
+        check_no_panel(path)
     archive = {} if panel is None else _archive(panel)
     table = table.copy()
     table.attrs.update({} if panel is None else panel.settings)

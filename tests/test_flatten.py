@@ -296,9 +296,8 @@ def test_maps_are_stored_as_they_are_and_measured_as_chosen(tmp_path, name):
         value = flow.query(f"epoch == {epoch} and quantity == 'mutual_info' and "
                            "estimator == 'noisy'")["value"].item()  # fmt: skip
         assert value == pytest.approx(expected.mutual_info_, abs=1e-12)
-    with pytest.warns(UserWarning, match="not measured.*flatten='all'"):
-        unread = information_flow(estimators, open_run(tmp_path / name), progress=False)
-    assert set(unread["notes"]) == {"read error"}
+    with pytest.raises(RunError, match="epoch 1, layer 'conv': .*flatten='all'"):
+        information_flow(estimators, open_run(tmp_path / name), progress=False)
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])

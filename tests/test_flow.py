@@ -254,8 +254,11 @@ def test_the_runs_own_sigma_is_not_noted(table):
 
 
 def test_noise_put_on_a_deterministic_layer_is_noted():
-    run = open_run(arrays(shape=(12, 2)), sigma=0.0, labels=LABELS)
-    assert "sigma differs from run" in words(flow_of(noisy(0.5), run))
+    """The network was run without noise: there is no sigma of its own to differ from."""
+    run = open_run(arrays(shape=(12, 2)), sigma={"front": 0.0, "back": 0.5}, labels=LABELS)
+    table = flow_of(noisy(0.5), run)
+    assert words(table[table["layer"] == "front"]) == {"noise added"}
+    assert words(table[table["layer"] == "back"]) == set()
 
 
 def test_a_sigma_not_on_record_differs_from_nothing():
@@ -393,7 +396,7 @@ def hand_made(brackets, notes=""):
     ids=["touching", "beyond", "over a wide one", "rows in another order", "over an unread one"],
 )
 def test_data_processing_is_judged_by_brackets_along_the_network(brackets, violated):
-    table = note_data_processing(hand_made(brackets), ["a", "b", "c"])
+    table = note_data_processing(hand_made(brackets), [Layer(name, 0.1) for name in "abc"])
     noted = table[table["notes"] == "data processing violated"]
     assert set(noted["layer"]) == violated
     assert set(noted["quantity"]) <= {"mutual_info"}
@@ -401,9 +404,24 @@ def test_data_processing_is_judged_by_brackets_along_the_network(brackets, viola
 
 def test_data_processing_joins_the_notes_that_are_there():
     table = hand_made({"a": (1, 2), "b": (3, 4)}, notes="saturated")
-    assert note_data_processing(table, ["a", "b"])["notes"].tolist() == [
+    noted = note_data_processing(table, [Layer("a", 0.1), Layer("b", 0.1)])
+    assert noted["notes"].tolist() == [
         "saturated", "saturated", "saturated; data processing violated", "saturated",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("notes", ["sigma differs from run", "noise added", "replicas missing"])
+def test_data_processing_is_asked_of_the_networks_own_channel_alone(notes):
+    table = hand_made({"a": (1, 2), "b": (3, 4)}, notes=notes)
+    layers = [Layer("a", 0.1), Layer("b", 0.1)]
+    assert set(note_data_processing(table, layers)["notes"]) == {notes}
+
+
+@pytest.mark.parametrize("sigmas", [(None, 0.1), (0.1, None), (0.0, 0.1), (None, None)])
+def test_data_processing_is_not_asked_of_layers_without_a_sigma_on_record(sigmas):
+    layers = [Layer(name, sigma) for name, sigma in zip("ab", sigmas, strict=True)]
+    table = hand_made({"a": (1, 2), "b": (3, 4)})
+    assert set(note_data_processing(table, layers)["notes"]) == {""}
 
 
 def test_notes_are_words_of_the_fixed_list():
@@ -420,17 +438,20 @@ def test_notes_are_words_of_the_fixed_list():
         "sampled",
         "replicas missing",
         "sigma differs from run",
+        "noise added",
         "read error",
         "no noise",
         "not measured",
     }
     far = np.arange(12.0)[:, None] * np.ones(2)
+    seen = np.repeat(far[:, None], 4, axis=1)
     made = {
         (1, "front"): np.zeros((12, 2)), (1, "back"): far,
         (2, "front"): far, (2, "back"): np.full((12, 2), np.nan),
-        (3, "front"): far / 9, (3, "back"): np.random.default_rng(0).normal(size=(12, 2)),
+        (3, "front"): far / 99, (3, "back"): seen,
+        **{(e, "quiet"): np.random.default_rng(e).normal(size=(12, 2)) for e in (1, 2, 3)},
     }  # fmt: skip
-    run = open_run(made, sigma=0.2, labels=LABELS)
+    run = open_run(made, sigma={"front": 0.2, "back": 0.2, "quiet": 0.0}, labels=LABELS)
     quick = {"tol": 1e-9, "max_evaluations": 2**9}
     estimators = [noisy(0.1, **quick), noisy(0.2, **quick), BinningMIEstimator()]
     with pytest.warns(UserWarning, match="not measured"):
@@ -840,4 +861,13 @@ def test_data_processing_is_not_asked_of_noise_added_at_each_layer_alone():
     S = np.random.default_rng(0).normal(size=(40, 2))
     run = open_run({(1, "front"): 0.1 * S, (1, "back"): S}, sigma=0.0)
     table = flow_of(noisy(0.1), run)
-    assert words(table) == {"sigma differs from run"}
+    assert words(table) == {"noise added"}
+
+
+def test_data_processing_is_not_asked_of_a_network_without_a_sigma_on_record():
+    S = np.random.default_rng(0).normal(size=(40, 2))
+    run = open_run({(0, "front"): 0.1 * S, (0, "back"): S})
+    table = flow_of(noisy(0.1), run)
+    information = table[table["quantity"] == "mutual_info"].set_index("layer")
+    assert information.loc["back", "lower"] > information.loc["front", "upper"]
+    assert words(table) == set()

@@ -11,6 +11,8 @@ import pandas as pd
 import pytest
 import torch
 from pandas.testing import assert_frame_equal
+from sklearn.decomposition import PCA
+from sklearn.pipeline import make_pipeline
 from torch import nn
 
 from skinfo import (
@@ -284,6 +286,8 @@ def test_another_setting_at_the_same_path_is_an_error(data, tmp_path):
         "n_replicas": {"n_replicas": 2},
         "seed": {"seed": 1},
         "inputs": {"X": X + 1},
+        "batch_size": {"batch_size": 16},
+        "flatten": {"flatten": True},
     }  # fmt: skip
     base = {"layers": NAMES, "estimators": CHEAP, "X": X, "y": y, "sigmas": SIGMAS}
     for name, change in [*others.items(), ("inputs", {"y": 1 - y}), ("layers", {"sigmas": {}})]:
@@ -291,6 +295,24 @@ def test_another_setting_at_the_same_path_is_an_error(data, tmp_path):
             FlowMonitor(model, path=path, **(base | change))
     assert (tmp_path / "flow.csv.journal").read_bytes() == before
     FlowMonitor(model, path=path, **base)
+
+
+def test_noise_of_layers_that_are_not_measured_is_a_setting_too(data, tmp_path):
+    path, base = tmp_path / "flow.csv", {"layer1": 0.1, "layer2": 0.1}
+    given = {"path": path, "n_replicas": 4}
+    FlowMonitor(make_mlp(SIZES), ["layer2"], CHEAP, *data, sigmas=base, **given)(1)
+    other = base | {"layer1": 5.0}
+    with pytest.raises(RunError, match=r"its sigmas differ \(.*0\.1.* there, .*5\.0"):
+        FlowMonitor(make_mlp(SIZES), ["layer2"], CHEAP, *data, sigmas=other, **given)
+    quiet = base | {"layer3": 0.0}
+    assert FlowMonitor(make_mlp(SIZES), ["layer2"], CHEAP, *data, sigmas=quiet, **given).epochs
+
+    path = tmp_path / "modules.csv"
+    model = noisy_model()
+    FlowMonitor(model, ["6"], CHEAP, *data, n_replicas=4, path=path)(1)
+    model[3].sigma = 0.7
+    with pytest.raises(RunError, match="its sigmas differ"):
+        FlowMonitor(model, ["6"], CHEAP, *data, n_replicas=4, path=path)
 
 
 def test_all_of_a_long_parameter_is_compared(data, tmp_path):
@@ -454,6 +476,72 @@ def test_what_produced_the_table_goes_with_it(data, tmp_path):
 def test_bins_of_the_whole_run_are_refused(data):
     with pytest.raises(ValueError, match="bin_range='run' needs the whole run"):
         FlowMonitor(make_mlp(SIZES), NAMES, BinningMIEstimator(bin_range="run"), *data)
+
+
+def test_bins_of_the_whole_run_are_refused_in_a_pipeline_as_well(data):
+    pipeline = make_pipeline(PCA(2), BinningMIEstimator(bin_range="run"))
+    with pytest.raises(ValueError, match="bin_range='run' needs the whole run"):
+        FlowMonitor(make_mlp(SIZES), NAMES, {"p": pipeline}, *data)
+
+
+def test_an_npz_of_another_table_is_found_before_the_training_begins(data, tmp_path):
+    (tmp_path / "flow.npz").write_bytes(b"mine")
+    with pytest.raises(ValueError, match=r"flow\.npz belongs to another table"):
+        FlowMonitor(make_mlp(SIZES), NAMES, CHEAP, *data, path=tmp_path / "flow.csv")
+    assert [path.name for path in tmp_path.iterdir()] == ["flow.npz"]
+
+
+def test_labels_are_one_an_input(data):
+    X, y = data
+    with pytest.raises(ValueError, match="one label an input; got 79 labels for 80 inputs"):
+        FlowMonitor(make_mlp(SIZES), NAMES, CHEAP, X, y[1:])
+    with pytest.raises(ValueError, match=r"one label an input; got shape \(80, 2\)"):
+        FlowMonitor(make_mlp(SIZES), NAMES, CHEAP, X, np.eye(2)[y])
+    for given in ({"x": X, "z": X[1:]}, (X, X[1:])):
+        with pytest.raises(ValueError, match="got 80 labels for 79 inputs"):
+            FlowMonitor(None, ["a"], CHEAP, given, y)
+
+
+def test_a_word_is_no_choice_for_what_a_model_puts_out(data):
+    for word in ("channel_mean", "spam", 1):
+        with pytest.raises(ValueError, match=f"flatten is True, .* got {word!r}"):
+            FlowMonitor(make_mlp(SIZES), NAMES, CHEAP, *data, flatten=word)
+
+
+@pytest.mark.parametrize(
+    ("flatten", "opened"),
+    [
+        (True, "all"),
+        ("channel_mean", "channel_mean"),
+        ({"a": "spatial"}, {"a": "spatial"}),
+        (len, None),
+    ],
+)
+def test_maps_handed_over_are_flattened_as_a_run_is(data, rng, flatten, opened, tmp_path):
+    maps = rng.standard_normal((80, 3, 2, 2))
+    opened = (lambda rows: rows[:, 0, 0]) if opened is None else opened
+    flatten = opened if callable(flatten) else flatten
+    monitor = FlowMonitor(None, ["a"], CHEAP, None, data[1], flatten=flatten,
+                          path=tmp_path / "flow.csv")  # fmt: skip
+    monitor.update(1, activations={"a": maps})
+    run = open_run({(1, "a"): maps}, labels=data[1], flatten=opened)
+    assert_frame_equal(monitor.table, information_flow(CHEAP, run, progress=False))
+    with pytest.raises(RunError, match="its flatten differ"):
+        FlowMonitor(None, ["a"], CHEAP, None, data[1], path=tmp_path / "flow.csv")
+
+
+def test_a_choice_that_open_run_does_not_know_is_refused(data):
+    with pytest.raises(ValueError, match="flatten must be one of"):
+        FlowMonitor(None, ["a"], CHEAP, None, data[1], flatten="spam")
+    with pytest.raises(ValueError, match="flatten names 'b', no layer of a"):
+        FlowMonitor(None, ["a"], CHEAP, None, data[1], flatten={"b": "all"})
+
+
+def test_a_network_without_noise_has_no_sigma_to_differ_from(data):
+    monitor = FlowMonitor(make_mlp(SIZES), NAMES, NoisyMIEstimator(0.3, random_state=0), *data)
+    notes = monitor(1)["notes"]
+    assert notes.str.contains("noise added").all()
+    assert not notes.str.contains("differs").any()
 
 
 def test_what_is_no_model_is_refused(data):

@@ -1115,3 +1115,9 @@ def test_a_step_of_gradient_descent():
 def test_an_unknown_optimiser_names_those_there_are():
     with pytest.raises(ValueError, match="one of adam, sgd; got 'lbfgs'"):
         Trainer(nn.Linear(2, 2), np.zeros((2, 2)), np.zeros(2), optimiser="lbfgs")
+
+
+@pytest.mark.parametrize("word", ["channel_mean", "spam", "", 1, None])
+def test_flatten_is_true_or_false(word):
+    with pytest.raises(ValueError, match=f"flatten is True, for all values.* got {word!r}"):
+        Recorder(make_mlp((4, 3, 2)), ["layer1"], flatten=word)

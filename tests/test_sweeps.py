@@ -9,7 +9,9 @@ import sys
 import textwrap
 import threading
 import time
+import tokenize
 import warnings
+import zlib
 
 import numpy as np
 import pandas as pd
@@ -17,6 +19,7 @@ import pytest
 from joblib import parallel_config
 from sklearn import config_context, get_config
 from sklearn.base import BaseEstimator
+from sklearn.pipeline import make_pipeline
 from threadpoolctl import threadpool_info
 
 from skinfo import (
@@ -30,6 +33,7 @@ from skinfo import (
 from skinfo.errors import SaturationWarning
 from skinfo.flow import workers
 from skinfo.flow.budget import Budget, need_of_task, parse_bytes, resident_memory
+from skinfo.flow.reading import guarded, to_send
 from skinfo.flow.sweep import _memory
 from skinfo.flow.tasks import Keep, Task
 from skinfo.measures.quantity import Quantity
@@ -152,6 +156,130 @@ def test_what_an_estimator_refuses_is_a_row_and_the_rest_is_finished(n_jobs):
     rest, expected = (t.reset_index(drop=True) for t in (table[~here], whole[~there]))
     pd.testing.assert_frame_equal(rest, expected, check_exact=True)
     assert "auc" in set(table.loc[here, "quantity"])
+
+
+class Fragile(BaseEstimator):
+    """Fails on activations that reach far in a way of its own."""
+
+    def __init__(self, error=None):
+        self.error = error
+
+    def fit(self, X, y=None):  # noqa: ARG002
+        if X.max() > 100:
+            raise self.error
+        self.quantities_ = (Quantity.exact("largest", X.max(), ""),)
+        return self
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2])
+@pytest.mark.parametrize(
+    "error", [FloatingPointError("underflow"), np.linalg.LinAlgError("singular"), IndexError(3)]
+)
+def test_what_an_estimator_fails_on_is_a_row_and_the_rest_is_finished(error, n_jobs):
+    made = arrays()
+    made[10, "back"][0, 0, 0] = 1e3
+    with pytest.warns(UserWarning, match=f"Fragile: .*{error}"):
+        table = flow_of([Fragile(error), ClusteringScore()], counted(made)[0], n_jobs=n_jobs)
+    lost = table[table["notes"] == "not measured"]
+    assert lost[["epoch", "layer", "estimator"]].to_numpy().tolist() == [[10, "back", "Fragile"]]
+    assert table["value"].isna().sum() == 1
+    assert [one["epoch"] for one in table.attrs["errors"]] == [10]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [KeyboardInterrupt(), MemoryError("no room"), TypeError("two arguments"), AttributeError("x")],
+    ids=lambda error: type(error).__name__,
+)
+def test_what_is_no_fault_of_a_layer_ends_the_sweep(error):
+    made = arrays()
+    made[10, "back"][0, 0, 0] = 1e3
+    with pytest.raises(type(error)):
+        flow_of(Fragile(error), counted(made)[0])
+
+
+class Stumbling(Counting):
+    """A store whose reader raises what its library does, for one array."""
+
+    def __init__(self, made, error):
+        super().__init__(made)
+        self.error = error
+
+    def read(self, epoch, layer):
+        if (epoch, layer) == (10, "back"):
+            raise self.error
+        return super().read(epoch, layer)
+
+    def shape(self, epoch, layer):
+        if (epoch, layer) == (10, "back"):
+            raise self.error
+        return super().shape(epoch, layer)
+
+
+def stumbling(error):
+    layers = tuple(Layer(name, 0.5, name == "back") for name in LAYERS)
+    return Run(Stumbling(arrays(), error), layers, labels=LABELS)
+
+
+@pytest.mark.parametrize("limit", [None, "2GB"])
+@pytest.mark.parametrize(
+    "error",
+    [EOFError("ended"), zlib.error("incorrect data check"), tokenize.TokenError("EOF", (2, 0)),
+     AttributeError("'Datatype' object has no attribute 'shape'")],
+    ids=lambda error: type(error).__name__,
+)  # fmt: skip
+def test_what_a_reader_stumbles_over_is_a_read_error_and_the_rest_is_finished(error, limit):
+    with pytest.warns(UserWarning, match=f"epoch 10, layer 'back'.*{type(error).__name__}"):
+        table = flow_of(several(), stumbling(error), memory_limit=limit)
+    lost = table[table["notes"] == "read error"]
+    assert lost[["epoch", "layer"]].drop_duplicates().to_numpy().tolist() == [[10, "back"]]
+    assert lost["estimator"].tolist() == list(several())
+    assert table["value"].isna().sum() == 3
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), MemoryError("no room")])
+def test_what_is_no_fault_of_a_file_ends_the_sweep(error):
+    with pytest.raises(type(error)):
+        flow_of(several(), stumbling(error))
+
+
+class Unreadable:
+    """What looks like an array and cannot be read."""
+
+    shape, dtype, ndim = (12, 2), np.dtype(float), 2
+
+    def __array__(self, *args, **kwargs):
+        raise EOFError("ended")
+
+
+def test_of_a_reader_that_stumbles_a_worker_is_sent_the_error():
+    run = guarded(open_run({(1, "a"): Unreadable(), (2, "a"): np.zeros((12, 2))}, labels=LABELS))
+    sent = pickle.loads(pickle.dumps(to_send(run, 1, "a")))
+    with pytest.raises(RunError, match="epoch 1, layer 'a'.*EOFError: ended"):
+        sent.array(1, "a")
+    assert pickle.loads(pickle.dumps(to_send(run, 2, "a"))).array(2, "a").shape == (12, 2)
+
+
+class Reading(Counting):
+    """A store of maps that nobody may read."""
+
+    def read(self, epoch, layer):
+        raise AssertionError((epoch, layer))
+
+
+def test_a_choice_that_is_missing_is_said_once_before_anything_is_read():
+    maps = {(epoch, "conv"): np.zeros((12, 3, 4, 4)) for epoch in EPOCHS}
+    run = Run(Reading(maps), (Layer("conv", 0.5),), labels=LABELS)
+    with pytest.raises(RunError, match="epoch 1, layer 'conv'.*choose flatten='all'"):
+        flow_of(several(), run)
+
+
+def test_a_choice_is_not_missing_where_one_checkpoint_is_damaged():
+    made = {(epoch, "a"): np.ones((12, 2)) * epoch for epoch in EPOCHS}
+    made[1, "a"] = np.zeros((12, 3, 4, 4))
+    with pytest.warns(UserWarning, match="choose flatten"):
+        table = flow_of(BinningMIEstimator(), open_run(made, labels=LABELS))
+    assert table.loc[table["notes"] == "read error", "epoch"].tolist() == [1]
 
 
 def test_errors_travel_with_the_table_into_parquet(tmp_path):
@@ -343,6 +471,33 @@ def test_a_killed_sweep_goes_on_and_measures_nothing_twice(tmp_path):
     expected = [run.noisy_samples(epoch, layer).X.sum() for epoch in epochs for layer in LAYERS]
     np.testing.assert_allclose(found, expected, rtol=1e-14)
     assert len(list(store.rglob("output.pkl"))) == total
+
+
+class Shifting(BaseEstimator):
+    """A step that counts its fits."""
+
+    fits = 0
+
+    def fit(self, X, y=None):  # noqa: ARG002
+        Shifting.fits += 1
+        return self
+
+    def fit_transform(self, X, y=None):
+        return self.fit(X, y).transform(X)
+
+    def transform(self, X):
+        return X + 1
+
+
+def test_ranges_of_what_a_pipeline_makes_are_kept_as_well(tmp_path):
+    Shifting.fits = 0
+    pipeline = make_pipeline(Shifting(), BinningMIEstimator(bin_range="run"))
+    run, _ = counted()
+    table = flow_of(pipeline, run, memory=tmp_path)
+    assert Shifting.fits == 12
+    pd.testing.assert_frame_equal(flow_of(pipeline, run, memory=tmp_path), table)
+    assert Shifting.fits == 12
+    pd.testing.assert_frame_equal(flow_of(pipeline, run), table)
 
 
 class Logged(BaseEstimator):

@@ -19,7 +19,7 @@ from skinfo import (
     open_run,
 )
 from skinfo.errors import MissingExtraError
-from skinfo.runs import Layer, RunWriter
+from skinfo.runs import Layer, Run, RunWriter
 from skinfo.tables import (
     DRAWN_CELLS,
     check_output,
@@ -445,6 +445,58 @@ def test_a_checkpoint_that_cannot_be_used_stays_empty_and_the_rest_is_there(tmp_
     assert panel.within[1].sum(axis=1).astype(bool).tolist() == [False, True, True, True]
     assert np.isnan(panel.scatter[0]).all()
     np.testing.assert_array_equal(panel.scatter[-1], run.noisy_samples(300, "2").X)
+
+
+class Stumbling:
+    """A store whose reader stumbles over one checkpoint in a way of its own."""
+
+    def epochs(self):
+        return list(EPOCHS)
+
+    def shape(self, epoch, layer):  # noqa: ARG002
+        return (20, 3), np.dtype(np.float64)
+
+    def read(self, epoch, layer):  # noqa: ARG002
+        if epoch == 3:
+            raise EOFError("Compressed file ended before the end-of-stream marker was reached")
+        return np.random.default_rng(epoch).normal(size=(20, 3))
+
+
+def test_a_reader_that_stumbles_costs_its_checkpoint_and_no_more():
+    panel = collect_panel(Run(Stumbling(), (Layer("a", 0.5),), labels=LABELS))
+    assert panel.value_counts[0].sum(axis=1).tolist() == [60, 0, 60, 60, 60, 60]
+
+
+LIMITED = """
+import json
+from pathlib import Path
+import numpy as np
+from skinfo import BinningMIEstimator
+from skinfo.analysis import analyze_run
+from skinfo.runs import Layer, Run
+
+class Many:
+    def epochs(self):
+        return list(range(40))
+    def shape(self, epoch, layer):
+        return (20_000, 100), np.dtype(np.float64)
+    def read(self, epoch, layer):
+        return np.full((20_000, 100), float(epoch))
+
+run = Run(Many(), (Layer("a", 0.0),))
+estimators = {"binned": BinningMIEstimator(bin_width=1.0)}
+table, panel = analyze_run(run, estimators, memory_limit=600_000_000, progress=False)
+assert len(table["epoch"].unique()) == 40 and (panel.value_counts.sum(axis=2) == 2e6).all()
+status = Path("/proc/self/status").read_text()
+print(int(status.split("VmHWM:")[1].split()[0]) * 1024)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the peak is read from /proc")
+def test_an_analysis_stays_under_its_limit_with_its_panel():
+    """40 checkpoints of 16 MB: all of them at once pass the limit."""
+    done = subprocess.run([sys.executable, "-c", LIMITED], check=True, capture_output=True)
+    assert int(done.stdout) < 600e6
 
 
 def test_distances_too_large_for_floats_leave_the_interpreter_alive():

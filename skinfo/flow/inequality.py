@@ -2,31 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 import pandas as pd
 
 from skinfo.measures.quantity import JOINT
+from skinfo.runs import Layer
+
+# Of another channel than that of the network, for which the inequality need not hold.
+_OTHER_CHANNEL = ("sigma differs from run", "noise added", "replicas missing")
 
 
 def note_data_processing(
-    table: pd.DataFrame, layers: list[str], exempt: Collection[str] = ()
+    table: pd.DataFrame, layers: Sequence[Layer], exempt: Collection[str] = ()
 ) -> pd.DataFrame:
     """Note where a layer has more information about the input than the one before, for certain.
 
     Noise can only lose information, I(X;T_{l+1}) <= I(X;T_l): brackets that say otherwise mean that
-    something is wrong with the data, its sigma or its replicas. Binned entropies are no information
-    and are left alone, and so are the estimators named in ``exempt``: what a pipeline projects a
-    layer to may know less than the next layer.
+    something is wrong with the data, its sigma or its replicas. It holds where each layer is
+    computed from the noisy one before, so only layers are compared whose own sigma is on record and
+    which were measured with it, on replicas where noise precedes them. Binned entropies are no
+    information and are left alone, and so are the estimators named in ``exempt``: what a pipeline
+    projects a layer to may know less than the next layer.
+
+    Parameters
+    ----------
+    table : DataFrame
+        A flow table.
+    layers : sequence of Layer
+        The layers to compare, in network order; others are left alone.
+    exempt : collection of str, optional
+        Names of estimators.
     """
     table = table.copy()
-    position = {name: place for place, name in enumerate(layers)}
+    position = {layer.name: place for place, layer in enumerate(layers) if layer.sigma}
     bounded = table["quantity"].eq("mutual_info") & table["estimator"].isin(
         table.loc[table["quantity"] == "conditional_entropy", "estimator"]
     )
-    bounded &= ~table["estimator"].isin(list(exempt))
-    # With noise of another sigma, added at each layer alone, the inequality need not hold.
-    bounded &= ~table["notes"].str.contains("sigma differs from run", regex=False)
+    bounded &= table["layer"].isin(position) & ~table["estimator"].isin(list(exempt))
+    for note in _OTHER_CHANNEL:
+        bounded &= ~table["notes"].str.contains(note, regex=False)
     chosen = table[bounded].assign(place=table["layer"].map(position))
     for _, rows in chosen.groupby(["epoch", "estimator"], sort=False):
         ordered = rows.sort_values("place")

@@ -7,14 +7,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from sklearn import config_context
-from sklearn.base import BaseEstimator, clone
+from joblib import Memory
+from sklearn.base import BaseEstimator
 from sklearn.pipeline import Pipeline
 
 from skinfo.errors import RunError
 from skinfo.flow.budget import Budget, need_of_samples
-from skinfo.flow.reading import to_send
+from skinfo.flow.failures import OF_THE_CALL
+from skinfo.flow.reading import guarded, to_send
 from skinfo.flow.steps import steps_before, takes_run_range
+from skinfo.flow.tasks import Keep
 from skinfo.flow.workers import in_workers
 from skinfo.runs import Run
 
@@ -31,6 +33,7 @@ class _Look:
     mask: np.ndarray | None
     transform: Pipeline | None
     budget: Budget
+    keep: Keep
 
     def need(self) -> int:
         return need_of_samples(self.run, self.epoch, self.layer, self.transform)
@@ -45,6 +48,7 @@ def ranges_of_run(
     mask: np.ndarray | None,
     n_jobs: int | None,
     budget: Budget,
+    keep: Keep,
 ) -> dict[str, dict[str, Range]]:
     """By name of the estimators with ``bin_range="run"``, the range of every layer."""
     plain: dict[str, Range] | None = None
@@ -54,7 +58,8 @@ def ranges_of_run(
             continue
         transform = steps_before(estimator)
         if transform is not None:
-            found[name] = layer_ranges(run, mask, n_jobs, transform=transform, budget=budget)
+            options = {"transform": transform, "budget": budget, "keep": keep}
+            found[name] = layer_ranges(run, mask, n_jobs, **options)
             continue
         plain = layer_ranges(run, mask, n_jobs, budget=budget) if plain is None else plain
         found[name] = plain
@@ -68,6 +73,7 @@ def layer_ranges(
     *,
     transform: Pipeline | None = None,
     budget: Budget | None = None,
+    keep: Keep | None = None,
 ) -> dict[str, Range]:
     """Find the range of each layer's noisy samples over all checkpoints of a run.
 
@@ -83,6 +89,8 @@ def layer_ranges(
         What the samples go through first, fitted at each checkpoint anew.
     budget : Budget, optional
         Memory to stay within.
+    keep : Keep, optional
+        Where the ranges of what was transformed are kept.
 
     Returns
     -------
@@ -98,9 +106,11 @@ def layer_ranges(
     >>> layer_ranges(run)
     {'a': (-2.0, 1.0)}
     """
+    run = guarded(run)
     budget = Budget() if budget is None else budget
+    keep = Keep(Memory(None)) if keep is None else keep
     looks = [
-        _Look(run, epoch, layer.name, subset, transform, budget)
+        _Look(run, epoch, layer.name, subset, transform, budget, keep)
         for layer in run.layers
         for epoch in run.epochs
     ]
@@ -125,11 +135,14 @@ def _ends(look: _Look) -> Range | None:
         except (RunError, OSError):
             # It gets a row of its own in the table.
             return None
-        points = rows.X
-        if look.transform is not None and points.size:
-            try:
-                with config_context(enable_metadata_routing=False):
-                    points = np.asarray(clone(look.transform).fit_transform(points, rows.y))
-            except ValueError:
-                return None
-        return (float(points.min()), float(points.max())) if points.size else None
+        if not rows.X.size:
+            return None
+        if look.transform is None:
+            return float(rows.X.min()), float(rows.X.max())
+        try:
+            return look.keep.ends(look.transform, rows)
+        except OF_THE_CALL:
+            raise
+        except Exception:
+            # Fitting the whole pipeline fails in the same way, and says so.
+            return None

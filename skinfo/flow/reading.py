@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TypeVar
 
 import numpy as np
 
 from skinfo.errors import RunError
+from skinfo.flow.failures import in_words
 from skinfo.runs import Run
 from skinfo.runs.memory import MemoryStore, StackedStore
 from skinfo.runs.run import Store
@@ -16,6 +18,50 @@ from skinfo.runs.run import Store
 Found = TypeVar("Found")
 #: Stores that hold their arrays themselves; others are opened again wherever they arrive.
 IN_MEMORY = (MemoryStore, StackedStore)
+
+
+class Guarded:
+    """A store whose reader may stumble in its own way over what is damaged: a RunError then.
+
+    Readers of files that others wrote raise whatever their libraries do, and only for one array.
+    """
+
+    def __init__(self, store: Store, name: str) -> None:
+        self.store = store
+        self._name = name
+
+    def epochs(self) -> list[int]:
+        """Epochs of the checkpoints."""
+        return self.store.epochs()
+
+    def read(self, epoch: int, layer: str) -> np.ndarray:
+        """One array."""
+        with self._named(epoch, layer):
+            return self.store.read(epoch, layer)
+
+    def shape(self, epoch: int, layer: str) -> tuple[tuple[int, ...], np.dtype]:
+        """Shape and type of an array."""
+        with self._named(epoch, layer):
+            return self.store.shape(epoch, layer)
+
+    @contextmanager
+    def _named(self, epoch: int, layer: str) -> Iterator[None]:
+        try:
+            yield
+        except (RunError, MemoryError, Warning):
+            raise
+        except Exception as error:
+            raise RunError(
+                f"cannot be read ({in_words(error)}); write it again, or leave it out",
+                path=self._name, epoch=epoch, layer=layer,
+            ) from error  # fmt: skip
+
+
+def guarded(run: Run) -> Run:
+    """The same run, whose arrays can fail to be read in one way only."""
+    if isinstance(run.store, Guarded):
+        return run
+    return replace(run, store=Guarded(run.store, run.name))
 
 
 class ReadOnce:
@@ -89,6 +135,41 @@ def _or_raise(found: Found | RunError) -> Found:
 
 def to_send(run: Run, epoch: int, layer: str) -> Run:
     """What another process needs of a run: of arrays in memory this one, of a path the path."""
-    if not isinstance(run.store, IN_MEMORY):
+    behind = run.store.store if isinstance(run.store, Guarded) else run.store
+    if not isinstance(behind, IN_MEMORY):
         return run
     return replace(run, store=SentStore(run.store, epoch, layer))
+
+
+def check_flattening(run: Run) -> None:
+    """Check that it is known of each layer how its arrays become rows, without reading them.
+
+    A checkpoint that differs from the others, or cannot be read, is no mistake of the call. What a
+    callable makes of an array only the array shows.
+
+    Raises
+    ------
+    RunError
+        That names the choices, where no checkpoint of a layer can be flattened.
+    """
+    choices = run.flattening.choice
+    for layer in run.layers:
+        failure = None
+        if callable(choices.get(layer.name) if isinstance(choices, Mapping) else choices):
+            continue
+        for epoch in run.epochs:
+            try:
+                shape, dtype = run.store.shape(epoch, layer.name)
+            except (RunError, OSError):
+                continue
+            if len(shape) < 2 or 0 in shape or dtype.kind not in "fiu":
+                continue
+            try:
+                run.shape(epoch, layer.name)
+            except RunError as error:
+                failure = failure or error
+                continue
+            failure = None
+            break
+        if failure is not None:
+            raise failure

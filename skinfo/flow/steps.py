@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import numpy as np
 from sklearn import config_context
 from sklearn.base import BaseEstimator, clone
 from sklearn.pipeline import Pipeline, make_pipeline
@@ -153,3 +154,10 @@ def fit_quantities(estimator: BaseEstimator, rows: Activations) -> tuple[Quantit
     with config_context(enable_metadata_routing=False):
         estimator.fit(rows.X, rows.y, **groups)
     return last_step(estimator).quantities_
+
+
+def transformed_ends(transform: Pipeline, rows: Activations) -> tuple[float, float]:
+    """Fit a copy of what comes before an estimator, and find the range of what it hands on."""
+    with config_context(enable_metadata_routing=False):
+        points = np.asarray(clone(transform).fit_transform(rows.X, rows.y))
+    return float(points.min()), float(points.max())

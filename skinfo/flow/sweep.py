@@ -15,6 +15,7 @@ from sklearn.base import BaseEstimator
 from skinfo.flow.budget import Budget, check_needs
 from skinfo.flow.inequality import note_data_processing
 from skinfo.flow.ranges import Range, ranges_of_run
+from skinfo.flow.reading import check_flattening, guarded
 from skinfo.flow.reporting import reporting
 from skinfo.flow.settings import describe_settings
 from skinfo.flow.steps import check_estimators, for_layer, name_estimators, steps_before
@@ -78,15 +79,16 @@ def information_flow(
     ValueError
         For a mistake in the call, before anything is measured: no estimators, parameters of
         theirs that are out of range, a subset that the run does not have, ``sigma=None`` where no
-        layer has a sigma on record, labels that the run lacks, a layer that does not fit into
-        ``memory_limit``.
+        layer has a sigma on record, labels that the run lacks, maps or tokens of which nobody said
+        how to flatten them, a layer that does not fit into ``memory_limit``.
 
     Warns
     -----
     UserWarning
         For activations that cannot be read (the table has a row with the note "read error" for
-        each estimator), and for those that an estimator refuses (a row with the note
-        "not measured"): NaN, one class only. Everything else is measured. A layer without noise
+        each estimator), and for those that an estimator refuses or fails on (a row with the note
+        "not measured"): one class only, matrices that are singular. Everything else is measured.
+        What no layer can do anything for, such as a TypeError, is raised. A layer without noise
         has a row with the note "no noise" for an estimator with ``sigma=None``, and no warning.
 
     Notes
@@ -113,14 +115,15 @@ def information_flow(
     array([[1, 'hidden', 0.6327]], dtype=object)
     """
     named = name_estimators(estimators)
-    run = run if isinstance(run, Run) else open_run(run)
+    run = guarded(run if isinstance(run, Run) else open_run(run))
     mask = subset_mask(subset, run)
     check_estimators(named, run)
+    check_flattening(run)
     budget = Budget.of(memory_limit)
     check_needs(budget, run, named)
-    ranges = ranges_of_run(named, run, mask, n_jobs, budget)
-    by_layer = {layer.name: _for_layer(named, layer, ranges) for layer in run.layers}
     keep = Keep(_memory(memory))
+    ranges = ranges_of_run(named, run, mask, n_jobs, budget, keep)
+    by_layer = {layer.name: _for_layer(named, layer, ranges) for layer in run.layers}
     tasks = [
         Task(run, epoch, layer, chosen, mask, keep, budget)
         for epoch in run.epochs
@@ -129,7 +132,7 @@ def information_flow(
     table = _table(tasks, _measure_all(tasks, n_jobs, progress))
     table.attrs = describe_settings(run, named, subset) | table.attrs
     pipelines = [name for name, estimator in named.items() if steps_before(estimator) is not None]
-    return note_data_processing(table, list(by_layer), exempt=pipelines)
+    return note_data_processing(table, run.layers, exempt=pipelines)
 
 
 def _memory(memory: Memory | str | Path | None) -> Memory:

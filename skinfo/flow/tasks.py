@@ -10,12 +10,13 @@ from typing import Any
 import joblib
 import numpy as np
 from sklearn.base import BaseEstimator
-from sklearn.utils._param_validation import InvalidParameterError
+from sklearn.pipeline import Pipeline
 
 from skinfo.errors import RunError
 from skinfo.flow.budget import Budget, need_of_task
+from skinfo.flow.failures import OF_THE_CALL, in_words
 from skinfo.flow.reading import reading_once, to_send
-from skinfo.flow.steps import fit_quantities, last_step, takes_replicas
+from skinfo.flow.steps import fit_quantities, last_step, takes_replicas, transformed_ends
 from skinfo.measures.quantity import Quantity
 from skinfo.runs import Activations, Run
 
@@ -78,10 +79,12 @@ class Keep:
     def __init__(self, memory: joblib.Memory) -> None:
         self._on = memory.location is not None
         self._fit = memory.cache(_kept_quantities, ignore=["rows"])
+        self._ends = memory.cache(_kept_ends, ignore=["rows"])
         if self._on:
             # Whoever comes first writes down the function; workers that did so side by side could
             # each take the other's half for a change, and clear the store.
-            self._fit.check_call_in_cache(_VERSION, None, "", None)
+            for function in (self._fit, self._ends):
+                function.check_call_in_cache(_VERSION, None, "", None)
 
     def digest(self, rows: Activations) -> str:
         """What identifies the data, made once for all estimators that share them."""
@@ -91,6 +94,10 @@ class Keep:
         """Fit, or look up what an equal fit gave."""
         return self._fit(_VERSION, estimator, digest, rows)
 
+    def ends(self, transform: Pipeline, rows: Activations) -> tuple[float, float]:
+        """Find the range of what a copy of a pipeline makes of the rows, or look it up."""
+        return self._ends(_VERSION, transform, self.digest(rows), rows)
+
 
 def _kept_quantities(
     version: str,  # noqa: ARG001
@@ -99,6 +106,15 @@ def _kept_quantities(
     rows: Activations,
 ) -> tuple[Quantity, ...]:
     return fit_quantities(estimator, rows)
+
+
+def _kept_ends(
+    version: str,  # noqa: ARG001
+    transform: Pipeline,
+    digest: str,  # noqa: ARG001
+    rows: Activations,
+) -> tuple[float, float]:
+    return transformed_ends(transform, rows)
 
 
 def measure(task: Task) -> Outcome:
@@ -140,13 +156,13 @@ def _measure_rows(
     for name, estimator in estimators.items():
         try:
             quantities = task.keep.fit(estimator, digest, rows)
-        except InvalidParameterError:
-            # No layer can do anything for it.
+        except OF_THE_CALL:
             raise
-        except ValueError as error:
+        except Exception as error:
             what = RunError(
-                f"{name}: {error}", path=task.run.name, epoch=task.epoch, layer=task.layer
-            )
+                f"{name}: {in_words(error)}",
+                path=task.run.name, epoch=task.epoch, layer=task.layer,
+            )  # fmt: skip
             outcome.errors[name] = " ".join(str(what).split())
             outcome.rows[name] = [_unmeasured(task, name, "not measured")]
             continue
@@ -160,7 +176,9 @@ def _notes(task: Task, estimator: BaseEstimator, rows: Activations) -> list[str]
         return []
     notes = ["replicas missing"] if rows.replicas_missing else []
     own = task.run.layer(task.layer).sigma
-    if own is not None and not np.isclose(last_step(estimator).sigma, own):
+    if own == 0:
+        notes.append("noise added")
+    elif own is not None and not np.isclose(last_step(estimator).sigma, own):
         notes.append("sigma differs from run")
     return notes
 

@@ -25,6 +25,7 @@ NOTES = {
     "telescoped": "corrected by inputs with more replicas, taken for a random sample of all",
     "replicas missing": "noise precedes this layer and inputs have one row: this is I(S;T)",
     "sigma differs from run": "measured at another sigma than the network was run with",
+    "noise added": "noise was added for measuring: the network has none here",
     "at ceiling": "H(Bin(T)) is stuck within 1 % of the entropy of the inputs: bins too narrow",
     "in one cell": "all inputs fall into one cell: bins too wide to show anything",
     "too few replicas": "H(Bin(T)|X) is limited by the number of replicas: the value says little",

@@ -59,6 +59,13 @@ class KerasRecorder:
                 "Hand over activations instead: FlowMonitor(None, …) and update(epoch, "
                 "activations=…)."
             )
+        if not isinstance(flatten, bool):
+            raise ValueError(
+                f"flatten is True, for all values in a row, or False; got {flatten!r}. To pool "
+                "maps or tokens, record a layer that pools them."
+            )
+        #: Standard deviation of the noise of every layer that has some, recorded or not.
+        self.noise: dict[str, float] = {}
         self._sigmas = dict(sigmas or {})
         self._n_replicas = n_replicas
         self._batch_size = batch_size
@@ -108,6 +115,7 @@ class KerasRecorder:
             self._outputs[layer.name] = output
         if sigma == 0:
             return output
+        self.noise[layer.name] = sigma
         self._noises.append(_make_noise(keras, sigma, self._seed + len(self._noises)))
         return self._noises[-1](output)
 

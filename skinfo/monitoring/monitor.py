@@ -22,14 +22,17 @@ from skinfo.flow import (
     information_flow,
     name_estimators,
 )
+from skinfo.flow.steps import takes_run_range
 from skinfo.monitoring.journal import Entry, Journal, add_entry, as_table
 from skinfo.monitoring.scalars import add_scalars
 from skinfo.monitoring.schedule import Schedule, as_condition
 from skinfo.monitoring.state import generators_untouched
 from skinfo.runs import Layer, open_run
+from skinfo.runs.arrays import as_array
 from skinfo.runs.description import software_versions
+from skinfo.runs.flatten import Flattening
 from skinfo.runs.layers import layers_in_order
-from skinfo.tables import check_table_name, write_table
+from skinfo.tables import check_no_panel, check_table_name, write_table
 
 # The table is written again when the journal has grown by a tenth, so that an epoch costs the same
 # on average however many there are.
@@ -39,6 +42,8 @@ _GROWTH = 1.1
 class _Recorder(Protocol):
     """What turns a model and its inputs into arrays, for any framework."""
 
+    @property
+    def noise(self) -> dict[str, float]: ...
     def describe(self, inputs: Any) -> tuple[Layer, ...]: ...
     def record(self, inputs: Any) -> AbstractContextManager[dict[str, np.ndarray]]: ...
 
@@ -75,7 +80,7 @@ class FlowMonitor:
         Seed of the noise, the same at every epoch.
     flatten : bool, default=False
         Whether maps and sequences are measured with all their values in a row; otherwise they are
-        an error.
+        an error. For activations that are handed over also what :func:`skinfo.open_run` takes.
     every : int, iterable of int, or callable, default=1
         Which epochs to measure: every so many, those of a list such as
         :func:`log_spaced_epochs` makes, or those for which a function of the epoch is true.
@@ -95,7 +100,8 @@ class FlowMonitor:
     RunError
         If the journal that is there was made with other settings, or is none.
     ValueError
-        For layers that the model does not have, or bins that are those of the whole run.
+        For layers that the model does not have, bins that are those of the whole run, labels that
+        are not one an input, or a table's name that belongs to another one's .npz.
 
     Notes
     -----
@@ -127,7 +133,7 @@ class FlowMonitor:
         n_replicas: int = 24,
         batch_size: int = 4096,
         seed: int = 0,
-        flatten: bool = False,
+        flatten: Any = False,
         every: Schedule = 1,
         path: str | Path | None = None,
         tensorboard: Any = None,
@@ -136,10 +142,11 @@ class FlowMonitor:
         self._estimators = name_estimators(estimators)
         self._condition = as_condition(every)
         self._inputs = X
-        self._labels = None if y is None else _as_array(y)
+        self._labels = None if y is None else as_array(y)
+        _check_labels(X, self._labels)
         self._n_jobs = n_jobs
         for name, estimator in self._estimators.items():
-            if getattr(estimator, "bin_range", None) == "run":
+            if takes_run_range(estimator):
                 raise ValueError(
                     f"{name}: bin_range='run' needs the whole run, which is not there yet; give "
                     "the range as two numbers."
@@ -147,20 +154,28 @@ class FlowMonitor:
         self._path = None if path is None else Path(path)
         if self._path is not None:
             check_table_name(self._path)
+            check_no_panel(self._path)
         self._recorder: _Recorder | None = None
+        self._flattening: dict[str, Any] = {}
+        noise = {name: float(sigma) for name, sigma in (sigmas or {}).items() if sigma}
         if model is None:
             self._layers = layers_in_order(list(layers), sigmas)
+            self._flattening = _as_flattening(flatten, [layer.name for layer in self._layers])
         else:
             with generators_untouched():
                 options: dict[str, Any] = {"n_replicas": n_replicas, "batch_size": batch_size}
                 options |= {"sigmas": sigmas, "seed": seed, "flatten": flatten}
                 self._recorder = _make_recorder(model, layers, options)
                 self._layers = self._recorder.describe(X)
+                noise = self._recorder.noise
         settings = {
             "layers": [describe_layer(layer) for layer in self._layers],
             "estimators": describe_estimators(self._estimators),
+            "sigmas": noise,
             "n_replicas": n_replicas,
+            "batch_size": batch_size,
             "seed": seed,
+            "flatten": _flatten_in_words(flatten),
             "inputs": _digest(X, self._labels),
             "skinfo": software_versions().get("skinfo"),
         }
@@ -261,7 +276,7 @@ class FlowMonitor:
     def _measure(self, epoch: int, arrays: Mapping[str, np.ndarray]) -> pd.DataFrame:
         """The rows of one epoch, through the same door as a recorded run."""
         run = open_run({(epoch, name): array for name, array in arrays.items()},
-                       labels=self._labels)  # fmt: skip
+                       labels=self._labels, **self._flattening)  # fmt: skip
         return information_flow(
             self._estimators,
             replace(run, layers=self._layers),
@@ -285,7 +300,7 @@ class FlowMonitor:
             raise RunError(
                 f"expected the layers {sorted(names)}, got {sorted(activations)}", epoch=epoch
             )
-        yield {name: _as_array(activations[name]) for name in names}
+        yield {name: as_array(activations[name]) for name in names}
 
     def _keep(self, entry: Entry) -> None:
         """Add an epoch to the journal, and write the table when that is due."""
@@ -351,12 +366,31 @@ def _make_recorder(model: Any, layers: Sequence[str], options: dict[str, Any]) -
     return Recorder(model, layers, **options)
 
 
-def _as_array(values: Any) -> np.ndarray:
-    """An array of any values, of tensors that need gradients or are on a GPU too."""
-    if hasattr(values, "detach"):
-        values = values.detach().cpu()
-        values = values.float() if "bfloat16" in str(values.dtype) else values
-    return np.asarray(values)
+def _as_flattening(flatten: Any, layers: Sequence[str]) -> dict[str, Any]:
+    """What the activations handed over are opened with."""
+    choice = {True: "all", False: None}[flatten] if isinstance(flatten, bool) else flatten
+    Flattening(choice).check_names(layers)
+    return {"flatten": choice}
+
+
+def _flatten_in_words(flatten: Any) -> Any:
+    """A choice as JSON: callables by their names."""
+    if isinstance(flatten, Mapping):
+        return {name: _flatten_in_words(choice) for name, choice in flatten.items()}
+    return getattr(flatten, "__qualname__", repr(flatten)) if callable(flatten) else flatten
+
+
+def _check_labels(X: Any, labels: np.ndarray | None) -> None:
+    """Check that there is one label an input, where there are inputs."""
+    if labels is None:
+        return
+    if labels.ndim != 1:
+        raise ValueError(f"y holds one label an input; got shape {labels.shape}.")
+    for array in X.values() if isinstance(X, Mapping) else X if isinstance(X, tuple) else [X]:
+        if array is not None and len(array) != len(labels):
+            raise ValueError(
+                f"y holds one label an input; got {len(labels)} labels for {len(array)} inputs."
+            )
 
 
 def _digest(*values: Any) -> str:
@@ -379,4 +413,4 @@ def _arrays_in(values: Any) -> Iterator[np.ndarray]:
         for value in values:
             yield from _arrays_in(value)
     elif values is not None:
-        yield _as_array(values)
+        yield as_array(values)

@@ -75,6 +75,11 @@ class Recorder:
             raise ValueError(
                 f"n_replicas and batch_size must be at least 1; got {n_replicas} and {batch_size}."
             )
+        if not isinstance(flatten, bool):
+            raise ValueError(
+                f"flatten is True, for all values in a row, or False; got {flatten!r}. To pool "
+                "maps or tokens, record a layer that pools them."
+            )
         self.model = model
         self.sigmas = dict(sigmas or {})
         self.n_replicas = n_replicas
@@ -82,6 +87,12 @@ class Recorder:
         self.seed = seed
         self.flatten = flatten
         self._modules = find_layers(model, list(layers))
+
+    @property
+    def noise(self) -> dict[str, float]:
+        """Standard deviation of the noise of every layer that has some, recorded or not."""
+        sigmas = {name: self._sigma_of(name) for name, _ in self.model.named_modules()}
+        return {name: sigma for name, sigma in sigmas.items() if sigma > 0}
 
     def describe(self, inputs: Any) -> tuple[Layer, ...]:
         """Find the order of the layers, their sigmas and where noise precedes, from one input.

@@ -23,7 +23,7 @@ def whole_epoch(epoch: Any, path: str | Path | None = None) -> int:
     >>> whole_epoch(12.0)
     12
     """
-    whole = isinstance(epoch, Real) and epoch >= 0 and epoch == epoch // 1
+    whole = isinstance(epoch, Real) and float(epoch) >= 0 and float(epoch).is_integer()
     if not whole or isinstance(epoch, bool):
         raise RunError(f"an epoch is a whole number from 0 on; got {epoch!r}", path=path)
     return int(epoch)
