@@ -58,8 +58,9 @@ def convert(
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
     if json:
-        written = {"run": str(target), "format": converted.store.format, "epochs": converted.epochs}
-        write_json(written | {"bytes": converted.store.size()})
+        store: Any = converted.store
+        written = {"run": str(target), "format": store.format, "epochs": converted.epochs}
+        write_json(written | {"bytes": store.size()})
     else:
         typer.echo(f"{len(converted.epochs)} checkpoints in {target}")
 
