@@ -168,12 +168,12 @@ def process(run, tables, tmp_path_factory):
 
 OPTIONS = {
     "demo": ["--output", "--epochs", "--replicas", "--checkpoints", "--seed", "--jobs"],
-    "info": [],
+    "info": ["--json"],
     "analyze": ["--output", "--sigma", "--bin-width", "--units", "--subset", "--memory", "--force"],
     "compare": ["--output", "--plot", "--reference", "--json", "--force"],
     "plot": ["--output", "--kind", "--quantity", "--force"],
     "report": ["--output", "--title", "--force"],
-    "convert": ["--format", "--labels", "--sigma", "--layers", "--force"],
+    "convert": ["--format", "--labels", "--sigma", "--layers", "--json", "--force"],
 }
 
 

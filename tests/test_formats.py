@@ -729,7 +729,9 @@ def test_a_conversion_replaces_only_runs_and_only_when_told(fmt, path, tmp_path)
     assert (tmp_path / "photos" / "cat.jpg").read_text() == "meow"
 
 
-def test_convert_on_the_command_line(tmp_path, capsys, monkeypatch):
+@pytest.fixture
+def call(capsys, monkeypatch):
+    """The command line: exit code, output, errors."""
     cli = pytest.importorskip("skinfo.cli")
 
     def call(*arguments):
@@ -738,6 +740,86 @@ def test_convert_on_the_command_line(tmp_path, capsys, monkeypatch):
             cli.main()
         return stopped.value.code or 0, *capsys.readouterr()
 
+    return call
+
+
+def test_info_and_convert_print_json(tmp_path, call):
+    for epoch, dtype in ((3, "float32"), (4, "float64")):
+        save_run(tmp_path / "run", epoch, {"b": np.zeros((4, 2), dtype), "a": np.ones((4, 2, 2))},
+                 labels=LABELS, sigma={"b": 0.1}, train=[0], seed=5)  # fmt: skip
+    target = tmp_path / "new.h5"
+    code, out, _ = call("convert", tmp_path / "run", target, "--json")
+    assert code == 0
+    written = {"run": str(target), "format": "hdf5", "epochs": [3, 4]}
+    assert json.loads(out) == written | {"bytes": target.stat().st_size}
+    code, out, err = call("info", target, "--json")
+    assert (code, err) == (0, "")
+    assert json.loads(out) == written | {
+        "schema": 2, "bytes": target.stat().st_size, "lost_epochs": [], "inputs": 4, "classes": 2,
+        "trained_on": 1, "seed": 5, "order_from_names": False, "unread": [],
+        "layers": [
+            {"name": "b", "sigma": 0.1, "noise_before": False, "shape": [4, 2], "dtype": "float64",
+             "types": {"float32": 3, "float64": 4}},
+            {"name": "a", "sigma": None, "noise_before": True, "shape": [4, 2, 2],
+             "dtype": "float64", "types": {"float64": 3}},
+        ],
+    }  # fmt: skip
+
+
+def test_info_looks_at_every_checkpoint(tmp_path, fmt, path, call):
+    for epoch in (1, 2, 3):
+        save_run(path, epoch, {"a": np.full((40, 30), np.nan if epoch == 3 else 1)}, format=fmt)
+    if fmt == "hdf5":
+        with h5py.File(path, "r+") as file:
+            del file["1/activations/a"]
+    else:
+        name = {"npz": "epoch_00000001.npz", "npy": "epoch_00000001/a.npy", "zarr":
+                "1/activations/a/zarr.json"}.get(fmt, "epoch_00000001.safetensors")  # fmt: skip
+        raw = (path / name).read_bytes()
+        (path / name).write_bytes(raw[: len(raw) // 2])
+    code, out, err = call("info", path)
+    assert code == 1
+    assert "40 x 30 float64" in out
+    damaged, nan = err.splitlines()
+    assert "epoch 1, layer 'a'" in damaged
+    assert "epoch 3, layer 'a': holds NaN" in nan
+    assert json.loads(call("info", path, "--json")[1])["unread"] == [
+        line.removeprefix("skinfo: ") for line in err.splitlines()
+    ]
+
+
+def test_info_says_when_it_takes_the_order_from_names(tmp_path, call):
+    for kind in ("safetensors", "npz"):
+        (tmp_path / kind).mkdir()
+    arrays = {"stem": np.zeros((2, 2)), "head": np.zeros((2, 2))}
+    save_safetensors(arrays, tmp_path / "safetensors" / "1.safetensors")
+    np.savez(tmp_path / "npz" / "1.npz", **arrays)
+    said = "Order of layers taken from names; --layers of skinfo convert sets it"
+    assert said in call("info", tmp_path / "safetensors")[1]
+    assert said not in call("info", tmp_path / "npz")[1]
+    for kind in ("safetensors", "npz"):
+        table = tmp_path / f"{kind}.csv"
+        code, _, err = call("analyze", tmp_path / kind, "-o", table, "--bin-width", "1")
+        assert code == 0
+        assert (said.lower() in err.lower()) is (kind == "safetensors")
+
+
+@pytest.mark.parametrize("content", [None, b"", b"nonsense", "table", "npz"])
+def test_labels_that_cannot_be_read_are_a_mistake(tmp_path, call, content):
+    save_run(tmp_path / "run", 1, {"a": np.zeros((4, 2))})
+    file = tmp_path / "y.npy"
+    if isinstance(content, bytes):
+        file.write_bytes(content)
+    elif content is not None:
+        with file.open("wb") as stream:
+            np.savez(stream, LABELS) if content == "npz" else np.save(stream, np.zeros((2, 2)))
+    code, out, err = call("convert", tmp_path / "run", tmp_path / "new", "--labels", file)
+    assert (code, out) == (2, "")
+    assert err.startswith(f"skinfo: {file}: is no .npy of labels")
+    assert not (tmp_path / "new").exists()
+
+
+def test_convert_on_the_command_line(tmp_path, call):
     (tmp_path / "dump").mkdir()
     for epoch, dtype in ((3, "float32"), (4, "float64")):
         np.savez(

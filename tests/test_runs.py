@@ -594,14 +594,11 @@ def test_what_is_not_finite_is_refused_with_its_place(make_run, bad):
 
 @pytest.mark.parametrize("shape", [(3, 2), (12, 2), (3, 4, 2)])
 def test_arrays_of_another_number_of_inputs_are_refused(make_run, shape):
-    def read(how):
-        # In memory already when the run is opened.
-        run = make_run({1: {"a": np.zeros(shape)}}, [Layer("a", 0.1)], labels=LABELS)
-        getattr(run, how)(1, "a")
-
-    for how in ("replicas", "noisy_samples"):
+    arrays = {1: {"a": np.zeros(shape)}}
+    for read in ("replicas", "noisy_samples"):
         with pytest.raises(RunError, match="epoch 1, layer 'a': shape .* does not fit .*4 inputs"):
-            read(how)
+            # In memory already when the run is opened.
+            getattr(make_run(arrays, [Layer("a", 0.1)], labels=LABELS), read)(1, "a")
 
 
 def test_rows_that_fit_neither_labels_nor_groups_are_refused(make_run):

@@ -15,6 +15,7 @@ from skinfo.cli.application import (
     app,
     complain,
     complain_of_lost,
+    complain_of_order,
     write_json,
 )
 from skinfo.cli.config import make_estimators, read_config
@@ -98,6 +99,7 @@ def analyze(
     check_output(output.with_suffix(".npz"), force=force)
     opened = open_run(run, flatten=flatten)
     complain_of_lost(opened)
+    complain_of_order(opened)
     described = (context.default_map or {}).get("estimators")
     if described is not None and config is not None:
         _refuse_beside_estimators(context, config)

@@ -18,6 +18,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 console = Console()
+ORDER_FROM_NAMES = "order of layers taken from names; --layers of skinfo convert sets it"
 
 RunPath = Annotated[
     Path, typer.Argument(help="A run: a directory, an HDF5 file or a zarr container.")
@@ -86,6 +87,12 @@ def complain_of_lost(run: Any) -> None:
         complain(
             f"{run.name}: the activations of epochs {lost} are on record but not there.", "yellow"
         )
+
+
+def complain_of_order(run: Any) -> None:
+    """Say that nothing but their names orders the layers."""
+    if run.order_from_names:
+        complain(f"{run.name}: {ORDER_FROM_NAMES}.", "yellow")
 
 
 def headless() -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from skinfo.cli.application import Force, app
+from skinfo.cli.application import Force, Json, app, write_json
 
 
 @app.command()
@@ -31,6 +31,7 @@ def convert(
     layers: Annotated[
         str | None, typer.Option(help="Layers in network order, joined by commas, likewise.")
     ] = None,
+    json: Json = False,
     force: Force = False,
 ) -> None:
     """Write a run in another format, checkpoint by checkpoint, with the same bits.
@@ -38,17 +39,14 @@ def convert(
     The target appears when it is complete. A conversion that was killed goes on where it stopped
     when it is started again.
     """
-    import numpy as np
-
     from skinfo.progress import progress_bar
     from skinfo.runs import convert_run, open_run
 
-    try:
-        values = None if labels is None else np.load(labels, allow_pickle=False)
-    except ValueError as error:
-        raise ValueError(f"{labels}: is no .npy of labels ({error}).") from error
     opened = open_run(
-        source, labels=values, sigma=sigma, layers=None if layers is None else layers.split(",")
+        source,
+        labels=None if labels is None else _read_labels(labels),
+        sigma=sigma,
+        layers=None if layers is None else layers.split(","),
     )
     with progress_bar() as bar:
         task = bar.add_task("Checkpoints", total=len(opened.epochs))
@@ -59,4 +57,25 @@ def convert(
             overwrite=force,
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
-    typer.echo(f"{len(converted.epochs)} checkpoints in {target}")
+    if json:
+        store: Any = converted.store
+        written = {"run": str(target), "format": store.format, "epochs": converted.epochs}
+        write_json(written | {"bytes": store.size()})
+    else:
+        typer.echo(f"{len(converted.epochs)} checkpoints in {target}")
+
+
+def _read_labels(path: Path) -> Any:
+    """The labels of a .npy; anything else there is a mistake in the command."""
+    import numpy as np
+
+    try:
+        values = np.load(path, allow_pickle=False)
+    except MemoryError:
+        raise
+    # What numpy raises for a damaged file is anybody's guess.
+    except Exception as error:
+        raise ValueError(f"{path}: is no .npy of labels that can be read ({error}).") from error
+    if not isinstance(values, np.ndarray) or values.ndim != 1:
+        raise ValueError(f"{path}: is no .npy of labels: expected one axis, a label an input.")
+    return values

@@ -8,82 +8,128 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from skinfo.cli.application import RunPath, app, complain, complain_of_lost, console
+from skinfo.cli.application import (
+    ORDER_FROM_NAMES,
+    Json,
+    RunPath,
+    app,
+    complain,
+    complain_of_lost,
+    console,
+    write_json,
+)
 
 
 @app.command()
-def info(run: RunPath) -> None:
-    """Show what a run holds: format, layers, sigmas, checkpoints, inputs."""
-    from skinfo.errors import RunError
+def info(run: RunPath, json: Json = False) -> None:
+    """Show what a run holds: format, layers, sigmas, checkpoints, inputs.
+
+    Of every checkpoint it is looked up whether its layers can be read; the numbers of the last are.
+    """
     from skinfo.runs import open_run
 
     opened = open_run(run)
-    epochs = opened.epochs
-    typer.echo(f"Run {opened.name}")
-    typer.echo(_format_line(opened))
-    span = f", epochs {epochs[0]} … {epochs[-1]}" if epochs else ""
-    typer.echo(f"{len(epochs)} checkpoints{span}")
-    if opened.labels is not None:
-        import numpy as np
-
-        classes = len(np.unique(opened.labels))
-        trained = "" if opened.train is None else f", {int(opened.train.sum())} of them trained on"
-        typer.echo(f"{len(opened.labels)} inputs of {classes} classes{trained}")
+    found = _described(opened)
+    if json:
+        write_json(found)
+    else:
+        _show(found)
     complain_of_lost(opened)
-    table = Table()
-    for column in ("layer", "sigma", "noise before", "stored as"):
-        table.add_column(column)
-    unread: list[str] = []
-    for layer in opened.layers:
-        shape = "-"
-        if epochs:
-            try:
-                shape = _stored_as(opened, layer.name, epochs[-1])
-            except RunError as error:
-                unread.append(str(error))
-                shape = "unreadable"
-        sigma = "unknown" if layer.sigma is None else f"{layer.sigma:g}"
-        table.add_row(escape(layer.name), sigma, "yes" if layer.noise_before else "no", shape)
-    console.print(table)
-    for layer in opened.layers:
-        types = _types(opened, layer.name)
-        if len(types) > 1:
-            changes = ", ".join(f"{name} from epoch {first}" for name, first in types.items())
-            typer.echo(f"{layer.name} holds {changes}")
-    for message in unread:
+    for message in found["unread"]:
         complain(message)
-    if unread:
+    if found["unread"]:
         raise typer.Exit(1)
 
 
-def _format_line(opened: Any) -> str:
-    size = float(opened.store.size())
-    unit = "bytes"
-    for larger in ("kB", "MB", "GB", "TB"):
-        if size < 1000:
-            break
-        size, unit = size / 1000, larger
-    described = "not described" if opened.schema is None else f"described by schema {opened.schema}"
-    return f"Format {opened.store.format}, {described}, {size:.3g} {unit}"
+def _described(opened: Any) -> dict[str, Any]:
+    """What there is to say of a run, as plain values."""
+    unread: list[str] = []
+    layers = [_layer(opened, layer, unread) for layer in opened.layers]
+    labels = opened.labels
+    return {
+        "run": opened.name,
+        "format": opened.store.format,
+        "schema": opened.schema,
+        "bytes": opened.store.size(),
+        "epochs": opened.epochs,
+        "lost_epochs": opened.lost_epochs,
+        "inputs": None if labels is None else len(labels),
+        "classes": None if labels is None else len(set(labels.tolist())),
+        "trained_on": None if opened.train is None else int(opened.train.sum()),
+        "seed": opened.seed,
+        "order_from_names": opened.order_from_names,
+        "layers": layers,
+        "unread": list(dict.fromkeys(unread)),
+    }
 
 
-def _stored_as(opened: Any, layer: str, epoch: int) -> str:
-    """Shape and type at the last checkpoint, which is read."""
-    shape, dtype = opened.store.shape(epoch, layer)
-    # Maps are read as they are analysed: as someone chooses then.
-    if len(shape) < 4:
-        opened.array(epoch, layer)
-    return f"{' x '.join(map(str, shape))} {dtype}"
-
-
-def _types(opened: Any, layer: str) -> dict[str, int]:
-    """Types of a layer's numbers, each with the first epoch that has it."""
+def _layer(opened: Any, layer: Any, unread: list[str]) -> dict[str, Any]:
+    """A layer: its shape at the last checkpoint, and the first epoch of each type of numbers."""
     from skinfo.errors import RunError
 
-    found: dict[str, int] = {}
+    types: dict[str, int] = {}
+    stored = None
     for epoch in opened.epochs:
+        stored = None
         try:
-            found.setdefault(str(opened.store.shape(epoch, layer)[1]), epoch)
-        except RunError:
-            continue
-    return found
+            stored = opened.store.shape(epoch, layer.name)
+        except RunError as error:
+            unread.append(str(error))
+        else:
+            types.setdefault(str(stored[1]), epoch)
+    # Maps are read as they are analysed: as someone chooses then.
+    if stored is not None and len(stored[0]) < 4:
+        try:
+            opened.array(opened.epochs[-1], layer.name)
+        except RunError as error:
+            unread.append(str(error))
+    return {
+        "name": layer.name,
+        "sigma": layer.sigma,
+        "noise_before": layer.noise_before,
+        "shape": None if stored is None else list(stored[0]),
+        "dtype": None if stored is None else str(stored[1]),
+        "types": types,
+    }
+
+
+def _show(found: dict[str, Any]) -> None:
+    epochs, schema = found["epochs"], found["schema"]
+    typer.echo(f"Run {found['run']}")
+    described = "not described" if schema is None else f"described by schema {schema}"
+    typer.echo(f"Format {found['format']}, {described}, {_size(found['bytes'])}")
+    span = f", epochs {epochs[0]} … {epochs[-1]}" if epochs else ""
+    typer.echo(f"{len(epochs)} checkpoints{span}")
+    if found["inputs"] is not None:
+        trained = found["trained_on"]
+        split = "" if trained is None else f", {trained} of them trained on"
+        typer.echo(f"{found['inputs']} inputs of {found['classes']} classes{split}")
+    if found["order_from_names"]:
+        typer.echo(ORDER_FROM_NAMES[0].upper() + ORDER_FROM_NAMES[1:])
+    table = Table()
+    for column in ("layer", "sigma", "noise before", "stored as"):
+        table.add_column(column)
+    for layer in found["layers"]:
+        sigma = "unknown" if layer["sigma"] is None else f"{layer['sigma']:g}"
+        before = "yes" if layer["noise_before"] else "no"
+        table.add_row(escape(layer["name"]), sigma, before, _stored_as(layer, epochs))
+    console.print(table)
+    for layer in found["layers"]:
+        if len(layer["types"]) > 1:
+            changes = ", ".join(f"{t} from epoch {first}" for t, first in layer["types"].items())
+            typer.echo(f"{layer['name']} holds {changes}")
+
+
+def _size(count: float) -> str:
+    unit = "bytes"
+    for larger in ("kB", "MB", "GB", "TB"):
+        if count < 1000:
+            break
+        count, unit = count / 1000, larger
+    return f"{count:.3g} {unit}"
+
+
+def _stored_as(layer: dict[str, Any], epochs: list[int]) -> str:
+    if layer["shape"] is None:
+        return "unreadable" if epochs else "-"
+    return f"{' x '.join(map(str, layer['shape']))} {layer['dtype']}"

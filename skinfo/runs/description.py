@@ -71,8 +71,8 @@ def check_record(record: Any, where: str | Path) -> None:
     """
     if not isinstance(record, dict):
         raise RunError("is no description of a run: expected a mapping", path=where)
-    schema = record.get("schema")
-    if schema is not None and _is_whole(schema) and schema > SCHEMA:
+    schema: Any = record.get("schema")
+    if _is_whole(schema) and schema > SCHEMA:
         raise RunError(
             f"written with schema {schema}, this version reads up to {SCHEMA}; "
             "install a newer skinfo",

@@ -229,5 +229,5 @@ def unreadable(error: Exception, path: Path | str, layer: str | None = None,
 def no_such_layer(known: Iterable[str], path: Path | str, layer: str,
                   epoch: int | None = None) -> RunError:  # fmt: skip
     """Say which layers there are instead."""
-    return RunError(f"the file has no such layer; it has: {', '.join(known)}", path=path,
+    return RunError(f"the file has no such layer; it has: {', '.join(known) or 'none'}", path=path,
                     layer=layer, epoch=epoch)  # fmt: skip

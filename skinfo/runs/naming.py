@@ -23,8 +23,8 @@ def whole_epoch(epoch: Any, path: str | Path | None = None) -> int:
     >>> whole_epoch(12.0)
     12
     """
-    whole = isinstance(epoch, Real) and float(epoch) >= 0 and float(epoch).is_integer()
-    if not whole or isinstance(epoch, bool):
+    number = isinstance(epoch, Real) and not isinstance(epoch, bool)
+    if not number or not (epoch >= 0 and float(epoch).is_integer()):
         raise RunError(f"an epoch is a whole number from 0 on; got {epoch!r}", path=path)
     return int(epoch)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 from urllib.parse import unquote
@@ -62,7 +63,10 @@ class NpyStore(DirectoryStore):
         """Shape and type from the header of a file."""
         path = self._file(epoch, layer)
         with reading(path, layer, epoch), path.open("rb") as file:
-            return read_header(file)
+            shape, dtype = read_header(file)
+            if os.fstat(file.fileno()).st_size < file.tell() + math.prod(shape) * dtype.itemsize:
+                raise ValueError("it ends before its array does")
+            return shape, dtype
 
     def tidy(self) -> None:
         """Remove what has no name yet; of two versions one stays."""

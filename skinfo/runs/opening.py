@@ -52,9 +52,9 @@ def open_run(
         ``/<epoch>/activations/<layer>`` (the last number in a name is the epoch); or arrays in
         memory: by (epoch, layer), nested ``{epoch: {layer: array}}``, or by layer with the epoch
         along the first axis, then ``epochs`` names the epochs. An array is (n_rows, n_units) or
-        (n_inputs, n_replicas, n_units), or has maps or tokens for ``flatten``. By layer it is
-        (n_epochs, n_inputs, n_units),
-        (n_epochs, n_inputs, n_units, n_replicas) or (n_epochs, n_inputs, c, h, w).
+        (n_inputs, n_replicas, n_units), or has maps or tokens for ``flatten``. By layer it
+        is (n_epochs, n_inputs, n_units), (n_epochs, n_inputs, n_units, n_replicas) or
+        (n_epochs, n_inputs, c, h, w).
     labels : array-like of shape (n_inputs,), optional
         Label of each input. This and what follows, up to ``train``, describe what does not describe
         itself; where a run does, it must agree.
@@ -127,10 +127,9 @@ def open_run(
     else:
         if format is not None:
             raise TypeError("format= is of what is on disk; these arrays are in memory.")
-        keyed: Any = source
-        if _is_nested(source):
-            keyed = {(e, name): a for e, layer in source.items() for name, a in layer.items()}
-        arrays, names, axes = _in_memory(keyed, epochs, flatten, channels, axes)
+        arrays, names, axes = _in_memory(
+            _by_epoch_and_layer(source), epochs, flatten, channels, axes
+        )
         flattening = Flattening(flatten, channels, axes)
         run = _describe(arrays, names if layers is None else list(layers), labels, groups, sigma,
                         train, "memory")  # fmt: skip
@@ -141,12 +140,15 @@ def open_run(
     return run
 
 
-def _is_nested(source: Mapping[Any, Any]) -> bool:
-    """Whether arrays are given as {epoch: {layer: array}}."""
-    return bool(source) and all(
+def _by_epoch_and_layer(source: Mapping[Any, Any]) -> Mapping[Any, Any]:
+    """Arrays given as {epoch: {layer: array}} by (epoch, layer); others as they are."""
+    nested = bool(source) and all(
         isinstance(epoch, Integral) and isinstance(layers, Mapping)
         for epoch, layers in source.items()
     )
+    if not nested:
+        return source
+    return {(epoch, name): a for epoch, layers in source.items() for name, a in layers.items()}
 
 
 def _check_labels(run: Run) -> None:
