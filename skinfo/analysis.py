@@ -118,7 +118,8 @@ def analyze_run(
     table = information_flow(estimators, run, subset=subset, **options)
     if files is not None:
         table.attrs["files"] = files
-    return table, collect_panel(run, subset=subset_mask(subset, run), settings=table.attrs)
+    settings = {str(name): value for name, value in table.attrs.items()}
+    return table, collect_panel(run, subset=subset_mask(subset, run), settings=settings)
 
 
 def describe_files(path: str | Path) -> str | None:
