@@ -195,6 +195,7 @@ def test_hover_says_value_error_bracket_ceiling_and_notes(few):
     expected = [
         "second, epoch 8",
         f"I(X;T) {with_error(row['value'], row['stderr'])} nats",
+        "σ = 0.5",
         f"bracket {bracket(row['lower'], row['upper'])}",
         f"ceiling {few[first & (few['quantity'] == 'ceiling')]['value'].iloc[0]:.3f}",
         "⚑ telescoped",
@@ -202,7 +203,7 @@ def test_hover_says_value_error_bracket_ceiling_and_notes(few):
     (line,) = [t for t in page.figure("I(X;T) [nats]")["data"] if t["name"] == "second"]
     assert line["hovertext"][2].split("<br>") == expected
     points = page.figure("I(Y;T) [nats]")["data"][6:]
-    assert points[1]["hovertext"][2].split("<br>")[:5] == expected
+    assert points[1]["hovertext"][2].split("<br>")[:6] == expected
 
 
 def test_curves_draw_values_bands_and_ceilings(page, table):
@@ -335,7 +336,7 @@ def test_sigma_stands_beside_what_was_measured_with_it(noise):
     assert page.texts["summary"].count("noisy · nats · " + said) == 2
     (binned,) = re.findall(r"<figcaption>H\(Bin\(T\)\) \[nats\](.*?)</figcaption>", text)
     assert "σ" not in binned
-    (line,) = (t for t in page.figure("I(X;T) [nats]")["data"] if t["name"] == "second")
+    (line,) = (t for t in page.figure("I(X;T) [nats]")["data"] if t.get("name") == "second")
     assert ("σ = 0.1" if noise else "σ = 0.25") in line["hovertext"][0]
     assert page.texts["summary"].count("σ = 0.25") == (0 if noise else 4)
     settings = page.texts["settings"]
@@ -550,9 +551,11 @@ def test_a_stored_table_makes_the_page_of_the_one_in_memory(tmp_path, stored, bo
 
 
 def test_a_table_in_csv_makes_the_same_page(tmp_path, both):
-    write_table(tmp_path / "flow.csv", *both)
+    table, panel = both
+    panel = replace(panel, settings=table.attrs | panel.settings)
+    write_table(tmp_path / "flow.csv", table, panel)
     back = make_report(*read_table(tmp_path / "flow.csv"))
-    assert back == make_report(*both)
+    assert back == make_report(table, panel)
 
 
 def test_a_page_is_not_replaced_unasked_nor_by_half(tmp_path, stored, monkeypatch):

@@ -53,7 +53,10 @@ def run():
 @pytest.fixture(scope="module")
 def table(run):
     estimators = [NoisyMIEstimator(0.4, tol=0.1, random_state=0), ClusteringScore()]
-    return information_flow(estimators, run, progress=False)
+    table = information_flow(estimators, run, progress=False)
+    # Settings are those of the panel here.
+    table.attrs = {}
+    return table
 
 
 @pytest.fixture(scope="module")

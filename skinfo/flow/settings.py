@@ -139,7 +139,7 @@ def plain(value: Any) -> Any:
 def _plain_array(array: np.ndarray) -> Any:
     if array.size <= _LISTED or array.dtype.kind not in "biufc":
         return plain(array.tolist())
-    digest = hashlib.blake2b(np.ascontiguousarray(array).tobytes(), digest_size=8).hexdigest()
+    digest = hashlib.blake2b(array.tobytes(), digest_size=8).hexdigest()
     return f"array of shape {array.shape}, {array.dtype}, digest {digest}"
 
 
