@@ -1,7 +1,9 @@
 """The flow table: every estimator on every layer and checkpoint, with notes, nothing lost."""
 
+import re
 import sys
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -460,6 +462,12 @@ def test_notes_are_words_of_the_fixed_list():
     elsewhere = {"above ceiling", "sampled", "telescoped", "no noise", "not measured"}
     assert found >= set(NOTES) - of_bins - elsewhere
     assert found & of_bins == {"at ceiling"}
+
+
+def test_the_readme_lists_all_notes():
+    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    listed = readme[readme.index("The **notes** of a table") :].split(".\n")[0]
+    assert set(re.findall("`([^`]+)`", " ".join(listed.split()))) == set(NOTES)
 
 
 # --- what the estimators are given ---------------------------------------------------------------
