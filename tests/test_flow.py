@@ -1,7 +1,9 @@
 """The flow table: every estimator on every layer and checkpoint, with notes, nothing lost."""
 
+import re
 import sys
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -462,6 +464,12 @@ def test_notes_are_words_of_the_fixed_list():
     assert found & of_bins == {"at ceiling"}
 
 
+def test_the_readme_lists_all_notes():
+    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    listed = readme[readme.index("The **notes** of a table") :].split(".\n")[0]
+    assert set(re.findall("`([^`]+)`", " ".join(listed.split()))) == set(NOTES)
+
+
 # --- what the estimators are given ---------------------------------------------------------------
 
 
@@ -871,3 +879,18 @@ def test_data_processing_is_not_asked_of_a_network_without_a_sigma_on_record():
     information = table[table["quantity"] == "mutual_info"].set_index("layer")
     assert information.loc["back", "lower"] > information.loc["front", "upper"]
     assert words(table) == set()
+
+
+@pytest.mark.parametrize("choice", ["channel_mean", lambda maps: 0 * maps[:, :, 0, 0]])
+def test_data_processing_is_not_asked_of_summaries_of_maps(choice):
+    """The mean of a map may know less than the next layer, which sees all of it."""
+    S = np.random.default_rng(0).normal(size=(40, 1, 1))
+    made = {(1, "maps"): np.stack([S, -S], axis=-1), (1, "after"): np.repeat(S, 2, axis=1)}
+    table = flow_of(noisy(), open_run(made, sigma=0.1, flatten={"maps": choice}))
+    information = table[table["quantity"] == "mutual_info"].set_index("layer")
+    assert information.loc["after", "lower"] > information.loc["maps", "upper"]
+    assert words(table) == set()
+    made[1, "after"] = 9 * made[1, "after"]
+    assert "data processing violated" in words(
+        flow_of(noisy(), open_run(made, sigma=0.1, flatten="all"))
+    )

@@ -11,7 +11,7 @@ import numpy as np
 
 from skinfo.errors import RunError
 from skinfo.flow.failures import in_words
-from skinfo.runs import Run
+from skinfo.runs import Layer, Run
 from skinfo.runs.memory import MemoryStore, StackedStore
 from skinfo.runs.run import Store
 
@@ -139,6 +139,22 @@ def to_send(run: Run, epoch: int, layer: str) -> Run:
     if not isinstance(behind, IN_MEMORY):
         return run
     return replace(run, store=SentStore(run.store, epoch, layer))
+
+
+def whole_layers(run: Run) -> list[Layer]:
+    """Layers whose rows hold all values of each input, not a summary of them nor a token each."""
+    found = []
+    for layer in run.layers:
+        for epoch in run.epochs:
+            try:
+                ndim = len(run.store.shape(epoch, layer.name)[0])
+                choice = run.flattening.of(layer.name, ndim).choice
+            except (ValueError, OSError):
+                continue
+            if choice is None or choice == "all":
+                found.append(layer)
+            break
+    return found
 
 
 def check_flattening(run: Run) -> None:

@@ -15,7 +15,7 @@ from sklearn.base import BaseEstimator
 from skinfo.flow.budget import Budget, check_needs
 from skinfo.flow.inequality import note_data_processing
 from skinfo.flow.ranges import Range, ranges_of_run
-from skinfo.flow.reading import check_flattening, guarded
+from skinfo.flow.reading import check_flattening, guarded, whole_layers
 from skinfo.flow.reporting import reporting
 from skinfo.flow.settings import describe_settings
 from skinfo.flow.steps import check_estimators, for_layer, name_estimators, steps_before
@@ -132,7 +132,7 @@ def information_flow(
     table = _table(tasks, _measure_all(tasks, n_jobs, progress))
     table.attrs = describe_settings(run, named, subset) | table.attrs
     pipelines = [name for name, estimator in named.items() if steps_before(estimator) is not None]
-    return note_data_processing(table, run.layers, exempt=pipelines)
+    return note_data_processing(table, whole_layers(run), exempt=pipelines)
 
 
 def _memory(memory: Memory | str | Path | None) -> Memory:
