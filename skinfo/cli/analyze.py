@@ -77,7 +77,7 @@ def analyze(
         typer.Option(
             callback=_settings,
             is_eager=True,
-            help="TOML file of these options, and of estimators in tables [estimators.NAME].",
+            help="TOML file of these options, and of estimators in tables \\[estimators.NAME].",
         ),
     ] = None,
     json: Json = False,
