@@ -66,8 +66,8 @@ table = pd.concat([train_and_measure(*item) for item in VARIANTS.items()], ignor
 # %%
 # The figure
 # ----------
-# Above I(X;T) with its brackets, below the accuracies on the inputs trained on and on the others, by
-# the true labels: who learns shuffled ones is right about those by chance alone.
+# Above I(X;T) with its brackets, below the accuracies on the inputs trained on and on the others,
+# by the true labels: who learns shuffled ones is right about those by chance alone.
 
 figure, axes = plt.subplots(
     2, len(VARIANTS), figsize=(12.5, 5.0), sharex=True, sharey="row", layout="constrained",
