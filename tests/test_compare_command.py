@@ -375,3 +375,12 @@ def test_nothing_is_measured_for_a_mistake(call, tmp_path):
     for arguments in (["a"], ["a", "a.csv", "--reference", "b"], ["a", "x", "--show", "y"]):
         assert call(*arguments)[0] == 2
         assert [p.name for p in tmp_path.iterdir()] == ["a"]
+
+
+def test_arrays_of_another_table_are_not_taken_for_those_of_the_result(call, tables, tmp_path):
+    """Said before anything is compared: an .npz beside the result would be read with it."""
+    (tmp_path / "c.npz").write_bytes(b"of another table")
+    code, _, err = call(tables / "s0.parquet", tables / "s1.csv", "-o", "c.csv")
+    assert code == 2
+    assert "c.npz belongs to another table" in " ".join(err.split())
+    assert [path.name for path in tmp_path.iterdir()] == ["c.npz"]

@@ -62,6 +62,8 @@ def in_workers(
 def _sweep_settings() -> Iterator[None]:
     with threadpool_limits(limits=1, user_api="blas"), warnings.catch_warnings():
         warnings.simplefilter("ignore", SaturationWarning)
+        # joblib's remark on a slow disk asks for nothing that a caller could do.
+        warnings.filterwarnings("ignore", "Persisting input arguments took")
         yield
 
 
