@@ -47,7 +47,7 @@ else:
     settings = SztSettings(epochs=600, n_replicas=8, n_checkpoints=9)
     directory = Path(tempfile.mkdtemp(prefix="szt-"))
 directory.mkdir(exist_ok=True)
-run = record_training(directory, settings, lambda *_: None)
+run = record_training(directory, settings)
 print(f"Test accuracy {run.losses[run.epochs[-1]]['test_accuracy']:.4f}")
 
 # %%

@@ -52,7 +52,7 @@ def train_and_measure(name, variant):
     settings = SztSettings(*SIZE, **variant)
     directory = Path(f"szt-{name.split()[0].lower()}" if FULL else tempfile.mkdtemp(prefix="szt-"))
     directory.mkdir(exist_ok=True)
-    run = record_training(directory, settings, lambda *_: None)
+    run = record_training(directory, settings)
     estimator = NoisyMIEstimator(sigma=None, tol=0.02 if FULL else 0.1, random_state=0)
     memory = str(directory / "estimates") if FULL else None
     flow = information_flow(estimator, run, n_jobs=2, memory=memory, progress=False)

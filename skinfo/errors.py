@@ -18,6 +18,13 @@ class RunError(ValueError):
         The checkpoint.
     layer : str, optional
         The layer.
+
+    Examples
+    --------
+    >>> from skinfo.errors import RunError
+    >>> raise RunError("holds NaN", path="run", epoch=3, layer="layer2")
+    Traceback (most recent call last):
+    skinfo.errors.RunError: run, epoch 3, layer 'layer2': holds NaN
     """
 
     def __init__(

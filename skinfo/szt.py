@@ -25,6 +25,10 @@ N_TRAIN = 3277
 Progress = Callable[[str, int, int], None]
 
 
+def show_nothing(part: str, done: int, total: int) -> None:
+    """Progress that nobody watches."""
+
+
 @dataclass(frozen=True)
 class SztSettings:
     """What a recorded training of the SZT network depends on.
@@ -47,6 +51,12 @@ class SztSettings:
         Strength of the orthonormal regularisation.
     shuffle_labels : bool
         Whether the network is trained on a random permutation of the labels.
+
+    Examples
+    --------
+    >>> from skinfo.szt import SztSettings
+    >>> SztSettings(epochs=10_000, parseval=1e-3).sigma
+    0.005
     """
 
     epochs: int = 2000
@@ -59,11 +69,46 @@ class SztSettings:
     shuffle_labels: bool = False
 
 
-def record_training(directory: Path, settings: SztSettings, progress: Progress) -> Run:
+def record_training(
+    directory: Path, settings: SztSettings, progress: Progress = show_nothing
+) -> Run:
     """Train the SZT network and record it at log-spaced checkpoints.
 
     The state of the training is saved at each: what is there already is not done again, and the
     weights are those of a training that was not interrupted.
+
+    Parameters
+    ----------
+    directory : Path
+        Where ``run`` and the state of the training are written; it exists.
+    settings : SztSettings
+        What is trained and recorded.
+    progress : callable
+        Called after every epoch with "Training", the epoch and the last one.
+
+    Returns
+    -------
+    Run
+        Activations of the five hidden layers, shaped (4096, n_replicas, n_units).
+
+    Raises
+    ------
+    RunError
+        If the directory holds the run of other settings.
+
+    References
+    ----------
+    Goldfeld et al., ICML 2019, Section 5: the network, its noise and its training.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from skinfo.szt import SztSettings, record_training
+    >>> settings = SztSettings(epochs=2, n_replicas=2, n_checkpoints=2)
+    >>> run = record_training(Path(tempfile.mkdtemp()), settings)
+    >>> run.epochs, run.array(2, "layer5").shape
+    ([1, 2], (4096, 2, 3))
     """
     X, y = make_szt()
     train = np.random.default_rng(settings.seed).permutation(len(X))[:N_TRAIN]

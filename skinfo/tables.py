@@ -59,6 +59,17 @@ class Panel:
         Losses and accuracies by name; NaN where not recorded.
     settings : dict
         What produced the table.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skinfo import open_run
+    >>> from skinfo.tables import collect_panel
+    >>> rng = np.random.RandomState(0)
+    >>> run = open_run({(e, "hidden"): rng.randn(100, 3) for e in (1, 10)}, sigma=0.1)
+    >>> panel = collect_panel(run)
+    >>> panel.layers, panel.value_counts.shape
+    (['hidden'], (1, 2, 64))
     """
 
     layers: list[str]
@@ -272,6 +283,21 @@ def write_table(path: Path, table: pd.DataFrame, panel: Panel | None = None) -> 
     ValueError
         For another suffix than .parquet and .csv, or an .npz of the same name that would be taken
         for this table's.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import numpy as np
+    >>> from skinfo import BinningMIEstimator, information_flow, open_run
+    >>> from skinfo.tables import read_table, write_table
+    >>> run = open_run({(1, "hidden"): np.eye(4)})
+    >>> table = information_flow(BinningMIEstimator(bin_width=0.5), run, progress=False)
+    >>> path = Path(tempfile.mkdtemp()) / "flow.parquet"
+    >>> write_table(path, table)
+    >>> again, panel = read_table(path)
+    >>> again.equals(table), panel is None
+    (True, True)
     """
     check_table_name(path)
     beside = path.with_suffix(".npz")
@@ -299,7 +325,34 @@ def _archive(panel: Panel) -> dict[str, Any]:
 
 
 def read_table(path: Path) -> tuple[pd.DataFrame, Panel | None]:
-    """Read a table and, where it is there, what its picture needs."""
+    r"""Read a table and, where it is there, what its picture needs.
+
+    Returns
+    -------
+    table : DataFrame
+        A row a number, as :func:`skinfo.information_flow` gives it.
+    panel : Panel or None
+        What was written beside it.
+
+    Raises
+    ------
+    ValueError
+        If there is no such table, it cannot be read, or a column is missing.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from skinfo.tables import read_table
+    >>> path = Path(tempfile.mkdtemp()) / "flow.csv"
+    >>> _ = path.write_text(
+    ...     "epoch,layer,estimator,quantity,value,stderr,lower,upper,unit,notes\n"
+    ...     "1,layer1,noisy,mutual_info,8.249,0.003,8.23,8.26,nats,\n"
+    ... )
+    >>> table, panel = read_table(path)
+    >>> table["value"].tolist(), panel is None
+    ([8.249], True)
+    """
     check_table_name(path)
     if not path.is_file():
         raise ValueError(f"{path}: there is no such table.")

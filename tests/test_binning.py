@@ -4,7 +4,6 @@ import tracemalloc
 
 import numpy as np
 import pytest
-import reference
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -12,6 +11,8 @@ from skinfo import BinningMIEstimator, OutsideEdgesWarning, ReplicaWarning, binn
 from skinfo.measures import counting
 from skinfo.measures.binning import EdgeCells, WidthCells
 from skinfo.measures.counting import first_rows, odd_multipliers
+
+import reference
 
 
 def test_hand_worked_four_points():

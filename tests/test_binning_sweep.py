@@ -5,7 +5,6 @@ from fractions import Fraction
 import numpy as np
 import pandas as pd
 import pytest
-import reference
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -14,6 +13,8 @@ from skinfo.measures import widths as sweeping
 from skinfo.measures.binning import WidthCells
 from skinfo.measures.counting import first_rows
 from skinfo.measures.widths import first_rows_by_width, nested_ratios
+
+import reference
 
 POWERS_OF_2 = (2.0 ** np.arange(-12, 4)).tolist()
 POWERS_OF_10 = [1e-4, 1e-3, 1e-2, 1e-1, 1.0]

@@ -4,7 +4,6 @@ from itertools import pairwise, product
 
 import numpy as np
 import pytest
-import reference
 from scipy.special import logsumexp
 from scipy.stats import multivariate_normal
 
@@ -17,6 +16,8 @@ from skinfo.measures.gaussians import (
 )
 from skinfo.measures.information import measure_mixture
 from skinfo.measures.rows import Rows
+
+import reference
 
 SIGMA = 0.5
 SIZES = (4, 4, 3, 2)

@@ -3,7 +3,6 @@
 import numpy as np
 import pandas as pd
 import pytest
-import reference
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import calinski_harabasz_score, davies_bouldin_score, silhouette_score
@@ -16,6 +15,8 @@ from skinfo.measures.distances import measure_distances
 from skinfo.measures.ranking import auc_of_histograms
 from skinfo.measures.rows import Rows
 from skinfo.plotting import DistanceHistogramDisplay
+
+import reference
 
 
 def test_hand_worked_four_points():

@@ -9,14 +9,10 @@ from skinfo.szt import SztSettings, record_training
 DEEP = ["layer4", "layer5"]
 
 
-def silent(*_):
-    pass
-
-
 def measured(folder, **variant):
     """Values and brackets by layer, and the accuracies, of 100 epochs."""
     settings = SztSettings(epochs=100, n_replicas=8, n_checkpoints=12, **variant)
-    run = record_training(folder, settings, silent)
+    run = record_training(folder, settings)
     estimator = NoisyMIEstimator(sigma=None, tol=0.05, random_state=0)
     flow = information_flow(estimator, run, progress=False)
     information = flow[flow["quantity"] == "mutual_info"]
@@ -59,7 +55,7 @@ def test_orthonormal_weights_are_compressed_less_and_generalise_as_well(plain, p
 def test_brackets_of_different_numbers_of_replicas_overlap(tmp_path):
     """The brackets hold the same truth, whatever the number of replicas."""
     settings = SztSettings(epochs=60, n_replicas=24, n_checkpoints=1)
-    run = record_training(tmp_path, settings, silent)
+    run = record_training(tmp_path, settings)
     ends = {}
     for r in (12, 24):
         arrays = {(60, layer): run.array(60, layer) for layer in ["layer2", *DEEP]}

@@ -615,7 +615,6 @@ def test_bfloat16_of_safetensors_becomes_float32(tmp_path):
 
 
 def test_bfloat16_is_refused_with_what_to_do(fmt, path):
-    ml_dtypes = pytest.importorskip("ml_dtypes")
     with pytest.raises(RunError, match="epoch 1, layer 'a': holds bfloat16.*convert it to float32"):
         save_run(path, 1, {"a": np.zeros((2, 1), ml_dtypes.bfloat16)}, format=fmt)
 

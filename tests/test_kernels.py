@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import reference
 from conftest import COMPILED
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -20,6 +19,8 @@ from skinfo.measures.mixture import Mixture
 from skinfo.measures.quadrature import line_cross_entropy, line_information
 from skinfo.measures.rows import Rows
 from skinfo.measures.sums import Contributions
+
+import reference
 
 #: Around multiples of 64 and 256 blocks begin and end.
 SIZES = [1, 2, 3, 5, 17, 63, 64, 65] + ([127, 128, 129, 255, 256, 257] if COMPILED else [])

@@ -4,7 +4,6 @@ from itertools import product
 
 import numpy as np
 import pytest
-import reference
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import logsumexp
@@ -15,6 +14,8 @@ from skinfo.measures.information import measure_mixture
 from skinfo.measures.mixture import Mixture
 from skinfo.measures.rows import Rows
 from skinfo.measures.sums import Contributions
+
+import reference
 
 I_BPSK = {0.3: 0.691906123814, 0.5: 0.632720193737, 1.0: 0.336830820347, 2.0: 0.111421482185}
 

@@ -56,6 +56,16 @@ class Quantity:
         "nats", "bits", or "" for a pure number.
     notes : tuple of str
         Words from :data:`NOTES`.
+
+    Examples
+    --------
+    >>> from skinfo.measures.quantity import Quantity
+    >>> found = Quantity("mutual_info", 5.545, stderr=0.007, lower=5.5, upper=5.6)
+    >>> bits = found.in_units("bits")
+    >>> round(bits.value, 2), round(bits.stderr, 3), bits.unit
+    (8.0, 0.01, 'bits')
+    >>> found.noted("at ceiling").cells()["notes"]
+    'at ceiling'
     """
 
     name: str

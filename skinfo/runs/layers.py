@@ -19,6 +19,12 @@ class Layer:
         Standard deviation of the noise added to its output; 0 for none, None for unknown.
     noise_before : bool
         Whether noise enters the network before this layer, so that its rows need replicas.
+
+    Examples
+    --------
+    >>> from skinfo.runs import Layer
+    >>> [Layer("layer1", sigma=0.1), Layer("layer2", sigma=0.1, noise_before=True)][1].noise_before
+    True
     """
 
     name: str

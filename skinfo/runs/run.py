@@ -40,6 +40,16 @@ class Activations:
         Input of each row, where rows are replicas.
     replicas_missing : bool
         Whether noise precedes the layer but every input has one row: this is I(S;T).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skinfo import open_run
+    >>> T = np.random.RandomState(0).randn(100, 5, 3)  # 100 inputs, 5 noisy passes, 3 units
+    >>> run = open_run({(1, "deep"): T}, sigma=0.1, labels=np.arange(100) % 2)
+    >>> activations = run.replicas(1, "deep")
+    >>> activations.X.shape, activations.groups[:6].tolist()
+    ((500, 3), [0, 0, 0, 0, 0, 1])
     """
 
     X: np.ndarray
@@ -80,6 +90,17 @@ class Run:
         Whether the order of the layers is that of the numbers in their names, for want of another.
     flattening : Flattening
         How maps and sequences become rows of units.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skinfo import open_run
+    >>> rng = np.random.RandomState(0)
+    >>> run = open_run({(e, "hidden"): rng.randn(100, 3) for e in (1, 10)}, sigma=0.1)
+    >>> run
+    Run('memory', layers: hidden, 2 checkpoints)
+    >>> run.epochs, run.layer("hidden").sigma, run.array(10, "hidden").shape
+    ([1, 10], 0.1, (100, 3))
     """
 
     store: Store

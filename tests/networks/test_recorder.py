@@ -1,0 +1,462 @@
+"""What is recorded of a network that runs."""
+
+import tempfile
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from skinfo.networks import (
+    GaussianNoise,
+    Recorder,
+    Trainer,
+    make_mlp,
+)
+from skinfo.runs import Layer, RunWriter, open_run
+
+from small_networks import (
+    NAMES,
+    SIGMAS,
+    SIZES,
+    Breaking,
+    BrokenError,
+    global_state_untouched,
+    hooks,
+    images,
+    make_conv_net,
+    modes,
+    outputs_of,
+    recorded,
+)
+
+
+def test_the_first_layer_is_recorded_without_noise_exactly(X):
+    model = make_mlp(SIZES)
+    arrays = recorded(Recorder(model, NAMES, sigmas=SIGMAS, n_replicas=4), X)
+    with torch.no_grad():
+        np.testing.assert_array_equal(arrays["layer1"], model.layer1(torch.as_tensor(X)).numpy())
+    assert {name: array.shape for name, array in arrays.items()} == {
+        "layer1": (50, 5), "layer2": (50, 4, 4), "layer3": (50, 4, 3),
+    }  # fmt: skip
+    assert {array.dtype for array in arrays.values()} == {np.dtype(np.float32)}
+
+
+def test_replicas_have_fresh_noise(X):
+    arrays = recorded(Recorder(make_mlp(SIZES), NAMES, sigmas=SIGMAS, n_replicas=4), X)
+    for name in ("layer2", "layer3"):
+        for one in range(4):
+            for other in range(one):
+                assert np.all(np.any(arrays[name][:, one] != arrays[name][:, other], axis=-1))
+
+
+def test_a_layer_is_recorded_before_its_own_noise(X):
+    model, x = make_mlp(SIZES), torch.as_tensor(X)
+    arrays = recorded(Recorder(model, NAMES, sigmas={"layer2": 0.5}, n_replicas=3), X)
+    with torch.no_grad():
+        first = model.layer1(x)
+        np.testing.assert_array_equal(arrays["layer1"], first.numpy())
+        np.testing.assert_array_equal(arrays["layer2"], model.layer2(first).numpy())
+    assert arrays["layer3"].shape == (50, 3, 3)
+
+
+def test_without_noise_everything_is_recorded_once(X):
+    model = make_mlp(SIZES)
+    arrays = recorded(Recorder(model, [*NAMES, "output"], n_replicas=3), X)
+    assert [array.ndim for array in arrays.values()] == [2, 2, 2, 2]
+    with torch.no_grad():
+        np.testing.assert_array_equal(arrays["output"], model(torch.as_tensor(X)).numpy())
+
+
+def test_spread_of_replicas_is_the_propagated_sigma(rng):
+    sigma, n_replicas = 0.3, 400
+    model = make_mlp((3, 4, 3, 2), activation="linear", seed=2)
+    X = rng.standard_normal((100, 3))
+    recorder = Recorder(
+        model, ["layer1", "layer2"], sigmas={"layer1": sigma, "layer2": 9.0},
+        n_replicas=n_replicas, batch_size=33,
+    )  # fmt: skip
+    S = recorded(recorder, X)["layer2"].astype(np.float64)
+    with torch.no_grad():
+        noiseless = model.layer2(model.layer1(torch.as_tensor(X, dtype=torch.float32))).numpy()
+    W = model.layer2[0].weight.detach().numpy().astype(np.float64)
+    noise = (S - noiseless[:, None]).reshape(-1, 3)
+    covariance = sigma**2 * W @ W.T
+    np.testing.assert_allclose(
+        np.std(S, axis=1, ddof=1).mean(axis=0), np.sqrt(np.diag(covariance)), rtol=0.02
+    )
+    np.testing.assert_allclose(np.cov(noise.T), covariance, atol=0.03 * np.trace(covariance))
+    np.testing.assert_allclose(noise.mean(axis=0), 0, atol=5 * sigma / np.sqrt(len(noise)))
+    # Noise is fresh for each input too: batches and replicas do not share it.
+    by_input = (S - noiseless[:, None])[:, :, 0]
+    off_diagonal = np.corrcoef(by_input)[np.triu_indices(len(X), 1)]
+    assert np.abs(off_diagonal).max() < 0.3
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 50, 1000])
+def test_batches_change_neither_shapes_nor_noiseless_values(X, batch_size):
+    model = make_mlp(SIZES)
+    recorder = Recorder(model, NAMES, sigmas={"layer1": 1e-3}, n_replicas=3, batch_size=batch_size)
+    arrays = recorded(recorder, X)
+    assert arrays["layer2"].shape == (50, 3, 4)
+    clean = outputs_of(model, torch.as_tensor(X))
+    np.testing.assert_allclose(arrays["layer1"], clean["layer1"].numpy(), rtol=1e-5, atol=1e-6)
+    # Every row of every replica was written, by its own input.
+    error = arrays["layer2"] - clean["layer2"].numpy()[:, None]
+    assert np.abs(error).max() < 0.02
+
+
+@pytest.mark.parametrize("n_replicas", [1, 2, 5])
+def test_replicas_are_as_many_as_asked_for(X, n_replicas):
+    recorder = Recorder(make_mlp(SIZES), ["layer2"], sigmas=SIGMAS, n_replicas=n_replicas)
+    assert recorded(recorder, X)["layer2"].shape == (50, n_replicas, 4)
+
+
+@pytest.mark.parametrize("options", [{"n_replicas": 0}, {"batch_size": 0}])
+def test_nothing_to_record_is_an_error(options):
+    with pytest.raises(ValueError, match="n_replicas and batch_size must be at least 1"):
+        Recorder(make_mlp(SIZES), NAMES, **options)
+
+
+def test_layers_come_in_network_order(X):
+    recorder = Recorder(
+        make_mlp(SIZES), ["output", "layer3", "layer1", "layer2"], sigmas=SIGMAS, n_replicas=2
+    )
+    assert recorder.describe(X) == (
+        Layer("layer1", 0.1, False),
+        Layer("layer2", 0.2, True),
+        Layer("layer3", 0.3, True),
+        Layer("output", 0.0, True),
+    )
+    assert list(recorded(recorder, X)) == ["layer1", "layer2", "layer3", "output"]
+
+
+def test_network_order_is_the_order_of_running(X):
+    class Backwards(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.last, self.first = nn.Linear(4, 2), nn.Linear(6, 4)
+
+        def forward(self, x):
+            return self.last(self.first(x))
+
+    recorder = Recorder(Backwards(), ["last", "first"], sigmas={"first": 0.1})
+    assert recorder.describe(X) == (Layer("first", 0.1, False), Layer("last", 0.0, True))
+
+
+@pytest.mark.parametrize(
+    ("sigmas", "noise_before"),
+    [
+        ({}, [False, False, False]),
+        ({"layer1": 0.0, "layer2": 0.1}, [False, False, True]),
+        ({"layer1.0": 0.1}, [True, True, True]),
+        ({"layer3": 0.1}, [False, False, False]),
+    ],
+)
+def test_noise_anywhere_before_a_layer_counts(X, sigmas, noise_before):
+    recorder = Recorder(make_mlp(SIZES), NAMES, sigmas=sigmas, n_replicas=2)
+    assert [layer.noise_before for layer in recorder.describe(X)] == noise_before
+    arrays = recorded(recorder, X)
+    assert [arrays[name].ndim == 3 for name in NAMES] == noise_before
+
+
+def test_noise_of_a_layer_that_is_not_recorded_counts(X):
+    recorder = Recorder(make_mlp(SIZES), ["layer2.0"], sigmas={"layer1": 0.1}, n_replicas=2)
+    assert recorder.describe(X) == (Layer("layer2.0", 0.0, True),)
+    assert recorded(recorder, X)["layer2.0"].shape == (50, 2, 4)
+
+
+def test_noise_modules_record_what_enters_them(X):
+    model = nn.Sequential(
+        nn.Linear(6, 4), GaussianNoise(0.2), nn.Linear(4, 3), GaussianNoise(0.4)
+    ).eval()
+    recorder = Recorder(model, ["1", "3"], n_replicas=200)
+    assert recorder.describe(X) == (Layer("1", 0.2, False), Layer("3", 0.4, True))
+    arrays = recorded(recorder, X)
+    with torch.no_grad():
+        np.testing.assert_array_equal(arrays["1"], model[0](torch.as_tensor(X)).numpy())
+    spread = np.std(arrays["3"], axis=1, ddof=1).mean(axis=0)
+    W = model[2].weight.detach().numpy()
+    np.testing.assert_allclose(spread, 0.2 * np.linalg.norm(W, axis=1), rtol=0.05)
+    assert (model[1].active, model[3].active) == (None, None)
+
+
+def test_the_sigma_of_a_layer_is_that_of_the_noise_it_gets(X):
+    model = nn.Sequential(nn.Linear(6, 4), GaussianNoise(0.3), nn.Identity())
+    recorder = Recorder(model, ["1", "2"], sigmas={"1": 0.4}, n_replicas=300)
+    spread = np.std(recorded(recorder, X)["2"], axis=1, ddof=1).mean()
+    assert recorder.describe(X)[0].sigma == pytest.approx(spread, rel=0.02)
+
+
+def test_convolutional_layers_are_recorded():
+    model, x = make_conv_net().eval(), images(20)
+    recorder = Recorder(
+        model,
+        ["features.conv", "head.0"],
+        sigmas={"features.conv": 0.1},
+        n_replicas=2,
+        flatten=True,
+    )
+    arrays = recorded(recorder, x.numpy())
+    with torch.no_grad():
+        conv = model.features.conv(x).flatten(1).numpy()
+    np.testing.assert_array_equal(arrays["features.conv"], conv)
+    assert arrays["head.0"].shape == (20, 2, 8)
+
+
+def test_a_layer_that_runs_twice_is_refused(X):
+    class Twice(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b, self.tanh = nn.Linear(6, 4), nn.Linear(4, 4), nn.Tanh()
+
+        def forward(self, x):
+            return self.tanh(self.b(self.tanh(self.a(x))))
+
+    recorder = Recorder(Twice(), ["tanh"], sigmas={"a": 0.1})
+    with pytest.raises(ValueError, match="'tanh'"):
+        recorder.describe(X)
+
+
+def test_recording_an_unknown_layer_names_those_there_are():
+    with pytest.raises(ValueError, match="no layer 'layer9'; it has: layer1, .*output"):
+        Recorder(make_mlp(SIZES), ["layer1", "layer9"])
+
+
+@pytest.mark.parametrize("sigmas", [{"layer9": 0.1}, {"layer1": -0.1}])
+def test_recording_with_noise_that_cannot_be_is_an_error(X, sigmas):
+    model = make_mlp(SIZES)
+    with pytest.raises(ValueError, match=next(iter(sigmas))):
+        recorded(Recorder(model, NAMES, sigmas=sigmas), X)
+    assert hooks(model) == []
+
+
+def test_a_layer_that_does_not_run_is_an_error(X):
+    model = make_mlp(SIZES)
+    model.layer1.spare = nn.Linear(2, 2)
+    model.layer1.forward = model.layer1[0].forward
+    with pytest.raises(ValueError, match=r"Layer 'layer1\.spare' is not used"):
+        Recorder(model, ["layer1", "layer1.spare"]).describe(X)
+    assert hooks(model) == []
+
+
+def test_recording_is_seeded_and_leaves_the_global_generator_alone(X):
+    model = nn.Sequential(make_mlp(SIZES), nn.Dropout(0.5))
+
+    def record(seed):
+        recorder = Recorder(model, ["0.layer2"], sigmas={"0.layer1": 0.1}, seed=seed)
+        return recorded(recorder, X)["0.layer2"]
+
+    with global_state_untouched():
+        np.testing.assert_array_equal(record(1), record(1))
+        assert not np.array_equal(record(1), record(2))
+
+
+def test_dropout_is_off_and_statistics_stay(X):
+    model = nn.Sequential(nn.Dropout(0.5), nn.BatchNorm1d(6), nn.Linear(6, 2))
+    state = {name: value.clone() for name, value in model.state_dict().items()}
+    arrays = recorded(Recorder(model, ["0", "2"], n_replicas=2, batch_size=10), X)
+    np.testing.assert_array_equal(arrays["0"], X)
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, state[name])
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def mixed_model(*, at_call):
+    model = nn.Sequential(make_mlp(SIZES), Breaking(at_call), GaussianNoise(0.1))
+    model[0].layer2.eval()
+    model[0].layer3[1].eval()
+    return model
+
+
+def test_the_mode_of_each_module_comes_back(X):
+    model = mixed_model(at_call=-1)
+    before = modes(model)
+    assert len(set(before)) == 2
+    recorder = Recorder(model, ["0.layer2", "2"], sigmas={"0.layer1": 0.1}, n_replicas=2)
+    with recorder.record(X):
+        assert modes(model) == before
+    recorder.describe(X)
+    assert modes(model) == before
+    assert hooks(model) == []
+
+
+@pytest.mark.parametrize("at_call", [1, 2, 4])
+def test_nothing_is_left_when_the_model_raises(X, tmp_path, monkeypatch, at_call):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    model = mixed_model(at_call=at_call)
+    before = modes(model)
+    recorder = Recorder(
+        model, ["0.layer1", "0.layer2"], sigmas={"0.layer1": 0.1}, batch_size=20, n_replicas=2
+    )
+    with pytest.raises(BrokenError):
+        recorded(recorder, X)
+    assert modes(model) == before
+    assert hooks(model) == []
+    assert (model[2].active, model[2].generator) == (None, None)
+    assert torch.is_grad_enabled()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_arrays_are_on_disk_until_the_context_ends(X, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    recorder = Recorder(make_mlp(SIZES), NAMES, sigmas=SIGMAS, n_replicas=2)
+    with recorder.record(X) as arrays:
+        assert all(isinstance(array, np.memmap) for array in arrays.values())
+        assert len(list(tmp_path.glob("skinfo-*/*.npy"))) == 3
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_inputs_may_be_float64_a_list_or_a_tensor(X):
+    recorder = Recorder(make_mlp(SIZES), ["layer1"])
+    expected = recorded(recorder, X)["layer1"]
+    for inputs in (X.astype(np.float64), X.tolist(), torch.as_tensor(X)):
+        np.testing.assert_array_equal(recorded(recorder, inputs)["layer1"], expected)
+    in_double = Recorder(make_mlp(SIZES).double(), ["layer1"])
+    np.testing.assert_allclose(recorded(in_double, X)["layer1"], expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.fixture
+def warn_each_time():
+    torch.set_warn_always(True)
+    yield
+    torch.set_warn_always(False)
+
+
+def test_inputs_may_be_read_only(X, tmp_path, warn_each_time):
+    np.save(tmp_path / "X.npy", X)
+    mapped, model = np.load(tmp_path / "X.npy", mmap_mode="r"), make_mlp(SIZES)
+    recorder = Recorder(model, ["layer1"])
+    np.testing.assert_array_equal(
+        recorded(recorder, mapped)["layer1"], recorded(recorder, X)["layer1"]
+    )
+    y = np.zeros(50, dtype=np.int64)
+    y.flags.writeable = False
+    trainer = Trainer(model, mapped, y)
+    assert trainer.evaluate(mapped, y) == trainer.evaluate(X, y.copy())
+
+
+def test_what_is_recorded_is_a_run(X, tmp_path):
+    recorder = Recorder(make_mlp(SIZES), NAMES, sigmas=SIGMAS, n_replicas=3)
+    writer = RunWriter(tmp_path, recorder.describe(X), labels=np.arange(50) % 2)
+    with recorder.record(X) as arrays:
+        writer.add(1, arrays)
+    run = open_run(tmp_path)
+    expected = recorded(recorder, X)
+    for name in NAMES:
+        np.testing.assert_array_equal(run.array(1, name), expected[name])
+    rows = run.replicas(1, "layer3")
+    assert rows.X.shape == (150, 3)
+    assert not rows.replicas_missing
+
+
+class TwoInputs(nn.Module):
+    """Take two arrays and a flag, hand out a tuple."""
+
+    def __init__(self):
+        super().__init__()
+        self.left, self.right, self.head = nn.Linear(6, 4), nn.Linear(2, 4), nn.Linear(4, 2)
+
+    def forward(self, left, right, scale=True):
+        hidden = torch.tanh(self.left(left) + self.right(right))
+        return (2 * self.head(hidden) if scale else self.head(hidden)), hidden
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_models_of_several_inputs_are_recorded(X, rng, named):
+    model, other = TwoInputs(), rng.standard_normal((50, 2))
+    given = {"right": other, "left": X, "scale": False} if named else (X, other)
+    recorder = Recorder(model, ["left", "head"], sigmas={"left": 0.1}, n_replicas=3, batch_size=20)
+    arrays = recorded(recorder, given)
+    with torch.no_grad():
+        left = model.left(torch.as_tensor(X)).numpy()
+    np.testing.assert_allclose(arrays["left"], left, rtol=1e-5, atol=1e-6)
+    assert arrays["head"].shape == (50, 3, 2)
+
+
+@pytest.mark.parametrize("lengths", [(50, 49), ()])
+def test_inputs_of_other_lengths_are_refused(lengths):
+    given = tuple(torch.zeros(n, 2) for n in lengths)
+    with pytest.raises(ValueError, match="first axis of every array"):
+        Recorder(TwoInputs(), ["left"]).describe(given)
+
+
+class Attentive(nn.Module):
+    """Tokens through a transformer layer, averaged."""
+
+    def __init__(self):
+        super().__init__()
+        self.embed = nn.Embedding(10, 8)
+        self.encode = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+        self.head = nn.Linear(8, 3)
+
+    def forward(self, tokens):
+        return self.head(self.encode(self.embed(tokens)).mean(1))
+
+
+def test_transformer_layers_are_recorded_whole_and_inside(rng):
+    model, tokens = Attentive(), rng.integers(0, 10, (20, 5))
+    recorder = Recorder(
+        model, ["encode", "encode.linear1", "head"], sigmas={"embed": 0.1}, n_replicas=2,
+        flatten=True,
+    )  # fmt: skip
+    arrays = recorded(recorder, tokens)
+    assert {name: array.shape for name, array in arrays.items()} == {
+        "encode.linear1": (20, 2, 80), "encode": (20, 2, 40), "head": (20, 2, 3),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("layer", "message"),
+    [
+        ("encode.self_attn", r"'encode\.self_attn' hands out a tuple, not a tensor; name a sub"),
+        ("encode.self_attn.out_proj", r"not used when the model runs; .* record the parent"),
+        ("encode", r"puts out \(5, 8\) values an input; .*flatten=True"),
+    ],
+)
+def test_what_has_no_row_an_input_says_what_to_do(rng, layer, message):
+    model, tokens = Attentive(), rng.integers(0, 10, (20, 5))
+    with pytest.raises((TypeError, ValueError), match=message):
+        Recorder(model, [layer]).describe(tokens)
+    assert hooks(model) == []
+
+
+def test_a_layer_that_folds_inputs_into_rows_is_refused():
+    class Folding(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = nn.Linear(3, 2)
+
+        def forward(self, x):
+            return self.inner(x.reshape(-1, 3)).reshape(len(x), -1)
+
+    with pytest.raises(ValueError, match=r"'inner' puts out shape \(2, 2\) for one input"):
+        Recorder(Folding(), ["inner"]).describe(torch.zeros(5, 6))
+
+
+def test_parameters_that_are_not_made_yet_are_an_error():
+    model = nn.Sequential(nn.LazyLinear(3))
+    with (
+        global_state_untouched(),
+        pytest.raises(ValueError, match="run it once, then record it"),
+    ):
+        Recorder(model, ["0"]).describe(torch.zeros(5, 2))
+
+
+def test_noise_of_unknown_size_in_a_layer_is_found_behind_other_results():
+    class Hidden(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first = nn.Linear(6, 4)
+
+        def forward(self, x):
+            return {"value": [nn.functional.dropout(self.first(x), training=True)]}
+
+    with pytest.raises(ValueError, match="noise that the recorder does not know of"):
+        Recorder(Hidden(), ["first"]).describe(torch.ones(5, 6))
+
+
+@pytest.mark.parametrize("word", ["channel_mean", "spam", "", 1, None])
+def test_flatten_is_true_or_false(word):
+    with pytest.raises(ValueError, match=f"flatten is True, for all values.* got {word!r}"):
+        Recorder(make_mlp((4, 3, 2)), ["layer1"], flatten=word)
