@@ -5,6 +5,7 @@ import mmap
 import os
 import sys
 
+import ml_dtypes
 import numpy as np
 import pytest
 
