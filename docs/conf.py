@@ -53,7 +53,7 @@ html_theme = "pydata_sphinx_theme"
 html_title = "skinfo"
 html_static_path = ["_static"] if Path(__file__).with_name("_static").is_dir() else []
 html_theme_options = {
-    "show_prev_next": False,
+    "show_prev_next": True,
     "navbar_align": "left",
     "secondary_sidebar_items": ["page-toc"],
     "show_toc_level": 2,

@@ -11,9 +11,9 @@ brackets: in layers 3 to 5 it rises, falls when the network begins to learn, and
 deterministic twin I(X;T) is log 4096 in every layer at every epoch, which counting proves. What
 binning makes of the twin is drawn below, the same activations with cells of four widths. Each has
 its own shape, and the narrower the cells, the flatter they lie at log 4096. Compare each with the
-row above: at 0.1 and 0.01 layer 5 falls from the same epoch on. This is no accident, and it is no
-measurement of information either. Inputs that cluster come closer than the noise in one network and
-share cells in the other.
+row above: at 0.1 and 0.01 layer 5 falls from about the same epoch on. This is no accident, and it
+is no measurement of information either. Inputs that cluster come closer than the noise in one
+network and share cells in the other.
 
 As in Goldfeld et al., ICML 2019: architecture, sigma, Adam at 4e-4 with batches of 256, and the
 information over all 4,096 inputs, here each exactly once. The four widths are recalled, not read.
@@ -137,8 +137,8 @@ for name, found in (("noisy", noisy_losses), ("twin", twin_losses)):
 # How far the curves fall
 # -----------------------
 # The largest drop from a running maximum, for layer 5. The noisy network has one number; its twin
-# has as many as there are widths. The dotted line of the figure is where the noisy network's fall
-# begins.
+# has as many as there are widths (at full size the widest cells fall most the second time). The
+# dotted line of the figure is where the noisy network's fall begins.
 
 
 def largest_fall(curve: pd.Series) -> tuple[float, int]:
@@ -200,7 +200,7 @@ if FULL:
     facts = {"seed": SEED, "sigma": SIGMA, "epochs": N_EPOCHS, "replicas": N_REPLICAS}
     facts |= {"noisy": noisy_losses[N_EPOCHS], "twin": twin_losses[N_EPOCHS]}
     columns = ["network", "seed", "epoch", "layer", "quantity", "bin_width", "value", "stderr",
-               "lower", "upper", "unit", "notes"]  # fmt: skip
+               "lower", "upper", "unit", "notes", "counted"]  # fmt: skip
     entropies = binned.rename(columns={"entropy": "value"}).assign(
         network="twin", quantity="entropy", stderr=0.0
     )

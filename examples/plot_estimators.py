@@ -189,7 +189,7 @@ for ax, d in zip(axes, DIMENSIONS, strict=True):
     title = f"d = {d}, truth {panel['truth'].iloc[0]:.2f} nats"
     ax.set(xscale="log", xlabel="Number of rows n")
     ax.set_title(title, fontsize=10.5)
-axes[0].set(ylabel="Mean |error| of I(S;T) [nats]", ylim=(3e-4, 60))
+axes[0].set(ylabel="Mean |error| of I(S;T) [nats]", ylim=(1e-4, 60))
 add_legend(fig, axes[0])
 figures = [fig]
 

@@ -6,7 +6,8 @@ Much of what has been written about compression in neural networks rests on one 
 network without noise, cut its activations into bins, and call the entropy of the bins I(X;T). Here
 is that recipe step by step, on a network for which the true I(X;T) is known at every epoch because
 it can be counted. From the same activations the recipe tells that information about the input
-falls, that it rises, or that nothing happens, just as the width of the bins was chosen.
+falls, that it rises, or that nothing happens, just as the width of the bins was chosen. (Another
+seed tells another set of stories; that is the point.)
 
 The network is the 12-10-7-5-4-2-2 tanh network on the 4,096 inputs of the Shwartz-Ziv and Tishby
 task. Its last hidden layer has two units, one fewer than in the paper, so that a picture shows all

@@ -11,7 +11,7 @@ the lower half and 1/4 for the upper, and
 
 R is flat nowhere. Watch I(X;T) of the first layer: it climbs to log 8, all inputs apart, and then
 falls, because the training turns the layer until the inputs of one class lie on the branch of slope
-1/10. There they sit ten times closer together, no farther apart than the noise. The second layer
+1/10. There they sit ten times closer together, less than two sigma apart. The second layer
 does the same to what it gets. What compresses is the geometry of the points against the noise,
 whatever squeezes them.
 

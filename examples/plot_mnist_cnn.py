@@ -36,32 +36,29 @@ An interrupted ``--full`` goes on from the states in ``mnist-states``.
 """
 
 import copy
-import json
 import sys
 import time
 import warnings
-from datetime import UTC, datetime
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import sklearn
 import torch
+from results import FULL, RESULTS, write_results
 
-import skinfo
 from skinfo import ClusteringScore, NoisyMIEstimator, SaturationWarning, binning_sweep
 from skinfo.datasets import load_mnist
 from skinfo.networks import Recorder, Trainer, make_cnn, noisy_layers
+from skinfo.plotting import save_figure
 from skinfo.plotting.figures import layer_colours
 from skinfo.runs.files import write_atomically
 
-FULL = "--full" in sys.argv
 PATH = sys.argv[sys.argv.index("--mnist") + 1] if "--mnist" in sys.argv else None
 EPOCHS = int(sys.argv[sys.argv.index("--epochs") + 1]) if "--epochs" in sys.argv else 128
 SEED = 0
 torch.set_num_threads(1)  # batches of 32 gain little from more, and on a busy machine lose
-started = time.time()
+started = time.perf_counter()
 
 digits = load_mnist(PATH)
 images, labels = digits.images[:, None], digits.labels
@@ -88,8 +85,6 @@ if FULL:
 HIDDEN = ("conv1", "conv2", "fc")
 STAGES = [epoch for epoch in (8, 16, 32, 64, 128) if epoch <= EPOCHS] if FULL else [3]
 STATES = Path("mnist-states")
-if FULL:
-    DOCS = Path(__file__).resolve().parent.parent / "docs"
 
 
 def make_trainer(name: str) -> Trainer:
@@ -175,18 +170,13 @@ def error_row(name: str, epoch: int, twin_wrong: dict[str, np.ndarray]) -> dict:
     }  # fmt: skip
 
 
-def keep(file: str, table: pd.DataFrame) -> None:
+def keep(name: str, table: pd.DataFrame) -> None:
     """Write a table of a full run, and beside it what it was made with."""
-    results = DOCS / "results"
-    results.mkdir(parents=True, exist_ok=True)
-    table.round(6).to_csv(results / file, index=False)
-    about = {
-        "source": digits.source, "seed": SEED, "date": f"{datetime.now(UTC):%Y-%m-%d}",
-        "seconds": round(time.time() - started),
-        "seconds_of": "the last call; what it resumed took its own",
-        "versions": {m.__name__: m.__version__ for m in (skinfo, np, torch, sklearn)},
-    }  # fmt: skip
-    (results / "mnist_cnn.json").write_text(json.dumps(about, indent=1) + "\n")
+    write_results(
+        name, table.round(6), script="mnist_cnn", source=digits.source, seed=SEED,
+        seconds=time.perf_counter() - started,
+        seconds_of="the last call; what it resumed took its own",
+    )  # fmt: skip
 
 
 trainers = {name: make_trainer(name) for name in NETWORKS}
@@ -201,7 +191,7 @@ for stage in STAGES:
             print(
                 "{}, epoch {}: {:.1f} %, {:.1f} %".format(name, stage, *errors_so_far), flush=True
             )
-            keep("mnist_cnn.csv", pd.DataFrame(rows))
+            keep("mnist_cnn", pd.DataFrame(rows))
 errors = pd.DataFrame(rows)
 
 # %%
@@ -271,7 +261,7 @@ print("different classes are less similar than two of one")
 print(similarity.round(3).to_string(index=False))
 
 # %%
-# In the convolutions training makes all digits more alike, those of one class hardly more than
+# In the first convolution training makes all digits more alike, those of one class hardly more than
 # others. In the fully connected layer and the output it draws digits of one class together and
 # leaves those of two classes around 0, or below. The network with noise does the same as the one
 # without.
@@ -319,7 +309,7 @@ fig.supxlabel("Cosine similarity of two digits", fontsize=10)
 fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=4,
            frameon=False, fontsize=9)  # fmt: skip
 if FULL:
-    fig.savefig(DOCS / "images" / "mnist_cnn_similarity.png", dpi=150)
+    save_figure(fig, RESULTS.parent / "images" / "mnist_cnn_similarity.png", dpi=130)
 
 # %%
 # Information
@@ -407,5 +397,5 @@ for ax in (left, right):
     ax.grid(alpha=0.25, lw=0.5)
     ax.spines[["top", "right"]].set_visible(False)
 if FULL:
-    fig.savefig(DOCS / "images" / "mnist_cnn_information.png", dpi=150)
-    keep("mnist_cnn_similarity.csv", similarity.assign(n_digits=N_COMPARED, seed=SEED))
+    save_figure(fig, RESULTS.parent / "images" / "mnist_cnn_information.png", dpi=130)
+    keep("mnist_cnn_similarity", similarity.assign(n_digits=N_COMPARED, seed=SEED))

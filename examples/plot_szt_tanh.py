@@ -9,9 +9,9 @@ with a bracket that holds the truth.
 
 **What to see.** Layers 1 and 2 stay at the ceiling: their inputs can all be told apart at this
 noise. The deeper layers lose information when the network begins to learn, and the last ones fall
-again later, while the losses only go down. H(Bin(T)), counted in cells ten sigmas wide, moves with
-the information, and the scatter of the last layer shows why: what changes is how the inputs
-cluster.
+again in a full training, while the losses only go down. H(Bin(T)), counted in cells ten sigmas
+wide, moves with the information, and the scatter of the last layer shows why: what changes is how
+the inputs cluster.
 
 By default 600 epochs are trained and recorded at 9 checkpoints with 8 noisy passes an input, which
 shows the first fall. ``python plot_szt_tanh.py --full`` trains the paper's 10,000 epochs with 84
@@ -27,18 +27,18 @@ replacement, which lowers its ceiling to 7.745. The bin width of ten sigmas is r
 # ----------------
 # Labels come from the formula of the task: twelve bits on the vertices of an icosahedron.
 
-import sys
 import tempfile
 import time
 from pathlib import Path
 
+from results import FULL, RESULTS, write_results
+
 from skinfo import BinningMIEstimator, ClusteringScore, NoisyMIEstimator
 from skinfo.analysis import analyze_run
 from skinfo.demo import layer_summary
-from skinfo.plotting import InformationFlowDisplay, InformationPlaneDisplay
+from skinfo.plotting import InformationFlowDisplay, InformationPlaneDisplay, save_figure
 from skinfo.szt import SIGMA, SztSettings, record_training
 
-FULL = "--full" in sys.argv
 started = time.perf_counter()
 if FULL:
     settings = SztSettings(epochs=10_000, n_replicas=100, n_checkpoints=84)
@@ -80,21 +80,18 @@ InformationPlaneDisplay.from_flow(table).plot()
 # %%
 # The falls, layer by layer
 # -------------------------
-# A fall is real where the bracket of a later checkpoint lies below that of an earlier one.
+# A fall lies beyond its errors where the bracket of a later checkpoint is below that of an earlier
+# one; each end of a bracket holds with 95 %.
 
 information = table[(table["quantity"] == "mutual_info") & (table["estimator"] == "noisy")]
 for layer, rows in information.groupby("layer"):
     drop = (rows["value"].cummax() - rows["value"]).max()
-    certain = max((rows["lower"].cummax() - rows["upper"]).max(), 0.0)
-    print(f"{layer}: falls by {drop:.2f} nats from its highest, for certain by {certain:.2f}")
+    beyond = max((rows["lower"].cummax() - rows["upper"]).max(), 0.0)
+    print(f"{layer}: falls by {drop:.2f} nats from its highest, beyond brackets by {beyond:.2f}")
 
 # %%
 
 if FULL:
-    from results import RESULTS, write_results
-
-    from skinfo.plotting import save_figure
-
     save_figure(display.figure_, RESULTS.parent / "images" / "szt_tanh.png", dpi=130)
     kept = table[table["quantity"].isin(["mutual_info", "label_mutual_info", "entropy", "auc"])]
     kept = kept[(kept["estimator"] != "noisy") | (kept["quantity"] != "entropy")]

@@ -24,19 +24,19 @@ sigma = 0.005 in all five.
 # Train, record, measure
 # ----------------------
 
-import sys
 import tempfile
 import time
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import pandas as pd
+from results import FULL, RESULTS, write_results
 
 from skinfo import NoisyMIEstimator, information_flow
+from skinfo.plotting import save_figure
 from skinfo.plotting.figures import layer_colours
 from skinfo.szt import HIDDEN, SztSettings, record_training
 
-FULL = "--full" in sys.argv
 VARIANTS = {
     "tanh": {},
     "Parseval": {"parseval": 1e-3},
@@ -115,9 +115,5 @@ print(falls.assign(test_accuracy=accuracy).round(3).to_string())
 # %%
 
 if FULL:
-    from results import RESULTS, write_results
-
-    from skinfo.plotting import save_figure
-
     save_figure(figure, RESULTS.parent / "images" / "szt_variants.png", dpi=130)
     write_results("szt_variants", table.round(6), seconds=time.perf_counter() - started, seed=0)

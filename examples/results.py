@@ -19,11 +19,13 @@ FULL = "--full" in sys.argv
 RESULTS = Path(__file__).resolve().parents[1] / "docs" / "results"
 
 
-def write_results(name: str, table: pd.DataFrame, *, seconds: float, **facts: Any) -> None:
-    """Write a table, and what it was made with: versions, date, seconds and further facts."""
+def write_results(
+    name: str, table: pd.DataFrame, *, seconds: float, script: str = "", **facts: Any
+) -> None:
+    """Write a table, and what it was made with: script, versions, date, seconds, further facts."""
     RESULTS.mkdir(parents=True, exist_ok=True)
     described = {
-        "command": f"python examples/plot_{name}.py --full",
+        "command": f"python examples/plot_{script or name}.py --full",
         **facts,
         "seconds": round(seconds),
         "date": datetime.now(UTC).date().isoformat(),

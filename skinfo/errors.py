@@ -52,12 +52,50 @@ class MissingExtraError(ImportError):
 
 
 class SaturationWarning(UserWarning):
-    """The information is within 1 % of log n: all inputs can be told apart at this sigma."""
+    """The information is within 1 % of log n: all inputs can be told apart at this sigma.
+
+    Examples
+    --------
+    >>> import warnings
+    >>> import numpy as np
+    >>> from skinfo import NoisyMIEstimator
+    >>> with warnings.catch_warnings(record=True) as caught:
+    ...     warnings.simplefilter("always")
+    ...     est = NoisyMIEstimator(sigma=0.001, random_state=0).fit(np.eye(8))
+    >>> [warning.category.__name__ for warning in caught], round(est.mutual_info_, 3)
+    (['SaturationWarning'], 2.079)
+    """
 
 
 class ReplicaWarning(UserWarning):
-    """There are too few replicas of each input for the number to mean what it should."""
+    """There are too few replicas of each input for the number to mean what it should.
+
+    Examples
+    --------
+    >>> import warnings
+    >>> import numpy as np
+    >>> from skinfo import BinningMIEstimator
+    >>> S, inputs = np.random.RandomState(0).randn(40, 2), np.repeat(np.arange(20), 2)
+    >>> with warnings.catch_warnings(record=True) as caught:
+    ...     warnings.simplefilter("always")
+    ...     est = BinningMIEstimator(bin_width=0.1).fit(S, groups=inputs)
+    >>> [warning.category.__name__ for warning in caught]
+    ['ReplicaWarning']
+    """
 
 
 class OutsideEdgesWarning(UserWarning):
-    """Values lie outside the fitted edges; they were counted in the outer cells."""
+    """Values lie outside the fitted edges; they were counted in the outer cells.
+
+    Examples
+    --------
+    >>> import warnings
+    >>> import numpy as np
+    >>> from skinfo import BinningMIEstimator
+    >>> est = BinningMIEstimator(n_bins=30, bin_range=(-1, 1)).fit(np.zeros((5, 1)))
+    >>> with warnings.catch_warnings(record=True) as caught:
+    ...     warnings.simplefilter("always")
+    ...     _ = est.score(np.array([[0.0], [2.0]]))
+    >>> [warning.category.__name__ for warning in caught]
+    ['OutsideEdgesWarning']
+    """

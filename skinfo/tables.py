@@ -272,7 +272,7 @@ def check_no_panel(path: Path) -> None:
         raise ValueError(f"{beside} belongs to another table; choose another name or remove it.")
 
 
-def write_table(path: Path, table: pd.DataFrame, panel: Panel | None = None) -> None:
+def write_table(path: str | Path, table: pd.DataFrame, panel: Panel | None = None) -> None:
     """Write a table, and beside it under the same name .npz what a picture needs.
 
     The settings travel in both: in the table's metadata (parquet) and in the .npz. A curve against
@@ -299,6 +299,7 @@ def write_table(path: Path, table: pd.DataFrame, panel: Panel | None = None) -> 
     >>> again.equals(table), panel is None
     (True, True)
     """
+    path = Path(path)
     check_table_name(path)
     beside = path.with_suffix(".npz")
     if panel is None:
@@ -324,7 +325,7 @@ def _archive(panel: Panel) -> dict[str, Any]:
     return {**arrays, **losses, **texts}
 
 
-def read_table(path: Path) -> tuple[pd.DataFrame, Panel | None]:
+def read_table(path: str | Path) -> tuple[pd.DataFrame, Panel | None]:
     r"""Read a table and, where it is there, what its picture needs.
 
     Returns
@@ -353,6 +354,7 @@ def read_table(path: Path) -> tuple[pd.DataFrame, Panel | None]:
     >>> table["value"].tolist(), panel is None
     ([8.249], True)
     """
+    path = Path(path)
     check_table_name(path)
     if not path.is_file():
         raise ValueError(f"{path}: there is no such table.")

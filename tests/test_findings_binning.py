@@ -19,13 +19,13 @@ def task():
 
 @pytest.fixture(scope="module")
 def layer(task):
-    """The last hidden layer, of two units, of a network without noise at epochs 10 and 80."""
+    """The last hidden layer of the paper's network without noise, at three epochs."""
     X, y, train = task
-    model = make_mlp((12, 10, 7, 5, 4, 2, 2), seed=0)
+    model = make_mlp(seed=0)
     trainer = Trainer(model, X[train], y[train], seed=0)
     recorder = Recorder(model, ["layer5"], n_replicas=1)
     layer = {}
-    for epoch in (10, 80):
+    for epoch in (10, 24, 80):
         trainer.train_until(epoch)
         with recorder.record(X) as activations:
             layer[epoch] = np.array(activations["layer5"])
@@ -36,27 +36,31 @@ def test_inputs_stay_apart_whatever_the_bins_say(layer):
     assert {len(np.unique(T, axis=0)) for T in layer.values()} == {4096}
 
 
-def test_between_two_epochs_binned_entropy_stays_falls_or_rises_as_its_width_decides(layer):
-    early, late = (
+def test_the_curve_of_binned_entropy_has_the_shape_that_its_width_decides(layer):
+    early, middle, late = (
         binning_sweep(T, bin_widths=WIDTHS).set_index("bin_width")["entropy"]
         for T in layer.values()
     )
-    assert min(early[1e-5], late[1e-5]) > 0.99 * CEILING
-    assert late[1e-3] < early[1e-3] - 0.3
-    assert late[1e-2] > early[1e-2] + 0.2
-    assert late[1e-1] > early[1e-1] + 1.5
+    # With seeds 0, 1 and 2 the changes from the first to the last epoch are, by width, 0.00 at
+    # 1e-5; -1.1, -0.8, -1.1 at 1e-3; and +1.7, +1.3, +1.3 at 1e-1.
+    assert min(early[1e-5], middle[1e-5], late[1e-5]) > 0.999 * CEILING
+    assert late[1e-3] < min(early[1e-3], middle[1e-3]) - 0.5
+    assert middle[1e-2] > max(early[1e-2], late[1e-2]) + 0.5
+    assert late[1e-1] > early[1e-1] + 0.8
 
 
-def test_brackets_of_the_noisy_twin_do_not_depend_on_the_number_of_replicas(task):
+def test_brackets_of_the_noisy_twin_overlap_whatever_the_number_of_replicas(task):
     X, y, train = task
     layers = ["layer4", "layer5"]
     sigmas = dict.fromkeys((f"layer{k}" for k in range(1, 6)), 0.005)
     model = make_mlp(seed=0)
     Trainer(model, X[train], y[train], sigmas=sigmas, seed=0).train_until(30)
-    recorder = Recorder(model, layers, sigmas=sigmas, n_replicas=16)
+    recorder = Recorder(model, layers, sigmas=sigmas, n_replicas=24)
     with recorder.record(X[::16]) as activations:
         for name in layers:
-            few, many = (_bracket(np.array(activations[name][:, :r])) for r in (8, 16))
+            # Of one another's replicas none, so that nothing but the truth brings them together.
+            disjoint = (slice(8), slice(8, 24))
+            few, many = (_bracket(np.array(activations[name][:, part])) for part in disjoint)
             assert max(few[0], many[0]) <= min(few[1], many[1])
             assert many[1] - many[0] < few[1] - few[0]
 

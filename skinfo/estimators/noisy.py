@@ -351,10 +351,10 @@ def check_sigma(sigma: float | None) -> float:
         )
     if not (sigma > 0 and np.isfinite(sigma)):
         raise ValueError(
-            f"sigma must be a positive standard deviation; got {sigma!r}. Without noise a network "
-            "maps its inputs one to one, so I(X;T) is H(X) for a finite data set and infinite for "
-            "a continuous input, whatever the weights: there is nothing to measure. For "
-            "deterministic networks use BinningMIEstimator or ClusteringScore, which measure how "
-            "the activations cluster."
+            f"sigma must be a positive standard deviation; got {sigma!r}. Without noise nothing "
+            "tells near from far: inputs with different activations are told apart, so I(X;T) of a "
+            "tanh network is H(X) for a finite data set and infinite for a continuous input, for "
+            "almost all weights. For deterministic networks use BinningMIEstimator or "
+            "ClusteringScore, which measure how the activations cluster."
         )
     return float(sigma)

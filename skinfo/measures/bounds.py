@@ -158,9 +158,10 @@ def information_risk(n: float, d: int, sigma: float) -> float:
 
 
 def min_samples(d: int, sigma: float, *, bias: float = 0.01, eps: float = 0.01) -> float:
-    """Number of rows below which no estimator of h(S + sigma Z) has a bias under ``bias``.
+    """Number of rows below which the plug-in of h(S + sigma Z) is biased by more than ``bias``.
 
-    The necessary number grows exponentially with d:
+    On some law in [-1, 1]^d, since n rows are told apart by log n nats at most. It grows
+    exponentially with d, as the number that *any* estimator needs does (Theorem 1):
 
         n > k^(d (1 - eps)) exp(-(bias + H_b(eps)))
         k = floor(1 / (sigma Q^-1((1 - (1 - eps)^(1/d)) / 2)))
@@ -183,7 +184,7 @@ def min_samples(d: int, sigma: float, *, bias: float = 0.01, eps: float = 0.01) 
 
     References
     ----------
-    arXiv 1810.11589, Theorems 1 and 4.
+    arXiv 1810.11589, Theorem 4.
 
     Examples
     --------

@@ -129,6 +129,20 @@ def read_journal(path: str | Path) -> pd.DataFrame:
     ------
     RunError
         If the file is no journal.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import numpy as np
+    >>> from skinfo import BinningMIEstimator
+    >>> from skinfo.monitoring import FlowMonitor, read_journal
+    >>> from skinfo.networks import make_mlp
+    >>> model, X = make_mlp((3, 4, 2)), np.random.RandomState(0).randn(50, 3)
+    >>> path = tempfile.mkdtemp() + "/live.csv"
+    >>> monitor = FlowMonitor(model, ["layer1"], BinningMIEstimator(bin_width=0.1), X, path=path)
+    >>> table = monitor(1)
+    >>> read_journal(path + ".journal")["epoch"].unique().tolist()
+    [1]
     """
     path = Path(path)
     if not path.is_file():

@@ -14,7 +14,22 @@ from skinfo.runs.layers import Layer
 
 
 class Store(Protocol):
-    """Where the arrays of a run are."""
+    """Where the arrays of a run are: any object with these three methods.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skinfo.runs import Layer, Run
+    >>> class Generated:
+    ...     def epochs(self):
+    ...         return [1, 2]
+    ...     def shape(self, epoch, layer):
+    ...         return (100, 3), np.dtype("float64")
+    ...     def read(self, epoch, layer):
+    ...         return np.random.RandomState(epoch).randn(100, 3)
+    >>> Run(Generated(), layers=(Layer("hidden", sigma=0.1),)).array(2, "hidden").shape
+    (100, 3)
+    """
 
     def epochs(self) -> list[int]:
         """Epochs of the checkpoints, increasing."""
