@@ -16,6 +16,9 @@ CURVE_COLUMNS = ("sigma", *COLUMNS[COLUMNS.index("quantity") :])
 #: What joins the notes in a cell.
 JOINT = "; "
 
+# How much of each unit a nat is.
+_IN_A_NAT = {"nats": 1.0, "bits": float(1 / np.log(2))}
+
 #: The words that may stand in the notes of a quantity, and what they mean.
 NOTES = {
     "saturated": "within 1 % of the entropy of the inputs: all can be told apart at this sigma",
@@ -82,10 +85,10 @@ class Quantity:
         return cls(name, float(value), 0.0, float(value), float(value), unit)
 
     def in_units(self, unit: str) -> Quantity:
-        """Convert nats to ``unit``; pure numbers stay as they are."""
-        if self.unit == unit or self.unit == "":
+        """Convert to "nats" or "bits"; pure numbers stay as they are."""
+        if self.unit in (unit, ""):
             return self
-        factor = nats_to(unit)
+        factor = nats_to(unit) / nats_to(self.unit)
         return replace(
             self,
             value=self.value * factor,
@@ -115,9 +118,16 @@ class Quantity:
 def nats_to(unit: str) -> float:
     """Return the factor that turns nats into ``unit``.
 
+    Raises
+    ------
+    ValueError
+        If the unit is neither "nats" nor "bits".
+
     Examples
     --------
     >>> round(nats_to("bits"), 6)
     1.442695
     """
-    return float(1 / np.log(2)) if unit == "bits" else 1.0
+    if unit not in _IN_A_NAT:
+        raise ValueError(f"Information is in 'nats' or 'bits'; got {unit!r}.")
+    return _IN_A_NAT[unit]
