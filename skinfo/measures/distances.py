@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -53,7 +53,7 @@ class Distances:
     between_mean: Quantity
     class_distances: np.ndarray | None
 
-    def quantiles(self, kind: str, levels: Sequence[float] = QUANTILE_LEVELS) -> list[Quantity]:
+    def quantiles(self, kind: str) -> list[Quantity]:
         """Quantiles of the distances "within" or "between" classes; their cells are the brackets.
 
         Within a cell pairs are taken to lie evenly.
@@ -61,7 +61,7 @@ class Distances:
         counts = self.within if kind == "within" else self.between
         total = np.concatenate([[0.0], np.cumsum(counts)])
         found = []
-        for level in levels:
+        for level in QUANTILE_LEVELS:
             wanted = level * total[-1]
             cell = min(int(np.searchsorted(total, wanted, side="left")), len(counts)) - 1
             cell = max(cell, int(np.flatnonzero(counts)[0]))
@@ -73,11 +73,8 @@ class Distances:
         return found
 
 
-def measure_distances(
-    rows: Rows, metric: str, *, max_pairs: int | None = None,
-    random_state: np.random.RandomState | int | None = None, n_jobs: int | None = None,
-) -> Distances:  # fmt: skip
-    """Count the distances between rows of different inputs, within and between classes.
+def measure_distances(rows: Rows, metric: str, *, n_jobs: int | None = None) -> Distances:
+    """Count the distances between all rows of different inputs, within and between classes.
 
     See :func:`measure_label_sets`; this is the answer for the labels of the rows themselves.
 
@@ -89,10 +86,7 @@ def measure_distances(
     >>> found.auc.value, found.within_mean.value, found.between_mean.value
     (0.75, 2.5, 4.5)
     """
-    label_sets = rows.required_labels()[None]
-    return measure_label_sets(
-        rows, label_sets, metric, max_pairs=max_pairs, random_state=random_state, n_jobs=n_jobs
-    )[0]
+    return measure_label_sets(rows, rows.required_labels()[None], metric, n_jobs=n_jobs)[0]
 
 
 def measure_label_sets(
@@ -208,16 +202,13 @@ def _over_pairs(sums: np.ndarray, pairs: PairRows, labels: np.ndarray) -> np.nda
 def _learn_cells(pairs: PairRows) -> DistanceCells:
     """Cells from pilot pairs: of any rows, and within the classes of every label set."""
     random = np.random.RandomState(0)
-    squares, masses = [], []
+    squares = []
     for labels in pairs.labels:
         sampler = PairSampler.make(pairs, labels[pairs.classes])
         for draw in (sampler.within, sampler.between):
             left, right = draw(_PILOTS // len(pairs.labels), random)
             squares.append(pairs.squared_distances(left, right))
-            masses.append(np.full(len(left), 1.0))
-    return DistanceCells.learn(
-        np.concatenate(squares), np.concatenate(masses), pairs.scale, halved=pairs.halved
-    )
+    return DistanceCells.learn(np.concatenate(squares), pairs.scale, halved=pairs.halved)
 
 
 def _count_all(pairs: PairRows, cells: DistanceCells, n_jobs: int | None) -> _Counted:
@@ -342,9 +333,7 @@ def _measure_sample(pairs: PairRows, max_pairs: int, random: np.random.RandomSta
     draws: list[Callable[..., tuple[np.ndarray, np.ndarray]]] = [sampler.within, sampler.between]
     drawn = [draw(max(max_pairs // 2, 2), random) for draw in draws]
     squares = [pairs.squared_distances(left, right) for left, right in drawn]
-    cells = DistanceCells.learn(
-        np.concatenate(squares), np.ones(sum(map(len, squares))), pairs.scale, halved=pairs.halved
-    )
+    cells = DistanceCells.learn(np.concatenate(squares), pairs.scale, halved=pairs.halved)
     counts = [np.bincount(cells.number(s), minlength=N_CELLS).astype(np.float64) for s in squares]
     distances = [cells.distance(s) for s in squares]
     means = [
