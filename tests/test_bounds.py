@@ -75,6 +75,8 @@ def test_a_sample_of_rows_says_its_error(rng, monkeypatch):
     sampled = [pairwise_bounds(X, 0.5, seed=s).upper for s in range(30)]
     assert sum(q.lower <= exact.upper.value <= q.upper for q in sampled) >= 25
     assert sampled[0].stderr > 0
+    assert sampled[0].notes == ("sampled",)
+    assert exact.upper.notes == ()
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,8 @@ class PairwiseBounds:
     Attributes
     ----------
     lower, upper : Quantity
-        The bounds; their standard error is that of the sample of rows, 0 where all were used.
+        The bounds; their standard error is that of the sample of rows, which is noted, and 0 where
+        all were used.
     """
 
     lower: Quantity
@@ -91,7 +92,7 @@ def pairwise_bounds(
         if len(chosen) == n:
             return Quantity.exact(name, mean)
         stderr = float(values.std(ddof=1) / np.sqrt(len(values)) * np.sqrt(1 - len(values) / n))
-        return Quantity(name, mean, stderr, mean - 1.96 * stderr, mean + 1.96 * stderr)
+        return Quantity.sampled(name, mean, stderr)
 
     # The upper one first: it is this sigma that an error of the activations' span names.
     upper = bound("mutual_info_pairwise_upper", sigma)

@@ -11,7 +11,6 @@ from sklearn.metrics import calinski_harabasz_score, davies_bouldin_score
 from skinfo.measures.binning import WidthCells, measure_binned
 from skinfo.measures.pairs import centred, check_classes, metric_coordinates
 from skinfo.measures.quantity import Quantity
-from skinfo.measures.ranking import sampled
 from skinfo.measures.rows import Rows
 
 #: Rows that the silhouette is computed from, at most (or two a class).
@@ -63,7 +62,7 @@ def measure_silhouette(rows: Rows, metric: str) -> Quantity:
     )
     unseen = 1 - len(chosen) / len(first)
     stderr = np.sqrt((_FOLDS - 1) * np.var(without) * unseen)
-    return sampled("silhouette", mean, float(stderr))
+    return Quantity.sampled("silhouette", mean, float(stderr), "")
 
 
 def _class_average(

@@ -53,8 +53,4 @@ def measure_dimension(rows: Rows, metric: str) -> Quantity:
     if total <= 0:
         return Quantity("intrinsic_dimension", np.inf, 0.0, np.inf, np.inf, "", notes)
     value = (r - 1) / total
-    stderr = value / np.sqrt(r - 2)
-    return Quantity(
-        "intrinsic_dimension", value, stderr, value - 1.96 * stderr, value + 1.96 * stderr, "",
-        notes,
-    )  # fmt: skip
+    return Quantity.sampled("intrinsic_dimension", value, value / np.sqrt(r - 2), "", notes)

@@ -13,7 +13,6 @@ from skinfo.measures.pairs import MOST_LABEL_SETS, PairRows
 from skinfo.measures.parallel import in_order
 from skinfo.measures.quantity import Quantity
 from skinfo.measures.ranking import binned_auc, rank_keys, ranked_auc, sampled_auc, weighted_auc
-from skinfo.measures.ranking import sampled as from_sample
 from skinfo.measures.rows import Rows
 
 #: Up to so many pairs all distances are ranked; beyond, the AUC comes from the histograms.
@@ -337,7 +336,7 @@ def _measure_sample(pairs: PairRows, max_pairs: int, random: np.random.RandomSta
     counts = [np.bincount(cells.number(s), minlength=N_CELLS).astype(np.float64) for s in squares]
     distances = [cells.distance(s) for s in squares]
     means = [
-        from_sample(name, float(d.mean()), float(d.std(ddof=1) / np.sqrt(len(d))))
+        Quantity.sampled(name, float(d.mean()), float(d.std(ddof=1) / np.sqrt(len(d))), "")
         for name, d in zip(("within_mean", "between_mean"), distances, strict=True)
     ]
     auc = sampled_auc(*(rank_keys(s) for s in squares))

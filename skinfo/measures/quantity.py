@@ -84,6 +84,15 @@ class Quantity:
         """Make a number without error: its bracket is itself."""
         return cls(name, float(value), 0.0, float(value), float(value), unit)
 
+    @classmethod
+    def sampled(
+        cls, name: str, value: float, stderr: float, unit: str = "nats",
+        notes: tuple[str, ...] = ("sampled",),
+    ) -> Quantity:  # fmt: skip
+        """Make a number from a random sample: its bracket is its 95 % interval."""
+        spread = 1.96 * stderr
+        return cls(name, value, stderr, value - spread, value + spread, unit, notes)
+
     def in_units(self, unit: str) -> Quantity:
         """Convert to "nats" or "bits"; pure numbers stay as they are."""
         if self.unit in (unit, ""):
