@@ -37,8 +37,8 @@ def measure_dimension(rows: Rows, metric: str) -> Quantity:
     >>> round(measure_dimension(Rows.make(plane), "euclidean").value, 1)
     1.0
     """
-    first = np.unique(rows.inputs, return_index=True)[1]
-    points = np.unique(centred(metric_coordinates(rows.points[first], metric))[0], axis=0)
+    coordinates = metric_coordinates(rows.points[rows.first_rows], metric)
+    points = np.unique(centred(coordinates)[0], axis=0)
     notes: tuple[str, ...] = ()
     if len(points) > MOST_INPUTS:
         chosen = np.random.RandomState(0).permutation(len(points))[:MOST_INPUTS]
