@@ -184,7 +184,7 @@ class _Counted:
 def _over_pairs(sums: np.ndarray, pairs: PairRows, labels: np.ndarray) -> np.ndarray:
     """Mean distances of two classes, from sums over pairs in the order of the rows."""
     mass = np.bincount(labels, weights=pairs.weights)
-    _, first, inputs = np.unique(pairs.inputs, return_index=True, return_inverse=True)
+    _, first, inputs = np.unique(pairs.begins, return_index=True, return_inverse=True)
     squares = np.bincount(inputs, weights=pairs.weights) ** 2
     own = np.bincount(labels[first], weights=squares, minlength=len(mass))
     n_pairs = np.outer(mass, mass)
@@ -217,7 +217,7 @@ def _count_all(pairs: PairRows, cells: DistanceCells, n_jobs: int | None) -> _Co
     if n_labels > MOST_MATRIX_CLASSES:
         shape = (0, 0, 0)
     ranks, values, masses = _room_for_ranking(pairs, n_kinds)
-    begins = ranks[0].copy() if len(values) else None
+    firsts = ranks[0].copy() if len(values) else None
     blocks, squares = pairs.blocks(), pairs.padded(pairs.squares)
     weights, classes = pairs.padded(pairs.weights), pairs.padded(pairs.classes).ravel()
     stops = pairs.class_starts[1:]
@@ -226,7 +226,7 @@ def _count_all(pairs: PairRows, cells: DistanceCells, n_jobs: int | None) -> _Co
         counts, sums = np.zeros((n_kinds, N_CELLS)), np.zeros(n_kinds)
         class_sums = np.zeros(shape)
         add_pairs(
-            tile * TILE, pairs.points, squares, blocks, weights, pairs.inputs, classes, stops,
+            tile * TILE, pairs.points, squares, blocks, weights, pairs.begins, classes, stops,
             pairs.labels, cells.lowest, cells.bases, cells.parts, pairs.halved, counts, sums,
             class_sums, ranks, values, masses,
         )  # fmt: skip
@@ -238,11 +238,11 @@ def _count_all(pairs: PairRows, cells: DistanceCells, n_jobs: int | None) -> _Co
             total += part
     keys: list[np.ndarray] = []
     by_kind: list[np.ndarray] = []
-    if begins is not None:
-        ends = [*begins[1:], len(values)]
-        keys = [rank_keys(values[a:b]) for a, b in zip(begins, ends, strict=True)]
+    if firsts is not None:
+        ends = [*firsts[1:], len(values)]
+        keys = [rank_keys(values[a:b]) for a, b in zip(firsts, ends, strict=True)]
         if len(masses):
-            by_kind = [masses[a:b] for a, b in zip(begins, ends, strict=True)]
+            by_kind = [masses[a:b] for a, b in zip(firsts, ends, strict=True)]
         else:
             list(in_order(lambda k: keys[k].sort(), n_kinds, n_jobs))
     return _Counted(pairs, cells, totals[0], totals[1], totals[2], keys, by_kind)
@@ -250,11 +250,11 @@ def _count_all(pairs: PairRows, cells: DistanceCells, n_jobs: int | None) -> _Co
 
 def _room_for_ranking(pairs: PairRows, n_kinds: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Where every row writes its distances, kind after kind; empty where there are too many."""
-    n_pairs = int(pairs.inputs.sum())
+    n_pairs = int(pairs.begins.sum())
     if n_pairs > MOST_RANKED_PAIRS:
         return np.empty((0, n_kinds), dtype=np.int64), np.empty(0), np.empty(0)
     numbers = np.zeros((len(pairs.points), n_kinds), dtype=np.int64)
-    count_pairs(pairs.inputs, pairs.classes, pairs.class_starts, pairs.labels, numbers)
+    count_pairs(pairs.begins, pairs.classes, pairs.class_starts, pairs.labels, numbers)
     by_kind = numbers.T.ravel()
     ranks = np.ascontiguousarray((np.cumsum(by_kind) - by_kind).reshape(numbers.T.shape).T)
     return ranks, np.empty(n_pairs), np.empty(0 if pairs.equal_weights else n_pairs)
@@ -283,15 +283,15 @@ class PairSampler:
     def make(cls, pairs: PairRows, labels: np.ndarray) -> PairSampler:
         """Prepare to draw within and between the classes of one label set."""
         order = np.argsort(labels, kind="stable")
-        sorted_labels, inputs = labels[order], pairs.inputs[order]
+        sorted_labels, begins = labels[order], pairs.begins[order]
         ends = np.concatenate([[0.0], np.cumsum(pairs.weights[order])])
         first, last = (
             np.searchsorted(sorted_labels, sorted_labels, side) for side in ("left", "right")
         )
         position = np.empty(len(order), dtype=np.int64)
         position[order] = np.arange(len(order))
-        begin = position[inputs]
-        end = begin + (pairs.ends - pairs.inputs)[order]
+        begin = position[begins]
+        end = begin + (pairs.ends - pairs.begins)[order]
         return cls(ends, (ends[first], ends[last]), (ends[begin], ends[end]), order)
 
     def within(self, n: int, random: np.random.RandomState) -> tuple[np.ndarray, np.ndarray]:

@@ -16,10 +16,10 @@ import numpy as np
 from skinfo.kernels.blocks import BLOCK
 from skinfo.kernels.gaussians import sum_gaussians
 from skinfo.kernels.ordering import sort_kd
+from skinfo.measures.layout import LOG2
 from skinfo.measures.parallel import in_slices
 from skinfo.measures.rows import Rows
 
-_LOG2 = np.log(2.0)
 # Batched d x d matrices are built for so many numbers at a time.
 _BATCH = 2**23
 # Covariances of all inputs hold at most so many numbers, half a gigabyte.
@@ -246,7 +246,7 @@ def posterior_log_sums(
         m,
         n_jobs,
     )  # fmt: skip
-    return own, others * _LOG2 + reference
+    return own, others * LOG2 + reference
 
 
 @dataclass(frozen=True)

@@ -30,21 +30,19 @@ from skinfo.measures.mixture import Inputs, Mixture
 from skinfo.measures.quadrature import line_cross_entropy
 from skinfo.measures.quantity import Quantity
 from skinfo.measures.rows import Rows
-from skinfo.measures.subspace import Subspace
+from skinfo.measures.subspace import RESOLVED, Subspace
 from skinfo.measures.sums import Contributions, DrawSums
 from skinfo.measures.telescoping import ReplicaExcess, replica_excess, two_numbers_of_replicas
 
-# Draws that tell whether information is near its ceiling, and how near that is, in nats.
+# Draws that tell whether information is near its ceiling: below it by less than this, in nats.
 _PILOT = 1024
-_NEAR = 0.3
+_SMALL_DEFICIT = 0.3
 # There half of the draws have their noise widened by 1 + _SPREAD / sqrt(d).
 _SPREAD = 0.7
 # Within this share of the entropy of the inputs, information says only that they can be told apart.
 _SATURATED = 0.99
 # An estimate that is above a ceiling by less is above it by the rounding of its draws.
 _SLACK = 1e-4
-# Beyond so many sigma a coordinate's rounding is no longer small against the noise.
-_RESOLVED = 1e11
 
 
 @dataclass(frozen=True)
@@ -198,7 +196,7 @@ def _choose_spread(mixture: Mixture, seed: int, n_jobs: int | None) -> float:
     sums = mixture.sums_at(draws, "given", n_jobs)
     information = Contributions.of(sums.all_data, sums).mutual_info
     deficit = np.mean(-np.log(sums.input_weight) - information)
-    return 1 + _SPREAD / np.sqrt(mixture.subspace.rank) if deficit < _NEAR else 1.0
+    return 1 + _SPREAD / np.sqrt(mixture.subspace.rank) if deficit < _SMALL_DEFICIT else 1.0
 
 
 def cross_information(
@@ -212,7 +210,7 @@ def cross_information(
 ) -> float:
     """Compute E log phi(Z) / g(s + sigma Z) over rows s of ``points``, in nats, rows one by one."""
     subspace = mixture.subspace
-    check_near(subspace, points, _RESOLVED, "in double precision its rounding hides the noise")
+    check_near(subspace, points, RESOLVED, "in double precision its rounding hides the noise")
     off = float(np.mean(subspace.squared_distances(points))) / 2
     new = Rows.make(subspace.project(points))
     rank = subspace.rank

@@ -28,10 +28,8 @@ class PairRows:
         A power of two.
     weights : ndarray of shape (n,)
         Weights, 1 on average; exactly 1 where all are equal.
-    inputs : ndarray of shape (n,)
-        Where the rows of each row's input begin.
-    ends : ndarray of shape (n,)
-        Where they end.
+    begins, ends : ndarray of shape (n,)
+        Where the rows of each row's input begin and end.
     classes : ndarray of shape (n,)
         Class of each row, increasing.
     labels : ndarray of shape (n_sets, n_classes)
@@ -43,7 +41,7 @@ class PairRows:
     points: np.ndarray
     scale: float
     weights: np.ndarray
-    inputs: np.ndarray
+    begins: np.ndarray
     ends: np.ndarray
     classes: np.ndarray
     labels: np.ndarray
