@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from skinfo import BinningMIEstimator, binning_sweep
 from skinfo.measures import widths as sweeping
-from skinfo.measures.binning import WidthCells
+from skinfo.measures.bins import WidthCells
 from skinfo.measures.counting import first_rows
 from skinfo.measures.widths import first_rows_by_width, nested_ratios
 

@@ -8,7 +8,8 @@ import numpy as np
 from scipy.spatial.distance import cdist
 from sklearn.metrics import calinski_harabasz_score, davies_bouldin_score
 
-from skinfo.measures.binning import WidthCells, measure_binned
+from skinfo.measures.binning import measure_binned
+from skinfo.measures.bins import WidthCells
 from skinfo.measures.pairs import centred, check_classes, metric_coordinates
 from skinfo.measures.quantity import Quantity
 from skinfo.measures.rows import Rows

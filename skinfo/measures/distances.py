@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from skinfo.kernels.distances import TILE, add_pairs, count_pairs
-from skinfo.measures.cells import N_CELLS, DistanceCells
+from skinfo.measures.distance_cells import N_CELLS, DistanceCells
 from skinfo.measures.pairs import MOST_LABEL_SETS, PairRows
 from skinfo.measures.parallel import in_order
 from skinfo.measures.quantity import Quantity
