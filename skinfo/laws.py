@@ -13,6 +13,15 @@ import numpy as np
 from scipy.special import ndtr
 from sklearn.utils import check_random_state
 
+__all__ = [
+    "GaussianChain",
+    "ProductLaw",
+    "corners",
+    "line_entropy",
+    "noise_entropy",
+    "uniform_cube",
+]
+
 Seed = int | np.random.RandomState | None
 
 

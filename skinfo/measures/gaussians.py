@@ -34,14 +34,16 @@ MAX_POSTERIOR_DIMENSION = 32
 
 @dataclass(frozen=True)
 class InputGaussians:
-    """One Gaussian an input: mean, covariance of the rows' scatter, number of rows.
+    """One Gaussian an input, of T given X: that of its rows' scatter, widened by the noise.
 
     Attributes
     ----------
     means : ndarray of shape (n_inputs, d)
+        Mean m of the rows of each input, in units of sigma.
     scatter : ndarray of shape (n_inputs, d, d)
-        Sum of (s - m)(s - m)' over the rows of the input.
+        Sum of (s - m)(s - m)' over the rows s of each input, in units of sigma^2.
     counts : ndarray of shape (n_inputs,)
+        Number of rows, the replicas, of each input.
     """
 
     means: np.ndarray

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+__all__ = ["COLUMNS", "CURVE_COLUMNS", "JOINT", "NOTES", "Quantity", "nats_to"]
+
 #: Columns of a flow table, which is quantities with epoch, layer and estimator in front.
 COLUMNS = (
     "epoch", "layer", "estimator", "quantity", "value", "stderr", "lower", "upper", "unit", "notes",
