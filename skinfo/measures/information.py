@@ -294,45 +294,31 @@ def _assemble(
     n_evaluations: int,
     converged: bool,
 ) -> MixtureInformation:
-    rows = mixture.rows
     ends = find_ends(averages, mixture, inputs, tol, n_jobs)
     notes = () if converged else ("tolerance not met",)
-    ceiling = np.inf
-    if inputs == "given":
-        ceiling = min(rows.input_entropy, mixture.subspace.gaussian_information)
+    ceiling, label_ceiling = _ceilings(mixture, inputs)
 
-    def information(name: str, highest: float) -> Quantity:
+    def within(name: str, lowest: float = -np.inf, highest: float = np.inf) -> Quantity:
         # Ends that cross, by their errors, span the bracket all the same.
-        lower, upper = np.clip(sorted(getattr(ends, name)), 0.0, highest).tolist()
+        lower, upper = np.clip(sorted(getattr(ends, name)), lowest, highest).tolist()
         point = averages.point(name)
         value = float(np.clip(point.mean, lower, upper))
         found = Quantity(name, value, point.integration, lower, upper, notes=notes)
         return found.noted("above ceiling") if point.mean > highest + _SLACK else found
 
     def entropy(name: str) -> Quantity:
-        lower, upper = sorted(getattr(ends, name))
-        point = averages.point(name)
-        value = float(np.clip(point.mean, lower, upper))
-        found = Quantity(name, value, point.integration, lower, upper, notes=notes)
-        constant = mixture.subspace.noise_entropy
-        return replace(
-            found, value=value + constant, lower=lower + constant, upper=upper + constant
-        )
+        found, constant = within(name), mixture.subspace.noise_entropy
+        value, lower, upper = (end + constant for end in (found.value, found.lower, found.upper))
+        return replace(found, value=value, lower=lower, upper=upper)
 
     plug_in = averages.plug_in("mutual_info")
     paper = Quantity("plug_in", plug_in.mean, plug_in.integration, *_around(plug_in))
     if plug_in.mean > ceiling + _SLACK:
         paper = paper.noted("above ceiling")
-    mutual_info = information("mutual_info", ceiling)
-    if rows.input_entropy > 0 and mutual_info.value >= _SATURATED * rows.input_entropy:
+    mutual_info = within("mutual_info", 0.0, ceiling)
+    if 0 < _SATURATED * mixture.rows.input_entropy <= mutual_info.value:
         mutual_info = mutual_info.noted("saturated")
-    label, label_ceiling = None, None
-    if rows.label_weights is not None:
-        # Of a population only the number of classes is known for certain.
-        label_ceiling = (
-            rows.label_entropy if inputs == "given" else float(np.log(len(rows.label_weights)))
-        )
-        label = information("label_mutual_info", label_ceiling)
+    label = None if label_ceiling is None else within("label_mutual_info", 0.0, label_ceiling)
     return MixtureInformation(
         mutual_info=mutual_info,
         plug_in=paper,
@@ -346,6 +332,16 @@ def _assemble(
         converged=converged,
         rank=mixture.subspace.rank,
     )
+
+
+def _ceilings(mixture: Mixture, inputs: Inputs) -> tuple[float, float | None]:
+    """What I(X;T) and, with labels, I(Y;T) cannot exceed."""
+    rows, given = mixture.rows, inputs == "given"
+    ceiling = min(rows.input_entropy, mixture.subspace.gaussian_information) if given else np.inf
+    if rows.label_weights is None:
+        return ceiling, None
+    # Of a population only the number of classes is known for certain.
+    return ceiling, rows.label_entropy if given else float(np.log(len(rows.label_weights)))
 
 
 def _around(average: Average) -> tuple[float, float]:
