@@ -6,6 +6,7 @@ import pytest
 from skinfo.measures import bounds
 from skinfo.measures.bounds import pairwise_bounds
 from skinfo.measures.information import measure_mixture
+from skinfo.measures.mixture import Mixture
 from skinfo.measures.risk import (
     bounded_risk,
     constellation_size,
@@ -39,7 +40,7 @@ def test_estimates_obey_the_bound_on_the_risk():
     errors = []
     for seed in range(20):
         S = np.random.default_rng(seed).uniform(-1, 1, size=(500, 1))
-        errors.append(abs(measure_mixture(Rows.make(S), 1.0).entropy.value - truth))
+        errors.append(abs(measure_mixture(Mixture.of(Rows.make(S), 1.0)).entropy.value - truth))
     assert np.mean(errors) < bounded_risk(500, 1, 1.0)
 
 
@@ -64,7 +65,7 @@ def test_pairwise_bounds_by_their_formula(sigma, rng):
         expected = -np.log(np.exp(-square / width).mean(axis=1)).mean()
         assert quantity.value == pytest.approx(expected, rel=1e-10)
         assert quantity.stderr == 0
-    information = measure_mixture(Rows.make(X), sigma).mutual_info
+    information = measure_mixture(Mixture.of(Rows.make(X), sigma)).mutual_info
     assert found.lower.value <= information.value <= found.upper.value
 
 

@@ -81,24 +81,20 @@ class MixtureInformation:
 
 
 def measure_mixture(
-    rows: Rows,
-    sigma: float,
+    mixture: Mixture,
     *,
     tol: float = 0.01,
     inputs: Inputs = "given",
     max_evaluations: int = 2**20,
     seed: int = 0,
     n_jobs: int | None = None,
-    mixture: Mixture | None = None,
 ) -> MixtureInformation:
     """Estimate I(X;T), I(Y;T), h(T) and h(T|X) of T = S + sigma Z, each with its bracket.
 
     Parameters
     ----------
-    rows : Rows
-        Activations before this layer's noise, with weights, inputs and labels.
-    sigma : float
-        Standard deviation of the noise.
+    mixture : Mixture
+        The mixture of Gaussians of this layer's noise around activations before it.
     tol : float
         Standard error aimed at, in nats.
     inputs : {"given", "sampled"}
@@ -109,8 +105,6 @@ def measure_mixture(
         Seed of the draws.
     n_jobs : int or None
         Threads; the result does not depend on it.
-    mixture : Mixture, optional
-        The mixture of these rows, where it is already laid out.
 
     References
     ----------
@@ -120,16 +114,18 @@ def measure_mixture(
     Examples
     --------
     >>> import numpy as np
-    >>> round(measure_mixture(Rows.make(np.array([[-1.0], [1.0]])), 0.5).mutual_info.value, 6)
+    >>> mixture = Mixture.of(Rows.make(np.array([[-1.0], [1.0]])), sigma=0.5)
+    >>> round(measure_mixture(mixture).mutual_info.value, 6)
     0.63272
     """
-    mixture = mixture or Mixture.of(rows, sigma)
+    rows = mixture.rows
     replicas = two_numbers_of_replicas(rows)
     if replicas is not None:
         few, many = replicas
+        of_few = Mixture.of(rows.where(rows.replica_numbers < few), mixture.subspace.sigma)
         base = measure_mixture(
-            rows.where(rows.replica_numbers < few), sigma, tol=tol, inputs=inputs,
-            max_evaluations=max_evaluations, seed=seed, n_jobs=n_jobs,
+            of_few, tol=tol, inputs=inputs, max_evaluations=max_evaluations, seed=seed,
+            n_jobs=n_jobs,
         )  # fmt: skip
         return _correct(base, replica_excess(mixture, few, many, inputs, seed, n_jobs), inputs)
     exact = plug_in_by_quadrature(mixture)
