@@ -23,7 +23,8 @@ import time
 import numpy as np
 import pandas as pd
 
-from skinfo.measures.binning import WidthCells, measure_binned, measure_cells
+from skinfo.measures.binning import measure_binned, measure_cells
+from skinfo.measures.bins import WidthCells
 from skinfo.measures.counting import first_rows
 from skinfo.measures.rows import Rows
 from skinfo.measures.widths import first_rows_by_width

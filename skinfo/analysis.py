@@ -14,7 +14,7 @@ from sklearn.base import BaseEstimator
 
 from skinfo.estimators import BinningMIEstimator, ClusteringScore, NoisyMIEstimator
 from skinfo.flow import information_flow, subset_mask
-from skinfo.measures.clustering import makes_pairs
+from skinfo.measures.pairs import makes_pairs
 from skinfo.runs import Run
 from skinfo.tables import Panel, collect_panel
 

@@ -13,7 +13,16 @@ import numpy as np
 from scipy.special import ndtr
 from sklearn.utils import check_random_state
 
-RandomState = int | np.random.RandomState | None
+__all__ = [
+    "GaussianChain",
+    "ProductLaw",
+    "corners",
+    "line_entropy",
+    "noise_entropy",
+    "uniform_cube",
+]
+
+Seed = int | np.random.RandomState | None
 
 
 @dataclass(frozen=True)
@@ -37,7 +46,7 @@ class ProductLaw:
     coordinate: Callable[[np.random.RandomState, tuple[int, int]], np.ndarray]
     coordinate_entropy: Callable[[float], float]
 
-    def draw(self, n_samples: int, random_state: RandomState = None) -> np.ndarray:
+    def draw(self, n_samples: int, random_state: Seed = None) -> np.ndarray:
         """Draw rows S of shape (n_samples, n_units)."""
         return self.coordinate(check_random_state(random_state), (n_samples, self.n_units))
 
@@ -136,7 +145,7 @@ class GaussianChain:
     sigma: float
 
     def draw(
-        self, n_inputs: int, *, n_replicas: int = 1, random_state: RandomState = None
+        self, n_inputs: int, *, n_replicas: int = 1, random_state: Seed = None
     ) -> list[np.ndarray]:
         """Draw S_l of all layers for the same inputs.
 

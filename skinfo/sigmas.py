@@ -130,14 +130,12 @@ def sigma_curve(
     table = []
     for sigma in declared:
         found = measure_mixture(
-            rows,
-            sigma,
+            Mixture.of(rows, sigma, order),
             tol=tol / nats_to(units),
             inputs=inputs,
             max_evaluations=max_evaluations,
             seed=seed,
             n_jobs=n_jobs,
-            mixture=Mixture.of(rows, sigma, order),
         )
         table += [{"sigma": sigma} | q.in_units(units).cells() for q in _quantities(found)]
     return pd.DataFrame(table, columns=list(CURVE_COLUMNS))

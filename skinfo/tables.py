@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 
 from skinfo.errors import MissingExtraError
-from skinfo.measures.clustering import makes_pairs
 from skinfo.measures.distances import measure_distances
+from skinfo.measures.pairs import makes_pairs
 from skinfo.measures.quantity import COLUMNS, CURVE_COLUMNS
 from skinfo.measures.rows import Rows
 from skinfo.runs import Activations, Run

@@ -28,6 +28,7 @@ def binning_sweep(
     bin_widths: Any,
     groups: Any = None,
     sample_weight: Any = None,
+    correction: str | None = None,
     units: str = "nats",
 ) -> pd.DataFrame:
     r"""Bin one layer with every width of a list, and see at which its inputs cluster.
@@ -52,6 +53,8 @@ def binning_sweep(
         Input of each row; rows of one group are replicas of it.
     sample_weight : array-like of shape (n_samples,), default=None
         Probability of each row's input, up to a factor; equal within a group.
+    correction : {"miller-madow"} or None, default=None
+        What is added to every entropy, as by :class:`skinfo.BinningMIEstimator`.
     units : {"nats", "bits"}, default="nats"
         Unit of every information and entropy.
 
@@ -61,23 +64,24 @@ def binning_sweep(
         Columns bin_width, entropy, mutual_info, label_mutual_info (NaN without y), n_occupied,
         ceiling (H of the inputs), unit, notes; widths in the order given. A note is made of words
         from :data:`skinfo.measures.quantity.NOTES`: "at ceiling" where bins are too narrow, "in one
-        cell" where they are too wide to show anything, "too few replicas" in place of a
-        ReplicaWarning.
+        cell" where they are too wide to show anything, "correction beyond bounds", "too few
+        replicas" in place of a ReplicaWarning.
 
     Raises
     ------
     ValueError
         For no width, one that is not positive and finite, one given twice, cells too narrow to be
-        counted, and the input errors of :class:`skinfo.BinningMIEstimator`.
+        counted, a correction of rows that weigh differently, and the input errors of
+        :class:`skinfo.BinningMIEstimator`.
 
     Notes
     -----
-    Every line is what BinningMIEstimator gives with this width, to the last bit. Widths of which
-    each divides the next (powers of 2, or 1e-4, 1e-3, …) cost far less than one by one, because
-    their cells are unions of one another: rows together at a width are together at all wider ones,
-    rows alone at a width are alone at all narrower ones, and only the rest is counted. In floating
-    point 1e-3 is not ten times 1e-4, so this is checked on the values at hand; a width at which
-    rounding breaks it, like any width that divides no other, is counted by itself.
+    Every line is what BinningMIEstimator gives with this width and correction, to the last bit.
+    Widths of which each divides the next (powers of 2, or 1e-4, 1e-3, …) cost far less than one by
+    one, because their cells are unions of one another: rows together at a width are together at all
+    wider ones, rows alone at a width are alone at all narrower ones, and only the rest is counted.
+    In floating point 1e-3 is not ten times 1e-4, so this is checked on the values at hand; a width
+    at which rounding breaks it, like any width that divides no other, is counted by itself.
 
     References
     ----------
@@ -97,7 +101,7 @@ def binning_sweep(
     >>> sweep["notes"].tolist()
     ['at ceiling', '', 'in one cell']
     """
-    estimator = BinningMIEstimator(units=units)
+    estimator = BinningMIEstimator(correction=correction, units=units)
     validate_parameter_constraints(
         BinningMIEstimator._parameter_constraints, estimator.get_params(), "binning_sweep"
     )
@@ -105,8 +109,9 @@ def binning_sweep(
     rows = check_rows(estimator, X, y, groups, sample_weight)
     lines: dict[int, dict[str, Any]] = {}
     for place, first in first_rows_by_width(rows.points, widths):
-        found = measure_cells(rows, first)
+        found = measure_cells(rows, first, correction)
         label = found.label_mutual_info
+        notes = (*found.mutual_info.notes, *(() if label is None else label.notes))
         lines[place] = {
             "bin_width": widths[place],
             "entropy": found.entropy.in_units(units).value,
@@ -115,7 +120,7 @@ def binning_sweep(
             "n_occupied": found.n_occupied,
             "ceiling": found.ceiling * nats_to(units),
             "unit": units,
-            "notes": JOINT.join(found.mutual_info.notes),
+            "notes": JOINT.join(dict.fromkeys(notes)),
         }
     return pd.DataFrame([lines[place] for place in sorted(lines)], columns=list(SWEEP_COLUMNS))
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from skinfo import BinningMIEstimator, OutsideEdgesWarning, ReplicaWarning, binning_sweep
 from skinfo.measures import counting
-from skinfo.measures.binning import EdgeCells, WidthCells
+from skinfo.measures.bins import EdgeCells, WidthCells
 from skinfo.measures.counting import first_rows, odd_multipliers
 
 import reference

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from skinfo import BinningMIEstimator, binning_sweep
 from skinfo.measures import widths as sweeping
-from skinfo.measures.binning import WidthCells
+from skinfo.measures.bins import WidthCells
 from skinfo.measures.counting import first_rows
 from skinfo.measures.widths import first_rows_by_width, nested_ratios
 
@@ -25,10 +25,11 @@ COLUMNS = [
 ]  # fmt: skip
 
 
-def one_by_one(X, y, widths, units="nats", **options):
+def one_by_one(X, y, widths, units="nats", correction=None, **options):
     lines = []
     for width in widths:
-        est = BinningMIEstimator(bin_width=width, units=units).fit(X, y, **options)
+        est = BinningMIEstimator(bin_width=width, correction=correction, units=units)
+        est.fit(X, y, **options)
         label = np.nan if y is None else est.label_mutual_info_
         lines.append([width, est.entropy_, est.mutual_info_, label, est.n_occupied_, est.ceiling_,
                       units, "; ".join(est.notes_)])  # fmt: skip
@@ -81,6 +82,27 @@ def test_groups_and_weights(rng):
     same(found, one_by_one(X, y, POWERS_OF_2, **options))
     assert found["notes"].str.contains("too few replicas").any()
     assert (found["mutual_info"] < found["entropy"]).any()
+
+
+@pytest.mark.filterwarnings("ignore::skinfo.ReplicaWarning")
+@pytest.mark.parametrize("replicas", [1, 5])
+def test_corrected_lines_are_the_estimators_to_the_last_bit(replicas, rng):
+    X, groups = clustered(rng), np.repeat(np.arange(300 // replicas), replicas)
+    y = groups % 3
+    options = {"correction": "miller-madow"} | ({"groups": groups} if replicas > 1 else {})
+    found = binning_sweep(X, y, bin_widths=POWERS_OF_2, **options)
+    same(found, one_by_one(X, y, POWERS_OF_2, **options))
+    plain = binning_sweep(X, y, bin_widths=POWERS_OF_2)
+    np.testing.assert_allclose(found["entropy"] - plain["entropy"], (plain["n_occupied"] - 1) / 600)
+    assert found["notes"].str.contains("correction beyond bounds").any()
+
+
+def test_a_correction_that_is_none_or_does_not_fit_is_named():
+    X, weights = [[0.5], [1.5], [2.5]], [1, 2, 3]
+    with pytest.raises(ValueError, match="'correction' parameter of binning_sweep"):
+        binning_sweep(X, bin_widths=[1.0], correction="miller")
+    with pytest.raises(ValueError, match="counts rows of equal weight"):
+        binning_sweep(X, bin_widths=[1.0], sample_weight=weights, correction="miller-madow")
 
 
 # Where decimal widths go wrong: at or beside multiples of them.

@@ -4,15 +4,16 @@ import numpy as np
 import pytest
 
 from skinfo.measures import bounds
-from skinfo.measures.bounds import (
+from skinfo.measures.bounds import pairwise_bounds
+from skinfo.measures.information import measure_mixture
+from skinfo.measures.mixture import Mixture
+from skinfo.measures.risk import (
     bounded_risk,
     constellation_size,
     information_risk,
     min_samples,
-    pairwise_bounds,
     subgaussian_risk,
 )
-from skinfo.measures.information import measure_mixture
 from skinfo.measures.rows import Rows
 
 TABLE_I = {
@@ -39,7 +40,7 @@ def test_estimates_obey_the_bound_on_the_risk():
     errors = []
     for seed in range(20):
         S = np.random.default_rng(seed).uniform(-1, 1, size=(500, 1))
-        errors.append(abs(measure_mixture(Rows.make(S), 1.0).entropy.value - truth))
+        errors.append(abs(measure_mixture(Mixture.of(Rows.make(S), 1.0)).entropy.value - truth))
     assert np.mean(errors) < bounded_risk(500, 1, 1.0)
 
 
@@ -64,7 +65,7 @@ def test_pairwise_bounds_by_their_formula(sigma, rng):
         expected = -np.log(np.exp(-square / width).mean(axis=1)).mean()
         assert quantity.value == pytest.approx(expected, rel=1e-10)
         assert quantity.stderr == 0
-    information = measure_mixture(Rows.make(X), sigma).mutual_info
+    information = measure_mixture(Mixture.of(Rows.make(X), sigma)).mutual_info
     assert found.lower.value <= information.value <= found.upper.value
 
 
@@ -75,3 +76,61 @@ def test_a_sample_of_rows_says_its_error(rng, monkeypatch):
     sampled = [pairwise_bounds(X, 0.5, seed=s).upper for s in range(30)]
     assert sum(q.lower <= exact.upper.value <= q.upper for q in sampled) >= 25
     assert sampled[0].stderr > 0
+    assert sampled[0].notes == ("sampled",)
+    assert exact.upper.notes == ()
+
+
+@pytest.mark.parametrize(
+    ("numbers", "says"),
+    [
+        ((0, 3, 1.0), "n is a number of rows"),
+        ((np.nan, 3, 1.0), "n is a number of rows"),
+        ((1e9, 0, 1.0), "d is a number of units"),
+        ((1e9, 2.5, 1.0), "d is a number of units"),
+        ((1e9, 3, -1.0), "sigma must be positive"),
+        ((1e9, 3, np.nan), "sigma must be positive"),
+        ((1e9, 3, np.inf), "sigma must be positive"),
+    ],
+)
+def test_theorems_name_the_number_that_is_none(numbers, says):
+    for risk in (bounded_risk, information_risk, lambda *a: subgaussian_risk(*a, K=1.0)):
+        with pytest.raises(ValueError, match=says):
+            risk(*numbers)
+    if numbers[0] == 1e9:
+        for theorem in (min_samples, lambda d, sigma: constellation_size(d, sigma, 0.01)):
+            with pytest.raises(ValueError, match=says):
+                theorem(*numbers[1:])
+
+
+def test_theorems_name_their_own_numbers():
+    with pytest.raises(ValueError, match="K must be positive"):
+        subgaussian_risk(1e9, 3, 1.0, K=-1.0)
+    with pytest.raises(ValueError, match="sigma must be positive.*got 0.0"):
+        min_samples(3, 0.0)
+    with pytest.raises(ValueError, match="bias is a number of nats"):
+        min_samples(3, 1.0, bias=-1.0)
+    with pytest.raises(ValueError, match="eps"):
+        constellation_size(3, 1.0, 0.7)
+
+
+@pytest.mark.parametrize("sigma", [0.1, 1.0, 2.0])
+def test_risks_in_many_dimensions_are_infinite(sigma):
+    assert bounded_risk(1e9, 10_000, sigma) == np.inf
+    assert subgaussian_risk(1e9, 10_000, sigma, K=1.0) == np.inf
+    assert information_risk(1e9, 10_000, sigma) == np.inf
+
+
+@pytest.mark.parametrize(
+    ("X", "sigma", "says"),
+    [
+        ([[0.0], [1.0]], -1.0, "sigma must be a positive standard deviation; got -1.0"),
+        ([[0.0], [1.0]], np.nan, "sigma must be a positive standard deviation; got nan"),
+        ([[0.0], [np.nan]], 1.0, "X holds nan in row 1, column 0"),
+        ([0.0, 1.0], 1.0, r"array of shape \(2,\)"),
+        (np.empty((0, 2)), 1.0, r"array of shape \(0, 2\)"),
+        ([[0.0], [1e15]], 1.0, r"1e\+11 sigma \(1\)"),
+    ],
+)
+def test_pairwise_bounds_name_what_is_wrong(X, sigma, says):
+    with pytest.raises(ValueError, match=says):
+        pairwise_bounds(X, sigma)

@@ -15,6 +15,7 @@ from skinfo.measures.gaussians import (
     posterior_log_sums,
 )
 from skinfo.measures.information import measure_mixture
+from skinfo.measures.mixture import Mixture
 from skinfo.measures.rows import Rows
 
 import reference
@@ -64,7 +65,9 @@ def test_sampled_inputs_of_a_noisy_linear_chain():
     for seed in range(20):
         rng = np.random.default_rng(seed)
         S = run_chain(weights, rng.normal(size=(2000, 4)), 50, rng)
-        found = measure_mixture(rows_of(S), SIGMA, inputs="sampled", seed=seed, n_jobs=2)
+        found = measure_mixture(
+            Mixture.of(rows_of(S), SIGMA), inputs="sampled", seed=seed, n_jobs=2
+        )
         information = found.mutual_info
         inside.append(information.lower <= truth <= information.upper)
         widths.append(information.upper - information.lower)
@@ -83,11 +86,13 @@ def test_given_inputs_of_a_noisy_linear_chain():
     X = np.random.default_rng(5).normal(size=(64, 4))
     # With the noise whitened the true T_3 is a mixture of 64 unit Gaussians.
     whitened = X @ M @ np.linalg.inv(np.linalg.cholesky(noise)).T
-    truth = measure_mixture(Rows.make(whitened), 1.0, tol=2e-4, seed=1).mutual_info.value
+    truth = measure_mixture(
+        Mixture.of(Rows.make(whitened), 1.0), tol=2e-4, seed=1
+    ).mutual_info.value
     inside, widths, points, plug_ins = [], [], [], []
     for seed in range(20):
         S = run_chain(weights, X, 50, np.random.default_rng(seed))
-        found = measure_mixture(rows_of(S), SIGMA, seed=seed)
+        found = measure_mixture(Mixture.of(rows_of(S), SIGMA), seed=seed)
         inside.append(found.mutual_info.lower <= truth <= found.mutual_info.upper)
         widths.append(found.mutual_info.upper - found.mutual_info.lower)
         points.append(found.mutual_info.value)
@@ -105,11 +110,13 @@ def test_few_replicas_widen_the_bracket_around_the_truth(n_replicas):
     noise, M = noise_covariance(weights), end_to_end(weights)
     X = np.random.default_rng(5).normal(size=(200, 4))
     whitened = X @ M @ np.linalg.inv(np.linalg.cholesky(noise)).T
-    truth = measure_mixture(Rows.make(whitened), 1.0, tol=5e-4, seed=1).mutual_info.value
+    truth = measure_mixture(
+        Mixture.of(Rows.make(whitened), 1.0), tol=5e-4, seed=1
+    ).mutual_info.value
     inside = 0
     for seed in range(10):
         S = run_chain(weights, X, n_replicas, np.random.default_rng(seed))
-        found = measure_mixture(rows_of(S), SIGMA, seed=seed).mutual_info
+        found = measure_mixture(Mixture.of(rows_of(S), SIGMA), seed=seed).mutual_info
         inside += found.lower <= truth <= found.upper
     assert inside >= 9
 
@@ -119,20 +126,24 @@ def test_unequal_replicas_hold_the_truth():
     noise, M = noise_covariance(weights), end_to_end(weights)
     X = np.random.default_rng(5).normal(size=(100, 4))
     whitened = X @ M @ np.linalg.inv(np.linalg.cholesky(noise)).T
-    truth = measure_mixture(Rows.make(whitened), 1.0, tol=5e-4, seed=1).mutual_info.value
+    truth = measure_mixture(
+        Mixture.of(Rows.make(whitened), 1.0), tol=5e-4, seed=1
+    ).mutual_info.value
     for seed in range(5):
         rng = np.random.default_rng(seed)
         groups = np.repeat(np.arange(100), 60)
         S = run_chain(weights, X, 60, rng).reshape(-1, 2)
         keep = rng.uniform(size=len(groups)) < np.where(groups % 2, 0.3, 0.9)
-        found = measure_mixture(Rows.make(S[keep], groups=groups[keep]), SIGMA, seed=seed)
+        found = measure_mixture(
+            Mixture.of(Rows.make(S[keep], groups=groups[keep]), SIGMA), seed=seed
+        )
         assert found.mutual_info.lower <= truth <= found.mutual_info.upper
 
 
 def test_an_input_with_one_row_among_replicas_leaves_the_lower_end_at_zero(rng):
     S = np.concatenate([rng.normal(size=(40, 2)), [[5.0, 5.0]]])
     groups = np.append(np.arange(40) // 4, 10)
-    found = measure_mixture(Rows.make(S, groups=groups), 0.3)
+    found = measure_mixture(Mixture.of(Rows.make(S, groups=groups), 0.3))
     assert found.mutual_info.lower == 0
     assert found.conditional_entropy.upper == np.inf
     assert np.isfinite([found.mutual_info.value, found.mutual_info.upper]).all()
@@ -141,10 +152,10 @@ def test_an_input_with_one_row_among_replicas_leaves_the_lower_end_at_zero(rng):
 def test_random_labels_reach_down_to_zero(rng):
     """500 rows in 20 dimensions: the plug-in I(Y;T) is all of H(Y), and all of it overfitting."""
     S, y = rng.normal(size=(500, 20)), rng.integers(0, 2, size=500)
-    found = measure_mixture(Rows.make(S, labels=y), 0.3, inputs="sampled")
+    found = measure_mixture(Mixture.of(Rows.make(S, labels=y), 0.3), inputs="sampled")
     assert found.label_mutual_info.value > 0.65
     assert found.label_mutual_info.lower < 0.01
-    given = measure_mixture(Rows.make(S, labels=y), 0.3)
+    given = measure_mixture(Mixture.of(Rows.make(S, labels=y), 0.3))
     assert given.label_mutual_info.lower > 0.65
 
 
@@ -157,7 +168,9 @@ def test_sampled_labels_of_far_classes_hold_the_entropy_of_the_population(share,
         rng = np.random.default_rng(seed)
         y = rng.uniform(size=n) < share
         S = np.column_stack([20.0 * y, np.zeros(n)]) + rng.normal(size=(n, 2))
-        found = measure_mixture(Rows.make(S, labels=y), 1.0, inputs="sampled", seed=seed)
+        found = measure_mixture(
+            Mixture.of(Rows.make(S, labels=y), 1.0), inputs="sampled", seed=seed
+        )
         inside += found.label_mutual_info.lower <= truth <= found.label_mutual_info.upper
         assert found.label_ceiling == pytest.approx(np.log(2))
     assert inside >= 26
@@ -169,11 +182,13 @@ def test_the_extrapolated_value_is_nearer_for_odd_and_even_replicas(n_replicas):
     noise, M = noise_covariance(weights), end_to_end(weights)
     X = np.random.default_rng(5).normal(size=(200, 4))
     whitened = X @ M @ np.linalg.inv(np.linalg.cholesky(noise)).T
-    truth = measure_mixture(Rows.make(whitened), 1.0, tol=5e-4, seed=1).mutual_info.value
+    truth = measure_mixture(
+        Mixture.of(Rows.make(whitened), 1.0), tol=5e-4, seed=1
+    ).mutual_info.value
     points, plug_ins = [], []
     for seed in range(10):
         S = run_chain(weights, X, n_replicas, np.random.default_rng(seed))
-        found = measure_mixture(rows_of(S), SIGMA, seed=seed)
+        found = measure_mixture(Mixture.of(rows_of(S), SIGMA), seed=seed)
         points.append(found.mutual_info.value)
         plug_ins.append(found.plug_in.value)
     assert abs(np.mean(points) - truth) < 0.6 * (np.mean(plug_ins) - truth)
@@ -181,14 +196,14 @@ def test_the_extrapolated_value_is_nearer_for_odd_and_even_replicas(n_replicas):
 
 def test_replicas_far_apart_in_sigma_are_measured(rng):
     S = rng.normal(size=(40, 2)) * 1e7
-    found = measure_mixture(Rows.make(S, groups=np.arange(40) // 2), 0.1).mutual_info
+    found = measure_mixture(Mixture.of(Rows.make(S, groups=np.arange(40) // 2), 0.1)).mutual_info
     assert 0 <= found.lower <= found.value <= found.upper <= np.log(20) + 1e-9
 
 
 def test_crossed_weights_keep_every_bracket_in_order(rng):
     weights = np.array([1.0] + [1e-17] * 19)
     rows = Rows.make(rng.normal(size=(20, 2)), input_weights=weights)
-    found = measure_mixture(rows, 0.5, inputs="sampled")
+    found = measure_mixture(Mixture.of(rows, 0.5), inputs="sampled")
     for quantity in (found.mutual_info, found.entropy, found.conditional_entropy):
         assert quantity.lower <= quantity.value <= quantity.upper
 
@@ -197,7 +212,7 @@ def test_an_estimate_that_is_cut_at_the_ceiling_says_so():
     X = np.array(list(product([-1.0, 1.0], repeat=10)))
     cut = 0
     for seed in range(20):
-        found = measure_mixture(Rows.make(X), 2.0, max_evaluations=2**8, seed=seed)
+        found = measure_mixture(Mixture.of(Rows.make(X), 2.0), max_evaluations=2**8, seed=seed)
         if found.plug_in.value > found.ceiling + 1e-4:
             cut += 1
             assert "above ceiling" in found.plug_in.notes
@@ -208,7 +223,9 @@ def test_an_estimate_that_is_cut_at_the_ceiling_says_so():
 def test_real_labels_keep_their_lower_end(rng):
     y = rng.integers(0, 2, size=500)
     S = np.column_stack([4.0 * y + rng.normal(size=500), rng.normal(size=500)])
-    found = measure_mixture(Rows.make(S, labels=y), 1.0, inputs="sampled").label_mutual_info
+    found = measure_mixture(
+        Mixture.of(Rows.make(S, labels=y), 1.0), inputs="sampled"
+    ).label_mutual_info
     assert 0.3 < found.lower <= found.value <= found.upper
 
 
@@ -217,14 +234,14 @@ def test_sampled_gaussian_without_groups_holds_the_capacity():
     inside = []
     for seed in range(20):
         S = np.random.default_rng(seed).normal(size=(500, 3))
-        found = measure_mixture(Rows.make(S), 0.8, inputs="sampled", seed=seed)
+        found = measure_mixture(Mixture.of(Rows.make(S), 0.8), inputs="sampled", seed=seed)
         inside.append(found.mutual_info.lower <= truth <= found.mutual_info.upper)
         assert found.ceiling == np.inf
     assert sum(inside) >= 19
 
 
 def test_without_groups_the_bracket_is_the_value_and_its_error(rng):
-    found = measure_mixture(Rows.make(rng.normal(size=(200, 3))), 0.7)
+    found = measure_mixture(Mixture.of(Rows.make(rng.normal(size=(200, 3))), 0.7))
     q = found.mutual_info
     assert q.value - q.lower == pytest.approx(q.upper - q.value)
     assert q.value - q.lower == pytest.approx(2.1314 * q.stderr, rel=1e-3)
@@ -232,7 +249,6 @@ def test_without_groups_the_bracket_is_the_value_and_its_error(rng):
 
 
 def test_every_draw_obeys_the_ceiling(rng):
-    from skinfo.measures.mixture import Mixture
     from skinfo.measures.sums import Contributions
 
     rows = Rows.make(rng.normal(size=(90, 3)), groups=np.arange(90) // 3)
@@ -321,7 +337,7 @@ def test_stderr_inputs_is_that_of_another_set_of_inputs():
     values, errors = [], []
     for seed in range(40):
         S = np.random.default_rng(seed).exponential(size=(150, 2))
-        found = measure_mixture(Rows.make(S), 0.3, tol=0.02, seed=seed)
+        found = measure_mixture(Mixture.of(Rows.make(S), 0.3), tol=0.02, seed=seed)
         values.append(found.mutual_info.value)
         errors.append(found.stderr_inputs)
     # The mixture itself changes with its inputs, so the order of magnitude is what can be asked.

@@ -175,7 +175,7 @@ def test_one_row_or_rows_in_one_place_carry_nothing(inputs, labelled):
     for X in (np.array([[1.0, 2.0]]), np.full((130, 3), 0.1)):
         labels = np.zeros(len(X), dtype=int) if labelled else None
         found = measure_mixture(
-            Rows.make(X, labels=labels), 0.1, inputs=inputs, max_evaluations=256
+            Mixture.of(Rows.make(X, labels=labels), 0.1), inputs=inputs, max_evaluations=256
         )
         assert found.mutual_info.value == found.plug_in.value == 0
         assert found.label_mutual_info is None or found.label_mutual_info.value == 0

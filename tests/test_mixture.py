@@ -75,7 +75,7 @@ def test_high_dimension_equals_the_oracle(d, saturated, rng):
     sigma = 0.05 if saturated else 0.26 * np.sqrt(d)
     rows = Rows.make(X, labels=rng.integers(0, 2, 200))
     compare_with_oracle(rows, sigma)
-    found = measure_mixture(rows, sigma, seed=0, max_evaluations=2**13)
+    found = measure_mixture(Mixture.of(rows, sigma), seed=0, max_evaluations=2**13)
     share = found.plug_in.value / np.log(200)
     assert share > 0.999 if saturated else 0.4 < share < 0.6
 
@@ -136,7 +136,7 @@ def test_any_shape_equals_the_oracle(n, d, log_sigma, seed, duplicate, constant,
 @pytest.mark.parametrize("sigma", I_BPSK)
 def test_cubes_have_d_times_the_information_of_bpsk(d, sigma):
     X = np.array(list(product([-1.0, 1.0], repeat=d)))
-    found = measure_mixture(Rows.make(X, labels=X[:, 0] > 0), sigma, tol=0.005, seed=1)
+    found = measure_mixture(Mixture.of(Rows.make(X, labels=X[:, 0] > 0), sigma), tol=0.005, seed=1)
     truth = d * I_BPSK[sigma]
     information = found.mutual_info
     assert found.converged
@@ -163,7 +163,7 @@ def test_cubes_have_d_times_the_information_of_bpsk(d, sigma):
 )
 def test_one_tanh_neuron(sigma, w, b, truth):
     S = np.tanh(w * np.array([-3.0, -1.0, 1.0, 3.0]) + b)[:, None]
-    found = measure_mixture(Rows.make(S), sigma)
+    found = measure_mixture(Mixture.of(Rows.make(S), sigma))
     assert found.mutual_info.value == pytest.approx(truth, abs=1e-8)
     assert found.mutual_info.stderr == 0
     assert found.rank == 1
@@ -174,7 +174,7 @@ def test_one_tanh_neuron(sigma, w, b, truth):
     [(0.5, 1.5303600154), (1, 1.7557693536), (2, 2.0516587269), (3, 2.1082364662)],
 )
 def test_entropy_of_two_gaussians(a, entropy):
-    found = measure_mixture(Rows.make(np.array([[-a], [a]])), 1.0)
+    found = measure_mixture(Mixture.of(Rows.make(np.array([[-a], [a]])), 1.0))
     assert found.entropy.value == pytest.approx(entropy, abs=1e-9)
 
 
@@ -184,15 +184,15 @@ def test_entropy_of_two_gaussians(a, entropy):
 def test_entropy_of_a_smoothed_uniform_law(sigma, entropy):
     """A fine lattice on [-1, 1] has the entropy of the uniform law, up to its step."""
     S = (np.arange(4000) + 0.5)[:, None] / 2000 - 1
-    found = measure_mixture(Rows.make(S), sigma)
+    found = measure_mixture(Mixture.of(Rows.make(S), sigma))
     assert found.entropy.value == pytest.approx(entropy, abs=1e-6)
 
 
 def test_a_line_in_space_is_integrated_as_a_line(rng):
     line = rng.normal(size=(40, 1))
     direction = np.array([[0.6, 0.0, 0.8]])
-    expected = measure_mixture(Rows.make(line), 0.3)
-    found = measure_mixture(Rows.make(line @ direction + 5), 0.3)
+    expected = measure_mixture(Mixture.of(Rows.make(line), 0.3))
+    found = measure_mixture(Mixture.of(Rows.make(line @ direction + 5), 0.3))
     assert found.rank == 1
     assert found.mutual_info.value == pytest.approx(expected.mutual_info.value, abs=1e-10)
     extra = 2 * 0.5 * np.log(2 * np.pi * np.e * 0.3**2)
@@ -211,7 +211,7 @@ def test_dropping_flat_directions_changes_nothing(rng):
 
 
 def test_identical_rows_carry_nothing():
-    found = measure_mixture(Rows.make(np.ones((50, 4)), labels=np.arange(50) % 2), 0.1)
+    found = measure_mixture(Mixture.of(Rows.make(np.ones((50, 4)), labels=np.arange(50) % 2), 0.1))
     assert found.mutual_info.value == 0
     assert found.label_mutual_info.value == 0
     assert found.rank == 0
@@ -219,7 +219,7 @@ def test_identical_rows_carry_nothing():
 
 
 def test_one_row_carries_nothing():
-    found = measure_mixture(Rows.make(np.array([[1.0, 2.0]])), 0.1)
+    found = measure_mixture(Mixture.of(Rows.make(np.array([[1.0, 2.0]])), 0.1))
     assert found.mutual_info.value == 0
     assert found.ceiling == 0
 
@@ -227,7 +227,7 @@ def test_one_row_carries_nothing():
 @pytest.mark.parametrize("d", [1, 3, 20])
 def test_far_rows_reach_exactly_the_ceiling(d, rng):
     X = 1e3 * rng.normal(size=(64, d))
-    found = measure_mixture(Rows.make(X, labels=np.arange(64) % 4), 0.01)
+    found = measure_mixture(Mixture.of(Rows.make(X, labels=np.arange(64) % 4), 0.01))
     assert found.mutual_info.value == pytest.approx(np.log(64), abs=1e-12)
     assert found.ceiling == pytest.approx(np.log(64), abs=1e-12)
     assert found.label_mutual_info.value == pytest.approx(np.log(4), abs=2e-4)
@@ -240,22 +240,25 @@ def test_same_bits_for_any_number_of_threads(inputs, rng):
         rng.normal(size=(400, 4)), groups=np.arange(400) // 8, labels=np.arange(400) // 200
     )
     found = [
-        measure_mixture(rows, 0.3, inputs=inputs, seed=5, n_jobs=n_jobs) for n_jobs in (1, 2, 4)
+        measure_mixture(Mixture.of(rows, 0.3), inputs=inputs, seed=5, n_jobs=n_jobs)
+        for n_jobs in (1, 2, 4)
     ]
     assert found[0] == found[1] == found[2]
 
 
 def test_seed_decides_the_draws(rng):
     rows = Rows.make(rng.normal(size=(100, 2)))
-    values = [measure_mixture(rows, 0.5, seed=s).mutual_info.value for s in (1, 1, 2)]
+    values = [measure_mixture(Mixture.of(rows, 0.5), seed=s).mutual_info.value for s in (1, 1, 2)]
     assert values[0] == values[1] != values[2]
 
 
 def test_standard_error_is_honest(rng):
     """Over seeds the estimates spread as their standard errors say."""
     rows = Rows.make(rng.normal(size=(60, 3)))
-    truth = measure_mixture(rows, 0.6, tol=3e-4, seed=99).mutual_info.value
-    found = [measure_mixture(rows, 0.6, tol=0.02, seed=s).mutual_info for s in range(60)]
+    truth = measure_mixture(Mixture.of(rows, 0.6), tol=3e-4, seed=99).mutual_info.value
+    found = [
+        measure_mixture(Mixture.of(rows, 0.6), tol=0.02, seed=s).mutual_info for s in range(60)
+    ]
     inside = np.mean([q.lower <= truth <= q.upper for q in found])
     spread = np.std([q.value for q in found])
     typical = np.sqrt(np.mean([q.stderr**2 for q in found]))
@@ -269,7 +272,7 @@ def test_near_saturation_the_interval_still_holds_the_value(sigma):
     X, _ = make_constellation("psk", 8)
     rows = Rows.make(X)
     truth = reference.plane_information(X, sigma)
-    found = [measure_mixture(rows, sigma, seed=s).mutual_info for s in range(50)]
+    found = [measure_mixture(Mixture.of(rows, sigma), seed=s).mutual_info for s in range(50)]
     assert sum(q.lower <= truth <= q.upper for q in found) >= 42
     assert max(abs(q.value - truth) for q in found) < 0.01
 
@@ -278,14 +281,14 @@ def test_error_obeys_the_poincare_bound(rng):
     """The mean squared error is below d / M for any centres and any sigma; here well below."""
     X = rng.normal(size=(50, 5))
     for sigma in (0.2, 1.0, 3.0):
-        found = measure_mixture(Rows.make(X), sigma, tol=10.0)
+        found = measure_mixture(Mixture.of(Rows.make(X), sigma), tol=10.0)
         assert found.mutual_info.stderr**2 < 5 / found.n_evaluations
 
 
 def test_more_evaluations_than_allowed_are_never_made(rng):
     rows = Rows.make(rng.normal(size=(100, 6)))
     for limit in (16, 100, 4096, 10_000):
-        found = measure_mixture(rows, 1.0, tol=1e-9, max_evaluations=limit)
+        found = measure_mixture(Mixture.of(rows, 1.0), tol=1e-9, max_evaluations=limit)
         assert found.n_evaluations <= limit
         assert not found.converged
         assert "tolerance not met" in found.mutual_info.notes
@@ -296,7 +299,9 @@ def test_weights_count_as_repeated_rows(inputs, rng):
     X = rng.normal(size=(30, 2))
     y = np.arange(30) % 3
     weight = rng.integers(0, 4, size=30)
-    weighted = measure_mixture(Rows.make(X, labels=y, input_weights=weight), 0.5, tol=0.002, seed=1)
+    weighted = measure_mixture(
+        Mixture.of(Rows.make(X, labels=y, input_weights=weight), 0.5), tol=0.002, seed=1
+    )
     # A repeated row is the same input, so it is repeated as a group of identical replicas.
     kept = np.flatnonzero(weight)
     by_hand = Rows(
@@ -305,10 +310,10 @@ def test_weights_count_as_repeated_rows(inputs, rng):
         np.arange(len(kept)),
         np.unique(y[kept], return_inverse=True)[1],
     )
-    expected = measure_mixture(by_hand, 0.5, tol=0.002, seed=1)
+    expected = measure_mixture(Mixture.of(by_hand, 0.5), tol=0.002, seed=1)
     assert weighted.mutual_info.value == pytest.approx(expected.mutual_info.value, abs=1e-12)
     repeated = Rows.make(np.repeat(X, weight, axis=0), labels=np.repeat(y, weight))
-    other = measure_mixture(repeated, 0.5, tol=0.002, seed=1)
+    other = measure_mixture(Mixture.of(repeated, 0.5), tol=0.002, seed=1)
     assert weighted.mutual_info.value == pytest.approx(other.mutual_info.value, abs=0.01)
     assert weighted.label_mutual_info.value == pytest.approx(
         other.label_mutual_info.value, abs=0.01

@@ -128,10 +128,10 @@ def test_parts_add_up_to_the_whole(case, kernel, monkeypatch):
 
 def test_many_rows_in_parts_give_the_same_information(monkeypatch):
     rows = make_rows(3000, 4, labels=2)
-    expected = measure_mixture(rows, 0.6, tol=2e-3)
+    expected = measure_mixture(Mixture.of(rows, 0.6), tol=2e-3)
     monkeypatch.setattr(mixture_module, "_MOST_KEPT", 0)
     monkeypatch.setattr(mixture_module, "_A_PART", 1024 * 4)
-    found = measure_mixture(rows, 0.6, tol=2e-3)
+    found = measure_mixture(Mixture.of(rows, 0.6), tol=2e-3)
     for name in ("mutual_info", "label_mutual_info"):
         a, b = getattr(found, name), getattr(expected, name)
         assert abs(a.value - b.value) < 4 * np.hypot(a.stderr, b.stderr)
@@ -200,10 +200,14 @@ def test_fits_in_threads_leave_linear_algebra_its_threads():
         return [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
 
     rows = make_rows(3000, 3)
-    measure_mixture(rows, 1.0, n_jobs=2)
+    measure_mixture(Mixture.of(rows, 1.0), n_jobs=2)
     before = counts()
     with ThreadPoolExecutor(4) as pool:
-        list(pool.map(lambda seed: measure_mixture(rows, 1.0, seed=seed, n_jobs=2), range(12)))
+        list(
+            pool.map(
+                lambda seed: measure_mixture(Mixture.of(rows, 1.0), seed=seed, n_jobs=2), range(12)
+            )
+        )
     assert counts() == before
 
 

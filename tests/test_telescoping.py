@@ -5,6 +5,7 @@ import pytest
 
 from skinfo import NoisyMIEstimator
 from skinfo.measures.information import measure_mixture
+from skinfo.measures.mixture import Mixture
 from skinfo.measures.rows import Rows
 from skinfo.measures.telescoping import two_numbers_of_replicas
 
@@ -28,15 +29,15 @@ def chain(seed):
 def truth():
     x = np.random.default_rng(99).normal(size=(N_INPUTS, 2))
     noise = np.hypot(INNER, SIGMA)
-    return measure_mixture(Rows.make(x), float(noise), tol=1e-3).mutual_info.value
+    return measure_mixture(Mixture.of(Rows.make(x), float(noise)), tol=1e-3).mutual_info.value
 
 
 def test_the_bracket_is_tighter_and_holds_the_truth(truth):
     inside, widths, few_widths, errors, few_errors = 0, [], [], [], []
     for seed in range(20):
         few, both = chain(seed)
-        base = measure_mixture(few, SIGMA, seed=seed).mutual_info
-        found = measure_mixture(both, SIGMA, seed=seed)
+        base = measure_mixture(Mixture.of(few, SIGMA), seed=seed).mutual_info
+        found = measure_mixture(Mixture.of(both, SIGMA), seed=seed)
         information = found.mutual_info
         assert "telescoped" in information.notes
         assert information.lower <= information.value <= information.upper
@@ -55,7 +56,7 @@ def test_the_bracket_is_tighter_and_holds_the_truth(truth):
 def test_conditional_entropy_is_corrected_too(truth):
     exact = np.log(2 * np.pi * np.e * (INNER**2 + SIGMA**2))
     for seed in range(5):
-        found = measure_mixture(chain(seed)[1], SIGMA, seed=seed).conditional_entropy
+        found = measure_mixture(Mixture.of(chain(seed)[1], SIGMA), seed=seed).conditional_entropy
         assert found.lower <= exact <= found.upper
         assert found.value == pytest.approx(exact, abs=0.05)
 
@@ -113,12 +114,14 @@ def test_the_bias_of_separable_inputs_cancels(few, n_rich, spacing):
     """A lattice of inputs: h(T) of few replicas is as biased as h(T|X), and must not stay so."""
     rng = np.random.default_rng(0)
     lattice = np.array([divmod(i, 20) for i in range(400)], dtype=float) * spacing
-    truth = measure_mixture(Rows.make(lattice), float(np.sqrt(5)), tol=1e-3).mutual_info.value
+    truth = measure_mixture(
+        Mixture.of(Rows.make(lattice), float(np.sqrt(5))), tol=1e-3
+    ).mutual_info.value
     replicas = np.full(400, few)
     replicas[rng.permutation(400)[:n_rich]] = 100
     inputs = np.repeat(np.arange(400), replicas)
     S = lattice[inputs] + 2.0 * rng.normal(size=(len(inputs), 2))
-    found = measure_mixture(Rows.make(S, groups=inputs), 1.0)
+    found = measure_mixture(Mixture.of(Rows.make(S, groups=inputs), 1.0))
     assert "telescoped" in found.mutual_info.notes
     assert found.mutual_info.lower <= truth <= found.mutual_info.upper
     assert abs(found.mutual_info.value - truth) < 0.2

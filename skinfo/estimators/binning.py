@@ -13,14 +13,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from skinfo.errors import OutsideEdgesWarning, ReplicaWarning
 from skinfo.estimators.validation import check_activations, check_rows
-from skinfo.measures.binning import (
-    Cells,
-    EdgeCells,
-    WidthCells,
-    measure_binned,
-    quantile_edges,
-    uniform_edges,
-)
+from skinfo.measures.binning import measure_binned
+from skinfo.measures.bins import Cells, EdgeCells, WidthCells, quantile_edges, uniform_edges
 from skinfo.measures.quantity import Quantity, nats_to
 from skinfo.measures.rows import Rows
 

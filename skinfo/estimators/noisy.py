@@ -207,14 +207,12 @@ class NoisyMIEstimator(BaseEstimator):
         self._seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         self._mixture = Mixture.of(rows, sigma)
         found = measure_mixture(
-            rows,
-            sigma,
+            self._mixture,
             tol=self.tol / nats_to(self.units),
             inputs=self.inputs,
             max_evaluations=self.max_evaluations,
             seed=self._seed,
             n_jobs=self.n_jobs,
-            mixture=self._mixture,
         )
         unit = self.units
         pairwise = self._bound(rows, sigma, groups, sample_weight) if self.bounds else ()

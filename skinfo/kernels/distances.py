@@ -44,14 +44,14 @@ def _fill_squares(products, row, i, block, stop, squares, points, distances):
 
 
 @kernel(FAST, inline=True)
-def _fill_segments(distances, singles, bits, lowest, last, squared, segments, insides):
+def _fill_segments(distances, singles, bits, lowest, last, halved, segments, insides):
     """Fill segment and position in it of every squared distance; then take the distance itself."""
     for lane in range(WIDE):
         singles[lane] = distances[lane]
     for lane in range(WIDE):
         segments[lane] = min(max((bits[lane] >> BITS) - lowest, 0), last)
         insides[lane] = bits[lane] & ((1 << BITS) - 1)
-    if squared:
+    if halved:
         for lane in range(WIDE):
             distances[lane] *= 0.5
     else:
@@ -86,8 +86,8 @@ def _kind_of(labels, a, b):
 
 @kernel(FAST)
 def add_pairs(
-    first, points, squares, blocks, weights, befores, classes, class_stops, labels, lowest, bases,
-    parts, squared, counts, sums, class_sums, ranks, values, masses,
+    first, points, squares, blocks, weights, begins, classes, class_stops, labels, lowest, bases,
+    parts, halved, counts, sums, class_sums, ranks, values, masses,
 ):  # fmt: skip
     """Add the pairs of up to 128 rows, from ``first`` on, with the rows before them.
 
@@ -96,11 +96,11 @@ def add_pairs(
     points, squares : (n, d), (n_blocks, 256) rows, sorted by class, and their squared lengths.
     blocks : (n_blocks, d + 1, 256) minus twice the rows, with their squared lengths behind.
     weights : (n_blocks, 256) padded by zeros.
-    befores : (n,) where the rows of a row's own input begin: it pairs with the rows before.
+    begins : (n,) where the rows of a row's own input begin: it pairs with the rows before.
     classes, class_stops : (n_blocks * 256,), (n_classes,) class of each row, where classes end.
     labels : (n_sets, n_classes) label of each class in every label set.
     lowest, bases, parts : number of the first segment; first cell and number of cells of each.
-    squared : whether the distance is half the squared Euclidean one (cosine, of unit rows).
+    halved : whether the distance is half the squared Euclidean one (cosine, of unit rows).
     counts : (2 ** n_sets, n_cells) weighted pairs by the label sets that agree, and by distance.
     sums : (2 ** n_sets,) sum of their distances.
     class_sums : (n_sets, n_labels, n_labels) the same by the two labels; of shape (0, 0, 0) if not
@@ -128,14 +128,14 @@ def add_pairs(
         np.dot(tile, blocks[block], products)
         for row in range(size):
             i = first + row
-            stop = min(befores[i] - start, WIDE)
+            stop = min(begins[i] - start, WIDE)
             if stop <= 0:
                 continue
             _fill_squares(products, row, i, block, stop, squares, points, distances)
             if keeps:
                 for lane in range(WIDE):
                     kept[lane] = distances[lane]
-            _fill_segments(distances, singles, bits, lowest, last, squared, segments, insides)
+            _fill_segments(distances, singles, bits, lowest, last, halved, segments, insides)
             own = weights[i // WIDE, i % WIDE]
             a = classes[i]
             lane = 0
@@ -161,13 +161,13 @@ def add_pairs(
 
 
 @kernel(FAST)
-def count_pairs(befores, classes, class_starts, labels, out):
+def count_pairs(begins, classes, class_starts, labels, out):
     """Fill (n, 2 ** n_sets) numbers of pairs of each row with the rows before it, by kind."""
     for i in range(out.shape[0]):
         a = classes[i]
         for b in range(a):
             out[i, _kind_of(labels, a, b)] += class_starts[b + 1] - class_starts[b]
-        out[i, _kind_of(labels, a, a)] += befores[i] - class_starts[a]
+        out[i, _kind_of(labels, a, a)] += begins[i] - class_starts[a]
 
 
 @kernel(FAST)

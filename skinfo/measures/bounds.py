@@ -1,15 +1,16 @@
-"""Bounds that need no draws: pairwise bounds of the information, theorems on the risk."""
+"""Bounds of the information that need no draws: by the distances of all pairs of rows."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import ndtri
 
 from skinfo.measures.mixture import Mixture
 from skinfo.measures.quantity import Quantity
 from skinfo.measures.rows import Rows
+
+__all__ = ["PairwiseBounds", "pairwise_bounds"]
 
 #: Up to so many rows all pairs are summed; beyond, a sample of rows against all.
 MOST_ROWS = 10_000
@@ -22,7 +23,8 @@ class PairwiseBounds:
     Attributes
     ----------
     lower, upper : Quantity
-        The bounds; their standard error is that of the sample of rows, 0 where all were used.
+        The bounds; their standard error is that of the sample of rows, which is noted, and 0 where
+        all were used.
     """
 
     lower: Quantity
@@ -52,6 +54,17 @@ def pairwise_bounds(
     n_jobs : int or None
         Threads.
 
+    Returns
+    -------
+    PairwiseBounds
+        The bounds.
+
+    Raises
+    ------
+    ValueError
+        For activations that are no table of finite numbers, a sigma that is not positive, and
+        activations that span more than 1e11 sigma.
+
     References
     ----------
     Kolchinsky and Tracey, "Estimating Mixture Entropy with Pairwise Distances", Entropy 2017,
@@ -64,7 +77,7 @@ def pairwise_bounds(
     >>> round(bounds.lower.value, 4), round(bounds.upper.value, 4)
     (0.5662, 0.6928)
     """
-    rows = Rows.make(np.asarray(X, dtype=np.float64))
+    rows = Rows.make(_check(X, sigma))
     n = len(rows.points)
     chosen = np.arange(n)
     if n > MOST_ROWS:
@@ -79,133 +92,25 @@ def pairwise_bounds(
         if len(chosen) == n:
             return Quantity.exact(name, mean)
         stderr = float(values.std(ddof=1) / np.sqrt(len(values)) * np.sqrt(1 - len(values) / n))
-        return Quantity(name, mean, stderr, mean - 1.96 * stderr, mean + 1.96 * stderr)
+        return Quantity.sampled(name, mean, stderr)
 
-    return PairwiseBounds(
-        lower=bound("mutual_info_pairwise_lower", 2 * sigma),
-        upper=bound("mutual_info_pairwise_upper", sigma),
-    )
-
-
-def bounded_risk(n: float, d: int, sigma: float) -> float:
-    """Bound E|h(S + sigma Z) - its estimate from n rows|, S anywhere in [-1, 1]^d, in nats.
-
-    Parameters
-    ----------
-    n : float
-        Number of rows.
-    d : int
-        Number of units.
-    sigma : float
-        Standard deviation of the noise.
-
-    References
-    ----------
-    Goldfeld, Greenewald, Weed, Polyanskiy, "Estimating Differential Entropy under Gaussian
-    Convolutions", arXiv 1810.11589, equation (52); its Table I is a test here.
-
-    Examples
-    --------
-    >>> round(bounded_risk(1e9, 3, 1.0), 5)
-    0.00368
-    """
-    s2 = sigma**2
-    side = 2 + 2 * sigma * np.sqrt(2 * np.log(n))
-    c = d / 2 * np.log(2 * np.pi * s2) + d / s2
-    bias = (
-        (np.log(n) + d * np.log(side) - d / 2 * np.log(np.pi * s2))
-        * side ** (d / 2)
-        / (2 * (4 * np.pi * s2) ** (d / 4) * np.sqrt(n))
-    )
-    spread = c**2 + 2 * c * d * (1 + s2) / s2 + 8 * d * (d + 2 * s2**2 + d * s2**2) / s2**2
-    return float(bias + spread * 2 / n)
+    # The upper one first: it is this sigma that an error of the activations' span names.
+    upper = bound("mutual_info_pairwise_upper", sigma)
+    return PairwiseBounds(bound("mutual_info_pairwise_lower", 2 * sigma), upper)
 
 
-def subgaussian_risk(n: float, d: int, sigma: float, K: float) -> float:
-    """Bound the same risk for rows whose every coordinate has a psi_2 norm of at most K, in nats.
-
-    References
-    ----------
-    arXiv 1810.11589, equation (59).
-
-    Examples
-    --------
-    >>> bool(subgaussian_risk(1e9, 3, 1.0, 1.0) > bounded_risk(1e9, 3, 1.0))
-    True
-    """
-    s2, wide = sigma**2, (K + sigma) ** 2
-    c = d / 2 * np.log(2 * np.pi * s2)
-    inside = wide * np.log(n) / ((np.e - 1) * np.pi * s2)
-    bias = (0.5 * np.log(n) + d / 4 * np.log(8 * inside)) * (2 * inside) ** (d / 4) / np.sqrt(n)
-    spread = (c + 2 * d * K**2 / s2) * (c + (2 * s2 * d + 3 * d * K**2) / s2) + 8 * (
-        16 * d**2 * K**4 + s2**2 * d * (2 + d)
-    ) / s2**2
-    return float(bias + spread * np.e * d / n)
-
-
-def information_risk(n: float, d: int, sigma: float) -> float:
-    """Bound the risk of the estimate of I(X;T) for activations in [-1, 1]^d, in nats.
-
-    Twice :func:`bounded_risk` plus d log(1 + 1 / sigma^2) / (4 sqrt n): Goldfeld et al., ICML 2019,
-    Theorem 2.
-
-    Examples
-    --------
-    >>> bool(information_risk(1e9, 3, 1.0) > 2 * bounded_risk(1e9, 3, 1.0))
-    True
-    """
-    return 2 * bounded_risk(n, d, sigma) + d * np.log1p(1 / sigma**2) / (4 * np.sqrt(n))
-
-
-def min_samples(d: int, sigma: float, *, bias: float = 0.01, eps: float = 0.01) -> float:
-    """Number of rows below which the plug-in of h(S + sigma Z) is biased by more than ``bias``.
-
-    On some law in [-1, 1]^d, since n rows are told apart by log n nats at most. It grows
-    exponentially with d, as the number that *any* estimator needs does (Theorem 1):
-
-        n > k^(d (1 - eps)) exp(-(bias + H_b(eps)))
-        k = floor(1 / (sigma Q^-1((1 - (1 - eps)^(1/d)) / 2)))
-
-    Parameters
-    ----------
-    d : int
-        Number of units.
-    sigma : float
-        Standard deviation of the noise.
-    bias : float
-        Bias aimed at, in nats.
-    eps : float
-        Parameter of the theorem, in (0, 1/2).
-
-    Returns
-    -------
-    float
-        The number; inf where it exceeds floating point.
-
-    References
-    ----------
-    arXiv 1810.11589, Theorem 4.
-
-    Examples
-    --------
-    >>> f"{min_samples(10, 0.1):.3g}"
-    '4.95e+04'
-    """
-    if not 0 < eps < 0.5:
-        raise ValueError(f"eps lies between 0 and 1/2; got {eps}.")
-    k = constellation_size(d, sigma, eps)
-    entropy = -eps * np.log(eps) - (1 - eps) * np.log1p(-eps)
-    logarithm = d * (1 - eps) * np.log(max(k, 1)) - bias - entropy
-    return float(np.exp(logarithm)) if logarithm < 700 else np.inf
-
-
-def constellation_size(d: int, sigma: float, eps: float) -> int:
-    """Points along an axis that noise of this size leaves apart: k of :func:`min_samples`.
-
-    Examples
-    --------
-    >>> constellation_size(11, 0.1, 0.01), constellation_size(12, 0.1, 0.01)
-    (3, 2)
-    """
-    tail = -np.expm1(np.log1p(-eps) / d) / 2
-    return int(1 / (sigma * -ndtri(tail)))
+def _check(X: np.ndarray, sigma: float) -> np.ndarray:
+    """Check what users hand in."""
+    if not (sigma > 0 and np.isfinite(sigma)):
+        raise ValueError(f"sigma must be a positive standard deviation; got {sigma!r}.")
+    points = np.asarray(X, dtype=np.float64)
+    if points.ndim != 2 or not points.size:
+        raise ValueError(
+            "X must hold one row an input and one column a unit, at least one of each; got an "
+            f"array of shape {points.shape}."
+        )
+    bad = np.argwhere(~np.isfinite(points))
+    if len(bad):
+        row, column = bad[0].tolist()
+        raise ValueError(f"X holds {points[row, column]} in row {row}, column {column}.")
+    return points

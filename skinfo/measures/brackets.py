@@ -18,6 +18,12 @@ from skinfo.measures.mixture import Inputs, Mixture
 from skinfo.measures.quadrature import line_cross_entropy, line_information
 from skinfo.measures.sums import Contributions, DrawSums
 
+#: What is measured, each with a bracket.
+QUANTITIES = ("mutual_info", "label_mutual_info", "entropy", "conditional_entropy")
+
+# Averages that may be the end of a bracket, by the name of the quantity.
+_Candidates = dict[str, list[Average]]
+
 
 @dataclass(frozen=True)
 class PlugIn:
@@ -121,62 +127,82 @@ def find_ends(
     averages: Averages, mixture: Mixture, inputs: Inputs, tol: float, n_jobs: int | None
 ) -> Ends:
     """The brackets: plug-in at one end, what never saw the own row or input at the other."""
-    rows, sums = mixture.rows, averages.sums
     sampled = inputs == "sampled"
-
-    def low(*candidates: Average) -> float:
-        return max(c.mean - c.margin(sampled=sampled) for c in candidates)
-
-    def high(*candidates: Average) -> float:
-        return min(c.mean + c.margin(sampled=sampled) for c in candidates)
-
-    plug_in = {name: averages.plug_in(name) for name in Ends.__annotations__}
-    information_low, information_high = [plug_in["mutual_info"]], [plug_in["mutual_info"]]
-    label_low, label_high = [plug_in["label_mutual_info"]], [plug_in["label_mutual_info"]]
-    entropy_high = [plug_in["entropy"]]
-    conditional_high = [plug_in["conditional_entropy"]]
-
-    if rows.has_replicas:
-        out = Contributions.of(sums.without_own_row, sums)
-        conditional_high = [averages.of(out.conditional_entropy)]
-        entropy_high = [averages.of(out.entropy)]
-        label_low = [averages.of(out.label_mutual_info)]
-        total = -sums.all_data.total
-        information_low = [averages.of(total - out.conditional_entropy)]
-        gaussians = InputGaussians.fit(mixture.in_subspace)
-        if gaussians is not None:
-            gaussian_entropy = averages.of_rows(
-                own_row_out_entropies(gaussians, mixture.in_subspace)
-            )
-            conditional_high.append(gaussian_entropy)
-            information_low.append(
-                plug_in["entropy"].plus(replace(gaussian_entropy, mean=-gaussian_entropy.mean))
-            )
-        # A posterior needs equally many replicas of all inputs, else it is biased upwards.
-        if np.ptp(rows.replicas) == 0:
-            mixture_posterior = averages.of(out.mutual_info)
-            information_low.append(mixture_posterior)
-            # The Gaussians cost as much as all the rest, and can only close a gap that is there.
-            gap = plug_in["mutual_info"].mean - mixture_posterior.mean
-            if gaussians is not None and gap > tol:
-                information_low += _gaussian_posteriors(averages, mixture, gaussians, n_jobs)
+    plug_in = {name: averages.plug_in(name) for name in QUANTITIES}
+    lows: _Candidates = {name: [average] for name, average in plug_in.items()}
+    highs = lows
+    if mixture.rows.has_replicas:
+        lower, upper = _with_replicas(averages, mixture, plug_in, tol, n_jobs)
+        lows, highs = lows | lower, highs | upper
     if sampled:
-        without = Contributions.of(sums.without_own_input, sums)
-        rest = np.log1p(-np.minimum(sums.input_weight, 1 - 1e-16))
-        log_input = -Contributions.of(sums.all_data, sums).conditional_entropy
-        outside = averages.of_rows(own_input_out_entropies(mixture.in_subspace))
-        entropy_high = [averages.of(without.entropy + rest), outside]
-        within = replace(plug_in["conditional_entropy"], mean=-plug_in["conditional_entropy"].mean)
-        information_high = [averages.of(log_input + without.entropy + rest), outside.plus(within)]
-        # H(Y) + E log of a leave-one-out classifier, log p(y) kept with the draw it belongs to:
-        # the classes of the population are sampled too.
-        label_low = [averages.of(without.label_mutual_info)]
+        lower, upper = _of_population(averages, mixture, plug_in)
+        lows, highs = lows | lower, highs | upper
     return Ends(
-        (low(*information_low), high(*information_high)),
-        (low(*label_low), high(*label_high)),
-        (low(plug_in["entropy"]), high(*entropy_high)),
-        (low(plug_in["conditional_entropy"]), high(*conditional_high)),
+        **{
+            name: (
+                max(low.mean - low.margin(sampled=sampled) for low in lows[name]),
+                min(high.mean + high.margin(sampled=sampled) for high in highs[name]),
+            )
+            for name in QUANTITIES
+        }
     )
+
+
+def _with_replicas(
+    averages: Averages, mixture: Mixture, plug_in: dict[str, Average], tol: float,
+    n_jobs: int | None,
+) -> tuple[_Candidates, _Candidates]:  # fmt: skip
+    """Lower and upper ends that leave the own row out."""
+    sums = averages.sums
+    out = Contributions.of(sums.without_own_row, sums)
+    conditional_highs = [averages.of(out.conditional_entropy)]
+    information_lows = [averages.of(-sums.all_data.total - out.conditional_entropy)]
+    gaussians = InputGaussians.fit(mixture.in_subspace)
+    if gaussians is not None:
+        of_gaussians = averages.of_rows(own_row_out_entropies(gaussians, mixture.in_subspace))
+        conditional_highs.append(of_gaussians)
+        information_lows.append(plug_in["entropy"].plus(_negative(of_gaussians)))
+    # A posterior needs equally many replicas of all inputs, else it is biased upwards.
+    if np.ptp(mixture.rows.replicas) == 0:
+        mixture_posterior = averages.of(out.mutual_info)
+        information_lows.append(mixture_posterior)
+        # The Gaussians cost as much as all the rest, and can only close a gap that is there.
+        gap = plug_in["mutual_info"].mean - mixture_posterior.mean
+        if gaussians is not None and gap > tol:
+            information_lows += _gaussian_posteriors(averages, mixture, gaussians, n_jobs)
+    lows = {
+        "mutual_info": information_lows,
+        "label_mutual_info": [averages.of(out.label_mutual_info)],
+    }
+    highs = {
+        "entropy": [averages.of(out.entropy)],
+        "conditional_entropy": conditional_highs,
+    }
+    return lows, highs
+
+
+def _of_population(
+    averages: Averages, mixture: Mixture, plug_in: dict[str, Average]
+) -> tuple[_Candidates, _Candidates]:
+    """Lower and upper ends that leave the own input out: others of the population are to come."""
+    sums = averages.sums
+    without = Contributions.of(sums.without_own_input, sums)
+    rest = np.log1p(-np.minimum(sums.input_weight, 1 - 1e-16))
+    log_input = -Contributions.of(sums.all_data, sums).conditional_entropy
+    outside = averages.of_rows(own_input_out_entropies(mixture.in_subspace))
+    within = _negative(plug_in["conditional_entropy"])
+    # H(Y) + E log of a leave-one-out classifier, log p(y) kept with the draw it belongs to:
+    # the classes of the population are sampled too.
+    lows = {"label_mutual_info": [averages.of(without.label_mutual_info)]}
+    highs = {
+        "mutual_info": [averages.of(log_input + without.entropy + rest), outside.plus(within)],
+        "entropy": [averages.of(without.entropy + rest), outside],
+    }
+    return lows, highs
+
+
+def _negative(average: Average) -> Average:
+    return replace(average, mean=-average.mean)
 
 
 def _gaussian_posteriors(

@@ -8,10 +8,10 @@ import numpy as np
 from scipy.spatial.distance import cdist
 from sklearn.metrics import calinski_harabasz_score, davies_bouldin_score
 
-from skinfo.measures.binning import WidthCells, measure_binned
+from skinfo.measures.binning import measure_binned
+from skinfo.measures.bins import WidthCells
 from skinfo.measures.pairs import centred, check_classes, metric_coordinates
 from skinfo.measures.quantity import Quantity
-from skinfo.measures.ranking import sampled
 from skinfo.measures.rows import Rows
 
 #: Rows that the silhouette is computed from, at most (or two a class).
@@ -22,12 +22,6 @@ _BATCH = 2**23
 _FOLDS = 16
 
 
-def makes_pairs(labels: np.ndarray) -> bool:
-    """Whether there are two classes, and two inputs of one of them."""
-    counts = np.unique(labels, return_counts=True)[1]
-    return len(counts) > 1 and bool(counts.max() > 1)
-
-
 def measure_silhouette(rows: Rows, metric: str) -> Quantity:
     """Mean silhouette of the classes, one row an input; sampled evenly over classes where many.
 
@@ -36,8 +30,8 @@ def measure_silhouette(rows: Rows, metric: str) -> Quantity:
     The standard error of a sample is that of a jackknife over 16 parts of it, which leaves their
     rows out of the average and of all mean distances; 0 where every input was used.
     """
-    check_classes(rows.required_labels(), rows.inputs)
-    first = np.unique(rows.inputs, return_index=True)[1]
+    check_classes(rows.required_labels(), rows)
+    first = rows.first_rows
     labels, weights = rows.required_labels()[first], rows.input_weights
     n_classes = int(labels.max()) + 1
     by_class = np.argsort(labels, kind="stable")
@@ -63,7 +57,7 @@ def measure_silhouette(rows: Rows, metric: str) -> Quantity:
     )
     unseen = 1 - len(chosen) / len(first)
     stderr = np.sqrt((_FOLDS - 1) * np.var(without) * unseen)
-    return sampled("silhouette", mean, float(stderr))
+    return Quantity.sampled("silhouette", mean, float(stderr), "")
 
 
 def _class_average(
@@ -132,10 +126,9 @@ def measure_davies_bouldin(rows: Rows, metric: str) -> Quantity:
 
 
 def _one_row_an_input(rows: Rows, metric: str) -> tuple[np.ndarray, np.ndarray]:
-    check_classes(rows.required_labels(), rows.inputs)
-    first = np.unique(rows.inputs, return_index=True)[1]
-    points, _ = centred(metric_coordinates(rows.points[first], metric))
-    return points, rows.required_labels()[first]
+    check_classes(rows.required_labels(), rows)
+    points, _ = centred(metric_coordinates(rows.points[rows.first_rows], metric))
+    return points, rows.required_labels()[rows.first_rows]
 
 
 def measure_nc1(rows: Rows) -> Quantity:
@@ -191,7 +184,7 @@ def measure_nc2(rows: Rows) -> tuple[Quantity, Quantity, Quantity]:
 def _class_means(rows: Rows) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Rows and class means, both less the mean of all and scaled, and the weights of classes."""
     labels = rows.required_labels()
-    check_classes(labels, rows.inputs)
+    check_classes(labels, rows)
     p = np.bincount(labels, weights=rows.weights)
     points, _ = centred(metric_coordinates(rows.points, "euclidean"))
     # Without the offset the weighted mean keeps its digits too: a remainder would look like a
@@ -209,8 +202,7 @@ def measure_binned_entropy(rows: Rows, bin_width: float) -> tuple[Quantity, Quan
     Cells are floor(t / bin_width) along every unit. The share is 1 where no two inputs meet in a
     cell and falls to 0 as they cluster.
     """
-    first = np.unique(rows.inputs, return_index=True)[1]
-    rows = Rows.make(rows.points[first], input_weights=rows.input_weights)
+    rows = Rows.make(rows.points[rows.first_rows], input_weights=rows.input_weights)
     if rows.input_entropy == 0:
         raise ValueError("The share of binned_entropy needs two inputs at least; got one.")
     entropy = measure_binned(rows, WidthCells.learn(rows.points, bin_width)).entropy.value

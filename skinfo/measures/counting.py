@@ -47,7 +47,7 @@ def first_rows(points: np.ndarray, cells: Cutting, rows: np.ndarray | None = Non
     Examples
     --------
     >>> import numpy as np
-    >>> from skinfo.measures.binning import WidthCells
+    >>> from skinfo.measures.bins import WidthCells
     >>> first_rows(np.array([[0.1, 3.0], [0.9, 3.5], [1.0, 3.0]]), WidthCells(1.0)).tolist()
     [0, 0, 2]
     """

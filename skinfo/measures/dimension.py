@@ -37,8 +37,8 @@ def measure_dimension(rows: Rows, metric: str) -> Quantity:
     >>> round(measure_dimension(Rows.make(plane), "euclidean").value, 1)
     1.0
     """
-    first = np.unique(rows.inputs, return_index=True)[1]
-    points = np.unique(centred(metric_coordinates(rows.points[first], metric))[0], axis=0)
+    coordinates = metric_coordinates(rows.points[rows.first_rows], metric)
+    points = np.unique(centred(coordinates)[0], axis=0)
     notes: tuple[str, ...] = ()
     if len(points) > MOST_INPUTS:
         chosen = np.random.RandomState(0).permutation(len(points))[:MOST_INPUTS]
@@ -53,8 +53,4 @@ def measure_dimension(rows: Rows, metric: str) -> Quantity:
     if total <= 0:
         return Quantity("intrinsic_dimension", np.inf, 0.0, np.inf, np.inf, "", notes)
     value = (r - 1) / total
-    stderr = value / np.sqrt(r - 2)
-    return Quantity(
-        "intrinsic_dimension", value, stderr, value - 1.96 * stderr, value + 1.96 * stderr, "",
-        notes,
-    )  # fmt: skip
+    return Quantity.sampled("intrinsic_dimension", value, value / np.sqrt(r - 2), "", notes)

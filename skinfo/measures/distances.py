@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from skinfo.kernels.distances import TILE, add_pairs, count_pairs
-from skinfo.measures.cells import N_CELLS, DistanceCells
+from skinfo.measures.distance_cells import N_CELLS, DistanceCells
 from skinfo.measures.pairs import MOST_LABEL_SETS, PairRows
 from skinfo.measures.parallel import in_order
 from skinfo.measures.quantity import Quantity
 from skinfo.measures.ranking import binned_auc, rank_keys, ranked_auc, sampled_auc, weighted_auc
-from skinfo.measures.ranking import sampled as from_sample
 from skinfo.measures.rows import Rows
 
 #: Up to so many pairs all distances are ranked; beyond, the AUC comes from the histograms.
@@ -53,7 +52,7 @@ class Distances:
     between_mean: Quantity
     class_distances: np.ndarray | None
 
-    def quantiles(self, kind: str, levels: Sequence[float] = QUANTILE_LEVELS) -> list[Quantity]:
+    def quantiles(self, kind: str) -> list[Quantity]:
         """Quantiles of the distances "within" or "between" classes; their cells are the brackets.
 
         Within a cell pairs are taken to lie evenly.
@@ -61,7 +60,7 @@ class Distances:
         counts = self.within if kind == "within" else self.between
         total = np.concatenate([[0.0], np.cumsum(counts)])
         found = []
-        for level in levels:
+        for level in QUANTILE_LEVELS:
             wanted = level * total[-1]
             cell = min(int(np.searchsorted(total, wanted, side="left")), len(counts)) - 1
             cell = max(cell, int(np.flatnonzero(counts)[0]))
@@ -73,11 +72,8 @@ class Distances:
         return found
 
 
-def measure_distances(
-    rows: Rows, metric: str, *, max_pairs: int | None = None,
-    random_state: np.random.RandomState | int | None = None, n_jobs: int | None = None,
-) -> Distances:  # fmt: skip
-    """Count the distances between rows of different inputs, within and between classes.
+def measure_distances(rows: Rows, metric: str, *, n_jobs: int | None = None) -> Distances:
+    """Count the distances between all rows of different inputs, within and between classes.
 
     See :func:`measure_label_sets`; this is the answer for the labels of the rows themselves.
 
@@ -89,10 +85,7 @@ def measure_distances(
     >>> found.auc.value, found.within_mean.value, found.between_mean.value
     (0.75, 2.5, 4.5)
     """
-    label_sets = rows.required_labels()[None]
-    return measure_label_sets(
-        rows, label_sets, metric, max_pairs=max_pairs, random_state=random_state, n_jobs=n_jobs
-    )[0]
+    return measure_label_sets(rows, rows.required_labels()[None], metric, n_jobs=n_jobs)[0]
 
 
 def measure_label_sets(
@@ -191,7 +184,7 @@ class _Counted:
 def _over_pairs(sums: np.ndarray, pairs: PairRows, labels: np.ndarray) -> np.ndarray:
     """Mean distances of two classes, from sums over pairs in the order of the rows."""
     mass = np.bincount(labels, weights=pairs.weights)
-    _, first, inputs = np.unique(pairs.inputs, return_index=True, return_inverse=True)
+    _, first, inputs = np.unique(pairs.begins, return_index=True, return_inverse=True)
     squares = np.bincount(inputs, weights=pairs.weights) ** 2
     own = np.bincount(labels[first], weights=squares, minlength=len(mass))
     n_pairs = np.outer(mass, mass)
@@ -208,16 +201,13 @@ def _over_pairs(sums: np.ndarray, pairs: PairRows, labels: np.ndarray) -> np.nda
 def _learn_cells(pairs: PairRows) -> DistanceCells:
     """Cells from pilot pairs: of any rows, and within the classes of every label set."""
     random = np.random.RandomState(0)
-    squares, masses = [], []
+    squares = []
     for labels in pairs.labels:
         sampler = PairSampler.make(pairs, labels[pairs.classes])
         for draw in (sampler.within, sampler.between):
             left, right = draw(_PILOTS // len(pairs.labels), random)
             squares.append(pairs.squared_distances(left, right))
-            masses.append(np.full(len(left), 1.0))
-    return DistanceCells.learn(
-        np.concatenate(squares), np.concatenate(masses), pairs.scale, halved=pairs.halved
-    )
+    return DistanceCells.learn(np.concatenate(squares), pairs.scale, halved=pairs.halved)
 
 
 def _count_all(pairs: PairRows, cells: DistanceCells, n_jobs: int | None) -> _Counted:
@@ -227,7 +217,7 @@ def _count_all(pairs: PairRows, cells: DistanceCells, n_jobs: int | None) -> _Co
     if n_labels > MOST_MATRIX_CLASSES:
         shape = (0, 0, 0)
     ranks, values, masses = _room_for_ranking(pairs, n_kinds)
-    begins = ranks[0].copy() if len(values) else None
+    firsts = ranks[0].copy() if len(values) else None
     blocks, squares = pairs.blocks(), pairs.padded(pairs.squares)
     weights, classes = pairs.padded(pairs.weights), pairs.padded(pairs.classes).ravel()
     stops = pairs.class_starts[1:]
@@ -236,7 +226,7 @@ def _count_all(pairs: PairRows, cells: DistanceCells, n_jobs: int | None) -> _Co
         counts, sums = np.zeros((n_kinds, N_CELLS)), np.zeros(n_kinds)
         class_sums = np.zeros(shape)
         add_pairs(
-            tile * TILE, pairs.points, squares, blocks, weights, pairs.inputs, classes, stops,
+            tile * TILE, pairs.points, squares, blocks, weights, pairs.begins, classes, stops,
             pairs.labels, cells.lowest, cells.bases, cells.parts, pairs.halved, counts, sums,
             class_sums, ranks, values, masses,
         )  # fmt: skip
@@ -248,11 +238,11 @@ def _count_all(pairs: PairRows, cells: DistanceCells, n_jobs: int | None) -> _Co
             total += part
     keys: list[np.ndarray] = []
     by_kind: list[np.ndarray] = []
-    if begins is not None:
-        ends = [*begins[1:], len(values)]
-        keys = [rank_keys(values[a:b]) for a, b in zip(begins, ends, strict=True)]
+    if firsts is not None:
+        ends = [*firsts[1:], len(values)]
+        keys = [rank_keys(values[a:b]) for a, b in zip(firsts, ends, strict=True)]
         if len(masses):
-            by_kind = [masses[a:b] for a, b in zip(begins, ends, strict=True)]
+            by_kind = [masses[a:b] for a, b in zip(firsts, ends, strict=True)]
         else:
             list(in_order(lambda k: keys[k].sort(), n_kinds, n_jobs))
     return _Counted(pairs, cells, totals[0], totals[1], totals[2], keys, by_kind)
@@ -260,11 +250,11 @@ def _count_all(pairs: PairRows, cells: DistanceCells, n_jobs: int | None) -> _Co
 
 def _room_for_ranking(pairs: PairRows, n_kinds: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Where every row writes its distances, kind after kind; empty where there are too many."""
-    n_pairs = int(pairs.inputs.sum())
+    n_pairs = int(pairs.begins.sum())
     if n_pairs > MOST_RANKED_PAIRS:
         return np.empty((0, n_kinds), dtype=np.int64), np.empty(0), np.empty(0)
     numbers = np.zeros((len(pairs.points), n_kinds), dtype=np.int64)
-    count_pairs(pairs.inputs, pairs.classes, pairs.class_starts, pairs.labels, numbers)
+    count_pairs(pairs.begins, pairs.classes, pairs.class_starts, pairs.labels, numbers)
     by_kind = numbers.T.ravel()
     ranks = np.ascontiguousarray((np.cumsum(by_kind) - by_kind).reshape(numbers.T.shape).T)
     return ranks, np.empty(n_pairs), np.empty(0 if pairs.equal_weights else n_pairs)
@@ -293,15 +283,15 @@ class PairSampler:
     def make(cls, pairs: PairRows, labels: np.ndarray) -> PairSampler:
         """Prepare to draw within and between the classes of one label set."""
         order = np.argsort(labels, kind="stable")
-        sorted_labels, inputs = labels[order], pairs.inputs[order]
+        sorted_labels, begins = labels[order], pairs.begins[order]
         ends = np.concatenate([[0.0], np.cumsum(pairs.weights[order])])
         first, last = (
             np.searchsorted(sorted_labels, sorted_labels, side) for side in ("left", "right")
         )
         position = np.empty(len(order), dtype=np.int64)
         position[order] = np.arange(len(order))
-        begin = position[inputs]
-        end = begin + (pairs.ends - pairs.inputs)[order]
+        begin = position[begins]
+        end = begin + (pairs.ends - pairs.begins)[order]
         return cls(ends, (ends[first], ends[last]), (ends[begin], ends[end]), order)
 
     def within(self, n: int, random: np.random.RandomState) -> tuple[np.ndarray, np.ndarray]:
@@ -342,13 +332,11 @@ def _measure_sample(pairs: PairRows, max_pairs: int, random: np.random.RandomSta
     draws: list[Callable[..., tuple[np.ndarray, np.ndarray]]] = [sampler.within, sampler.between]
     drawn = [draw(max(max_pairs // 2, 2), random) for draw in draws]
     squares = [pairs.squared_distances(left, right) for left, right in drawn]
-    cells = DistanceCells.learn(
-        np.concatenate(squares), np.ones(sum(map(len, squares))), pairs.scale, halved=pairs.halved
-    )
+    cells = DistanceCells.learn(np.concatenate(squares), pairs.scale, halved=pairs.halved)
     counts = [np.bincount(cells.number(s), minlength=N_CELLS).astype(np.float64) for s in squares]
     distances = [cells.distance(s) for s in squares]
     means = [
-        from_sample(name, float(d.mean()), float(d.std(ddof=1) / np.sqrt(len(d))))
+        Quantity.sampled(name, float(d.mean()), float(d.std(ddof=1) / np.sqrt(len(d))), "")
         for name, d in zip(("within_mean", "between_mean"), distances, strict=True)
     ]
     auc = sampled_auc(*(rank_keys(s) for s in squares))

@@ -16,10 +16,10 @@ import numpy as np
 from skinfo.kernels.blocks import BLOCK
 from skinfo.kernels.gaussians import sum_gaussians
 from skinfo.kernels.ordering import sort_kd
+from skinfo.measures.layout import LOG2
 from skinfo.measures.parallel import in_slices
 from skinfo.measures.rows import Rows
 
-_LOG2 = np.log(2.0)
 # Batched d x d matrices are built for so many numbers at a time.
 _BATCH = 2**23
 # Covariances of all inputs hold at most so many numbers, half a gigabyte.
@@ -34,14 +34,16 @@ MAX_POSTERIOR_DIMENSION = 32
 
 @dataclass(frozen=True)
 class InputGaussians:
-    """One Gaussian an input: mean, covariance of the rows' scatter, number of rows.
+    """One Gaussian an input, of T given X: that of its rows' scatter, widened by the noise.
 
     Attributes
     ----------
     means : ndarray of shape (n_inputs, d)
+        Mean m of the rows of each input, in units of sigma.
     scatter : ndarray of shape (n_inputs, d, d)
-        Sum of (s - m)(s - m)' over the rows of the input.
+        Sum of (s - m)(s - m)' over the rows s of each input, in units of sigma^2.
     counts : ndarray of shape (n_inputs,)
+        Number of rows, the replicas, of each input.
     """
 
     means: np.ndarray
@@ -246,7 +248,7 @@ def posterior_log_sums(
         m,
         n_jobs,
     )  # fmt: skip
-    return own, others * _LOG2 + reference
+    return own, others * LOG2 + reference
 
 
 @dataclass(frozen=True)

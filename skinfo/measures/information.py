@@ -30,21 +30,19 @@ from skinfo.measures.mixture import Inputs, Mixture
 from skinfo.measures.quadrature import line_cross_entropy
 from skinfo.measures.quantity import Quantity
 from skinfo.measures.rows import Rows
-from skinfo.measures.subspace import Subspace
+from skinfo.measures.subspace import RESOLVED, Subspace
 from skinfo.measures.sums import Contributions, DrawSums
 from skinfo.measures.telescoping import ReplicaExcess, replica_excess, two_numbers_of_replicas
 
-# Draws that tell whether information is near its ceiling, and how near that is, in nats.
+# Draws that tell whether information is near its ceiling: below it by less than this, in nats.
 _PILOT = 1024
-_NEAR = 0.3
+_SMALL_DEFICIT = 0.3
 # There half of the draws have their noise widened by 1 + _SPREAD / sqrt(d).
 _SPREAD = 0.7
 # Within this share of the entropy of the inputs, information says only that they can be told apart.
 _SATURATED = 0.99
 # An estimate that is above a ceiling by less is above it by the rounding of its draws.
 _SLACK = 1e-4
-# Beyond so many sigma a coordinate's rounding is no longer small against the noise.
-_RESOLVED = 1e11
 
 
 @dataclass(frozen=True)
@@ -83,24 +81,20 @@ class MixtureInformation:
 
 
 def measure_mixture(
-    rows: Rows,
-    sigma: float,
+    mixture: Mixture,
     *,
     tol: float = 0.01,
     inputs: Inputs = "given",
     max_evaluations: int = 2**20,
     seed: int = 0,
     n_jobs: int | None = None,
-    mixture: Mixture | None = None,
 ) -> MixtureInformation:
     """Estimate I(X;T), I(Y;T), h(T) and h(T|X) of T = S + sigma Z, each with its bracket.
 
     Parameters
     ----------
-    rows : Rows
-        Activations before this layer's noise, with weights, inputs and labels.
-    sigma : float
-        Standard deviation of the noise.
+    mixture : Mixture
+        The mixture of Gaussians of this layer's noise around activations before it.
     tol : float
         Standard error aimed at, in nats.
     inputs : {"given", "sampled"}
@@ -111,8 +105,6 @@ def measure_mixture(
         Seed of the draws.
     n_jobs : int or None
         Threads; the result does not depend on it.
-    mixture : Mixture, optional
-        The mixture of these rows, where it is already laid out.
 
     References
     ----------
@@ -122,16 +114,18 @@ def measure_mixture(
     Examples
     --------
     >>> import numpy as np
-    >>> round(measure_mixture(Rows.make(np.array([[-1.0], [1.0]])), 0.5).mutual_info.value, 6)
+    >>> mixture = Mixture.of(Rows.make(np.array([[-1.0], [1.0]])), sigma=0.5)
+    >>> round(measure_mixture(mixture).mutual_info.value, 6)
     0.63272
     """
-    mixture = mixture or Mixture.of(rows, sigma)
+    rows = mixture.rows
     replicas = two_numbers_of_replicas(rows)
     if replicas is not None:
         few, many = replicas
+        of_few = Mixture.of(rows.where(rows.replica_numbers < few), mixture.subspace.sigma)
         base = measure_mixture(
-            rows.where(rows.replica_numbers < few), sigma, tol=tol, inputs=inputs,
-            max_evaluations=max_evaluations, seed=seed, n_jobs=n_jobs,
+            of_few, tol=tol, inputs=inputs, max_evaluations=max_evaluations, seed=seed,
+            n_jobs=n_jobs,
         )  # fmt: skip
         return _correct(base, replica_excess(mixture, few, many, inputs, seed, n_jobs), inputs)
     exact = plug_in_by_quadrature(mixture)
@@ -198,7 +192,7 @@ def _choose_spread(mixture: Mixture, seed: int, n_jobs: int | None) -> float:
     sums = mixture.sums_at(draws, "given", n_jobs)
     information = Contributions.of(sums.all_data, sums).mutual_info
     deficit = np.mean(-np.log(sums.input_weight) - information)
-    return 1 + _SPREAD / np.sqrt(mixture.subspace.rank) if deficit < _NEAR else 1.0
+    return 1 + _SPREAD / np.sqrt(mixture.subspace.rank) if deficit < _SMALL_DEFICIT else 1.0
 
 
 def cross_information(
@@ -212,7 +206,7 @@ def cross_information(
 ) -> float:
     """Compute E log phi(Z) / g(s + sigma Z) over rows s of ``points``, in nats, rows one by one."""
     subspace = mixture.subspace
-    check_near(subspace, points, _RESOLVED, "in double precision its rounding hides the noise")
+    check_near(subspace, points, RESOLVED, "in double precision its rounding hides the noise")
     off = float(np.mean(subspace.squared_distances(points))) / 2
     new = Rows.make(subspace.project(points))
     rank = subspace.rank
@@ -296,45 +290,31 @@ def _assemble(
     n_evaluations: int,
     converged: bool,
 ) -> MixtureInformation:
-    rows = mixture.rows
     ends = find_ends(averages, mixture, inputs, tol, n_jobs)
     notes = () if converged else ("tolerance not met",)
-    ceiling = np.inf
-    if inputs == "given":
-        ceiling = min(rows.input_entropy, mixture.subspace.gaussian_information)
+    ceiling, label_ceiling = _ceilings(mixture, inputs)
 
-    def information(name: str, highest: float) -> Quantity:
+    def within(name: str, lowest: float = -np.inf, highest: float = np.inf) -> Quantity:
         # Ends that cross, by their errors, span the bracket all the same.
-        lower, upper = np.clip(sorted(getattr(ends, name)), 0.0, highest).tolist()
+        lower, upper = np.clip(sorted(getattr(ends, name)), lowest, highest).tolist()
         point = averages.point(name)
         value = float(np.clip(point.mean, lower, upper))
         found = Quantity(name, value, point.integration, lower, upper, notes=notes)
         return found.noted("above ceiling") if point.mean > highest + _SLACK else found
 
     def entropy(name: str) -> Quantity:
-        lower, upper = sorted(getattr(ends, name))
-        point = averages.point(name)
-        value = float(np.clip(point.mean, lower, upper))
-        found = Quantity(name, value, point.integration, lower, upper, notes=notes)
-        constant = mixture.subspace.noise_entropy
-        return replace(
-            found, value=value + constant, lower=lower + constant, upper=upper + constant
-        )
+        found, constant = within(name), mixture.subspace.noise_entropy
+        value, lower, upper = (end + constant for end in (found.value, found.lower, found.upper))
+        return replace(found, value=value, lower=lower, upper=upper)
 
     plug_in = averages.plug_in("mutual_info")
     paper = Quantity("plug_in", plug_in.mean, plug_in.integration, *_around(plug_in))
     if plug_in.mean > ceiling + _SLACK:
         paper = paper.noted("above ceiling")
-    mutual_info = information("mutual_info", ceiling)
-    if rows.input_entropy > 0 and mutual_info.value >= _SATURATED * rows.input_entropy:
+    mutual_info = within("mutual_info", 0.0, ceiling)
+    if 0 < _SATURATED * mixture.rows.input_entropy <= mutual_info.value:
         mutual_info = mutual_info.noted("saturated")
-    label, label_ceiling = None, None
-    if rows.label_weights is not None:
-        # Of a population only the number of classes is known for certain.
-        label_ceiling = (
-            rows.label_entropy if inputs == "given" else float(np.log(len(rows.label_weights)))
-        )
-        label = information("label_mutual_info", label_ceiling)
+    label = None if label_ceiling is None else within("label_mutual_info", 0.0, label_ceiling)
     return MixtureInformation(
         mutual_info=mutual_info,
         plug_in=paper,
@@ -348,6 +328,16 @@ def _assemble(
         converged=converged,
         rank=mixture.subspace.rank,
     )
+
+
+def _ceilings(mixture: Mixture, inputs: Inputs) -> tuple[float, float | None]:
+    """What I(X;T) and, with labels, I(Y;T) cannot exceed."""
+    rows, given = mixture.rows, inputs == "given"
+    ceiling = min(rows.input_entropy, mixture.subspace.gaussian_information) if given else np.inf
+    if rows.label_weights is None:
+        return ceiling, None
+    # Of a population only the number of classes is known for certain.
+    return ceiling, rows.label_entropy if given else float(np.log(len(rows.label_weights)))
 
 
 def _around(average: Average) -> tuple[float, float]:

@@ -14,6 +14,8 @@ from skinfo.measures.subspace import Subspace
 
 #: With lengths in units of sigma, this factor turns exp(-x^2 / 2) into 2^(-x^2).
 BINARY = float(np.sqrt(0.5 / np.log(2.0)))
+#: Kernels take logarithms to base 2; this factor makes them natural.
+LOG2 = float(np.log(2.0))
 
 
 @dataclass(frozen=True)

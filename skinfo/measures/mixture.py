@@ -11,13 +11,11 @@ import numpy as np
 
 from skinfo.kernels.blocks import WIDE
 from skinfo.measures.draws import Draws, DrawStream
-from skinfo.measures.layout import BINARY, Layout, lay_out, order_by_label, order_rows
+from skinfo.measures.layout import BINARY, LOG2, Layout, lay_out, order_by_label, order_rows
 from skinfo.measures.rows import Rows
 from skinfo.measures.subspace import Subspace
 from skinfo.measures.summation import Queries, sum_layout
 from skinfo.measures.sums import DrawSums
-
-_LOG2 = float(np.log(2.0))
 
 # Unequal replicas are halved, for the extrapolation of their bias, where all inputs have so many.
 _FEWEST_UNEQUAL = 8
@@ -203,7 +201,7 @@ class Mixture:
                 queries = Queries(points, references, *places, floors, nested=given)
                 sums = sum_layout(layout, queries, n_jobs)
                 parts[half, turns] = np.logaddexp2(parts[half, turns], sums)
-        return parts * _LOG2
+        return parts * LOG2
 
     @cached_property
     def _position(self) -> np.ndarray:
@@ -227,7 +225,7 @@ class Mixture:
         m = len(points)
         queries = Queries(
             points * BINARY,
-            references / _LOG2,
+            references / LOG2,
             own=np.full(m, -1, dtype=np.int64),
             group_slots=np.zeros((m, 2), dtype=np.int64),
             label_blocks=np.zeros((m, 2), dtype=np.int64),
@@ -239,7 +237,7 @@ class Mixture:
         for half in range(self.n_halves):
             for _, layout in self.layouts(half, farthest):
                 total = np.logaddexp2(total, sum_layout(layout, queries, n_jobs)[:, 2])
-        return total * _LOG2
+        return total * LOG2
 
     def log_density(self, points: np.ndarray, n_jobs: int | None = None) -> np.ndarray:
         """Logarithm of g at points of the layer's full space, in nats."""

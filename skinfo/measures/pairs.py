@@ -28,10 +28,8 @@ class PairRows:
         A power of two.
     weights : ndarray of shape (n,)
         Weights, 1 on average; exactly 1 where all are equal.
-    inputs : ndarray of shape (n,)
-        Where the rows of each row's input begin.
-    ends : ndarray of shape (n,)
-        Where they end.
+    begins, ends : ndarray of shape (n,)
+        Where the rows of each row's input begin and end.
     classes : ndarray of shape (n,)
         Class of each row, increasing.
     labels : ndarray of shape (n_sets, n_classes)
@@ -43,7 +41,7 @@ class PairRows:
     points: np.ndarray
     scale: float
     weights: np.ndarray
-    inputs: np.ndarray
+    begins: np.ndarray
     ends: np.ndarray
     classes: np.ndarray
     labels: np.ndarray
@@ -69,7 +67,7 @@ class PairRows:
             large to be squared.
         """
         for labels in label_sets:
-            check_classes(labels, rows.inputs)
+            check_classes(labels, rows)
         order = np.lexsort([rows.inputs, *label_sets[::-1]])
         labels = label_sets[:, order]
         steps = (labels[:, 1:] != labels[:, :-1]).any(axis=0)
@@ -128,22 +126,34 @@ class PairRows:
         return out
 
 
-def check_classes(labels: np.ndarray, inputs: np.ndarray) -> None:
-    """Check that there are two classes, and two inputs of one of them.
+def makes_pairs(labels: np.ndarray) -> bool:
+    """Whether the labels of inputs are of two classes at least, and two inputs are of one of them.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> [makes_pairs(np.array(y)) for y in (["a", "a", "b"], ["a", "a"], ["a", "b"])]
+    [True, False, False]
+    """
+    counts = np.unique(labels, return_counts=True)[1]
+    return len(counts) > 1 and bool(counts.max() > 1)
+
+
+def check_classes(labels: np.ndarray, rows: Rows) -> None:
+    """Check that labels of rows make pairs within a class and between two.
 
     Raises
     ------
     ValueError
-        If there are not.
+        If they do not.
     """
+    if makes_pairs(labels[rows.first_rows]):
+        return
     if labels.max() == labels.min():
         raise ValueError("Distances between classes need at least two classes in y; got one class.")
-    inputs_of_label = np.bincount(labels[np.unique(inputs, return_index=True)[1]])
-    if inputs_of_label.max() < 2:
-        raise ValueError(
-            "Distances within classes need a class with at least two inputs; every class in y "
-            "has one."
-        )
+    raise ValueError(
+        "Distances within classes need a class with at least two inputs; every class in y has one."
+    )
 
 
 def metric_coordinates(points: np.ndarray, metric: str) -> np.ndarray:

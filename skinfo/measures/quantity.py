@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+__all__ = ["COLUMNS", "CURVE_COLUMNS", "JOINT", "NOTES", "Quantity", "nats_to"]
+
 #: Columns of a flow table, which is quantities with epoch, layer and estimator in front.
 COLUMNS = (
     "epoch", "layer", "estimator", "quantity", "value", "stderr", "lower", "upper", "unit", "notes",
@@ -15,6 +17,9 @@ COLUMNS = (
 CURVE_COLUMNS = ("sigma", *COLUMNS[COLUMNS.index("quantity") :])
 #: What joins the notes in a cell.
 JOINT = "; "
+
+# How much of each unit a nat is.
+_IN_A_NAT = {"nats": 1.0, "bits": float(1 / np.log(2))}
 
 #: The words that may stand in the notes of a quantity, and what they mean.
 NOTES = {
@@ -81,11 +86,20 @@ class Quantity:
         """Make a number without error: its bracket is itself."""
         return cls(name, float(value), 0.0, float(value), float(value), unit)
 
+    @classmethod
+    def sampled(
+        cls, name: str, value: float, stderr: float, unit: str = "nats",
+        notes: tuple[str, ...] = ("sampled",),
+    ) -> Quantity:  # fmt: skip
+        """Make a number from a random sample: its bracket is its 95 % interval."""
+        spread = 1.96 * stderr
+        return cls(name, value, stderr, value - spread, value + spread, unit, notes)
+
     def in_units(self, unit: str) -> Quantity:
-        """Convert nats to ``unit``; pure numbers stay as they are."""
-        if self.unit == unit or self.unit == "":
+        """Convert to "nats" or "bits"; pure numbers stay as they are."""
+        if self.unit in (unit, ""):
             return self
-        factor = nats_to(unit)
+        factor = nats_to(unit) / nats_to(self.unit)
         return replace(
             self,
             value=self.value * factor,
@@ -115,9 +129,16 @@ class Quantity:
 def nats_to(unit: str) -> float:
     """Return the factor that turns nats into ``unit``.
 
+    Raises
+    ------
+    ValueError
+        If the unit is neither "nats" nor "bits".
+
     Examples
     --------
     >>> round(nats_to("bits"), 6)
     1.442695
     """
-    return float(1 / np.log(2)) if unit == "bits" else 1.0
+    if unit not in _IN_A_NAT:
+        raise ValueError(f"Information is in 'nats' or 'bits'; got {unit!r}.")
+    return _IN_A_NAT[unit]

@@ -100,16 +100,10 @@ def sampled_auc(within: np.ndarray, between: np.ndarray) -> Quantity:
     beats = 1 - _shares_below(high, low)
     variances = [np.append(shares, [0.0, 1.0]).var(ddof=1) for shares in (beaten, beats)]
     stderr = float(np.sqrt(variances[0] / len(high) + variances[1] / len(low)))
-    return sampled("auc", float(beaten.mean()), stderr)
+    return Quantity.sampled("auc", float(beaten.mean()), stderr, "")
 
 
 def _shares_below(sample: np.ndarray, values: np.ndarray) -> np.ndarray:
     """Share of a sorted sample below each value, equal ones counting half."""
     left = np.searchsorted(sample, values, "left")
     return (left + np.searchsorted(sample, values, "right")) / (2 * len(sample))
-
-
-def sampled(name: str, value: float, stderr: float, unit: str = "") -> Quantity:
-    """A number from a random sample, with its 95 % interval."""
-    spread = 1.96 * stderr
-    return Quantity(name, value, stderr, value - spread, value + spread, unit, ("sampled",))

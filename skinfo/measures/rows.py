@@ -72,6 +72,11 @@ class Rows:
         return np.bincount(self.inputs)
 
     @cached_property
+    def first_rows(self) -> np.ndarray:
+        """The first row of every input."""
+        return np.unique(self.inputs, return_index=True)[1]
+
+    @cached_property
     def replica_numbers(self) -> np.ndarray:
         """Position of each row among those of its input, in the order they stand."""
         order = np.argsort(self.inputs, kind="stable")

@@ -13,8 +13,8 @@ from skinfo.measures.rows import Rows
 _FLAT = 1e-12
 # A variance is known from the covariance where it exceeds so small a share of the largest.
 _KNOWN = 1e-8
-# Beyond so many sigma from the mean a coordinate's rounding is no longer small against the noise.
-_RESOLVED = 1e11
+#: Beyond so many sigma from the mean a coordinate's rounding is no longer small against the noise.
+RESOLVED = 1e11
 # Numbers that are turned to double precision at a time: a megabyte, which a core keeps at hand.
 _AT_A_TIME = 2**17
 
@@ -61,9 +61,9 @@ class Subspace:
             with np.errstate(over="ignore"):
                 scaled = (rows.points[part] - origin) / sigma
                 square = float(np.einsum("ni,ni->n", scaled, scaled).max())
-            if not square < _RESOLVED**2:
+            if not square < RESOLVED**2:
                 raise ValueError(
-                    f"The activations span more than {_RESOLVED:.0e} sigma ({sigma:g}): in double "
+                    f"The activations span more than {RESOLVED:.0e} sigma ({sigma:g}): in double "
                     "precision the noise is lost in their rounding. Check the units of sigma."
                 )
             radius = max(radius, float(np.sqrt(square)))

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from skinfo.kernels.binning import check_nested, pick_undecided
-from skinfo.measures.binning import WidthCells
+from skinfo.measures.bins import WidthCells
 from skinfo.measures.counting import first_rows
 
 # How far from an integer the ratio of two widths may be, in relative terms: 1e-3 / 1e-4 is not 10.

@@ -43,15 +43,13 @@ class DistanceCells:
     lowest: int = _LOWEST
 
     @classmethod
-    def learn(
-        cls, pilots: np.ndarray, masses: np.ndarray, scale: float, *, halved: bool
-    ) -> DistanceCells:
+    def learn(cls, pilots: np.ndarray, scale: float, *, halved: bool) -> DistanceCells:
         """Spread 4,096 cells over the scaled squared distances of a pilot sample.
 
         Parameters
         ----------
-        pilots, masses : ndarray of shape (n_pilots,)
-            Squared distances below 1 and what each counts.
+        pilots : ndarray of shape (n_pilots,)
+            Squared distances below 1.
         scale : float
             What they were scaled by.
         halved : bool
@@ -59,7 +57,7 @@ class DistanceCells:
         """
         bits = pilots.astype(np.float32).view(np.int32) >> BITS
         segments = np.clip(bits - _LOWEST, 0, _N_SEGMENTS - 1)
-        mass = np.bincount(segments, weights=masses, minlength=_N_SEGMENTS)
+        mass = np.bincount(segments, minlength=_N_SEGMENTS)
         occupied = np.flatnonzero(mass)
         parts = (mass > 0).astype(np.int64)
         # A quarter of an octave beyond the farthest pair of the pilot others may lie.
