@@ -13,7 +13,7 @@ import pandas as pd
 from sklearn.base import BaseEstimator
 
 from skinfo.estimators import BinningMIEstimator, ClusteringScore, NoisyMIEstimator
-from skinfo.flow import information_flow, subset_mask
+from skinfo.flow import information_flow
 from skinfo.measures.clustering import makes_pairs
 from skinfo.runs import Run
 from skinfo.tables import Panel, collect_panel
@@ -61,7 +61,7 @@ def usual_estimators(
     if sigma is not None or any(layer.sigma for layer in run.layers):
         estimators["noisy"] = NoisyMIEstimator(sigma, **parameters)
     estimators["binned"] = BinningMIEstimator(bin_width=bin_width, bin_range="run", units=units)
-    mask = subset_mask(subset, run)
+    mask = run.mask(subset)
     labels = run.labels if run.labels is None or mask is None else run.labels[mask]
     if labels is not None and makes_pairs(labels):
         estimators["clustering"] = ClusteringScore()
@@ -119,7 +119,7 @@ def analyze_run(
     if files is not None:
         table.attrs["files"] = files
     settings = {str(name): value for name, value in table.attrs.items()}
-    return table, collect_panel(run, subset=subset_mask(subset, run), settings=settings)
+    return table, collect_panel(run, subset=subset, settings=settings)
 
 
 def describe_files(path: str | Path) -> str | None:

@@ -295,7 +295,7 @@ def test_sigma_none_needs_some_layer_with_a_sigma_on_record(sigma):
 
 @pytest.mark.parametrize("sigma", [0.0, -0.1])
 def test_a_sigma_that_is_not_positive_is_explained(run, sigma):
-    with pytest.raises(ValueError, match="one to one.*BinningMIEstimator or ClusteringScore"):
+    with pytest.raises(ValueError, match="told apart.*BinningMIEstimator or ClusteringScore"):
         flow_of(NoisyMIEstimator(sigma), run)
 
 

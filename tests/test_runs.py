@@ -583,6 +583,14 @@ def test_a_subset_of_another_number_of_inputs_is_refused(make_run):
                     read(1, name, subset=np.ones(n, dtype=bool))
 
 
+def test_a_subset_of_rows_is_named_as_in_a_sweep():
+    arrays = {(1, "a"): np.arange(8.0).reshape(4, 2)}
+    run = open_run(arrays, labels=LABELS, train=[0, 2], sigma=0.0)
+    for read in (run.replicas, run.noisy_samples):
+        np.testing.assert_array_equal(read(1, "a", subset="train").X, arrays[1, "a"][[0, 2]])
+        np.testing.assert_array_equal(read(1, "a", subset="test").X, arrays[1, "a"][[1, 3]])
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_what_is_not_finite_is_refused_with_its_place(make_run, bad):
     S = np.zeros((4, 2, 3))
