@@ -484,6 +484,11 @@ def test_bins_of_the_whole_run_are_refused_in_a_pipeline_as_well(data):
         FlowMonitor(make_mlp(SIZES), NAMES, {"p": pipeline}, *data)
 
 
+def test_a_width_needs_no_range_of_the_whole_run(data):
+    estimator = BinningMIEstimator(bin_width=1.0, bin_range="run")
+    assert len(FlowMonitor(make_mlp(SIZES), NAMES, estimator, *data)(1))
+
+
 def test_an_npz_of_another_table_is_found_before_the_training_begins(data, tmp_path):
     (tmp_path / "flow.npz").write_bytes(b"mine")
     with pytest.raises(ValueError, match=r"flow\.npz belongs to another table"):

@@ -251,6 +251,11 @@ class BinningMIEstimator(BaseEstimator):
         if self.strategy == "uniform" and not given and not isinstance(self.bin_range, str):
             check_range(self.bin_range)
 
+    def takes_run_range(self) -> bool:
+        """Whether the bins are cut out of the range of a whole run, which a sweep must find."""
+        given = self.bin_width is not None or self.bin_edges is not None
+        return self.strategy == "uniform" and not given and self.bin_range == "run"
+
     def _learn_cells(self, rows: Rows) -> Cells:
         self.check_settings()
         points = rows.points
@@ -263,7 +268,7 @@ class BinningMIEstimator(BaseEstimator):
             return EdgeCells(check_edges(self.bin_edges, points.shape[1]))
         if self.bin_width is not None:
             return WidthCells.learn(points, float(self.bin_width))
-        if self.bin_range == "run":
+        if self.takes_run_range():
             raise ValueError(
                 "bin_range='run' means the range of a layer over a whole run, which only "
                 "information_flow knows; give 'layer', 'neuron' or (low, high) here."
