@@ -12,6 +12,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from skinfo.errors import OutsideEdgesWarning, ReplicaWarning
+from skinfo.estimators.notes import notes_of
 from skinfo.estimators.validation import check_activations, check_rows
 from skinfo.measures.binning import (
     Cells,
@@ -218,7 +219,7 @@ class BinningMIEstimator(BaseEstimator):
         self.n_occupied_ = int(by_name["n_occupied"])
         self.singleton_fraction_ = by_name["singleton_fraction"]
         self.outside_fraction_ = by_name["outside_fraction"]
-        self.notes_ = tuple(dict.fromkeys(n for q in self.quantities_ for n in q.notes))
+        self.notes_ = notes_of(self.quantities_)
 
     @property
     def edges_(self) -> list[np.ndarray]:
