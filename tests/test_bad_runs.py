@@ -16,7 +16,7 @@ import pytest
 from skinfo import open_run, save_run
 from skinfo.errors import RunError
 from skinfo.runs import Layer, RunWriter, convert_run
-from skinfo.runs.staging import journal_of
+from skinfo.runs.staging import pending_of
 
 h5py = pytest.importorskip("h5py")
 zarr = pytest.importorskip("zarr")
@@ -180,15 +180,15 @@ def test_a_journal_shows_the_new_state_before_the_file_has_it(fmt, path, monkeyp
     with pytest.raises(KeyboardInterrupt):
         save_run(path, 300, activations(300))
     monkeypatch.undo()
-    assert journal_of(path).exists()
+    assert pending_of(path).exists()
     now = path.read_bytes()
     assert now[: len(before)] == before
     check_is_whole(path, [1, 20, 300])
     assert path.read_bytes() == now
     save_run(path, 400, activations(400))
     check_is_whole(path, [1, 20, 300, 400])
-    assert not journal_of(path).exists()
-    journal_of(path).write_bytes(b"no journal")
+    assert not pending_of(path).exists()
+    pending_of(path).write_bytes(b"no journal")
     with pytest.raises(RunError, match=r"run\.h5\.journal: is a damaged journal"):
         open_run(path)
 

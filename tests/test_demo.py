@@ -89,6 +89,12 @@ def test_checkpoints_increase_and_end_at_the_last_epoch(last, n):
     assert min(n, last) <= len(epochs) <= n + 2
 
 
+@pytest.mark.parametrize(("last", "n"), [(0, 5), (-1, 5), (100, 0), (100, -1)])
+def test_no_checkpoints_are_an_error(last, n):
+    with pytest.raises(ValueError, match="from 1 on; got"):
+        log_spaced_epochs(last, n)
+
+
 def test_the_demo_measures_all_layers_at_all_checkpoints(uninterrupted):
     table, progress = uninterrupted.result.table, uninterrupted.progress
     assert set(table["estimator"]) == {"noisy", "binned", "clustering"}
