@@ -874,6 +874,20 @@ def test_a_checkpoint_that_was_deleted_is_missed(path):
     assert repr(run) == f"Run({str(path)!r}, layers: first, second, out, 2 checkpoints)"
 
 
+def test_what_is_not_there_has_no_shape(tmp_path):
+    runs = [open_run({"a": np.zeros((1, 3, 2))}, epochs=[2])]
+    for suffix in ("", ".h5", ".zarr"):
+        path = tmp_path / f"run{suffix}"
+        RunWriter(path, [Layer("a")]).add(2, {"a": np.zeros((3, 2))})
+        runs.append(open_run(path))
+    for run in runs:
+        for look in (run.shape, run.nbytes, run.array):
+            with pytest.raises(RunError, match="epoch 99: there is no such checkpoint"):
+                look(99, "a")
+            with pytest.raises(RunError, match="layer 'b': there is no such layer"):
+                look(2, "b")
+
+
 def test_shapes_are_known_without_reading(tmp_path):
     array = np.zeros((4, 3, 2), np.float32)
     RunWriter(tmp_path, [Layer("a")]).add(7, {"a": array})

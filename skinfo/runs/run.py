@@ -178,11 +178,7 @@ class Run:
 
     def _read(self, epoch: int, layer: str) -> tuple[np.ndarray, int]:
         """An array, and how many rows of it are tokens of one input."""
-        self.layer(layer)
-        if epoch not in self.epochs:
-            known = ", ".join(map(str, self.epochs))
-            raise RunError(f"there is no such checkpoint; this run has: {known}", path=self.name,
-                           epoch=epoch)  # fmt: skip
+        self._check_place(epoch, layer)
         stored = self.store.read(epoch, layer)
         flattener = self._flattener(stored.shape, stored.dtype, epoch, layer)
         try:
@@ -200,9 +196,25 @@ class Run:
             self._check_replicas(array, epoch, layer)
         return array, tokens
 
+    def _check_place(self, epoch: int, layer: str) -> None:
+        self.layer(layer)
+        if epoch not in self.epochs:
+            known = ", ".join(map(str, self.epochs))
+            raise RunError(f"there is no such checkpoint; this run has: {known}", path=self.name,
+                           epoch=epoch)  # fmt: skip
+
+    def _stored(self, epoch: int, layer: str) -> tuple[tuple[int, ...], np.dtype]:
+        """Shape and type of an array as it is stored."""
+        try:
+            return self.store.shape(epoch, layer)
+        except Exception:
+            # Only now: to list the checkpoints takes longer than to look at one.
+            self._check_place(epoch, layer)
+            raise
+
     def shape(self, epoch: int, layer: str) -> tuple[int, ...]:
         """Find the shape of an array once flattened, without reading it."""
-        shape, dtype = self.store.shape(epoch, layer)
+        shape, dtype = self._stored(epoch, layer)
         flattener = self._flattener(shape, dtype, epoch, layer)
         try:
             return flattener.shape(shape, dtype)
@@ -211,7 +223,7 @@ class Run:
 
     def nbytes(self, epoch: int, layer: str) -> int:
         """Find how much memory it takes to read an array, without reading it."""
-        stored, dtype = self.store.shape(epoch, layer)
+        stored, dtype = self._stored(epoch, layer)
         size = int(np.prod(stored, dtype=np.int64)) * dtype.itemsize
         if len(stored) < 4 and self.flattening == Flattening():
             return size
