@@ -496,6 +496,23 @@ def test_what_is_no_description_is_refused(tmp_path, text):
         open_run(tmp_path)
 
 
+def test_layers_may_be_names_alone(tmp_path):
+    path, arrays = tmp_path / "saved", {name: np.ones((2, 1)) for name in ("b", "a")}
+    save_run(path, 1, arrays, layers=["a", "b"], sigma={"a": 0.1})
+    for describe in ({}, {"layers": ["a", "b"]}, {"sigma": {"a": 0.1}}):
+        save_run(path, 2, arrays, **describe)
+    expected = (Layer("a", 0.1), Layer("b", None, noise_before=True))
+    assert open_run(path).layers == expected
+    for wrong in ({"layers": ["b", "a"]}, {"layers": ["a", "b"], "sigma": 0.2}):
+        with pytest.raises(RunError, match="its layers differ"):
+            save_run(path, 3, arrays, **wrong)
+    RunWriter(tmp_path / "written", ["a", "b"]).add(1, arrays)
+    assert open_run(tmp_path / "written").layers == (Layer("a"), Layer("b"))
+    for mixed in (["a", Layer("b")], [1, 2]):
+        with pytest.raises(ValueError, match="layers are names, or each a Layer"):
+            RunWriter(tmp_path / "mixed", mixed)
+
+
 def test_two_layers_of_one_name_are_refused(tmp_path):
     layers = [Layer("a", 0.1), Layer("a")]
     for write in (RunWriter, lambda path, layers: save_run(path, 1, {"a": [[1.0]]}, layers=layers)):

@@ -51,6 +51,25 @@ def layers_in_order(
     return tuple(layers)
 
 
+def as_layers(
+    layers: Sequence[Layer | str], sigma: float | Mapping[str, float] | None = None
+) -> tuple[Layer, ...]:
+    """Layers as they are, or described where only names are given.
+
+    Examples
+    --------
+    >>> as_layers(["a", "b"], sigma={"a": 0.1})[1]
+    Layer(name='b', sigma=None, noise_before=True)
+    """
+    names = [layer for layer in layers if isinstance(layer, str)]
+    described = [layer for layer in layers if isinstance(layer, Layer)]
+    if len(described) == len(layers):
+        return tuple(described)
+    if len(names) == len(layers):
+        return layers_in_order(names, sigma)
+    raise ValueError(f"layers are names, or each a Layer(name, sigma); got {list(layers)!r}.")
+
+
 def check_passes(n_replicas: int, batch_size: int, flatten: Any) -> None:
     """Check how a network is recorded, whatever framework it is of.
 
