@@ -148,7 +148,8 @@ def _claim(directory: Path, settings: SztSettings) -> None:
         raise RunError(f"cannot be read ({error}); remove it", path=note) from error
     if there != wanted:
         raise RunError(
-            f"a demo with other settings is there ({there}); choose another directory, or remove it",
+            f"a demo with other settings is there ({there}); choose another directory, or remove "
+            "it",
             path=directory,
         )
 

@@ -90,7 +90,9 @@ class RunWriter:
         training_mask(train, arrays["labels"], self.path)
         self._store, there = new_store(self.path, format)
         described = as_layers(layers)
-        record = make_record(described, self._store.format, train=train, seed=seed, settings=settings)
+        record = make_record(
+            described, self._store.format, train=train, seed=seed, settings=settings
+        )
         check_record(record, self.path)
         with _writing(self._store):
             # Another may have begun it since.
@@ -172,8 +174,8 @@ def save_run(
     sigma : float or mapping of str to float, optional
         Standard deviation of the noise of all layers, or of each, in units of the activations.
     layers : sequence of Layer or of str, optional
-        The layers in network order, with their noise or to be given ``sigma``, where the order of ``activations`` and
-        ``sigma`` do not say it.
+        The layers in network order, where that of ``activations`` is another: each with its noise,
+        or names alone, which ``sigma`` describes.
     train : array-like of shape (n_train,), optional
         Indices of the inputs that the network was trained on.
     losses : mapping of str to float, optional
