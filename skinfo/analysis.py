@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -13,9 +10,10 @@ import pandas as pd
 from sklearn.base import BaseEstimator
 
 from skinfo.estimators import BinningMIEstimator, ClusteringScore, NoisyMIEstimator
-from skinfo.flow import information_flow, subset_mask
+from skinfo.flow import information_flow
 from skinfo.measures.pairs import makes_pairs
 from skinfo.runs import Run
+from skinfo.runs.fingerprint import describe_files
 from skinfo.tables import Panel, collect_panel
 
 
@@ -61,7 +59,7 @@ def usual_estimators(
     if sigma is not None or any(layer.sigma for layer in run.layers):
         estimators["noisy"] = NoisyMIEstimator(sigma, **parameters)
     estimators["binned"] = BinningMIEstimator(bin_width=bin_width, bin_range="run", units=units)
-    mask = subset_mask(subset, run)
+    mask = run.mask(subset)
     labels = run.labels if run.labels is None or mask is None else run.labels[mask]
     if labels is not None and makes_pairs(labels):
         estimators["clustering"] = ClusteringScore()
@@ -92,7 +90,7 @@ def analyze_run(
     -------
     table : pandas.DataFrame
         The flow table, with its settings in ``attrs``; ``attrs["files"]`` of a run on disk is what
-        :func:`describe_files` found before anything was read.
+        :func:`skinfo.runs.fingerprint.describe_files` found before anything was read.
     panel : Panel
         Losses, distributions of activations and distances; ``settings`` are those of the table.
 
@@ -119,40 +117,7 @@ def analyze_run(
     if files is not None:
         table.attrs["files"] = files
     settings = {str(name): value for name, value in table.attrs.items()}
-    return table, collect_panel(run, subset=subset_mask(subset, run), settings=settings)
-
-
-def describe_files(path: str | Path) -> str | None:
-    """Tell the files of a run from what they were before: a digest of names, sizes and times.
-
-    None where nothing is at the path, as of a run in memory. Contents are not read.
-    """
-    found = sorted(_files(str(path)))
-    if not found:
-        return None
-    return hashlib.blake2b(repr(found).encode(), digest_size=16).hexdigest()
-
-
-def written_after(path: str | Path, table: str | Path) -> bool:
-    """Whether a file of a run is younger than a table of it."""
-    made = os.stat(table).st_mtime_ns
-    return any(time > made for _, _, time in _files(str(path)))
-
-
-def _files(path: str) -> Iterator[tuple[str, int, int]]:
-    """Name, size and time of what a run consists of; hidden files are locks and work in hand."""
-    if os.path.isfile(path):
-        found = os.stat(path)
-        yield "", found.st_size, found.st_mtime_ns
-    for folder, folders, names in os.walk(path):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        for name in names:
-            # Those of zarr describe its arrays.
-            if name.startswith(".") and not name.startswith(".z"):
-                continue
-            file = os.path.join(folder, name)
-            found = os.stat(file)
-            yield os.path.relpath(file, path), found.st_size, found.st_mtime_ns
+    return table, collect_panel(run, subset=subset, settings=settings)
 
 
 def count_unmeasured(table: pd.DataFrame) -> int:

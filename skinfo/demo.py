@@ -14,8 +14,8 @@ from skinfo.estimators import BinningMIEstimator, ClusteringScore, NoisyMIEstima
 from skinfo.flow import information_flow
 from skinfo.plotting import InformationFlowDisplay, InformationPlaneDisplay, save_figure
 from skinfo.runs.files import write_atomically
-from skinfo.szt import Progress, SztSettings, record_training
-from skinfo.tables import collect_panel, write_table
+from skinfo.szt import Progress, SztSettings, record_training, show_nothing
+from skinfo.tables import check_table_name, collect_panel, write_table
 
 # With 24 replicas the brackets are wider than this; a smaller one would cost time for nothing.
 TOLERANCE = 0.02
@@ -46,7 +46,11 @@ class DemoResult:
 
 
 def run_demo(
-    directory: Path, settings: SztSettings, *, n_jobs: int = 2, progress: Progress
+    directory: Path,
+    settings: SztSettings,
+    *,
+    n_jobs: int | None = None,
+    progress: Progress = show_nothing,
 ) -> DemoResult:
     """Train the SZT network, record it, measure its information flow, draw the panel.
 
@@ -58,11 +62,36 @@ def run_demo(
         Where everything goes.
     settings : SztSettings
         What to run.
-    n_jobs : int
-        Threads of the estimates.
+    n_jobs : int or None, default=None
+        Threads of the estimates; the numbers do not depend on it.
     progress : callable
         Called with the part, what is done of it and what there is to do.
+
+    Returns
+    -------
+    DemoResult
+        The flow table, the test accuracy, the files written and where the time went.
+
+    Raises
+    ------
+    RunError
+        If the directory holds something else, or the demo of other settings.
+    MissingExtraError
+        Where pyarrow, which writes the table, is not installed; nothing is trained then.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from skinfo.demo import run_demo
+    >>> from skinfo.szt import SztSettings
+    >>> settings = SztSettings(epochs=1, n_replicas=2, n_checkpoints=1)
+    >>> result = run_demo(Path(tempfile.mkdtemp()), settings)
+    >>> result.table["layer"].unique().tolist(), result.panel_path.name
+    (['layer1', 'layer2', 'layer3', 'layer4', 'layer5'], 'panel.png')
     """
+    table_path = directory / "flow.parquet"
+    check_table_name(table_path)
     directory.mkdir(parents=True, exist_ok=True)
     _claim(directory, settings)
     seconds: dict[str, float] = {}
@@ -90,7 +119,6 @@ def run_demo(
     )
     lap("estimate")
     panel = collect_panel(run, settings=table.attrs | {"demo": asdict(settings)})
-    table_path = directory / "flow.parquet"
     write_table(table_path, table, panel)
     lap("write the table")
     panel_path, plane_path = directory / "panel.png", directory / "plane.png"
@@ -108,7 +136,7 @@ def _claim(directory: Path, settings: SztSettings) -> None:
     if not note.exists():
         if any(directory.iterdir()):
             raise RunError(
-                "this directory is not empty and holds no demo; choose another with --output",
+                "this directory is not empty and holds no demo; choose another",
                 path=directory,
             )
         with write_atomically(note) as file:
@@ -120,7 +148,8 @@ def _claim(directory: Path, settings: SztSettings) -> None:
         raise RunError(f"cannot be read ({error}); remove it", path=note) from error
     if there != wanted:
         raise RunError(
-            f"a demo with other settings is there ({there}); choose another --output, or remove it",
+            f"a demo with other settings is there ({there}); choose another directory, or remove "
+            "it",
             path=directory,
         )
 

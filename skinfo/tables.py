@@ -87,12 +87,13 @@ class Panel:
 
 
 def collect_panel(
-    run: Run, *, subset: np.ndarray | None = None, settings: Mapping[str, Any] | None = None
+    run: Run, *, subset: str | np.ndarray | None = None, settings: Mapping[str, Any] | None = None
 ) -> Panel:
     """Gather from a run what its picture needs; checkpoints that cannot be read stay empty.
 
     One sample of a layer is in memory at a time: they are read twice, first for their range.
     """
+    subset = run.mask(subset)
     epochs = np.array(run.epochs)
     snapshots = pick_snapshots(epochs)
     names = [layer.name for layer in run.layers]

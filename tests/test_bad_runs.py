@@ -16,7 +16,7 @@ import pytest
 from skinfo import open_run, save_run
 from skinfo.errors import RunError
 from skinfo.runs import Layer, RunWriter, convert_run
-from skinfo.runs.staging import journal_of
+from skinfo.runs.staging import pending_of
 
 h5py = pytest.importorskip("h5py")
 zarr = pytest.importorskip("zarr")
@@ -180,15 +180,15 @@ def test_a_journal_shows_the_new_state_before_the_file_has_it(fmt, path, monkeyp
     with pytest.raises(KeyboardInterrupt):
         save_run(path, 300, activations(300))
     monkeypatch.undo()
-    assert journal_of(path).exists()
+    assert pending_of(path).exists()
     now = path.read_bytes()
     assert now[: len(before)] == before
     check_is_whole(path, [1, 20, 300])
     assert path.read_bytes() == now
     save_run(path, 400, activations(400))
     check_is_whole(path, [1, 20, 300, 400])
-    assert not journal_of(path).exists()
-    journal_of(path).write_bytes(b"no journal")
+    assert not pending_of(path).exists()
+    pending_of(path).write_bytes(b"no journal")
     with pytest.raises(RunError, match=r"run\.h5\.journal: is a damaged journal"):
         open_run(path)
 
@@ -494,6 +494,23 @@ def test_what_is_no_description_is_refused(tmp_path, text):
     (tmp_path / "run.json").write_text(text)
     with pytest.raises(RunError, match=r"run\.json: is no description of a run"):
         open_run(tmp_path)
+
+
+def test_layers_may_be_names_alone(tmp_path):
+    path, arrays = tmp_path / "saved", {name: np.ones((2, 1)) for name in ("b", "a")}
+    save_run(path, 1, arrays, layers=["a", "b"], sigma={"a": 0.1})
+    for describe in ({}, {"layers": ["a", "b"]}, {"sigma": {"a": 0.1}}):
+        save_run(path, 2, arrays, **describe)
+    expected = (Layer("a", 0.1), Layer("b", None, noise_before=True))
+    assert open_run(path).layers == expected
+    for wrong in ({"layers": ["b", "a"]}, {"layers": ["a", "b"], "sigma": 0.2}):
+        with pytest.raises(RunError, match="its layers differ"):
+            save_run(path, 3, arrays, **wrong)
+    RunWriter(tmp_path / "written", ["a", "b"]).add(1, arrays)
+    assert open_run(tmp_path / "written").layers == (Layer("a"), Layer("b"))
+    for mixed in (["a", Layer("b")], [1, 2]):
+        with pytest.raises(ValueError, match="layers are names, or each a Layer"):
+            RunWriter(tmp_path / "mixed", mixed)
 
 
 def test_two_layers_of_one_name_are_refused(tmp_path):

@@ -227,6 +227,20 @@ def test_hand_worked_three_points():
     assert not hasattr(est, "nc1_")
 
 
+def test_nothing_of_an_earlier_fit_is_left():
+    X, y = np.random.RandomState(0).randn(40, 3), np.arange(40) % 2
+    est = ClusteringScore(measures=("silhouette", "intrinsic_dimension")).fit(X, y)
+    again = est.set_params(measures=()).fit(X, y)
+    fresh = ClusteringScore(measures=()).fit(X, y)
+    assert set(vars(again)) == set(vars(fresh))
+
+
+def test_notes_are_those_of_the_numbers():
+    X = np.random.RandomState(0).randn(2100, 2)
+    est = ClusteringScore(measures=("silhouette",)).fit(X, np.arange(2100) % 2)
+    assert est.notes_ == ("sampled",)
+
+
 def test_hand_worked_cosine():
     """Angles of 90 degrees within, 45 and 135 between."""
     X = [[2.0, 0.0], [0.0, 3.0], [-1.0, 1.0]]

@@ -422,6 +422,15 @@ def test_bins_of_each_runs_own_range_are_noted_and_compared():
     assert found["change"].tolist() == ["beyond error"]
 
 
+@pytest.mark.parametrize(
+    "given", [{"bin_width": 0.5}, {"bin_edges": [0, 1]}, {"strategy": "discrete"}]
+)
+def test_bins_that_ignore_the_range_of_a_run_are_the_same_bins(given):
+    settings = with_settings(kind("B", bin_range="run", **given))
+    one, other = (flow(row(v), **settings) for v in (1.0, 2.0))
+    assert "settings" not in compare_flows({"a": one, "b": other})["notes"].item()
+
+
 def test_sigmas_beside_tables_on_disk_are_found(tmp_path):
     for name, sigma in (("quiet", 0.3), ("loud", 0.6)):
         table, run = measured(0, sigma=sigma)

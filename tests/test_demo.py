@@ -3,6 +3,7 @@
 import contextlib
 import gc
 import json
+import sys
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ import torch
 from skinfo import BinningMIEstimator, demo, information_flow, szt
 from skinfo.datasets import make_szt
 from skinfo.demo import DemoResult, run_demo
-from skinfo.errors import RunError
+from skinfo.errors import MissingExtraError, RunError
 from skinfo.monitoring import log_spaced_epochs
 from skinfo.networks import Trainer, make_mlp
 from skinfo.runs import open_run
@@ -87,6 +88,12 @@ def test_checkpoints_increase_and_end_at_the_last_epoch(last, n):
     assert epochs[-1] == last
     assert epochs[0] == 1 or n == 1
     assert min(n, last) <= len(epochs) <= n + 2
+
+
+@pytest.mark.parametrize(("last", "n"), [(0, 5), (-1, 5), (100, 0), (100, -1)])
+def test_no_checkpoints_are_an_error(last, n):
+    with pytest.raises(ValueError, match="from 1 on; got"):
+        log_spaced_epochs(last, n)
 
 
 def test_the_demo_measures_all_layers_at_all_checkpoints(uninterrupted):
@@ -241,3 +248,12 @@ def test_the_demo_notes_its_settings(uninterrupted):
         "epochs": 3, "n_replicas": 2, "n_checkpoints": 2, "seed": 0, "sigma": 0.005,
         "activation": "tanh", "parseval": 0.0, "shuffle_labels": False,
     }  # fmt: skip
+
+
+def test_without_pyarrow_nothing_is_trained(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    progress = Progress()
+    with pytest.raises(MissingExtraError, match="parquet"):
+        run_demo(tmp_path / "demo", SETTINGS, progress=progress)
+    assert not progress.calls
+    assert not (tmp_path / "demo").exists()

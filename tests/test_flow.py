@@ -295,7 +295,7 @@ def test_sigma_none_needs_some_layer_with_a_sigma_on_record(sigma):
 
 @pytest.mark.parametrize("sigma", [0.0, -0.1])
 def test_a_sigma_that_is_not_positive_is_explained(run, sigma):
-    with pytest.raises(ValueError, match="one to one.*BinningMIEstimator or ClusteringScore"):
+    with pytest.raises(ValueError, match="told apart.*BinningMIEstimator or ClusteringScore"):
         flow_of(NoisyMIEstimator(sigma), run)
 
 
@@ -562,8 +562,11 @@ def test_a_layer_of_one_value_and_checkpoints_that_cannot_be_read_have_a_range_t
 
 
 def test_other_estimators_make_no_first_pass(monkeypatch):
+    integers = open_run({(1, "a"): np.arange(12).reshape(6, 2)})
     monkeypatch.setattr(ranges, "layer_ranges", None)
     flow_of([BinningMIEstimator(), BinningMIEstimator(bin_width=1.0)], growing())
+    given = BinningMIEstimator(bin_width=1.0, bin_range="run")
+    flow_of([given, BinningMIEstimator(strategy="discrete", bin_range="run")], integers)
     with pytest.raises(TypeError):
         flow_of(BinningMIEstimator(bin_range="run"), growing())
 

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -209,7 +210,7 @@ def test_what_is_no_schedule_is_an_error(data, every):
         FlowMonitor(make_mlp(SIZES), NAMES, CHEAP, *data, every=every)
 
 
-@pytest.mark.parametrize("epoch", [-1, 1.5])
+@pytest.mark.parametrize("epoch", [-1, 1.5, float("nan"), float("inf"), "x", None])
 def test_what_is_no_epoch_is_an_error(data, epoch):
     with pytest.raises(RunError, match="an epoch is a whole number from 0 on"):
         FlowMonitor(make_mlp(SIZES), NAMES, CHEAP, *data)(epoch)
@@ -484,6 +485,11 @@ def test_bins_of_the_whole_run_are_refused_in_a_pipeline_as_well(data):
         FlowMonitor(make_mlp(SIZES), NAMES, {"p": pipeline}, *data)
 
 
+def test_a_width_needs_no_range_of_the_whole_run(data):
+    estimator = BinningMIEstimator(bin_width=1.0, bin_range="run")
+    assert len(FlowMonitor(make_mlp(SIZES), NAMES, estimator, *data)(1))
+
+
 def test_an_npz_of_another_table_is_found_before_the_training_begins(data, tmp_path):
     (tmp_path / "flow.npz").write_bytes(b"mine")
     with pytest.raises(ValueError, match=r"flow\.npz belongs to another table"):
@@ -528,6 +534,17 @@ def test_maps_handed_over_are_flattened_as_a_run_is(data, rng, flatten, opened, 
     assert_frame_equal(monitor.table, information_flow(CHEAP, run, progress=False))
     with pytest.raises(RunError, match="its flatten differ"):
         FlowMonitor(None, ["a"], CHEAP, None, data[1], path=tmp_path / "flow.csv")
+
+
+def test_a_function_with_some_arguments_filled_in_goes_on_where_it_stopped(data, rng, tmp_path):
+    def measured():
+        flatten = partial(lambda maps, channel: maps[:, channel].reshape(len(maps), -1), channel=0)
+        return FlowMonitor(None, ["a"], CHEAP, None, data[1], flatten=flatten,
+                           path=tmp_path / "flow.csv")  # fmt: skip
+
+    monitor = measured()
+    monitor.update(1, activations={"a": rng.standard_normal((80, 3, 2, 2))})
+    assert measured().epochs == [1]
 
 
 def test_a_choice_that_open_run_does_not_know_is_refused(data):

@@ -268,7 +268,11 @@ def test_pairwise_bounds_hold_the_information(X):
     assert {q.name for q in est.quantities_} >= {
         "mutual_info_pairwise_lower", "mutual_info_pairwise_upper",
     }  # fmt: skip
-    assert not hasattr(fitted(X), "pairwise_bounds_")
+    assert est.set_params(bounds=False).fit(X).pairwise_bounds_ is None
+
+
+def test_pairwise_bounds_of_replicas_are_refused_before_anything_is_measured(X, monkeypatch):
+    monkeypatch.setattr("skinfo.estimators.noisy.measure_mixture", None)
     with pytest.raises(ValueError, match="bounds=True"):
         NoisyMIEstimator(0.5, bounds=True).fit(X, groups=np.arange(60) // 2)
 

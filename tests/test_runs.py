@@ -583,6 +583,14 @@ def test_a_subset_of_another_number_of_inputs_is_refused(make_run):
                     read(1, name, subset=np.ones(n, dtype=bool))
 
 
+def test_a_subset_of_rows_is_named_as_in_a_sweep():
+    arrays = {(1, "a"): np.arange(8.0).reshape(4, 2)}
+    run = open_run(arrays, labels=LABELS, train=[0, 2], sigma=0.0)
+    for read in (run.replicas, run.noisy_samples):
+        np.testing.assert_array_equal(read(1, "a", subset="train").X, arrays[1, "a"][[0, 2]])
+        np.testing.assert_array_equal(read(1, "a", subset="test").X, arrays[1, "a"][[1, 3]])
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_what_is_not_finite_is_refused_with_its_place(make_run, bad):
     S = np.zeros((4, 2, 3))
@@ -864,6 +872,20 @@ def test_a_checkpoint_that_was_deleted_is_missed(path):
     run = open_run(path)
     assert run.lost_epochs == [30]
     assert repr(run) == f"Run({str(path)!r}, layers: first, second, out, 2 checkpoints)"
+
+
+def test_what_is_not_there_has_no_shape(tmp_path):
+    runs = [open_run({"a": np.zeros((1, 3, 2))}, epochs=[2])]
+    for suffix in ("", ".h5", ".zarr"):
+        path = tmp_path / f"run{suffix}"
+        RunWriter(path, [Layer("a")]).add(2, {"a": np.zeros((3, 2))})
+        runs.append(open_run(path))
+    for run in runs:
+        for look in (run.shape, run.nbytes, run.array):
+            with pytest.raises(RunError, match="epoch 99: there is no such checkpoint"):
+                look(99, "a")
+            with pytest.raises(RunError, match="layer 'b': there is no such layer"):
+                look(2, "b")
 
 
 def test_shapes_are_known_without_reading(tmp_path):

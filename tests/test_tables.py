@@ -348,6 +348,24 @@ def test_value_counts_count_a_subset_only(run):
     assert panel.scatter.shape[1:] == (8, 3)
 
 
+def test_a_panel_of_a_part_of_the_split_is_that_of_its_mask():
+    arrays = {(1, "a"): np.random.RandomState(0).randn(6, 2)}
+    run = open_run(arrays, labels=[0, 1] * 3, train=[0, 1, 4], sigma=0.1)
+    named = collect_panel(run, subset="test")
+    np.testing.assert_array_equal(
+        named.value_counts, collect_panel(run, subset=~run.train).value_counts
+    )
+    assert named.value_counts.sum() == 6
+
+
+@pytest.mark.parametrize("labels", [None, [0, 1] * 3], ids=["unlabelled", "labelled"])
+@pytest.mark.parametrize("subset", [np.ones(5, dtype=bool), "train", "half"])
+def test_a_panel_of_inputs_that_the_run_does_not_have_is_refused(labels, subset):
+    run = open_run({(1, "a"): np.zeros((6, 2))}, labels=labels)
+    with pytest.raises(ValueError, match=r"5 entries for 6|does not say|subset is"):
+        collect_panel(run, subset=subset)
+
+
 def test_distances_are_those_of_noisy_samples_within_and_between(run, panel):
     n_pairs = 20 * 19 / 2
     assert panel.within.shape == panel.between.shape == (2, 4, DRAWN_CELLS)

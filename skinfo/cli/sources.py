@@ -110,8 +110,8 @@ def _measure(run: Path, target: Path, jobs: int) -> None:
 
 def _complain_of_changes(run: Path, path: Path) -> None:
     """Say when a run has gone on, or was written again, since its table was made."""
-    from skinfo.analysis import describe_files, written_after
     from skinfo.runs import open_run
+    from skinfo.runs.fingerprint import describe_files, written_after
     from skinfo.tables import read_table
 
     table = read_table(path)[0]

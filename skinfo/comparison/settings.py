@@ -44,8 +44,15 @@ def settings_differ(one: pd.DataFrame, other: pd.DataFrame, layer: str, estimato
 
 def own_bins(one: pd.DataFrame, other: pd.DataFrame, estimator: str) -> str:
     """Say that bins of equal settings are other bins all the same: those of each run's range."""
-    found = [_last_step(_described(flow, estimator)).get("bin_range") for flow in (one, other)]
-    return "bins over each run's own range" if found == ["run", "run"] else ""
+    both = all(_over_run(_last_step(_described(flow, estimator))) for flow in (one, other))
+    return "bins over each run's own range" if both else ""
+
+
+def _over_run(last: Mapping[str, Any]) -> bool:
+    """Whether a sweep looked for the range of the bins; a width or edges need none."""
+    given = last.get("bin_width") is not None or last.get("bin_edges") is not None
+    uniform = last.get("strategy", "uniform") == "uniform"
+    return uniform and not given and last.get("bin_range") == "run"
 
 
 def _described(flow: pd.DataFrame, estimator: str) -> dict[str, Any]:

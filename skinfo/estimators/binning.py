@@ -12,6 +12,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from skinfo.errors import OutsideEdgesWarning, ReplicaWarning
+from skinfo.estimators.notes import notes_of
 from skinfo.estimators.validation import check_activations, check_rows
 from skinfo.measures.binning import measure_binned
 from skinfo.measures.bins import Cells, EdgeCells, WidthCells, quantile_edges, uniform_edges
@@ -212,7 +213,7 @@ class BinningMIEstimator(BaseEstimator):
         self.n_occupied_ = int(by_name["n_occupied"])
         self.singleton_fraction_ = by_name["singleton_fraction"]
         self.outside_fraction_ = by_name["outside_fraction"]
-        self.notes_ = tuple(dict.fromkeys(n for q in self.quantities_ for n in q.notes))
+        self.notes_ = notes_of(self.quantities_)
 
     @property
     def edges_(self) -> list[np.ndarray]:
@@ -245,6 +246,11 @@ class BinningMIEstimator(BaseEstimator):
         if self.strategy == "uniform" and not given and not isinstance(self.bin_range, str):
             check_range(self.bin_range)
 
+    def takes_run_range(self) -> bool:
+        """Whether the bins are cut out of the range of a whole run, which a sweep must find."""
+        given = self.bin_width is not None or self.bin_edges is not None
+        return self.strategy == "uniform" and not given and self.bin_range == "run"
+
     def _learn_cells(self, rows: Rows) -> Cells:
         self.check_settings()
         points = rows.points
@@ -257,7 +263,7 @@ class BinningMIEstimator(BaseEstimator):
             return EdgeCells(check_edges(self.bin_edges, points.shape[1]))
         if self.bin_width is not None:
             return WidthCells.learn(points, float(self.bin_width))
-        if self.bin_range == "run":
+        if self.takes_run_range():
             raise ValueError(
                 "bin_range='run' means the range of a layer over a whole run, which only "
                 "information_flow knows; give 'layer', 'neuron' or (low, high) here."

@@ -13,6 +13,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
+from skinfo.estimators.notes import notes_of
 from skinfo.estimators.validation import check_labels, check_rows
 from skinfo.measures.clustering import (
     measure_binned_entropy,
@@ -104,6 +105,8 @@ class ClusteringScore(BaseEstimator):
         The classes, in the order of ``class_distances_``.
     quantities_ : tuple of Quantity
         The numbers with error and bracket; with several label sets "auc [fine]" and so on.
+    notes_ : tuple of str
+        Words from :data:`skinfo.measures.quantity.NOTES`.
 
     Notes
     -----
@@ -310,8 +313,8 @@ class ClusteringScore(BaseEstimator):
         }
         if name == "nc2":
             return measure_nc2(rows)
-        if name == "binned_entropy":
-            return measure_binned_entropy(rows, float(self.bin_width or 0))
+        if name == "binned_entropy" and self.bin_width is not None:
+            return measure_binned_entropy(rows, float(self.bin_width))
         return (single[name](),)
 
     def _keep(
@@ -337,13 +340,18 @@ class ClusteringScore(BaseEstimator):
             for name, several in zip(names, columns, strict=True)
             if "_q" not in name
         }
-        for attribute, values in {**arrays, **numbers}.items():
-            one = sets.names == [None]
-            setattr(
-                self, attribute, values[0] if one else dict(zip(sets.names, values, strict=True))
-            )
-        for quantity in shared:
-            setattr(self, f"{quantity.name}_", quantity.value)
+        one = sets.names == [None]
+        named = {
+            attribute: values[0] if one else dict(zip(sets.names, values, strict=True))
+            for attribute, values in {**arrays, **numbers}.items()
+        }
+        named |= {f"{quantity.name}_": quantity.value for quantity in shared}
+        # What an earlier fit measured and this one did not must not be taken for it.
+        for attribute in getattr(self, "_named", ()):
+            delattr(self, attribute)
+        for attribute, value in named.items():
+            setattr(self, attribute, value)
+        self._named = tuple(named)
         self.quantities_ = (
             *(
                 q if key is None else replace(q, name=f"{q.name} [{key}]")
@@ -352,6 +360,7 @@ class ClusteringScore(BaseEstimator):
             ),
             *shared,
         )
+        self.notes_ = notes_of(self.quantities_)
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from skinfo.errors import SaturationWarning
+from skinfo.estimators.notes import notes_of
 from skinfo.estimators.validation import check_activations, check_rows
 from skinfo.measures.bounds import pairwise_bounds
 from skinfo.measures.draws import N_RANDOMISATIONS
@@ -81,7 +82,7 @@ class NoisyMIEstimator(BaseEstimator):
     conditional_entropy_, conditional_entropy_bracket_ : float, tuple of float
         Differential entropy h(T|X) and its bracket.
     pairwise_bounds_ : tuple of float
-        (lower, upper) pairwise bound of I(S;T), with ``bounds=True``; see
+        (lower, upper) pairwise bound of I(S;T), with ``bounds=True``, else None; see
         :func:`skinfo.measures.bounds.pairwise_bounds`.
     n_evaluations_ : int
         Points at which the mixture was evaluated, all randomisations together.
@@ -204,6 +205,11 @@ class NoisyMIEstimator(BaseEstimator):
         """
         sigma = check_sigma(self.sigma)
         rows = check_rows(self, X, y, groups, sample_weight)
+        if self.bounds and (groups is not None or sample_weight is not None):
+            raise ValueError(
+                "bounds=True takes every row for an input of its own and of the same weight; fit "
+                "without groups and sample_weight, or with bounds=False."
+            )
         self._seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         self._mixture = Mixture.of(rows, sigma)
         found = measure_mixture(
@@ -215,7 +221,7 @@ class NoisyMIEstimator(BaseEstimator):
             n_jobs=self.n_jobs,
         )
         unit = self.units
-        pairwise = self._bound(rows, sigma, groups, sample_weight) if self.bounds else ()
+        pairwise = self._bound(rows, sigma) if self.bounds else ()
         self.n_evaluations_ = found.n_evaluations
         self.converged_ = found.converged
         self.rank_ = found.rank
@@ -258,17 +264,8 @@ class NoisyMIEstimator(BaseEstimator):
         if self.sigma is not None:
             check_sigma(self.sigma)
 
-    def _bound(
-        self, rows: Rows, sigma: float, groups: Any, sample_weight: Any
-    ) -> tuple[Quantity, Quantity]:
-        if groups is not None or sample_weight is not None:
-            raise ValueError(
-                "bounds=True takes every row for an input of its own and of the same weight; fit "
-                "without groups and sample_weight, or with bounds=False."
-            )
+    def _bound(self, rows: Rows, sigma: float) -> tuple[Quantity, Quantity]:
         found = pairwise_bounds(rows.points, sigma, seed=self._seed, n_jobs=self.n_jobs)
-        factor = nats_to(self.units)
-        self.pairwise_bounds_ = (found.lower.value * factor, found.upper.value * factor)
         return found.lower, found.upper
 
     def _name_quantities(self) -> None:
@@ -289,7 +286,9 @@ class NoisyMIEstimator(BaseEstimator):
         self.entropy_bracket_ = (entropy.lower, entropy.upper)
         self.conditional_entropy_ = conditional.value
         self.conditional_entropy_bracket_ = (conditional.lower, conditional.upper)
-        self.notes_ = tuple(dict.fromkeys(n for q in self.quantities_ for n in q.notes))
+        ends = [by_name.get(f"mutual_info_pairwise_{end}") for end in ("lower", "upper")]
+        self.pairwise_bounds_ = tuple(end.value for end in ends if end is not None) or None
+        self.notes_ = notes_of(self.quantities_)
 
     def score(self, X: Any, y: Any = None) -> float:  # noqa: ARG002
         """Cross-information of other activations under the fitted mixture.

@@ -4,7 +4,7 @@ from skinfo.flow.inequality import note_data_processing
 from skinfo.flow.ranges import layer_ranges
 from skinfo.flow.settings import describe_estimators, describe_layer, describe_settings
 from skinfo.flow.steps import name_estimators
-from skinfo.flow.sweep import information_flow, subset_mask
+from skinfo.flow.sweep import information_flow
 
 __all__ = [
     "describe_estimators",
@@ -14,5 +14,4 @@ __all__ = [
     "layer_ranges",
     "name_estimators",
     "note_data_processing",
-    "subset_mask",
 ]

@@ -68,7 +68,7 @@ def ranges_of_run(
 
 def layer_ranges(
     run: Run,
-    subset: np.ndarray | None = None,
+    mask: np.ndarray | None = None,
     n_jobs: int | None = None,
     *,
     transform: Pipeline | None = None,
@@ -81,7 +81,7 @@ def layer_ranges(
     ----------
     run : Run
         Saved activations; they are read one checkpoint of a layer at a time.
-    subset : ndarray of shape (n_inputs,), bool, optional
+    mask : ndarray of shape (n_inputs,), bool, optional
         Inputs to look at.
     n_jobs : int or None, default=None
         Threads.
@@ -110,7 +110,7 @@ def layer_ranges(
     budget = Budget() if budget is None else budget
     keep = Keep(Memory(None)) if keep is None else keep
     looks = [
-        _Look(run, epoch, layer.name, subset, transform, budget, keep)
+        _Look(run, epoch, layer.name, mask, transform, budget, keep)
         for layer in run.layers
         for epoch in run.epochs
     ]

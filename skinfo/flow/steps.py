@@ -95,7 +95,7 @@ def takes_replicas(estimator: BaseEstimator) -> bool:
 def takes_run_range(estimator: BaseEstimator) -> bool:
     """Whether the range of an estimator's bins is that of the run."""
     last = last_step(estimator)
-    return isinstance(last, BinningMIEstimator) and last.bin_range == "run"
+    return isinstance(last, BinningMIEstimator) and last.takes_run_range()
 
 
 def needs_sigma(estimator: BaseEstimator) -> bool:

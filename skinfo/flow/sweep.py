@@ -116,7 +116,7 @@ def information_flow(
     """
     named = name_estimators(estimators)
     run = guarded(run if isinstance(run, Run) else open_run(run))
-    mask = subset_mask(subset, run)
+    mask = run.mask(subset)
     check_estimators(named, run)
     check_flattening(run)
     budget = Budget.of(memory_limit)
@@ -181,24 +181,3 @@ def _table(tasks: Sequence[Task], outcomes: Mapping[int, Outcome]) -> pd.DataFra
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     table.attrs["errors"] = errors
     return table
-
-
-def subset_mask(subset: str | np.ndarray | None, run: Run) -> np.ndarray | None:
-    """Turn "train", "test" or a mask into a mask over the inputs of a run; None keeps all."""
-    if subset is None:
-        return None
-    if isinstance(subset, str):
-        if subset not in ("train", "test"):
-            raise ValueError(f"subset is 'train', 'test' or a mask; got {subset!r}.")
-        if run.train is None:
-            raise ValueError(f"subset={subset!r}, but the run does not say what it trained on.")
-        mask = run.train if subset == "train" else ~run.train
-    else:
-        mask = np.asarray(subset)
-        if mask.dtype != bool or mask.ndim != 1:
-            raise ValueError("A subset mask holds one True or False for each input.")
-        if run.labels is not None and len(mask) != len(run.labels):
-            raise ValueError(f"The mask has {len(mask)} entries for {len(run.labels)} inputs.")
-    if not mask.any():
-        raise ValueError("The subset holds no inputs.")
-    return mask

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from skinfo.errors import MissingExtraError
 
-if TYPE_CHECKING:
-    from skinfo.monitoring.monitor import FlowMonitor
+
+class _Monitor(Protocol):
+    """What measures epochs and keeps a table."""
+
+    def update(self, epoch: int, *, losses: Mapping[str, Any] | None = None) -> Any: ...
+    def save(self) -> None: ...
 
 
-def make_callback(monitor: FlowMonitor) -> Any:
+def make_callback(monitor: _Monitor) -> Any:
     """Make a Keras callback of a monitor; what it does is said there."""
     try:
         import keras

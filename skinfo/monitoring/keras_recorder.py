@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from skinfo.runs import Layer
+from skinfo.runs.layers import check_passes
 
 
 class KerasRecorder:
@@ -49,20 +50,12 @@ class KerasRecorder:
     ) -> None:
         import keras
 
-        if n_replicas < 1 or batch_size < 1:
-            raise ValueError(
-                f"n_replicas and batch_size must be at least 1; got {n_replicas} and {batch_size}."
-            )
+        check_passes(n_replicas, batch_size, flatten)
         if not (getattr(model, "inputs", None) and getattr(model, "outputs", None)):
             raise ValueError(
                 f"{type(model).__name__} has no graph to follow: it is subclassed, or not built. "
                 "Hand over activations instead: FlowMonitor(None, …) and update(epoch, "
                 "activations=…)."
-            )
-        if not isinstance(flatten, bool):
-            raise ValueError(
-                f"flatten is True, for all values in a row, or False; got {flatten!r}. To pool "
-                "maps or tokens, record a layer that pools them."
             )
         #: Standard deviation of the noise of every layer that has some, recorded or not.
         self.noise: dict[str, float] = {}
@@ -169,10 +162,10 @@ class KerasRecorder:
                         rows.stop - rows.start, -1
                     )
                     replicas = (self._n_replicas,) if layer.noise_before else ()
-                    array = arrays.setdefault(
-                        layer.name, np.empty((n_inputs, *replicas, values.shape[1]), np.float32)
-                    )
-                    array[(rows, replica) if layer.noise_before else rows] = values
+                    if layer.name not in arrays:
+                        shape = n_inputs, *replicas, values.shape[1]
+                        arrays[layer.name] = np.empty(shape, np.float32)
+                    arrays[layer.name][(rows, replica) if layer.noise_before else rows] = values
         yield {layer.name: arrays[layer.name] for layer in self._layers}
 
     def _take_over_weights(self) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import sys
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -22,7 +21,9 @@ from skinfo.flow import (
     information_flow,
     name_estimators,
 )
+from skinfo.flow.settings import plain
 from skinfo.flow.steps import takes_run_range
+from skinfo.monitoring.digest import digest_of
 from skinfo.monitoring.journal import Entry, Journal, add_entry, as_table
 from skinfo.monitoring.scalars import add_scalars
 from skinfo.monitoring.schedule import Schedule, as_condition
@@ -32,6 +33,7 @@ from skinfo.runs.arrays import as_array
 from skinfo.runs.description import software_versions
 from skinfo.runs.flatten import Flattening
 from skinfo.runs.layers import layers_in_order
+from skinfo.runs.naming import whole_epoch
 from skinfo.tables import check_no_panel, check_table_name, write_table
 
 # The table is written again when the journal has grown by a tenth, so that an epoch costs the same
@@ -168,18 +170,11 @@ class FlowMonitor:
                 self._recorder = _make_recorder(model, layers, options)
                 self._layers = self._recorder.describe(X)
                 noise = self._recorder.noise
-        settings = {
-            "layers": [describe_layer(layer) for layer in self._layers],
-            "estimators": describe_estimators(self._estimators),
-            "sigmas": noise,
-            "n_replicas": n_replicas,
-            "batch_size": batch_size,
-            "seed": seed,
-            "flatten": _flatten_in_words(flatten),
-            "inputs": _digest(X, self._labels),
-            "skinfo": software_versions().get("skinfo"),
-        }
-        self._header: dict[str, Any] = {"settings": settings, "versions": software_versions()}
+        passes = {
+            "n_replicas": n_replicas, "batch_size": batch_size, "seed": seed,
+            "flatten": plain(flatten),
+        }  # fmt: skip
+        self._header = self._describe(noise, passes)
         self._entries: dict[int, Entry] = {}
         self._journal: Journal | None = None
         self._written = 0
@@ -190,6 +185,21 @@ class FlowMonitor:
         self._writer = self._owned_writer = None
         if tensorboard is not None:
             self._open_writer(tensorboard)
+
+    def _describe(
+        self, noise: Mapping[str, float], passes: Mapping[str, Any]
+    ) -> dict[str, dict[str, Any]]:
+        """What the numbers depend on, and the versions of the software."""
+        versions = software_versions()
+        settings = {
+            "layers": [describe_layer(layer) for layer in self._layers],
+            "estimators": describe_estimators(self._estimators),
+            "sigmas": noise,
+            **passes,
+            "inputs": digest_of(self._inputs, self._labels),
+            "skinfo": versions.get("skinfo"),
+        }
+        return {"settings": settings, "versions": versions}
 
     def _open_journal(self, path: Path) -> Journal:
         journal = path.with_name(f"{path.name}.journal")
@@ -254,13 +264,11 @@ class FlowMonitor:
             cannot be written. Activations with NaN, of a training that diverged, become a row with
             the note "read error" and a warning.
         """
-        if int(epoch) != epoch or epoch < 0:
-            raise RunError(f"an epoch is a whole number from 0 on; got {epoch!r}")
-        epoch = int(epoch)
+        epoch = whole_epoch(epoch)
         if not self._condition(epoch):
             return None
         with generators_untouched(), self._arrays(epoch, activations) as arrays:
-            digest = _digest(*arrays.values())
+            digest = digest_of(*arrays.values())
             if self._entries.get(epoch, {}).get("digest") == digest:
                 return as_table({epoch: self._entries[epoch]}, self._header)
             table = self._measure(epoch, arrays)
@@ -373,13 +381,6 @@ def _as_flattening(flatten: Any, layers: Sequence[str]) -> dict[str, Any]:
     return {"flatten": choice}
 
 
-def _flatten_in_words(flatten: Any) -> Any:
-    """A choice as JSON: callables by their names."""
-    if isinstance(flatten, Mapping):
-        return {name: _flatten_in_words(choice) for name, choice in flatten.items()}
-    return getattr(flatten, "__qualname__", repr(flatten)) if callable(flatten) else flatten
-
-
 def _check_labels(X: Any, labels: np.ndarray | None) -> None:
     """Check that there is one label an input, where there are inputs."""
     if labels is None:
@@ -391,26 +392,3 @@ def _check_labels(X: Any, labels: np.ndarray | None) -> None:
             raise ValueError(
                 f"y holds one label an input; got {len(labels)} labels for {len(array)} inputs."
             )
-
-
-def _digest(*values: Any) -> str:
-    """What tells arrays from others: of their types, shapes and bytes."""
-    state = hashlib.blake2b(digest_size=16)
-    for array in _arrays_in(values):
-        array = array.astype(str) if array.dtype.kind == "O" else array
-        state.update(f"{array.dtype.str}{array.shape}".encode())
-        state.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
-    return state.hexdigest()
-
-
-def _arrays_in(values: Any) -> Iterator[np.ndarray]:
-    """All arrays, in tuples and mappings too; None is none."""
-    if isinstance(values, Mapping):
-        for name in sorted(values):
-            yield np.asarray(str(name))
-            yield from _arrays_in(values[name])
-    elif isinstance(values, tuple):
-        for value in values:
-            yield from _arrays_in(value)
-    elif values is not None:
-        yield as_array(values)

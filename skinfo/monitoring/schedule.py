@@ -14,11 +14,18 @@ Schedule = int | Iterable[int] | Callable[[int], bool]
 def log_spaced_epochs(last: int, n: int) -> list[int]:
     """Take about ``n`` different epochs from 1 to ``last``, evenly spaced in the logarithm.
 
+    Raises
+    ------
+    ValueError
+        Unless both are 1 or more.
+
     Examples
     --------
     >>> log_spaced_epochs(100, 5)
     [1, 3, 10, 32, 100]
     """
+    if last < 1 or n < 1:
+        raise ValueError(f"last and n are numbers from 1 on; got {last} and {n}.")
     if n == 1:
         return [last]
     for points in range(n, 4 * n):

@@ -18,6 +18,7 @@ from skinfo.networks.inputs import ModelInputs, tensors_in
 from skinfo.networks.noise import GaussianNoise, find_layers, noisy_layers, tensor_of
 from skinfo.networks.running import evaluating, one_thread_if_small
 from skinfo.runs import Layer
+from skinfo.runs.layers import check_passes
 
 
 class Recorder:
@@ -71,15 +72,7 @@ class Recorder:
     ) -> None:
         if not isinstance(model, nn.Module):
             raise TypeError(f"model must be a torch.nn.Module; got a {type(model).__name__}.")
-        if n_replicas < 1 or batch_size < 1:
-            raise ValueError(
-                f"n_replicas and batch_size must be at least 1; got {n_replicas} and {batch_size}."
-            )
-        if not isinstance(flatten, bool):
-            raise ValueError(
-                f"flatten is True, for all values in a row, or False; got {flatten!r}. To pool "
-                "maps or tokens, record a layer that pools them."
-            )
+        check_passes(n_replicas, batch_size, flatten)
         self.model = model
         self.sigmas = dict(sigmas or {})
         self.n_replicas = n_replicas

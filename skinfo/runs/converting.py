@@ -18,7 +18,7 @@ from skinfo.runs.formats import find_store, format_for, growing_beside, new_stor
 from skinfo.runs.locks import only_writer
 from skinfo.runs.opening import open_run
 from skinfo.runs.run import Run
-from skinfo.runs.staging import journal_of, recover
+from skinfo.runs.staging import pending_of, recover
 from skinfo.runs.writing import append, naming_failure, same
 
 
@@ -194,4 +194,4 @@ def _remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
-        journal_of(path).unlink(missing_ok=True)
+        pending_of(path).unlink(missing_ok=True)

@@ -186,7 +186,7 @@ class Flattening:
         return Flattener(axes, choice, declared=choice is not None)
 
     def _axes(self, choice: Choice | None, named: bool, ndim: int) -> str:
-        of_tokens = choice in _TOKENS or (isinstance(choice, int) and not callable(choice))
+        of_tokens = choice in _TOKENS or isinstance(choice, int)
         last = self.channels == "last"
         if of_tokens:
             known = {2: "nc", 3: "ntc", 4: "nrtc"}

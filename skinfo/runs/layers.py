@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -48,3 +49,41 @@ def layers_in_order(
         noise_before = any(layer.sigma or layer.noise_before for layer in layers)
         layers.append(Layer(str(name), None if own is None else float(own), noise_before))
     return tuple(layers)
+
+
+def as_layers(
+    layers: Sequence[Layer | str], sigma: float | Mapping[str, float] | None = None
+) -> tuple[Layer, ...]:
+    """Layers as they are, or described where only names are given.
+
+    Examples
+    --------
+    >>> as_layers(["a", "b"], sigma={"a": 0.1})[1]
+    Layer(name='b', sigma=None, noise_before=True)
+    """
+    names = [layer for layer in layers if isinstance(layer, str)]
+    described = [layer for layer in layers if isinstance(layer, Layer)]
+    if len(described) == len(layers):
+        return tuple(described)
+    if len(names) == len(layers):
+        return layers_in_order(names, sigma)
+    raise ValueError(f"layers are names, or each a Layer(name, sigma); got {list(layers)!r}.")
+
+
+def check_passes(n_replicas: int, batch_size: int, flatten: Any) -> None:
+    """Check how a network is recorded, whatever framework it is of.
+
+    Raises
+    ------
+    ValueError
+        For less than one replica or row a pass, or a choice of how maps become rows.
+    """
+    if n_replicas < 1 or batch_size < 1:
+        raise ValueError(
+            f"n_replicas and batch_size must be at least 1; got {n_replicas} and {batch_size}."
+        )
+    if not isinstance(flatten, bool):
+        raise ValueError(
+            f"flatten is True, for all values in a row, or False; got {flatten!r}. To pool "
+            "maps or tokens, record a layer that pools them."
+        )

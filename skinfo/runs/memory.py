@@ -88,8 +88,10 @@ class StackedStore:
         where = (slice(None),) * self._axis[layer] + (self._place[epoch],)
         return as_array(self._arrays[layer][where])
 
-    def shape(self, epoch: int, layer: str) -> tuple[tuple[int, ...], np.dtype]:  # noqa: ARG002
+    def shape(self, epoch: int, layer: str) -> tuple[tuple[int, ...], np.dtype]:
         """Shape and type of one epoch of an array."""
+        if epoch not in self._place:
+            raise RunError("there is no such checkpoint", epoch=epoch, layer=layer)
         shape, dtype = _shape_of(self._arrays[layer])
         axis = self._axis[layer]
         return shape[:axis] + shape[axis + 1 :], dtype

@@ -11,6 +11,7 @@ import numpy as np
 from skinfo.errors import RunError
 from skinfo.runs.flatten import Flattener, Flattening
 from skinfo.runs.layers import Layer
+from skinfo.runs.subset import subset_mask
 
 
 class Store(Protocol):
@@ -177,11 +178,7 @@ class Run:
 
     def _read(self, epoch: int, layer: str) -> tuple[np.ndarray, int]:
         """An array, and how many rows of it are tokens of one input."""
-        self.layer(layer)
-        if epoch not in self.epochs:
-            known = ", ".join(map(str, self.epochs))
-            raise RunError(f"there is no such checkpoint; this run has: {known}", path=self.name,
-                           epoch=epoch)  # fmt: skip
+        self._check_place(epoch, layer)
         stored = self.store.read(epoch, layer)
         flattener = self._flattener(stored.shape, stored.dtype, epoch, layer)
         try:
@@ -199,9 +196,25 @@ class Run:
             self._check_replicas(array, epoch, layer)
         return array, tokens
 
+    def _check_place(self, epoch: int, layer: str) -> None:
+        self.layer(layer)
+        if epoch not in self.epochs:
+            known = ", ".join(map(str, self.epochs))
+            raise RunError(f"there is no such checkpoint; this run has: {known}", path=self.name,
+                           epoch=epoch)  # fmt: skip
+
+    def _stored(self, epoch: int, layer: str) -> tuple[tuple[int, ...], np.dtype]:
+        """Shape and type of an array as it is stored."""
+        try:
+            return self.store.shape(epoch, layer)
+        except Exception:
+            # Only now: to list the checkpoints takes longer than to look at one.
+            self._check_place(epoch, layer)
+            raise
+
     def shape(self, epoch: int, layer: str) -> tuple[int, ...]:
         """Find the shape of an array once flattened, without reading it."""
-        shape, dtype = self.store.shape(epoch, layer)
+        shape, dtype = self._stored(epoch, layer)
         flattener = self._flattener(shape, dtype, epoch, layer)
         try:
             return flattener.shape(shape, dtype)
@@ -210,7 +223,7 @@ class Run:
 
     def nbytes(self, epoch: int, layer: str) -> int:
         """Find how much memory it takes to read an array, without reading it."""
-        stored, dtype = self.store.shape(epoch, layer)
+        stored, dtype = self._stored(epoch, layer)
         size = int(np.prod(stored, dtype=np.int64)) * dtype.itemsize
         if len(stored) < 4 and self.flattening == Flattening():
             return size
@@ -307,14 +320,43 @@ class Run:
             epoch, layer,
         )  # fmt: skip
 
-    def replicas(self, epoch: int, layer: str, *, subset: np.ndarray | None = None) -> Activations:
+    def mask(self, subset: str | np.ndarray | None) -> np.ndarray | None:
+        """Turn "train", "test" or a mask into a checked mask over the inputs; None keeps all.
+
+        Raises
+        ------
+        ValueError
+            For a split that the run does not have, or a mask that does not fit its inputs.
+        """
+        return None if subset is None else subset_mask(subset, self.train, self._count_inputs())
+
+    def _count_inputs(self) -> int | None:
+        """How many inputs there are, if an array can be looked at where nothing else says it."""
+        known = self._n_inputs()
+        for epoch in self.epochs if known is None else ():
+            for layer in self.layers:
+                try:
+                    return self._stored_inputs(epoch, layer.name)[1]
+                except Exception:
+                    # Whatever a reader stumbles over: it has an error of its own when it is read.
+                    continue
+        return known
+
+    def _stored_inputs(self, epoch: int, layer: str) -> tuple[tuple[int, ...], int]:
+        """The shape of an array as it is stored, and along how many inputs, or rows, it runs."""
+        shape, dtype = self.store.shape(epoch, layer)
+        return shape, shape[self._flattener(shape, dtype, epoch, layer).axes.index("n")]
+
+    def replicas(
+        self, epoch: int, layer: str, *, subset: str | np.ndarray | None = None
+    ) -> Activations:
         """All rows of a layer, with the input of each: what information is estimated from.
 
         Parameters
         ----------
         epoch, layer : int, str
             Which.
-        subset : ndarray of shape (n_inputs,), bool, optional
+        subset : {"train", "test"} or ndarray of shape (n_inputs,), bool, optional
             Inputs to keep.
         """
         array, tokens = self._read(epoch, layer)
@@ -333,7 +375,7 @@ class Run:
         )
 
     def noisy_samples(
-        self, epoch: int, layer: str, *, seed: int = 0, subset: np.ndarray | None = None
+        self, epoch: int, layer: str, *, seed: int = 0, subset: str | np.ndarray | None = None
     ) -> Activations:
         """One sample of T an input: its first replica plus this layer's own noise.
 
@@ -388,20 +430,16 @@ class Run:
         """What is wrong where an array has rows for other inputs than the run's, unread."""
         n_inputs = self._n_inputs()
         try:
-            shape, dtype = self.store.shape(epoch, layer)
-            axes = self._flattener(shape, dtype, epoch, layer).axes
+            shape, rows = self._stored_inputs(epoch, layer)
         except RunError:
             # That is another error, for whoever reads it.
             return None
-        rows = shape[axes.index("n")]
         known = n_inputs is None or rows == n_inputs
         if known or (self.groups is not None and rows == len(self.groups)):
             return None
         return self._misfit(shape, n_inputs, epoch, layer)  # type: ignore[arg-type]
 
-    def _mask(self, subset: np.ndarray, inputs: np.ndarray) -> np.ndarray:
+    def _mask(self, subset: str | np.ndarray, inputs: np.ndarray) -> np.ndarray:
         """The mask, if it has one entry an input; an input may have no rows."""
         n_inputs = int(inputs.max()) + 1 if self.labels is None else len(self.labels)
-        if len(subset) != n_inputs:
-            raise ValueError(f"The mask has {len(subset)} entries for {n_inputs} inputs.")
-        return subset
+        return subset_mask(subset, self.train, n_inputs)

@@ -24,8 +24,8 @@ _NUMBERS = struct.Struct("<QQ")
 Pages = dict[int, bytes]
 
 
-def journal_of(path: Path) -> Path:
-    """The journal beside a file."""
+def pending_of(path: Path) -> Path:
+    """The journal beside a file: changes that it may not have yet."""
     return path.with_name(f".{path.name}.journal")
 
 
@@ -54,9 +54,9 @@ class StagedFile(io.RawIOBase):
         self._committed = False
         if writable:
             # From here on the file may be longer than what is committed.
-            _write_journal(path, self._start, {})
+            _write_pending(path, self._start, {})
         else:
-            state = _read_journal(path)
+            state = _read_pending(path)
             if state is not None and state[1]:
                 self._end = state[0]
                 self._pages = {at: bytearray(page) for at, page in state[1].items()}
@@ -154,17 +154,17 @@ class StagedFile(io.RawIOBase):
         self.check()
         os.fsync(self._handle)
         pages = {at: bytes(page) for at, page in self._pages.items()}
-        _write_journal(self._path, self._end, pages)
+        _write_pending(self._path, self._end, pages)
         self._committed = True
         _apply(self._handle, self._end, pages)
-        journal_of(self._path).unlink()
+        pending_of(self._path).unlink()
 
     def roll_back(self) -> None:
         """Forget all changes, unless they are committed: then the journal has them."""
         if self._committed:
             return
         os.ftruncate(self._handle, self._start)
-        journal_of(self._path).unlink(missing_ok=True)
+        pending_of(self._path).unlink(missing_ok=True)
 
     def close(self) -> None:
         """Close the file, changed or not."""
@@ -175,19 +175,19 @@ class StagedFile(io.RawIOBase):
 
 def recover(path: Path) -> None:
     """Finish or undo what a killed writer began; only whoever holds the lock may."""
-    state = _read_journal(path)
+    state = _read_pending(path)
     if state is not None:
         handle = _open(path, os.O_RDWR)
         try:
             _apply(handle, *state)
         finally:
             os.close(handle)
-    journal_of(path).unlink(missing_ok=True)
+    pending_of(path).unlink(missing_ok=True)
 
 
 def is_changing(path: Path) -> bool:
     """Whether a journal holds changes that the file may not have, or not all of them."""
-    state = _read_journal(path)
+    state = _read_pending(path)
     return state is not None and bool(state[1])
 
 
@@ -214,18 +214,18 @@ def _apply(handle: int, end: int, pages: Pages) -> None:
     os.fsync(handle)
 
 
-def _write_journal(path: Path, end: int, pages: Pages) -> None:
+def _write_pending(path: Path, end: int, pages: Pages) -> None:
     """The end of the file, the pages that replace others, and a checksum."""
     parts = [_NUMBERS.pack(end, len(pages))]
     for at, page in pages.items():
         parts += [_NUMBERS.pack(at, len(page)), page]
     body = b"".join(parts)
-    with write_atomically(journal_of(path)) as file:
+    with write_atomically(pending_of(path)) as file:
         file.write(_MAGIC + _digest(body) + body)
 
 
-def _read_journal(path: Path) -> tuple[int, Pages] | None:
-    file = journal_of(path)
+def _read_pending(path: Path) -> tuple[int, Pages] | None:
+    file = pending_of(path)
     try:
         raw = file.read_bytes()
     except FileNotFoundError:

@@ -23,7 +23,7 @@ from skinfo.runs.description import (
 )
 from skinfo.runs.disk import DiskStore
 from skinfo.runs.formats import new_store
-from skinfo.runs.layers import Layer, layers_in_order
+from skinfo.runs.layers import Layer, as_layers
 from skinfo.runs.locks import only_writer
 from skinfo.runs.memory import MemoryStore
 from skinfo.runs.naming import whole_epoch
@@ -40,8 +40,8 @@ class RunWriter:
     path : path-like
         The run; made if it is not there. A run that is there already is continued if its layers,
         labels and settings are the same, else it is an error.
-    layers : sequence of Layer
-        The layers in network order.
+    layers : sequence of Layer or of str
+        The layers in network order; names alone where nothing is known of their noise.
     labels : array-like of shape (n_inputs,), optional
         Label of each input.
     groups : array-like of shape (n_rows,), optional
@@ -76,7 +76,7 @@ class RunWriter:
     def __init__(
         self,
         path: str | Path,
-        layers: Sequence[Layer],
+        layers: Sequence[Layer | str],
         *,
         labels: Any = None,
         groups: Any = None,
@@ -89,7 +89,10 @@ class RunWriter:
         arrays = _beside(labels, groups, self.path)
         training_mask(train, arrays["labels"], self.path)
         self._store, there = new_store(self.path, format)
-        record = make_record(layers, self._store.format, train=train, seed=seed, settings=settings)
+        described = as_layers(layers)
+        record = make_record(
+            described, self._store.format, train=train, seed=seed, settings=settings
+        )
         check_record(record, self.path)
         with _writing(self._store):
             # Another may have begun it since.
@@ -141,7 +144,7 @@ def save_run(
     labels: Any = None,
     groups: Any = None,
     sigma: float | Mapping[str, float] | None = None,
-    layers: Sequence[Layer] | None = None,
+    layers: Sequence[Layer | str] | None = None,
     train: Any = None,
     losses: Mapping[str, float] | None = None,
     seed: int | None = None,
@@ -170,9 +173,9 @@ def save_run(
         Input of each row of two-dimensional arrays whose rows are replicas.
     sigma : float or mapping of str to float, optional
         Standard deviation of the noise of all layers, or of each, in units of the activations.
-    layers : sequence of Layer, optional
-        The layers in network order, with their noise, where the order of ``activations`` and
-        ``sigma`` do not say it.
+    layers : sequence of Layer or of str, optional
+        The layers in network order, where that of ``activations`` is another: each with its noise,
+        or names alone, which ``sigma`` describes.
     train : array-like of shape (n_train,), optional
         Indices of the inputs that the network was trained on.
     losses : mapping of str to float, optional
@@ -217,7 +220,7 @@ def save_run(
             _refuse(_contradictions(store, record, arrays, sigma, layers, train, seed, settings),
                     path)  # fmt: skip
         else:
-            described = layers_in_order(names, sigma) if layers is None else layers
+            described = as_layers(names if layers is None else layers, sigma)
             record = make_record(described, store.format, train=train, seed=seed, settings=settings)
             check_record(record, path)
             # Where the first checkpoint is refused no run begins.
@@ -326,7 +329,7 @@ def _contradictions(
     record: Record,
     arrays: Mapping[str, np.ndarray | None],
     sigma: float | Mapping[str, float] | None,
-    layers: Sequence[Layer] | None,
+    layers: Sequence[Layer | str] | None,
     train: Any,
     seed: int | None,
     settings: Mapping[str, Any] | None,
@@ -334,7 +337,10 @@ def _contradictions(
     """What was given and is not what is on record."""
     known = [layer["name"] for layer in record["layers"]]
     if layers is None and sigma is not None:
-        layers = layers_in_order(known, sigma)
+        layers = known
+    # Names without sigma say nothing of the noise that is on record.
+    unchanged = layers is not None and sigma is None and list(layers) == known
+    layers = None if layers is None or unchanged else as_layers(layers, sigma)
     given = make_record(layers or [], store.format, train=train, seed=seed, settings=settings)
     chosen = {"layers": layers, "train": train, "seed": seed, "settings": settings}
     differ = [n for n, v in chosen.items() if v is not None and given[n] != record.get(n)]
