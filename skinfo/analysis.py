@@ -15,8 +15,8 @@ from sklearn.base import BaseEstimator
 from skinfo.estimators import BinningMIEstimator, ClusteringScore, NoisyMIEstimator
 from skinfo.flow import information_flow, subset_mask
 from skinfo.measures.clustering import makes_pairs
+from skinfo.panel import Panel, collect_panel
 from skinfo.runs import Run
-from skinfo.tables import Panel, collect_panel
 
 
 def usual_estimators(
@@ -153,17 +153,3 @@ def _files(path: str) -> Iterator[tuple[str, int, int]]:
             file = os.path.join(folder, name)
             found = os.stat(file)
             yield os.path.relpath(file, path), found.st_size, found.st_mtime_ns
-
-
-def count_unmeasured(table: pd.DataFrame) -> int:
-    """Count the rows of a table, or of a pooled one, that could not be read or measured.
-
-    Examples
-    --------
-    >>> count_unmeasured(pd.DataFrame({"notes": ["", "read error; seeds missing", "saturated"]}))
-    1
-    """
-    lost = [
-        table["notes"].str.contains(word, regex=False) for word in ("read error", "not measured")
-    ]
-    return int((lost[0] | lost[1]).sum())

@@ -11,11 +11,12 @@ import pandas as pd
 
 from skinfo.errors import RunError
 from skinfo.estimators import BinningMIEstimator, ClusteringScore, NoisyMIEstimator
+from skinfo.files import write_atomically
 from skinfo.flow import information_flow
+from skinfo.panel import collect_panel
 from skinfo.plotting import InformationFlowDisplay, InformationPlaneDisplay, save_figure
-from skinfo.runs.files import write_atomically
 from skinfo.szt import Progress, SztSettings, record_training
-from skinfo.tables import collect_panel, write_table
+from skinfo.tables import write_table
 
 # With 24 replicas the brackets are wider than this; a smaller one would cost time for nothing.
 TOLERANCE = 0.02

@@ -27,8 +27,9 @@ from skinfo.analysis import analyze_run
 from skinfo.comparison import CHANGES, COMPARISON_COLUMNS, POOLED_COLUMNS, POOLING_NOTES
 from skinfo.measures.quantity import COLUMNS, NOTES
 from skinfo.monitoring import FlowMonitor
+from skinfo.panel import collect_panel
 from skinfo.plotting import EstimatorComparisonDisplay, FlowComparisonDisplay
-from skinfo.tables import collect_panel, read_table, write_table
+from skinfo.tables import read_table, write_table
 
 
 def row(value, stderr=0.0, lower=np.nan, upper=np.nan, **other):

@@ -21,6 +21,7 @@ from skinfo import (
     information_flow,
     open_run,
 )
+from skinfo.panel import collect_panel
 from skinfo.plotting import (
     ClassDistancesDisplay,
     ClusteringCurveDisplay,
@@ -32,7 +33,6 @@ from skinfo.plotting import (
     plot_distances,
     save_figure,
 )
-from skinfo.tables import collect_panel
 
 LAYERS = ["first", "second", "third"]
 EPOCHS = (1, 8, 40, 200, 900)

@@ -21,11 +21,12 @@ from skinfo import (
 from skinfo.cli import main
 from skinfo.errors import MissingExtraError
 from skinfo.measures.quantity import NOTES
+from skinfo.panel import collect_panel
 from skinfo.report import make_report, write_report
 from skinfo.report import page as page_module
 from skinfo.report.figures import places_axis
 from skinfo.report.wording import bracket, epoch_ranges, with_error
-from skinfo.tables import collect_panel, read_table, write_table
+from skinfo.tables import read_table, write_table
 
 LAYERS = ["first", "second", "third"]
 EPOCHS = (0, 1, 8, 40, 900)

@@ -19,16 +19,9 @@ from skinfo import (
     open_run,
 )
 from skinfo.errors import MissingExtraError
+from skinfo.panel import DRAWN_CELLS, coarsen, collect_panel, pick_snapshots
 from skinfo.runs import Layer, Run, RunWriter
-from skinfo.tables import (
-    DRAWN_CELLS,
-    check_output,
-    coarsen,
-    collect_panel,
-    pick_snapshots,
-    read_table,
-    write_table,
-)
+from skinfo.tables import check_output, read_table, write_table
 
 EPOCHS = (1, 3, 10, 30, 100, 300)
 LABELS = np.arange(20) % 2
@@ -508,7 +501,7 @@ def test_distances_too_large_for_floats_leave_the_interpreter_alive():
 import warnings
 import numpy as np
 from skinfo import ClusteringScore, open_run
-from skinfo.tables import collect_panel
+from skinfo.panel import collect_panel
 warnings.simplefilter("ignore")
 rows, labels = np.array([[1.0], [-1.0], [0.0], [0.5]] * 50), np.arange(200) % 2
 expected = ClusteringScore().fit(rows, labels).auc_

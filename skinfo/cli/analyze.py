@@ -138,8 +138,8 @@ def _refuse_beside_estimators(context: typer.Context, config: Path) -> None:
 
 def _report(output: Path, table: Any, *, json: bool) -> None:
     """Say what was written and noted; what could not be read ends in exit code 1."""
-    from skinfo.analysis import count_unmeasured
     from skinfo.measures.quantity import NOTES
+    from skinfo.tables import count_unmeasured
 
     notes = {note: int(table["notes"].str.contains(note, regex=False).sum()) for note in NOTES}
     notes = {note: count for note, count in notes.items() if count}

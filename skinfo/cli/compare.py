@@ -117,8 +117,8 @@ def _say(message: str, *, quiet: bool) -> None:
 
 def _gather(named: dict[str, list[Path]], jobs: int) -> tuple[dict[str, Any], int]:
     """The flows by name, pooled where there are several, and how many rows were not measured."""
-    from skinfo.analysis import count_unmeasured
     from skinfo.comparison import pool_flows, read_flows
+    from skinfo.tables import count_unmeasured
 
     unread = 0
     tables: dict[str, Any] = {}

@@ -29,10 +29,10 @@ from skinfo.monitoring.schedule import Schedule, as_condition
 from skinfo.monitoring.state import generators_untouched
 from skinfo.runs import Layer, open_run
 from skinfo.runs.arrays import as_array
-from skinfo.runs.description import software_versions
 from skinfo.runs.flatten import Flattening
 from skinfo.runs.layers import layers_in_order
 from skinfo.tables import check_no_panel, check_table_name, write_table
+from skinfo.versions import software_versions
 
 # The table is written again when the journal has grown by a tenth, so that an epoch costs the same
 # on average however many there are.

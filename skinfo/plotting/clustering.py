@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from skinfo.panel import DRAWN_CELLS, Panel, coarsen
 from skinfo.plotting.curves import Curves, estimator_of
 from skinfo.plotting.distances import of_label_set
 from skinfo.plotting.figures import pyplot
-from skinfo.tables import DRAWN_CELLS, Panel, coarsen
 
 _KINDS = (("within", "within classes", "#1f6f8b"), ("between", "between classes", "#e07a5f"))
 #: How a quantity is called on an axis; the arrow says which way more clustered lies.
@@ -63,7 +63,7 @@ class DistanceRidgesDisplay:
     >>> import numpy as np
     >>> from skinfo import open_run
     >>> from skinfo.plotting import DistanceRidgesDisplay
-    >>> from skinfo.tables import collect_panel
+    >>> from skinfo.panel import collect_panel
     >>> run = open_run({(e, "hidden"): np.array([[0.0], [e], [3.0], [7.0]]) for e in (1, 2)},
     ...                labels=[0, 0, 1, 1])
     >>> DistanceRidgesDisplay.from_panel(collect_panel(run)).plot().axes_[0].get_title()

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from skinfo.panel import Panel, coarsen
 from skinfo.plotting.figures import pyplot
-from skinfo.tables import Panel, coarsen
 
 
 class DistanceHistogramDisplay:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from skinfo.errors import MissingExtraError
-from skinfo.runs.files import write_atomically
+from skinfo.files import write_atomically
 
 
 def pyplot() -> Any:

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from skinfo.panel import Panel
 from skinfo.plotting.curves import SHOWN, Curves, estimator_of
 from skinfo.plotting.figures import layer_colours, pyplot
-from skinfo.tables import Panel
 
 
 class InformationFlowDisplay:
@@ -20,7 +20,7 @@ class InformationFlowDisplay:
     table : pandas.DataFrame
         A flow table.
     panel : Panel, optional
-        What :func:`skinfo.tables.collect_panel` gathered; without it only the curves are drawn.
+        What :func:`skinfo.panel.collect_panel` gathered; without it only the curves are drawn.
 
     Attributes
     ----------

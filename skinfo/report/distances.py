@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from skinfo.panel import Panel
 from skinfo.report.figures import Figure, hover, layout, listed, to_json
 from skinfo.report.wording import epoch_name, number
-from skinfo.tables import Panel
 
 #: Name, attribute of a panel, colour.
 KINDS = (("within classes", "within", "#1f6f8b"), ("between classes", "between", "#e07a5f"))

@@ -13,9 +13,9 @@ from urllib.parse import unquote
 import numpy as np
 
 from skinfo.errors import MissingExtraError
+from skinfo.files import remove_leftovers, write_atomically
 from skinfo.runs.description import BESIDE, Record, parse_record
 from skinfo.runs.disk import Arrays, DiskStore, no_such_layer, reading
-from skinfo.runs.files import remove_leftovers, write_atomically
 from skinfo.runs.naming import by_epoch, natural_order, quoted
 from skinfo.runs.staging import StagedFile, is_changing, recover
 

@@ -9,8 +9,8 @@ from urllib.parse import unquote
 
 import numpy as np
 
+from skinfo.files import directory_atomically, recover_replaced, replaced
 from skinfo.runs.disk import Arrays, DirectoryStore, list_directory, no_such_layer, reading
-from skinfo.runs.files import directory_atomically, recover_replaced, replaced
 from skinfo.runs.naming import natural_order, quoted
 from skinfo.runs.stream import read_header, write_npy
 

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from skinfo.errors import MissingExtraError
+from skinfo.files import write_atomically
 from skinfo.runs.disk import Arrays, DirectoryStore, no_such_layer, reading
-from skinfo.runs.files import write_atomically
 from skinfo.runs.naming import natural_order
 
 # What numpy calls the types of the format.

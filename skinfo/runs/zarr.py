@@ -15,9 +15,9 @@ from urllib.parse import unquote
 import numpy as np
 
 from skinfo.errors import MissingExtraError, RunError
+from skinfo.files import directory_atomically, recover_replaced, remove_leftovers
 from skinfo.runs.description import BESIDE, Record, parse_record
 from skinfo.runs.disk import Arrays, DiskStore, list_directory, no_such_layer, reading
-from skinfo.runs.files import directory_atomically, recover_replaced, remove_leftovers
 from skinfo.runs.naming import by_epoch, natural_order, quoted
 
 _RECORD = "run.json"
