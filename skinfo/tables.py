@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from skinfo.errors import MissingExtraError
+from skinfo.errors import needs_extra
 from skinfo.files import write_atomically
 from skinfo.measures.quantity import COLUMNS, CURVE_COLUMNS
 from skinfo.panel import Panel
@@ -203,7 +203,5 @@ def count_unmeasured(table: pd.DataFrame) -> int:
 
 
 def _require_pyarrow() -> None:
-    try:
+    with needs_extra("Reading and writing parquet", "runs"):
         import pyarrow  # noqa: F401
-    except ImportError as error:
-        raise MissingExtraError("Reading and writing parquet", "runs") from error

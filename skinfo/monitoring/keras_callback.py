@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from skinfo.errors import MissingExtraError
+from skinfo.errors import needs_extra
 
 if TYPE_CHECKING:
     from skinfo.monitoring.monitor import FlowMonitor
@@ -13,10 +13,8 @@ if TYPE_CHECKING:
 
 def make_callback(monitor: FlowMonitor) -> Any:
     """Make a Keras callback of a monitor; what it does is said there."""
-    try:
+    with needs_extra("A Keras callback", "recipes"):
         import keras
-    except ImportError as error:
-        raise MissingExtraError("A Keras callback", "recipes") from error
 
     class FlowCallback(keras.callbacks.Callback):
         """Measures at the end of every epoch."""

@@ -1,11 +1,9 @@
 """Noisy networks in torch: noise on layers, recording, the paper's networks and their training."""
 
-from skinfo.errors import MissingExtraError
+from skinfo.errors import needs_extra
 
-try:
+with needs_extra("Training and recording networks", "torch"):
     import torch  # noqa: F401
-except ImportError as error:
-    raise MissingExtraError("Training and recording networks", "torch") from error
 
 from skinfo.networks.cnn import make_cnn
 from skinfo.networks.mlp import ACTIVATIONS, make_mlp

@@ -7,16 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from skinfo.errors import MissingExtraError
+from skinfo.errors import needs_extra
 from skinfo.files import write_atomically
 
 
 def pyplot() -> Any:
     """Import matplotlib only where something is drawn."""
-    try:
+    with needs_extra("Drawing", "plot"):
         import matplotlib.pyplot as plt
-    except ImportError as error:
-        raise MissingExtraError("Drawing", "plot") from error
     return plt
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from skinfo.errors import MissingExtraError
+from skinfo.errors import needs_extra
 from skinfo.report.wording import epoch_name, number
 
 #: Markers by layer, in plotly's names and as a letter of a legend.
@@ -53,11 +53,9 @@ class Figure:
 
 def plotly_offline() -> Any:
     """Import plotly only where a report is made."""
-    try:
+    with needs_extra("A report", "report"):
         import plotly.graph_objects
         import plotly.offline
-    except ImportError as error:
-        raise MissingExtraError("A report", "report") from error
     return plotly
 
 

@@ -14,7 +14,7 @@ from urllib.parse import unquote
 
 import numpy as np
 
-from skinfo.errors import MissingExtraError, RunError
+from skinfo.errors import RunError, needs_extra
 from skinfo.files import directory_atomically, recover_replaced, remove_leftovers
 from skinfo.runs.description import BESIDE, Record, parse_record
 from skinfo.runs.disk import Arrays, DiskStore, list_directory, no_such_layer, reading
@@ -172,8 +172,6 @@ def _put(group: Any, name: str, values: np.ndarray) -> Any:
 
 
 def _library() -> Any:
-    try:
+    with needs_extra("Reading and writing zarr", "runs"):
         import zarr
-    except ImportError as error:
-        raise MissingExtraError("Reading and writing zarr", "runs") from error
     return zarr
