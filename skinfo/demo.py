@@ -109,7 +109,7 @@ def _claim(directory: Path, settings: SztSettings) -> None:
     if not note.exists():
         if any(directory.iterdir()):
             raise RunError(
-                "this directory is not empty and holds no demo; choose another with --output",
+                "this directory is not empty and holds no demo; choose another",
                 path=directory,
             )
         with write_atomically(note) as file:
@@ -121,7 +121,7 @@ def _claim(directory: Path, settings: SztSettings) -> None:
         raise RunError(f"cannot be read ({error}); remove it", path=note) from error
     if there != wanted:
         raise RunError(
-            f"a demo with other settings is there ({there}); choose another --output, or remove it",
+            f"a demo with other settings is there ({there}); remove it or choose another one",
             path=directory,
         )
 

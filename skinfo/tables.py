@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,16 @@ from skinfo.panel import Panel
 _WORDS = ("layer", "estimator", "quantity", "unit", "notes")
 # What pooled flows hold besides is empty in a file where it is not known.
 _NUMBERS = ("value", "stderr", "lower", "upper", "spread", "bias_below", "bias_above")
-_SUFFIXES = (".parquet", ".csv")
+#: How the file of a table ends.
+SUFFIXES = (".parquet", ".csv")
+#: What names a number in a flow table, and in a curve against sigma.
+KEYS, CURVE_KEYS = ("epoch", "layer", "estimator", "quantity"), ("sigma", "quantity")
+#: What stands in the column quantity of a row whose activations could not be read.
+UNREAD = ""
 
 
 def check_output(path: Path, *, force: bool) -> None:
-    """Check that a result may be written: known suffix, directory there, nothing overwritten.
+    """Check that a result may be written: its directory is there, and nothing is overwritten.
 
     Raises
     ------
@@ -31,13 +37,13 @@ def check_output(path: Path, *, force: bool) -> None:
     if not path.parent.is_dir():
         raise ValueError(f"{path}: there is no directory {path.parent}.")
     if path.exists() and not force:
-        raise ValueError(f"{path} exists; choose another name or add --force to overwrite it.")
+        raise ValueError(f"{path} exists; choose another name, or overwrite it with force.")
 
 
 def check_table_name(path: Path) -> None:
     """Check that a table's suffix says how to write it, and that what writes it is there."""
-    if path.suffix not in _SUFFIXES:
-        raise ValueError(f"{path}: a table ends in {' or '.join(_SUFFIXES)}.")
+    if path.suffix not in SUFFIXES:
+        raise ValueError(f"{path}: a table ends in {' or '.join(SUFFIXES)}.")
     if path.suffix == ".parquet":
         _require_pyarrow()
 
@@ -70,7 +76,8 @@ def write_table(path: str | Path, table: pd.DataFrame, panel: Panel | None = Non
     Examples
     --------
     >>> import tempfile
-    >>> from pathlib import Path
+    >>> from numbers import Real
+    from pathlib import Path
     >>> import numpy as np
     >>> from skinfo import BinningMIEstimator, information_flow, open_run
     >>> from skinfo.tables import read_table, write_table
@@ -126,7 +133,8 @@ def read_table(path: str | Path) -> tuple[pd.DataFrame, Panel | None]:
     Examples
     --------
     >>> import tempfile
-    >>> from pathlib import Path
+    >>> from numbers import Real
+    from pathlib import Path
     >>> from skinfo.tables import read_table
     >>> path = Path(tempfile.mkdtemp()) / "flow.csv"
     >>> _ = path.write_text(
@@ -153,10 +161,7 @@ def read_table(path: str | Path) -> tuple[pd.DataFrame, Panel | None]:
             table = pd.read_parquet(path)
     except Exception as error:
         raise ValueError(f"{path} cannot be read as a table: {error}") from error
-    kind, columns = ("curve", CURVE_COLUMNS) if is_curve(table) else ("flow table", COLUMNS)
-    missing = [name for name in columns if name not in table]
-    if missing:
-        raise ValueError(f"{path} is no {kind}: it has no column {missing[0]!r}.")
+    check_columns(table, str(path))
     beside = path.with_suffix(".npz")
     if not beside.is_file():
         return table, None
@@ -185,6 +190,60 @@ def is_curve(table: pd.DataFrame) -> bool:
     True
     """
     return "sigma" in table and "epoch" not in table
+
+
+def check_columns(table: pd.DataFrame, where: str, *, curve: bool | None = None) -> None:
+    """Check that a table has all columns of a flow table, or of a curve against sigma.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        The table.
+    where : str
+        What to call it in errors.
+    curve : bool, optional
+        Whether it must be a curve; by default it is told from its columns.
+
+    Raises
+    ------
+    ValueError
+        That names the first column that is missing.
+    """
+    curve = is_curve(table) if curve is None else curve
+    kind, columns = ("curve against sigma", CURVE_COLUMNS) if curve else ("flow table", COLUMNS)
+    missing = [name for name in columns if name not in table]
+    if missing:
+        raise ValueError(f"{where} is no {kind}: it has no column {missing[0]!r}.")
+
+
+def check_once(table: pd.DataFrame, where: str, advice: str) -> None:
+    """Check that a flow table, or a curve, holds every number once; unread rows may repeat.
+
+    Raises
+    ------
+    ValueError
+        That names the number, and ends in the advice.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> curve = pd.DataFrame({"sigma": [0.1, 0.1], "quantity": ["mutual_info", "mutual_info"]})
+    >>> check_once(curve, "curve.csv", "Draw one.")
+    Traceback (most recent call last):
+    ValueError: curve.csv holds sigma 0.1, mutual_info more than once. Draw one.
+    """
+    keys = CURVE_KEYS if is_curve(table) else KEYS
+    twice = table[table.duplicated(list(keys)) & table["quantity"].ne(UNREAD)]
+    if len(twice):
+        raise ValueError(f"{where} holds {describe_row(twice.iloc[0])} more than once. {advice}")
+
+
+def describe_row(row: pd.Series) -> str:
+    """Name a number: its epoch, layer, estimator and quantity; of a curve, its sigma."""
+    if "epoch" not in row:
+        return f"sigma {row['sigma']}, {row['quantity']}"
+    epoch = f"{row['epoch']:.15g}" if isinstance(row["epoch"], Real) else row["epoch"]
+    return f"epoch {epoch}, layer {row['layer']!r}, {row['estimator']} {row['quantity']}".strip()
 
 
 def count_unmeasured(table: pd.DataFrame) -> int:

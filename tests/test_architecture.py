@@ -36,7 +36,7 @@ BELOW = {
     },
     "szt": {"datasets", "monitoring", "networks", "runs", "files"},
     "comparison": {"measures.quantity", "tables"},
-    "plotting": {"comparison", "errors", "files", "measures.quantity", "panel"},
+    "plotting": {"comparison", "errors", "files", "measures.quantity", "panel", "tables"},
     "report": {"errors", "files", "measures.quantity", "panel", "plotting", "tables"},
     "demo": {
         "errors", "estimators", "files", "flow", "measures.quantity", "panel", "plotting", "szt",

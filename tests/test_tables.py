@@ -173,7 +173,7 @@ def test_an_existing_file_is_refused_without_force(tmp_path):
     path = tmp_path / "flow.csv"
     check_output(path, force=False)
     path.write_text("mine")
-    with pytest.raises(ValueError, match=r"flow\.csv exists.*--force"):
+    with pytest.raises(ValueError, match=r"flow\.csv exists.*with force"):
         check_output(path, force=False)
     check_output(path, force=True)
     assert path.read_text() == "mine"

@@ -13,6 +13,7 @@ from skinfo.cli.application import (
     Json,
     RunPath,
     app,
+    check_output,
     complain,
     complain_of_lost,
     complain_of_order,
@@ -92,7 +93,7 @@ def analyze(
     from skinfo.analysis import analyze_run, usual_estimators
     from skinfo.estimators.noisy import check_sigma
     from skinfo.runs import open_run
-    from skinfo.tables import check_output, check_table_name, write_table
+    from skinfo.tables import check_table_name, write_table
 
     check_table_name(output)
     check_output(output, force=force)

@@ -97,6 +97,15 @@ def complain_of_order(run: Any) -> None:
         complain(f"{run.name}: {ORDER_FROM_NAMES}.", "yellow")
 
 
+def check_output(path: Path, *, force: bool) -> None:
+    """Check that a file may be written; of one that exists the error names the option."""
+    from skinfo.tables import check_output
+
+    if path.exists() and not force:
+        raise ValueError(f"{path} exists; choose another name or add --force to overwrite it.")
+    check_output(path, force=force)
+
+
 def headless() -> None:
     """Draw into files: no window system is needed."""
     with needs_extra("Drawing", "plot"):

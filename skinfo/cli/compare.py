@@ -11,7 +11,15 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from skinfo.cli.application import Force, Jobs, app, complain, console, headless
+from skinfo.cli.application import (
+    Force,
+    Jobs,
+    app,
+    check_output,
+    complain,
+    console,
+    headless,
+)
 from skinfo.cli.sources import named_sources, table_of
 
 _STYLES = {
@@ -73,7 +81,7 @@ def compare(
     pooled, and the pooled table is what is printed and written.
     """
     from skinfo.comparison import compare_flows, is_pooled
-    from skinfo.tables import check_no_panel, check_output, check_table_name, write_table
+    from skinfo.tables import check_no_panel, check_table_name, write_table
 
     if output is not None:
         check_table_name(output)
@@ -241,14 +249,17 @@ def _of_quantities(rows: Any, shown: dict[str, tuple[str, str]]) -> list[tuple[s
 
 def _change(line: Any) -> str:
     """The word for a change; of numbers that only one flow has, why there is none."""
+    from skinfo.measures.quantity import JOINT
+
     if line["change"]:
         return str(line["change"])
-    return escape(str(line["notes"]).split("; ")[0]) or "–"
+    return escape(str(line["notes"]).split(JOINT)[0]) or "–"
 
 
 def _print_meaning(result: Any, shown: dict[str, tuple[str, str]]) -> None:
     """What the words mean that were printed, and in which settings the flows differ."""
     from skinfo.comparison import CHANGES
+    from skinfo.measures.quantity import JOINT
 
     present = set()
     for _, rows in _of_quantities(result, shown):
@@ -259,7 +270,7 @@ def _print_meaning(result: Any, shown: dict[str, tuple[str, str]]) -> None:
     said: dict[str, None] = {}
     differ = result[result["notes"].str.contains("settings differ", regex=False)]
     for _, line in differ.drop_duplicates(["flow", "layer", "estimator"]).iterrows():
-        (note,) = [n for n in line["notes"].split("; ") if n.startswith("settings differ")]
+        (note,) = [n for n in line["notes"].split(JOINT) if n.startswith("settings differ")]
         said[f"{line['reference']} and {line['flow']}, {line['estimator']}: {note}."] = None
     for message in said:
         complain(message, "yellow")

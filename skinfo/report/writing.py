@@ -12,7 +12,7 @@ import pandas as pd
 
 from skinfo.files import write_atomically
 from skinfo.panel import Panel
-from skinfo.report.charts import Axis, Chart, axis_of, charts_of, check_flow, layers_of, planes_of
+from skinfo.report.charts import Axis, Chart, as_flow, axis_of, charts_of, layers_of, planes_of
 from skinfo.report.curves import draw_chart, draw_recorded
 from skinfo.report.distances import draw_distances
 from skinfo.report.figures import Figure, plotly_offline
@@ -117,7 +117,7 @@ def make_report(
 ) -> str:
     """Make the page of :func:`write_report` as a text; ``source`` names the table in errors."""
     curve = is_curve(table)
-    flow = check_flow(table, source)
+    flow = as_flow(table, source)
     axis = axis_of(flow, curve=curve)
     layers = layers_of(flow, panel.layers if panel is not None else ())
     settings: Mapping[Any, Any] = table.attrs | (panel.settings if panel is not None else {})

@@ -15,7 +15,7 @@ from urllib.parse import unquote
 import numpy as np
 
 from skinfo.errors import RunError, needs_extra
-from skinfo.files import directory_atomically, recover_replaced, remove_leftovers
+from skinfo.files import OLD, directory_atomically, recover_replaced, remove_leftovers
 from skinfo.runs.description import BESIDE, Record, parse_record
 from skinfo.runs.disk import Arrays, DiskStore, list_directory, no_such_layer, reading
 from skinfo.runs.naming import by_epoch, natural_order, quoted
@@ -42,7 +42,7 @@ class ZarrStore(DiskStore):
             return by_epoch(((name, name) for name in sorted(names)), self.path)
         found = {int(name): name for name in names if name.isdigit()}
         for name in names:
-            number = name.removesuffix(".old")
+            number = name.removesuffix(OLD)
             if number.isdigit():
                 found.setdefault(int(number), name)
         return dict(sorted(found.items()))
