@@ -18,6 +18,8 @@ from skinfo.measures.clustering import makes_pairs
 from skinfo.panel import Panel, collect_panel
 from skinfo.runs import Run
 
+__all__ = ["analyze_run", "describe_files", "usual_estimators", "written_after"]
+
 
 def usual_estimators(
     run: Run,

@@ -22,6 +22,10 @@ from skinfo.tables import write_table
 TOLERANCE = 0.02
 
 
+class DirectoryTakenError(RunError):
+    """The directory holds something else than this demo."""
+
+
 @dataclass(frozen=True)
 class DemoResult:
     """What the demo leaves behind.
@@ -108,8 +112,8 @@ def _claim(directory: Path, settings: SztSettings) -> None:
     wanted = asdict(settings)
     if not note.exists():
         if any(directory.iterdir()):
-            raise RunError(
-                "this directory is not empty and holds no demo; choose another",
+            raise DirectoryTakenError(
+                "this directory is not empty and holds no demo; choose another directory",
                 path=directory,
             )
         with write_atomically(note) as file:
@@ -120,8 +124,9 @@ def _claim(directory: Path, settings: SztSettings) -> None:
     except ValueError as error:
         raise RunError(f"cannot be read ({error}); remove it", path=note) from error
     if there != wanted:
-        raise RunError(
-            f"a demo with other settings is there ({there}); remove it or choose another one",
+        raise DirectoryTakenError(
+            f"a demo with other settings is there ({there}); remove it, or choose another "
+            "directory",
             path=directory,
         )
 

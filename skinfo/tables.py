@@ -18,6 +18,23 @@ from skinfo.panel import Panel
 _WORDS = ("layer", "estimator", "quantity", "unit", "notes")
 # What pooled flows hold besides is empty in a file where it is not known.
 _NUMBERS = ("value", "stderr", "lower", "upper", "spread", "bias_below", "bias_above")
+__all__ = [
+    "CURVE_KEYS",
+    "KEYS",
+    "SUFFIXES",
+    "UNREAD",
+    "check_columns",
+    "check_no_panel",
+    "check_once",
+    "check_output",
+    "check_table_name",
+    "count_unmeasured",
+    "describe_row",
+    "is_curve",
+    "read_table",
+    "write_table",
+]
+
 #: How the file of a table ends.
 SUFFIXES = (".parquet", ".csv")
 #: What names a number in a flow table, and in a curve against sigma.

@@ -15,6 +15,7 @@ ROOT = Path(skinfo.__file__).parent
 BELOW = {
     "errors": set(),
     "progress": set(),
+    "measures.kinds": set(),
     "measures.quantity": {"errors"},
     "kernels": {"errors"},
     "datasets": {"errors"},
@@ -25,7 +26,10 @@ BELOW = {
     "measures": {"errors", "kernels", "measures.quantity"},
     "estimators": {"errors", "kernels", "measures", "measures.quantity"},
     "networks": {"errors", "runs"},
-    "flow": {"errors", "estimators", "measures.quantity", "progress", "runs", "versions"},
+    "flow": {
+        "errors", "estimators", "measures.kinds", "measures.quantity", "progress", "runs",
+        "versions",
+    },
     "sigmas": {"estimators", "measures", "measures.quantity"},
     "widths": {"estimators", "measures", "measures.quantity"},
     "panel": {"measures", "runs"},
@@ -36,8 +40,12 @@ BELOW = {
     },
     "szt": {"datasets", "monitoring", "networks", "runs", "files"},
     "comparison": {"measures.quantity", "tables"},
-    "plotting": {"comparison", "errors", "files", "measures.quantity", "panel", "tables"},
-    "report": {"errors", "files", "measures.quantity", "panel", "plotting", "tables"},
+    "plotting": {
+        "comparison", "errors", "files", "measures.kinds", "measures.quantity", "panel", "tables",
+    },
+    "report": {
+        "errors", "files", "measures.kinds", "measures.quantity", "panel", "plotting", "tables",
+    },
     "demo": {
         "errors", "estimators", "files", "flow", "measures.quantity", "panel", "plotting", "szt",
         "tables",

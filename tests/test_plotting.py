@@ -341,7 +341,7 @@ def test_panel_without_labels_draws():
     assert list(display.axes_) == ["information", "binned"]
 
 
-@pytest.mark.parametrize("epochs", [(7,), (0,), (0, 1, 50)])
+@pytest.mark.parametrize("epochs", [(7,), (0,), (0, 1, 50), (1, 2, 20)])
 def test_panel_of_any_epochs_draws(epochs):
     run = open_run(arrays(epochs), labels=LABELS, sigma=0.5, layers=LAYERS)
     table = measure(run, others=False)

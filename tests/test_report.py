@@ -409,6 +409,14 @@ def test_what_is_infinite_or_no_number_is_said(few):
     assert "because not a number: second epoch 40." in text
 
 
+def test_infinite_losses_are_said_a_sentence_each(few, panel):
+    losses = {name: np.array([np.inf, *[0.5] * 4]) for name in ("train_loss", "test_loss")}
+    text = parsed(few, replace(panel, losses=losses)).texts["curves"]
+    assert (
+        "because infinite: train loss epoch 0. Not drawn, because infinite: test loss epoch 0."
+    ) in text
+
+
 # --- hostile texts -------------------------------------------------------------------------------
 
 

@@ -143,7 +143,7 @@ def _check_before_measuring(
     named: dict[str, list[Path]], reference: str | None, show: list[str] | None
 ) -> None:
     """What a user may have mistyped, found before minutes are spent."""
-    from skinfo.plotting import SHOWN
+    from skinfo.plotting.curves import SHOWN
 
     unknown = [name for name in show or [] if name not in SHOWN]
     if unknown:
@@ -164,7 +164,8 @@ def _check_layers(layers: list[str] | None, tables: dict[str, Any]) -> None:
 
 def _shown(tables: dict[str, Any], show: list[str] | None) -> dict[str, tuple[str, str]]:
     """Estimator and quantity of what is printed, by the symbol that stands for it."""
-    from skinfo.plotting import SHOWN, estimator_of
+    from skinfo.measures.kinds import estimator_of
+    from skinfo.plotting.curves import SHOWN
 
     found = {}
     for name, (tells, quantity, symbol) in SHOWN.items():

@@ -32,7 +32,7 @@ def demo(
     A demo that was killed goes on where it stopped when it is started again.
     """
     headless()
-    from skinfo.demo import layer_summary, run_demo
+    from skinfo.demo import DirectoryTakenError, layer_summary, run_demo
     from skinfo.progress import progress_bar
     from skinfo.szt import SztSettings
 
@@ -45,7 +45,10 @@ def demo(
                 tasks[part] = bar.add_task(part, total=total)
             bar.update(tasks[part], completed=done)
 
-        result = run_demo(output, settings, n_jobs=jobs, progress=report)
+        try:
+            result = run_demo(output, settings, n_jobs=jobs, progress=report)
+        except DirectoryTakenError as error:
+            raise ValueError(f"{error} with --output.") from error
     _print_summary(layer_summary(result.table), f"After {epochs} epochs, in nats")
     typer.echo(f"Test accuracy {result.accuracy:.4f}.")
     for name, path in (

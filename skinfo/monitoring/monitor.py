@@ -16,13 +16,9 @@ import pandas as pd
 from sklearn.base import BaseEstimator
 
 from skinfo.errors import RunError
-from skinfo.flow import (
-    describe_estimators,
-    describe_layer,
-    information_flow,
-    name_estimators,
-)
-from skinfo.flow.steps import takes_run_range
+from skinfo.flow import information_flow
+from skinfo.flow.settings import describe_estimators, describe_layer
+from skinfo.flow.steps import name_estimators, takes_run_range
 from skinfo.monitoring.journal import Entry, Journal, add_entry, as_table
 from skinfo.monitoring.scalars import add_scalars
 from skinfo.monitoring.schedule import Schedule, as_condition

@@ -6,18 +6,15 @@ with needs_extra("Training and recording networks", "torch"):
     import torch  # noqa: F401
 
 from skinfo.networks.cnn import make_cnn
-from skinfo.networks.mlp import ACTIVATIONS, make_mlp
-from skinfo.networks.noise import GaussianNoise, add_noise, find_layers, noisy_layers
+from skinfo.networks.mlp import make_mlp
+from skinfo.networks.noise import GaussianNoise, noisy_layers
 from skinfo.networks.recorder import Recorder
 from skinfo.networks.trainer import Trainer, parseval_step
 
 __all__ = [
-    "ACTIVATIONS",
     "GaussianNoise",
     "Recorder",
     "Trainer",
-    "add_noise",
-    "find_layers",
     "make_cnn",
     "make_mlp",
     "noisy_layers",

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from skinfo.measures.quantity import CURVE_COLUMNS
-from skinfo.plotting.figures import pyplot
+from skinfo.plotting.figures import BLUE, pyplot
 from skinfo.tables import check_columns, check_once
 
 # What is drawn: the panel's name, its quantity, that quantity's ceiling, its name on the axis.
@@ -60,7 +60,7 @@ class SigmaCurveDisplay:
         return cls(table)
 
     def plot(
-        self, axes: Mapping[str, Any] | None = None, *, label: str = "", color: str = "#1f6f8b"
+        self, axes: Mapping[str, Any] | None = None, *, label: str = "", color: str = BLUE
     ) -> SigmaCurveDisplay:
         """Draw, into a new figure unless the ``axes_`` of another curve are given.
 

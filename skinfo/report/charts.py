@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from skinfo.report.quantities import ceiling_of, is_ceiling, is_main, kind_of, symbol
+from skinfo.measures.kinds import kind_of, symbol
+from skinfo.report.quantities import ceiling_of, is_ceiling, is_main
 from skinfo.report.sigmas import sigmas_of
 from skinfo.report.wording import bracket, epoch_name, notes_of, number, with_error
 from skinfo.tables import check_columns, check_once, is_curve

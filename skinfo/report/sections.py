@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from skinfo.plotting.figures import PAIR_KINDS
 from skinfo.report.charts import NO_LAYER, Axis, Chart
-from skinfo.report.distances import KINDS
 from skinfo.report.figures import MARKERS, Figure, layer_colours
 from skinfo.report.flags import Flag
 from skinfo.report.sigmas import OWN_SIGMA, sigma_in_words
@@ -173,7 +173,7 @@ def distances_section(
     )
     legend = "".join(
         f'<span class="key"><i style="background:{colour}"></i>{name}</span>'
-        for name, _, colour in KINDS
+        for _, name, colour in PAIR_KINDS
     )
     return Section(
         "distances", title,
