@@ -15,9 +15,6 @@ from skinfo.files import write_atomically
 from skinfo.measures.quantity import COLUMNS, CURVE_COLUMNS
 from skinfo.panel import Panel
 
-_WORDS = ("layer", "estimator", "quantity", "unit", "notes")
-# What pooled flows hold besides is empty in a file where it is not known.
-_NUMBERS = ("value", "stderr", "lower", "upper", "spread", "bias_below", "bias_above")
 __all__ = [
     "CURVE_KEYS",
     "KEYS",
@@ -34,6 +31,10 @@ __all__ = [
     "read_table",
     "write_table",
 ]
+
+_WORDS = ("layer", "estimator", "quantity", "unit", "notes")
+# What pooled flows hold besides is empty in a file where it is not known.
+_NUMBERS = ("value", "stderr", "lower", "upper", "spread", "bias_below", "bias_above")
 
 #: How the file of a table ends.
 SUFFIXES = (".parquet", ".csv")
