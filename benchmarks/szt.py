@@ -11,8 +11,8 @@ from torch import nn
 
 from skinfo import NoisyMIEstimator, information_flow, open_run
 from skinfo.datasets import make_szt
+from skinfo.files import write_atomically
 from skinfo.networks import Recorder, Trainer, make_mlp
-from skinfo.runs.files import write_atomically
 from skinfo.szt import HIDDEN, N_TRAIN, SIGMA
 
 SIGMAS = dict.fromkeys(HIDDEN, SIGMA)

@@ -1,7 +1,13 @@
 """skinfo measures information flow in neural networks, with error bars."""
 
 from skinfo.comparison import compare_flows, pool_flows
-from skinfo.errors import OutsideEdgesWarning, ReplicaWarning, RunError, SaturationWarning
+from skinfo.errors import (
+    MissingExtraError,
+    OutsideEdgesWarning,
+    ReplicaWarning,
+    RunError,
+    SaturationWarning,
+)
 from skinfo.estimators import BinningMIEstimator, ClusteringScore, NoisyMIEstimator
 from skinfo.flow import information_flow
 from skinfo.runs import open_run, save_run
@@ -11,6 +17,7 @@ from skinfo.widths import binning_sweep
 __all__ = [
     "BinningMIEstimator",
     "ClusteringScore",
+    "MissingExtraError",
     "NoisyMIEstimator",
     "OutsideEdgesWarning",
     "ReplicaWarning",

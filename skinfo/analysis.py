@@ -12,9 +12,11 @@ from sklearn.base import BaseEstimator
 from skinfo.estimators import BinningMIEstimator, ClusteringScore, NoisyMIEstimator
 from skinfo.flow import information_flow
 from skinfo.measures.pairs import makes_pairs
+from skinfo.panel import Panel, collect_panel
 from skinfo.runs import Run
 from skinfo.runs.fingerprint import describe_files
-from skinfo.tables import Panel, collect_panel
+
+__all__ = ["analyze_run", "usual_estimators"]
 
 
 def usual_estimators(
@@ -118,17 +120,3 @@ def analyze_run(
         table.attrs["files"] = files
     settings = {str(name): value for name, value in table.attrs.items()}
     return table, collect_panel(run, subset=subset, settings=settings)
-
-
-def count_unmeasured(table: pd.DataFrame) -> int:
-    """Count the rows of a table, or of a pooled one, that could not be read or measured.
-
-    Examples
-    --------
-    >>> count_unmeasured(pd.DataFrame({"notes": ["", "read error; seeds missing", "saturated"]}))
-    1
-    """
-    lost = [
-        table["notes"].str.contains(word, regex=False) for word in ("read error", "not measured")
-    ]
-    return int((lost[0] | lost[1]).sum())

@@ -11,14 +11,19 @@ import pandas as pd
 
 from skinfo.errors import RunError
 from skinfo.estimators import BinningMIEstimator, ClusteringScore, NoisyMIEstimator
+from skinfo.files import write_atomically
 from skinfo.flow import information_flow
+from skinfo.panel import collect_panel
 from skinfo.plotting import InformationFlowDisplay, InformationPlaneDisplay, save_figure
-from skinfo.runs.files import write_atomically
 from skinfo.szt import Progress, SztSettings, record_training, show_nothing
-from skinfo.tables import check_table_name, collect_panel, write_table
+from skinfo.tables import check_table_name, write_table
 
 # With 24 replicas the brackets are wider than this; a smaller one would cost time for nothing.
 TOLERANCE = 0.02
+
+
+class DirectoryTakenError(RunError):
+    """The directory holds something else than this demo."""
 
 
 @dataclass(frozen=True)
@@ -135,8 +140,8 @@ def _claim(directory: Path, settings: SztSettings) -> None:
     wanted = asdict(settings)
     if not note.exists():
         if any(directory.iterdir()):
-            raise RunError(
-                "this directory is not empty and holds no demo; choose another",
+            raise DirectoryTakenError(
+                "this directory is not empty and holds no demo; choose another directory",
                 path=directory,
             )
         with write_atomically(note) as file:
@@ -147,9 +152,9 @@ def _claim(directory: Path, settings: SztSettings) -> None:
     except ValueError as error:
         raise RunError(f"cannot be read ({error}); remove it", path=note) from error
     if there != wanted:
-        raise RunError(
-            f"a demo with other settings is there ({there}); choose another directory, or remove "
-            "it",
+        raise DirectoryTakenError(
+            f"a demo with other settings is there ({there}); remove it, or choose another "
+            "directory",
             path=directory,
         )
 

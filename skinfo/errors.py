@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+__all__ = [
+    "MissingExtraError",
+    "OutsideEdgesWarning",
+    "ReplicaWarning",
+    "RunError",
+    "SaturationWarning",
+    "needs_extra",
+]
 
 
 class RunError(ValueError):
@@ -45,14 +56,54 @@ class RunError(ValueError):
 
 
 class MissingExtraError(ImportError):
-    """A feature needs an optional dependency; the message names the extra to install."""
+    """A feature needs an optional dependency; the message names the extra to install.
+
+    Parameters
+    ----------
+    feature : str
+        What needs it.
+    extra : str
+        The extra of skinfo that brings it.
+
+    Examples
+    --------
+    >>> from skinfo import MissingExtraError
+    >>> raise MissingExtraError("Drawing", "plot")
+    Traceback (most recent call last):
+    skinfo.errors.MissingExtraError: Drawing needs an extra: pip install 'skinfo[plot]'
+    """
 
     def __init__(self, feature: str, extra: str) -> None:
         super().__init__(f"{feature} needs an extra: pip install 'skinfo[{extra}]'")
 
 
+@contextmanager
+def needs_extra(feature: str, extra: str) -> Iterator[None]:
+    """Name the extra where what is imported inside is not installed.
+
+    Raises
+    ------
+    MissingExtraError
+        Instead of ImportError.
+
+    Examples
+    --------
+    >>> from skinfo.errors import needs_extra
+    >>> with needs_extra("Drawing", "plot"):
+    ...     import there_is_no_such_module
+    Traceback (most recent call last):
+    skinfo.errors.MissingExtraError: Drawing needs an extra: pip install 'skinfo[plot]'
+    """
+    try:
+        yield
+    except ImportError as error:
+        raise MissingExtraError(feature, extra) from error
+
+
 class SaturationWarning(UserWarning):
-    """The information is within 1 % of log n: all inputs can be told apart at this sigma.
+    """The information is within 1 % of the entropy of the inputs: all can be told apart.
+
+    That entropy is the quantity ``ceiling`` of a flow table, log n where n inputs weigh the same.
 
     Examples
     --------

@@ -9,10 +9,12 @@ from pathlib import Path
 import numpy as np
 
 from skinfo.datasets import make_szt
+from skinfo.files import write_atomically
 from skinfo.monitoring import log_spaced_epochs
 from skinfo.networks import Recorder, Trainer, make_mlp
 from skinfo.runs import Run, RunWriter, open_run
-from skinfo.runs.files import write_atomically
+
+__all__ = ["HIDDEN", "N_TRAIN", "SIGMA", "Progress", "SztSettings", "record_training"]
 
 #: Noise of the paper's run.
 SIGMA = 0.005

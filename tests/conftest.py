@@ -1,12 +1,10 @@
-import os
 import sys
 
 import numpy as np
 import pytest
+from compilation import COMPILED
 from hypothesis import settings
 
-# Without compilation an example takes a hundred times longer.
-COMPILED = os.environ.get("NUMBA_DISABLE_JIT", "0") == "0"
 settings.register_profile(
     "skinfo", deadline=None, derandomize=True, max_examples=60 if COMPILED else 20
 )

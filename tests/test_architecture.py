@@ -15,29 +15,39 @@ ROOT = Path(skinfo.__file__).parent
 BELOW = {
     "errors": set(),
     "progress": set(),
+    "measures.kinds": set(),
     "measures.quantity": {"errors"},
     "kernels": {"errors"},
     "datasets": {"errors"},
     "laws": set(),
-    "runs": {"errors"},
-    "runs.files": set(),
+    "files": set(),
+    "versions": set(),
+    "runs": {"errors", "files", "versions"},
     "measures": {"errors", "kernels", "measures.quantity"},
     "estimators": {"errors", "kernels", "measures", "measures.quantity"},
-    "networks": {"errors", "runs", "runs.files"},
-    "flow": {"errors", "estimators", "measures.quantity", "progress", "runs"},
+    "networks": {"errors", "runs"},
+    "flow": {
+        "errors", "estimators", "measures.kinds", "measures.quantity", "progress", "runs",
+        "versions",
+    },
     "sigmas": {"estimators", "measures", "measures.quantity"},
     "widths": {"estimators", "measures", "measures.quantity"},
-    "tables": {"errors", "measures", "measures.quantity", "runs", "runs.files"},
-    "analysis": {"estimators", "flow", "measures", "runs", "tables"},
+    "panel": {"measures", "runs"},
+    "tables": {"errors", "files", "measures.quantity", "panel"},
+    "analysis": {"estimators", "flow", "measures", "panel", "runs"},
     "monitoring": {
-        "errors", "flow", "measures.quantity", "networks", "runs", "runs.files", "tables",
+        "errors", "files", "flow", "measures.quantity", "networks", "runs", "tables", "versions",
     },
-    "szt": {"datasets", "monitoring", "networks", "runs", "runs.files"},
+    "szt": {"datasets", "monitoring", "networks", "runs", "files"},
     "comparison": {"measures.quantity", "tables"},
-    "plotting": {"comparison", "errors", "measures.quantity", "runs.files", "tables"},
-    "report": {"errors", "measures.quantity", "plotting", "runs.files", "tables"},
+    "plotting": {
+        "comparison", "errors", "files", "measures.kinds", "measures.quantity", "panel", "tables",
+    },
+    "report": {
+        "errors", "files", "measures.kinds", "measures.quantity", "panel", "plotting", "tables",
+    },
     "demo": {
-        "errors", "estimators", "flow", "measures.quantity", "plotting", "runs.files", "szt",
+        "errors", "estimators", "files", "flow", "measures.quantity", "panel", "plotting", "szt",
         "tables",
     },
 }  # fmt: skip
@@ -78,7 +88,7 @@ MODULES = {module_of(path) for path in FILES}
 
 
 def part_of(module):
-    """The part of the house that a module belongs to, for example measures or runs.files."""
+    """The part of the house that a module belongs to, for example measures or measures.quantity."""
     inside = module.removeprefix("skinfo").lstrip(".")
     if inside in BELOW:
         return inside
@@ -271,7 +281,8 @@ class Absent:
 
 sys.meta_path.insert(0, Absent())
 import numpy as np
-import skinfo, skinfo.tables, skinfo.plotting, skinfo.report, skinfo.datasets, skinfo.monitoring
+import skinfo, skinfo.panel, skinfo.tables, skinfo.plotting, skinfo.report, skinfo.datasets
+import skinfo.monitoring
 run = skinfo.open_run({{(1, "a"): np.array([[-1.0], [1.0]])}}, sigma=0.5)
 flow = skinfo.information_flow(skinfo.NoisyMIEstimator(None, random_state=0), run)
 print(round(flow["value"][0], 3))
@@ -293,7 +304,7 @@ def test_the_walk_sees_what_it_should(name):
     }
     expected = {
         "errors": set(), "measures": {"kernels", "measures.quantity"},
-        "estimators": {"measures", "errors"}, "runs": {"errors", "runs.files"},
+        "estimators": {"measures", "errors"}, "runs": {"errors", "files"},
         "cli": {"analysis", "tables", "plotting", "report", "demo"},
         "skinfo": {"comparison", "estimators", "flow", "runs", "sigmas", "widths"},
     }  # fmt: skip

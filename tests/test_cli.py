@@ -392,7 +392,7 @@ def test_plot_overwrites_nothing_without_force(call, tables, tmp_path):
         (["info", "{tmp}/nowhere"], ["nowhere", "no run here", "run.json"]),
         (["analyze", "{tmp}/nowhere"], ["nowhere", "no run here", "run.json"]),
         (["analyze", "{tmp}"], ["no run here"]),
-        (["analyze", "{run}", "--sigma", "0"], ["positive", "BinningMIEstimator", "one to one"]),
+        (["analyze", "{run}", "--sigma", "0"], ["positive", "BinningMIEstimator", "told apart"]),
         (["analyze", "{run}", "--sigma", "-1"], ["positive", "ClusteringScore"]),
         (["analyze", "{run}", "--sigma", "nan"], ["positive"]),
         (["analyze", "{run}", "--tol", "0"], ["tol"]),

@@ -27,8 +27,9 @@ from skinfo.analysis import analyze_run
 from skinfo.comparison import CHANGES, COMPARISON_COLUMNS, POOLED_COLUMNS, POOLING_NOTES
 from skinfo.measures.quantity import COLUMNS, NOTES
 from skinfo.monitoring import FlowMonitor
+from skinfo.panel import collect_panel
 from skinfo.plotting import EstimatorComparisonDisplay, FlowComparisonDisplay
-from skinfo.tables import collect_panel, read_table, write_table
+from skinfo.tables import read_table, write_table
 
 
 def row(value, stderr=0.0, lower=np.nan, upper=np.nan, **other):
@@ -898,6 +899,7 @@ def test_pictures_of_what_is_not_there_are_refused(real):
         (lambda: FlowComparisonDisplay({}), "no flow was given"),
         (lambda: FlowComparisonDisplay(real, reference="x"), "no flow 'x' to refer to"),
         (lambda: FlowComparisonDisplay(real, layers=["x"]), "layer 'x'; there are first, second"),
+        (lambda: FlowComparisonDisplay(real, layers=[]), "nothing to draw: no layer was chosen"),
         (lambda: FlowComparisonDisplay(real, shown=["clustering"]),
          "hold information, label_information, binned; not 'clustering'"),
         (lambda: FlowComparisonDisplay({"a": flow(row(1.0, quantity="nc1"))}), "hold no curve"),
@@ -980,6 +982,8 @@ def test_estimators_that_make_no_figure_are_refused(several):
         EstimatorComparisonDisplay(several[several["quantity"] == "plug_in"])
     with pytest.raises(ValueError, match="no layer 'x'"):
         EstimatorComparisonDisplay(several, layers=["x"])
+    with pytest.raises(ValueError, match="nothing to draw: no layer was chosen"):
+        EstimatorComparisonDisplay(several, layers=[])
     bits = several.assign(unit=np.where(several["estimator"] == "binned", "bits", "nats"))
     with pytest.raises(ValueError, match="different units make no figure: .*in nats, .*in bits"):
         EstimatorComparisonDisplay(bits)

@@ -18,7 +18,9 @@ from skinfo import (
     information_flow,
     open_run,
 )
-from skinfo.flow import layer_ranges, note_data_processing, ranges
+from skinfo.flow import ranges
+from skinfo.flow.inequality import note_data_processing
+from skinfo.flow.ranges import layer_ranges
 from skinfo.measures.quantity import COLUMNS, NOTES, Quantity
 from skinfo.runs import Layer, RunWriter
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import COMPILED
+from compilation import COMPILED
 from hypothesis import assume, given
 from hypothesis import strategies as st
 

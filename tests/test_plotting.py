@@ -21,6 +21,7 @@ from skinfo import (
     information_flow,
     open_run,
 )
+from skinfo.panel import collect_panel
 from skinfo.plotting import (
     ClassDistancesDisplay,
     ClusteringCurveDisplay,
@@ -32,7 +33,6 @@ from skinfo.plotting import (
     plot_distances,
     save_figure,
 )
-from skinfo.tables import collect_panel
 
 LAYERS = ["first", "second", "third"]
 EPOCHS = (1, 8, 40, 200, 900)
@@ -341,7 +341,7 @@ def test_panel_without_labels_draws():
     assert list(display.axes_) == ["information", "binned"]
 
 
-@pytest.mark.parametrize("epochs", [(7,), (0,), (0, 1, 50)])
+@pytest.mark.parametrize("epochs", [(7,), (0,), (0, 1, 50), (1, 2, 20)])
 def test_panel_of_any_epochs_draws(epochs):
     run = open_run(arrays(epochs), labels=LABELS, sigma=0.5, layers=LAYERS)
     table = measure(run, others=False)

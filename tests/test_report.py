@@ -21,11 +21,12 @@ from skinfo import (
 from skinfo.cli import main
 from skinfo.errors import MissingExtraError
 from skinfo.measures.quantity import NOTES
+from skinfo.panel import collect_panel
 from skinfo.report import make_report, write_report
 from skinfo.report import page as page_module
 from skinfo.report.figures import places_axis
 from skinfo.report.wording import bracket, epoch_ranges, with_error
-from skinfo.tables import collect_panel, read_table, write_table
+from skinfo.tables import read_table, write_table
 
 LAYERS = ["first", "second", "third"]
 EPOCHS = (0, 1, 8, 40, 900)
@@ -408,6 +409,14 @@ def test_what_is_infinite_or_no_number_is_said(few):
     assert "because not a number: second epoch 40." in text
 
 
+def test_infinite_losses_are_said_a_sentence_each(few, panel):
+    losses = {name: np.array([np.inf, *[0.5] * 4]) for name in ("train_loss", "test_loss")}
+    text = parsed(few, replace(panel, losses=losses)).texts["curves"]
+    assert (
+        "because infinite: train loss epoch 0. Not drawn, because infinite: test loss epoch 0."
+    ) in text
+
+
 # --- hostile texts -------------------------------------------------------------------------------
 
 
@@ -508,9 +517,7 @@ def test_a_missing_column_is_named_with_the_file(tmp_path, table, column):
 
 
 def test_a_number_that_is_there_twice_is_an_error(table):
-    with pytest.raises(
-        ValueError, match="epoch 0, layer 'first' has 'mutual_info' of 'noisy' more"
-    ):
+    with pytest.raises(ValueError, match="epoch 0, layer 'first', noisy mutual_info more than"):
         make_report(pd.concat([table, table]))
 
 

@@ -10,8 +10,8 @@ import pytest
 
 import skinfo
 from skinfo.errors import RunError
+from skinfo.files import write_atomically
 from skinfo.runs import Layer, RunWriter, open_run
-from skinfo.runs.files import write_atomically
 
 LAYERS = [Layer("first", 0.1), Layer("second", 0.2, noise_before=True), Layer("out", 0.0, True)]
 LABELS = np.array([5, 7, 7, 5])

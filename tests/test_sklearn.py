@@ -21,8 +21,7 @@ from skinfo import (
     information_flow,
     open_run,
 )
-from skinfo.flow import name_estimators
-from skinfo.flow.steps import last_step, steps_before
+from skinfo.flow.steps import last_step, name_estimators, steps_before
 from skinfo.measures.quantity import Quantity
 
 # Three replicas are few, and these inputs lie apart.

@@ -1,7 +1,6 @@
 """The table on disk, and the arrays beside it that a picture needs."""
 
 import json
-import subprocess
 import sys
 import zipfile
 from dataclasses import replace
@@ -9,7 +8,6 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.spatial.distance import pdist, squareform
 
 from skinfo import (
     BinningMIEstimator,
@@ -19,30 +17,12 @@ from skinfo import (
     open_run,
 )
 from skinfo.errors import MissingExtraError
-from skinfo.runs import Layer, Run, RunWriter
-from skinfo.tables import (
-    DRAWN_CELLS,
-    check_output,
-    coarsen,
-    collect_panel,
-    pick_snapshots,
-    read_table,
-    write_table,
-)
+from skinfo.panel import collect_panel
+from skinfo.tables import check_output, read_table, write_table
 
-EPOCHS = (1, 3, 10, 30, 100, 300)
-LABELS = np.arange(20) % 2
+from small_runs import LABELS, arrays, broken_run
+
 SETTINGS = {"run": "szt", "sigma": 0.005, "layers": [{"name": "0", "sigma": None}], "seed": 3}
-
-
-def arrays(n_units=(4, 3), epochs=EPOCHS, n=20):
-    """Layers named as torch.nn.Sequential names them, wider first."""
-    rng = np.random.default_rng(0)
-    return {
-        (epoch, str(2 * k)): rng.normal(size=(n, 3, d))
-        for epoch in epochs
-        for k, d in enumerate(n_units)
-    }
 
 
 @pytest.fixture(scope="module")
@@ -180,7 +160,7 @@ def test_an_existing_file_is_refused_without_force(tmp_path):
     path = tmp_path / "flow.csv"
     check_output(path, force=False)
     path.write_text("mine")
-    with pytest.raises(ValueError, match=r"flow\.csv exists.*--force"):
+    with pytest.raises(ValueError, match=r"flow\.csv exists.*with force"):
         check_output(path, force=False)
     check_output(path, force=True)
     assert path.read_text() == "mine"
@@ -314,247 +294,6 @@ def test_parquet_without_pyarrow_names_the_extra(tmp_path, table, panel, monkeyp
     assert (tmp_path / "new.csv").read_text().count("\n") == len(table) + 1
 
 
-# --- the panel -----------------------------------------------------------------------------------
-
-
-def test_value_counts_count_every_activation_of_every_input(panel):
-    assert panel.layers == ["0", "2"]
-    assert panel.epochs.tolist() == list(EPOCHS)
-    assert panel.value_counts.shape == (2, len(EPOCHS), DRAWN_CELLS)
-    np.testing.assert_array_equal(panel.value_counts[0].sum(axis=1), 20 * 4)
-    np.testing.assert_array_equal(panel.value_counts[1].sum(axis=1), 20 * 3)
-
-
-def test_value_counts_are_the_histogram_of_noisy_samples(run, panel):
-    assert panel.value_edges.shape == (2, DRAWN_CELLS + 1)
-    for place, layer in enumerate(["0", "2"]):
-        samples = np.array([run.noisy_samples(epoch, layer).X for epoch in EPOCHS])
-        edges = panel.value_edges[place]
-        assert (edges[0], edges[-1]) == (samples.min(), samples.max())
-        for k, sample in enumerate(samples):
-            np.testing.assert_array_equal(panel.value_counts[place, k],
-                                          np.histogram(sample, edges)[0])  # fmt: skip
-
-
-def test_value_counts_of_a_constant_layer_are_all_in_one_cell():
-    panel = collect_panel(open_run({(1, "dead"): np.full((6, 2), 3.0)}, sigma=0.0))
-    assert panel.value_counts.sum() == 12
-    assert np.count_nonzero(panel.value_counts) == 1
-
-
-def test_value_counts_count_a_subset_only(run):
-    panel = collect_panel(run, subset=np.arange(20) < 8)
-    np.testing.assert_array_equal(panel.value_counts.sum(axis=2), [[32] * 6, [24] * 6])
-    assert panel.scatter.shape[1:] == (8, 3)
-
-
-def test_a_panel_of_a_part_of_the_split_is_that_of_its_mask():
-    arrays = {(1, "a"): np.random.RandomState(0).randn(6, 2)}
-    run = open_run(arrays, labels=[0, 1] * 3, train=[0, 1, 4], sigma=0.1)
-    named = collect_panel(run, subset="test")
-    np.testing.assert_array_equal(
-        named.value_counts, collect_panel(run, subset=~run.train).value_counts
-    )
-    assert named.value_counts.sum() == 6
-
-
-@pytest.mark.parametrize("labels", [None, [0, 1] * 3], ids=["unlabelled", "labelled"])
-@pytest.mark.parametrize("subset", [np.ones(5, dtype=bool), "train", "half"])
-def test_a_panel_of_inputs_that_the_run_does_not_have_is_refused(labels, subset):
-    run = open_run({(1, "a"): np.zeros((6, 2))}, labels=labels)
-    with pytest.raises(ValueError, match=r"5 entries for 6|does not say|subset is"):
-        collect_panel(run, subset=subset)
-
-
-def test_distances_are_those_of_noisy_samples_within_and_between(run, panel):
-    n_pairs = 20 * 19 / 2
-    assert panel.within.shape == panel.between.shape == (2, 4, DRAWN_CELLS)
-    np.testing.assert_allclose((panel.within + panel.between).sum(axis=2), n_pairs)
-    for place, layer in enumerate(["0", "2"]):
-        for k, epoch in enumerate(panel.snapshots):
-            edges = panel.distance_edges[place, k]
-            distances = squareform(pdist(run.noisy_samples(epoch, layer).X))
-            i, j = np.triu_indices(20, 1)
-            same = LABELS[i] == LABELS[j]
-            for kept, counts in ((same, panel.within), (~same, panel.between)):
-                expected = np.histogram(distances[i, j][kept], edges)[0]
-                np.testing.assert_allclose(counts[place, k], expected)
-
-
-def test_distances_are_those_of_the_clustering_score(run, panel):
-    fitted = ClusteringScore().fit(run.noisy_samples(300, "2").X, LABELS)
-    edges, within, between = coarsen(
-        fitted.distance_edges_, fitted.within_histogram_, fitted.between_histogram_
-    )
-    np.testing.assert_array_equal(panel.within[1, -1], within)
-    np.testing.assert_array_equal(panel.between[1, -1], between)
-    np.testing.assert_array_equal(panel.distance_edges[1, -1], edges)
-
-
-@pytest.mark.parametrize("n_units", [1, 2, 3, 5])
-def test_scatter_holds_the_units_of_the_last_layer(n_units):
-    made = arrays((4, n_units), epochs=(1, 2))
-    run = open_run(made, labels=LABELS, sigma=0.0, axes="nrc")
-    panel = collect_panel(run)
-    assert panel.scatter.shape == (2, 20, n_units)
-    for k, epoch in enumerate((1, 2)):
-        np.testing.assert_array_equal(panel.scatter[k], made[epoch, "2"][:, 0])
-    np.testing.assert_array_equal(panel.scatter_labels, LABELS)
-
-
-def test_scatter_is_a_sample_with_its_labels():
-    """Activations are the label itself, so that a row that lost its label shows."""
-    n = 3500
-    labels = np.random.default_rng(0).integers(0, 5, n)
-    rows = np.column_stack([labels, np.arange(n)]).astype(float)
-    panel = collect_panel(open_run({(1, "only"): rows}, labels=labels, sigma=0.0))
-    assert panel.scatter.shape == (1, 1000, 2)
-    np.testing.assert_array_equal(panel.scatter[0, :, 0], panel.scatter_labels)
-    assert panel.scatter[0, 0, 1] == 0
-    assert panel.scatter[0, -1, 1] == n - 1
-    assert len(np.unique(panel.scatter[0, :, 1])) == 1000
-
-
-def test_labels_of_any_kind_are_coded_in_the_scatter():
-    labels = np.array(["cat", "dog"])[LABELS]
-    panel = collect_panel(open_run(arrays(epochs=(1,)), labels=labels, axes="nrc"))
-    np.testing.assert_array_equal(panel.scatter_labels, LABELS)
-
-
-@pytest.mark.parametrize("n_units", [1, 2, 3])
-def test_without_labels_there_are_no_distances_and_no_label(tmp_path, n_units):
-    panel = collect_panel(open_run(arrays((4, n_units)), sigma=0.5))
-    assert not panel.within.any()
-    assert not panel.between.any()
-    assert panel.scatter.shape == (4, 20, n_units)
-    assert panel.scatter_labels.tolist() == [-1] * 20
-    assert (panel.value_counts[0].sum(axis=1) == 80).all()
-
-
-@pytest.mark.parametrize("labels", [np.zeros(20, dtype=int), np.arange(20)],
-                         ids=["one class", "classes of one"])  # fmt: skip
-def test_labels_that_make_no_pairs_give_no_distances(labels):
-    panel = collect_panel(open_run(arrays(), labels=labels, axes="nrc"))
-    assert not (panel.within.any() and panel.between.any())
-    assert (panel.value_counts[0].sum(axis=1) == 80).all()
-    np.testing.assert_array_equal(panel.scatter_labels, labels)
-
-
-def broken_run(path, how):
-    writer = RunWriter(path, [Layer("0", 0.5), Layer("2", 0.5, noise_before=True)], labels=LABELS)
-    made = arrays()
-    for epoch in EPOCHS:
-        layers = {name: made[epoch, name] for name in ("0", "2")}
-        if epoch == 1 and how in (np.nan, np.inf):
-            layers["2"][4, 0, 0] = how
-        writer.add(epoch, layers)
-    if how == "truncated":
-        file = path / "epoch_00000001.npz"
-        file.write_bytes(file.read_bytes()[:1000])
-    return open_run(path)
-
-
-@pytest.mark.parametrize("how", ["truncated", np.nan, np.inf])
-def test_a_checkpoint_that_cannot_be_used_stays_empty_and_the_rest_is_there(tmp_path, how):
-    run = broken_run(tmp_path / "run", how)
-    panel = collect_panel(run)
-    sums = panel.value_counts.sum(axis=2)
-    assert sums[1].tolist() == [0, 60, 60, 60, 60, 60]
-    assert sums[0].tolist() == [0 if how == "truncated" else 80, 80, 80, 80, 80, 80]
-    assert np.isfinite(panel.value_edges).all()
-    assert panel.snapshots[0] == 1
-    assert panel.within[1].sum(axis=1).astype(bool).tolist() == [False, True, True, True]
-    assert np.isnan(panel.scatter[0]).all()
-    np.testing.assert_array_equal(panel.scatter[-1], run.noisy_samples(300, "2").X)
-
-
-class Stumbling:
-    """A store whose reader stumbles over one checkpoint in a way of its own."""
-
-    def epochs(self):
-        return list(EPOCHS)
-
-    def shape(self, epoch, layer):  # noqa: ARG002
-        return (20, 3), np.dtype(np.float64)
-
-    def read(self, epoch, layer):  # noqa: ARG002
-        if epoch == 3:
-            raise EOFError("Compressed file ended before the end-of-stream marker was reached")
-        return np.random.default_rng(epoch).normal(size=(20, 3))
-
-
-def test_a_reader_that_stumbles_costs_its_checkpoint_and_no_more():
-    panel = collect_panel(Run(Stumbling(), (Layer("a", 0.5),), labels=LABELS))
-    assert panel.value_counts[0].sum(axis=1).tolist() == [60, 0, 60, 60, 60, 60]
-
-
-LIMITED = """
-import json
-from pathlib import Path
-import numpy as np
-from skinfo import BinningMIEstimator
-from skinfo.analysis import analyze_run
-from skinfo.runs import Layer, Run
-
-class Many:
-    def epochs(self):
-        return list(range(40))
-    def shape(self, epoch, layer):
-        return (20_000, 100), np.dtype(np.float64)
-    def read(self, epoch, layer):
-        return np.full((20_000, 100), float(epoch))
-
-run = Run(Many(), (Layer("a", 0.0),))
-estimators = {"binned": BinningMIEstimator(bin_width=1.0)}
-table, panel = analyze_run(run, estimators, memory_limit=600_000_000, progress=False)
-assert len(table["epoch"].unique()) == 40 and (panel.value_counts.sum(axis=2) == 2e6).all()
-status = Path("/proc/self/status").read_text()
-print(int(status.split("VmHWM:")[1].split()[0]) * 1024)
-"""
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="the peak is read from /proc")
-def test_an_analysis_stays_under_its_limit_with_its_panel():
-    """40 checkpoints of 16 MB: all of them at once pass the limit."""
-    done = subprocess.run([sys.executable, "-c", LIMITED], check=True, capture_output=True)
-    assert int(done.stdout) < 600e6
-
-
-def test_distances_too_large_for_floats_leave_the_interpreter_alive():
-    """Diverged training: finite activations whose squared distances, or ranges, overflow."""
-    code = """
-import warnings
-import numpy as np
-from skinfo import ClusteringScore, open_run
-from skinfo.tables import collect_panel
-warnings.simplefilter("ignore")
-rows, labels = np.array([[1.0], [-1.0], [0.0], [0.5]] * 50), np.arange(200) % 2
-expected = ClusteringScore().fit(rows, labels).auc_
-for scale in (1e200, 1e308):
-    try:
-        assert abs(ClusteringScore().fit(rows * scale, labels).auc_ - expected) < 1e-9
-    except ValueError as error:
-        assert "large" in str(error) or "overflow" in str(error), error
-    collect_panel(open_run({(1, "a"): rows * scale}, labels=labels))
-"""
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=300
-    )
-    assert done.returncode == 0, done.stderr
-
-
-def test_losses_are_those_of_the_run_and_nan_where_not_recorded(tmp_path):
-    layer = Layer("only", 0.5)
-    writer = RunWriter(tmp_path / "run", [layer], labels=LABELS)
-    for epoch, losses in ((1, {"train_loss": 0.7}), (2, None),
-                          (5, {"train_loss": 0.5, "test_loss": 0.6})):  # fmt: skip
-        writer.add(epoch, {"only": np.zeros((20, 2))}, losses=losses)
-    panel = collect_panel(open_run(tmp_path / "run"))
-    np.testing.assert_array_equal(panel.losses["train_loss"], [0.7, np.nan, 0.5])
-    np.testing.assert_array_equal(panel.losses["test_loss"], [np.nan, np.nan, 0.6])
-    assert collect_panel(open_run(arrays())).losses == {}
-
-
 def test_a_panel_of_a_run_on_disk_can_be_written(tmp_path, table):
     path = tmp_path / "flow.parquet"
     panel = collect_panel(broken_run(tmp_path / "run", None), settings={"path": "x"})
@@ -562,33 +301,6 @@ def test_a_panel_of_a_run_on_disk_can_be_written(tmp_path, table):
     assert_same_panel(read_table(path)[1], panel)
     with zipfile.ZipFile(path.with_suffix(".npz")) as archive:
         assert archive.testzip() is None
-
-
-# --- snapshots -----------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("epochs", "picked"),
-    [
-        ([7], [7]),
-        ([0, 5], [0, 5]),
-        ([1, 2, 3, 4], [1, 2, 3, 4]),
-        ([1, 2, 5, 10, 20, 50, 100, 500, 1000], [1, 20, 100, 1000]),
-        ([0, 9, 99, 999, 9999, 99999, 999999], [0, 99, 9999, 999999]),
-    ],
-)
-def test_snapshots_are_spread_over_the_logarithm(epochs, picked):
-    assert pick_snapshots(epochs).tolist() == picked
-
-
-@pytest.mark.parametrize("last", [5, 37, 1000])
-@pytest.mark.parametrize("n", [2, 4, 7])
-def test_snapshots_are_epochs_with_the_first_and_the_last(last, n):
-    picked = pick_snapshots(np.arange(last + 1), n)
-    assert picked[0] == 0
-    assert picked[-1] == last
-    assert 2 <= len(picked) <= n
-    assert (np.diff(picked) > 0).all()
 
 
 def test_a_table_written_by_hand_in_a_spreadsheet_is_read(tmp_path):

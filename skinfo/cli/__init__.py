@@ -11,9 +11,8 @@ except ImportError:  # pragma: no cover - exercised in a subprocess
     sys.stderr.write("skinfo: the command line needs an extra: pip install 'skinfo[cli]'\n")
     sys.exit(2)
 
-from skinfo.cli import analyze, application, compare, convert, demo, info, plot, report
+# Each registers its command.
+from skinfo.cli import analyze, compare, convert, demo, info, plot, report  # noqa: F401
 from skinfo.cli.application import app, main
 
-__all__ = [
-    "analyze", "app", "application", "compare", "convert", "demo", "info", "main", "plot", "report",
-]  # fmt: skip
+__all__ = ["app", "main"]

@@ -13,6 +13,7 @@ from skinfo.cli.application import (
     Json,
     RunPath,
     app,
+    check_output,
     complain,
     complain_of_lost,
     complain_of_order,
@@ -92,7 +93,7 @@ def analyze(
     from skinfo.analysis import analyze_run, usual_estimators
     from skinfo.estimators.noisy import check_sigma
     from skinfo.runs import open_run
-    from skinfo.tables import check_output, check_table_name, write_table
+    from skinfo.tables import check_table_name, write_table
 
     check_table_name(output)
     check_output(output, force=force)
@@ -138,8 +139,8 @@ def _refuse_beside_estimators(context: typer.Context, config: Path) -> None:
 
 def _report(output: Path, table: Any, *, json: bool) -> None:
     """Say what was written and noted; what could not be read ends in exit code 1."""
-    from skinfo.analysis import count_unmeasured
     from skinfo.measures.quantity import NOTES
+    from skinfo.tables import count_unmeasured
 
     notes = {note: int(table["notes"].str.contains(note, regex=False).sum()) for note in NOTES}
     notes = {note: count for note, count in notes.items() if count}

@@ -10,6 +10,8 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from skinfo.errors import needs_extra
+
 app = typer.Typer(
     help="Information flow in neural networks, measured with error bars.",
     epilog="Exit codes: 0 all done; 1 some activations could not be read, or a file not written; "
@@ -95,22 +97,17 @@ def complain_of_order(run: Any) -> None:
         complain(f"{run.name}: {ORDER_FROM_NAMES}.", "yellow")
 
 
+def check_output(path: Path, *, force: bool) -> None:
+    """Check that a file may be written; of one that exists the error names the option."""
+    from skinfo.tables import check_output
+
+    if path.exists() and not force:
+        raise ValueError(f"{path} exists; choose another name or add --force to overwrite it.")
+    check_output(path, force=force)
+
+
 def headless() -> None:
     """Draw into files: no window system is needed."""
-    try:
+    with needs_extra("Drawing", "plot"):
         import matplotlib as mpl
-    except ImportError as error:
-        raise ImportError("Drawing needs an extra: pip install 'skinfo[plot]'") from error
     mpl.use("Agg")
-
-
-def named(error: ImportError) -> ImportError:
-    """Name the extra of a module that is not installed."""
-    extras = {
-        "torch": "torch", "matplotlib": "plot", "plotly": "report", "pyarrow": "runs",
-        "rich": "cli",
-    }  # fmt: skip
-    extra = extras.get((error.name or "").split(".")[0])
-    if extra is None:
-        return error
-    return ImportError(f"This needs an extra: pip install 'skinfo[{extra}]'")

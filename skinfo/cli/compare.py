@@ -11,7 +11,15 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from skinfo.cli.application import Force, Jobs, app, complain, console, headless
+from skinfo.cli.application import (
+    Force,
+    Jobs,
+    app,
+    check_output,
+    complain,
+    console,
+    headless,
+)
 from skinfo.cli.sources import named_sources, table_of
 
 _STYLES = {
@@ -73,7 +81,7 @@ def compare(
     pooled, and the pooled table is what is printed and written.
     """
     from skinfo.comparison import compare_flows, is_pooled
-    from skinfo.tables import check_no_panel, check_output, check_table_name, write_table
+    from skinfo.tables import check_no_panel, check_table_name, write_table
 
     if output is not None:
         check_table_name(output)
@@ -117,8 +125,8 @@ def _say(message: str, *, quiet: bool) -> None:
 
 def _gather(named: dict[str, list[Path]], jobs: int) -> tuple[dict[str, Any], int]:
     """The flows by name, pooled where there are several, and how many rows were not measured."""
-    from skinfo.analysis import count_unmeasured
     from skinfo.comparison import pool_flows, read_flows
+    from skinfo.tables import count_unmeasured
 
     unread = 0
     tables: dict[str, Any] = {}
@@ -135,7 +143,7 @@ def _check_before_measuring(
     named: dict[str, list[Path]], reference: str | None, show: list[str] | None
 ) -> None:
     """What a user may have mistyped, found before minutes are spent."""
-    from skinfo.plotting import SHOWN
+    from skinfo.plotting.curves import SHOWN
 
     unknown = [name for name in show or [] if name not in SHOWN]
     if unknown:
@@ -156,7 +164,8 @@ def _check_layers(layers: list[str] | None, tables: dict[str, Any]) -> None:
 
 def _shown(tables: dict[str, Any], show: list[str] | None) -> dict[str, tuple[str, str]]:
     """Estimator and quantity of what is printed, by the symbol that stands for it."""
-    from skinfo.plotting import SHOWN, estimator_of
+    from skinfo.measures.kinds import estimator_of
+    from skinfo.plotting.curves import SHOWN
 
     found = {}
     for name, (tells, quantity, symbol) in SHOWN.items():
@@ -241,14 +250,17 @@ def _of_quantities(rows: Any, shown: dict[str, tuple[str, str]]) -> list[tuple[s
 
 def _change(line: Any) -> str:
     """The word for a change; of numbers that only one flow has, why there is none."""
+    from skinfo.measures.quantity import JOINT
+
     if line["change"]:
         return str(line["change"])
-    return escape(str(line["notes"]).split("; ")[0]) or "–"
+    return escape(str(line["notes"]).split(JOINT)[0]) or "–"
 
 
 def _print_meaning(result: Any, shown: dict[str, tuple[str, str]]) -> None:
     """What the words mean that were printed, and in which settings the flows differ."""
     from skinfo.comparison import CHANGES
+    from skinfo.measures.quantity import JOINT
 
     present = set()
     for _, rows in _of_quantities(result, shown):
@@ -259,7 +271,7 @@ def _print_meaning(result: Any, shown: dict[str, tuple[str, str]]) -> None:
     said: dict[str, None] = {}
     differ = result[result["notes"].str.contains("settings differ", regex=False)]
     for _, line in differ.drop_duplicates(["flow", "layer", "estimator"]).iterrows():
-        (note,) = [n for n in line["notes"].split("; ") if n.startswith("settings differ")]
+        (note,) = [n for n in line["notes"].split(JOINT) if n.startswith("settings differ")]
         said[f"{line['reference']} and {line['flow']}, {line['estimator']}: {note}."] = None
     for message in said:
         complain(message, "yellow")

@@ -10,7 +10,7 @@ from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
-from skinfo.cli.application import Jobs, app, console, headless, named
+from skinfo.cli.application import Jobs, app, console, headless
 
 
 @app.command()
@@ -32,13 +32,9 @@ def demo(
     A demo that was killed goes on where it stopped when it is started again.
     """
     headless()
-    try:
-        from skinfo import networks  # noqa: F401
-        from skinfo.demo import layer_summary, run_demo
-        from skinfo.szt import SztSettings
-    except ImportError as error:
-        raise named(error) from error
+    from skinfo.demo import DirectoryTakenError, layer_summary, run_demo
     from skinfo.progress import progress_bar
+    from skinfo.szt import SztSettings
 
     settings = SztSettings(epochs, replicas, checkpoints, seed)
     with progress_bar() as bar:
@@ -49,7 +45,10 @@ def demo(
                 tasks[part] = bar.add_task(part, total=total)
             bar.update(tasks[part], completed=done)
 
-        result = run_demo(output, settings, n_jobs=jobs, progress=report)
+        try:
+            result = run_demo(output, settings, n_jobs=jobs, progress=report)
+        except DirectoryTakenError as error:
+            raise ValueError(f"{error} with --output.") from error
     _print_summary(layer_summary(result.table), f"After {epochs} epochs, in nats")
     typer.echo(f"Test accuracy {result.accuracy:.4f}.")
     for name, path in (

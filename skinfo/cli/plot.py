@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from skinfo.cli.application import Force, app, headless
+from skinfo.cli.application import Force, app, check_output, headless
 
 _OF_DISTANCES = ("distances", "ridges")
 _KINDS = ("panel", "plane", *_OF_DISTANCES, "curve")
@@ -32,7 +32,7 @@ def plot(
     """
     headless()
     from skinfo.plotting import SigmaCurveDisplay, save_figure
-    from skinfo.tables import check_output, is_curve, read_table
+    from skinfo.tables import is_curve, read_table
 
     if kind not in _KINDS:
         raise ValueError(f"--kind is panel, plane, distances, ridges or curve; got {kind!r}.")

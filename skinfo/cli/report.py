@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from skinfo.cli.application import Force, app
+from skinfo.cli.application import Force, app, check_output
 
 
 @app.command()
@@ -30,5 +30,6 @@ def report(
     target = output or table.with_suffix(".html")
     if target.suffix.lower() not in (".html", ".htm"):
         raise ValueError(f"{target}: a report ends in .html.")
+    check_output(target, force=force)
     size = write_report(table, target, title=title, force=force)
     typer.echo(f"Report in {target}, {size / 1e6:.1f} MB")

@@ -6,8 +6,6 @@ from pathlib import Path
 
 from skinfo.cli.application import complain
 
-_SUFFIXES = (".parquet", ".csv")
-
 
 def named_sources(flows: list[str]) -> dict[str, list[Path]]:
     """Find the sources of every flow by name, in the order given.
@@ -46,12 +44,18 @@ def _matches(pattern: str) -> list[Path]:
         return [Path(pattern)]
     found = sorted(Path(path) for path in glob.glob(pattern))
     # Beside every table lies an .npz, which is part of it, and maybe the run that it was made of.
-    tables = [path for path in found if path.suffix in _SUFFIXES]
+    tables = [path for path in found if _is_table(path)]
     runs = [path for path in found if path.is_dir() and path not in map(_bare, tables)]
     found = sorted([*tables, *runs])
     if not found:
         raise ValueError(f"{pattern}: no table and no run has such a name.")
     return found
+
+
+def _is_table(path: Path) -> bool:
+    from skinfo.tables import SUFFIXES
+
+    return path.suffix in SUFFIXES
 
 
 def _bare(table: Path) -> Path:
@@ -66,7 +70,7 @@ def _short_names(paths: list[Path]) -> dict[Path, str]:
     >>> list(_short_names([Path("a/flow.csv"), Path("b/flow.csv")]).values())
     ['a', 'b']
     """
-    stems = [path.stem if path.suffix in _SUFFIXES else path.name for path in paths]
+    stems = [path.stem if _is_table(path) else path.name for path in paths]
     parents = [path.absolute().parent.name for path in paths]
     choices = (stems, parents, [f"{p}/{s}" for p, s in zip(parents, stems, strict=True)])
     for names in choices:
@@ -77,14 +81,16 @@ def _short_names(paths: list[Path]) -> dict[Path, str]:
 
 def table_of(source: Path, jobs: int) -> Path:
     """Find the table of a source, measured if need be."""
-    if source.suffix in _SUFFIXES or not source.exists():
+    if _is_table(source) or not source.exists():
         return source
+    from skinfo.tables import SUFFIXES
+
     if not (source / "run.json").is_file():
-        for name in ("flow.parquet", "flow.csv"):
+        for name in (f"flow{suffix}" for suffix in SUFFIXES):
             if (source / name).is_file():
                 return source / name
     place = source.resolve() if source.name in ("", ".", "..") else source
-    beside = [place.parent / f"{place.name}{suffix}" for suffix in _SUFFIXES]
+    beside = [place.parent / f"{place.name}{suffix}" for suffix in SUFFIXES]
     for path in beside:
         if path.is_file():
             complain(f"{source}: its table {path} is used.", "cyan")

@@ -11,8 +11,6 @@ from scipy.stats import norm
 from scipy.stats import t as student
 
 from skinfo.comparison.flows import (
-    KEYS,
-    UNREAD,
     Alignment,
     Flow,
     check_in_common,
@@ -20,6 +18,7 @@ from skinfo.comparison.flows import (
 )
 from skinfo.comparison.settings import own_bins, settings_differ
 from skinfo.measures.quantity import JOINT
+from skinfo.tables import KEYS, UNREAD
 
 #: Columns of a comparison.
 COMPARISON_COLUMNS = (

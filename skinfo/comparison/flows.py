@@ -9,16 +9,21 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from skinfo.measures.quantity import COLUMNS
-from skinfo.tables import is_curve, read_table
+from skinfo.tables import (
+    KEYS,
+    UNREAD,
+    check_columns,
+    check_once,
+    describe_row,
+    is_curve,
+    read_table,
+)
 
-#: What names a number in a flow table.
-KEYS = ("epoch", "layer", "estimator", "quantity")
-#: What stands in the column quantity of a row whose activations could not be read.
-UNREAD = ""
 #: Brackets of errors alone reach 2.13 standard errors: the 97.5 % quantile of 16 randomisations.
 PURE = 2.2
 _ROUNDING = 1e-12
+# An error names so many epochs, layers, …
+_MOST_NAMED = 8
 
 Flow = pd.DataFrame | str | Path
 
@@ -70,28 +75,18 @@ def _read_flow(name: str, flow: Flow) -> pd.DataFrame:
         )
     if is_curve(table):
         raise ValueError(f"{where} is a curve against sigma, not a flow table.")
-    missing = [column for column in COLUMNS if column not in table]
-    if missing:
-        raise ValueError(f"{where} is no flow table: it has no column {missing[0]!r}.")
+    check_columns(table, where)
     if table.empty:
         raise ValueError(f"{where} has no rows.")
     for word in ("layer", "estimator", "quantity", "unit", "notes"):
         table[word] = table[word].fillna("").astype(str)
-    twice = table.duplicated(list(KEYS)) & table["quantity"].ne(UNREAD)
-    if twice.any():
-        row = table[twice].iloc[0]
-        raise ValueError(
-            f"{where} holds {describe(row)} more than once. One flow has one row of each; several "
-            "seeds are several flows, which pool_flows makes one."
-        )
+    check_once(
+        table,
+        where,
+        "One flow has one row of each; several seeds are several flows, which pool_flows makes "
+        "one.",
+    )
     return table.drop_duplicates(list(KEYS), ignore_index=True)
-
-
-def describe(row: pd.Series) -> str:
-    """Name a number: its epoch, layer, estimator and quantity."""
-    return (
-        f"epoch {row['epoch']}, layer {row['layer']!r}, {row['estimator']} {row['quantity']}"
-    ).strip()
 
 
 class Alignment:
@@ -153,7 +148,7 @@ class Alignment:
             names = list(self._flows)
             pair = {names[held[at].argmax()]: first[at], names[other]: units[at, other]}
             one, two = (f"{name!r} is in {unit or 'pure numbers'}" for name, unit in pair.items())
-            where = describe(self.keys.to_frame().iloc[at])
+            where = describe_row(self.keys.to_frame().iloc[at])
             raise ValueError(f"{one}, {two} ({where}); measure both in the same units.")
         return first
 
@@ -208,11 +203,11 @@ def check_in_common(name: str, flow: pd.DataFrame, other: str, there: pd.DataFra
     )
 
 
-def _listed(values: list, most: int = 8) -> str:
+def _listed(values: list) -> str:
     if not values:
         return "none"
-    shown = ", ".join(str(value) for value in values[:most])
-    return shown if len(values) <= most else f"{shown} and {len(values) - most} more"
+    shown = ", ".join(str(value) for value in values[:_MOST_NAMED])
+    return shown if len(values) <= _MOST_NAMED else f"{shown} and {len(values) - _MOST_NAMED} more"
 
 
 def bias(flow: pd.DataFrame, side: str) -> np.ndarray:

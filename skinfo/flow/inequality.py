@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 
 import pandas as pd
 
+from skinfo.measures.kinds import MARKS
 from skinfo.measures.quantity import JOINT
 from skinfo.runs import Layer
 
@@ -37,7 +38,7 @@ def note_data_processing(
     table = table.copy()
     position = {layer.name: place for place, layer in enumerate(layers) if layer.sigma}
     bounded = table["quantity"].eq("mutual_info") & table["estimator"].isin(
-        table.loc[table["quantity"] == "conditional_entropy", "estimator"]
+        table.loc[table["quantity"] == MARKS["noisy"], "estimator"]
     )
     bounded &= table["layer"].isin(position) & ~table["estimator"].isin(list(exempt))
     for note in _OTHER_CHANNEL:

@@ -16,7 +16,7 @@ from sklearn.pipeline import Pipeline
 
 from skinfo.errors import RunError
 from skinfo.runs import Layer, Run
-from skinfo.runs.description import software_versions
+from skinfo.versions import software_versions
 
 # Longer arrays, such as edges of bins, are told apart by their digest.
 _LISTED = 100

@@ -19,8 +19,8 @@ from typing import Any
 import pandas as pd
 
 from skinfo.errors import RunError
+from skinfo.files import write_atomically
 from skinfo.measures.quantity import COLUMNS
-from skinfo.runs.files import write_atomically
 
 SCHEMA = 1
 #: One epoch: epoch, digest, rows, losses.

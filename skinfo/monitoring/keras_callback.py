@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from skinfo.errors import MissingExtraError
+from skinfo.errors import needs_extra
 
 
 class _Monitor(Protocol):
@@ -17,10 +17,8 @@ class _Monitor(Protocol):
 
 def make_callback(monitor: _Monitor) -> Any:
     """Make a Keras callback of a monitor; what it does is said there."""
-    try:
+    with needs_extra("A Keras callback", "recipes"):
         import keras
-    except ImportError as error:
-        raise MissingExtraError("A Keras callback", "recipes") from error
 
     class FlowCallback(keras.callbacks.Callback):
         """Measures at the end of every epoch."""

@@ -15,14 +15,9 @@ import pandas as pd
 from sklearn.base import BaseEstimator
 
 from skinfo.errors import RunError
-from skinfo.flow import (
-    describe_estimators,
-    describe_layer,
-    information_flow,
-    name_estimators,
-)
-from skinfo.flow.settings import plain
-from skinfo.flow.steps import takes_run_range
+from skinfo.flow import information_flow
+from skinfo.flow.settings import describe_estimators, describe_layer, plain
+from skinfo.flow.steps import name_estimators, takes_run_range
 from skinfo.monitoring.digest import digest_of
 from skinfo.monitoring.journal import Entry, Journal, add_entry, as_table
 from skinfo.monitoring.scalars import add_scalars
@@ -30,11 +25,11 @@ from skinfo.monitoring.schedule import Schedule, as_condition
 from skinfo.monitoring.state import generators_untouched
 from skinfo.runs import Layer, open_run
 from skinfo.runs.arrays import as_array
-from skinfo.runs.description import software_versions
 from skinfo.runs.flatten import Flattening
 from skinfo.runs.layers import layers_in_order
 from skinfo.runs.naming import whole_epoch
 from skinfo.tables import check_no_panel, check_table_name, write_table
+from skinfo.versions import software_versions
 
 # The table is written again when the journal has grown by a tenth, so that an epoch costs the same
 # on average however many there are.

@@ -1,25 +1,20 @@
 """Noisy networks in torch: noise on layers, recording, the paper's networks and their training."""
 
-from skinfo.errors import MissingExtraError
+from skinfo.errors import needs_extra
 
-try:
+with needs_extra("Training and recording networks", "torch"):
     import torch  # noqa: F401
-except ImportError as error:
-    raise MissingExtraError("Training and recording networks", "torch") from error
 
 from skinfo.networks.cnn import make_cnn
-from skinfo.networks.mlp import ACTIVATIONS, make_mlp
-from skinfo.networks.noise import GaussianNoise, add_noise, find_layers, noisy_layers
+from skinfo.networks.mlp import make_mlp
+from skinfo.networks.noise import GaussianNoise, noisy_layers
 from skinfo.networks.recorder import Recorder
 from skinfo.networks.trainer import Trainer, parseval_step
 
 __all__ = [
-    "ACTIVATIONS",
     "GaussianNoise",
     "Recorder",
     "Trainer",
-    "add_noise",
-    "find_layers",
     "make_cnn",
     "make_mlp",
     "noisy_layers",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from skinfo.errors import MissingExtraError
+from skinfo.errors import needs_extra
 
 
 def open_tensorboard(directory: str | Path) -> Any:
@@ -16,8 +16,6 @@ def open_tensorboard(directory: str | Path) -> Any:
     MissingExtraError
         Where tensorboard is not installed.
     """
-    try:
+    with needs_extra("Writing scalars for TensorBoard", "tensorboard"):
         from torch.utils.tensorboard import SummaryWriter
-    except ImportError as error:
-        raise MissingExtraError("Writing scalars for TensorBoard", "tensorboard") from error
     return SummaryWriter(str(directory))

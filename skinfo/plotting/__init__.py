@@ -6,7 +6,7 @@ from skinfo.plotting.clustering import (
     DistanceRidgesDisplay,
 )
 from skinfo.plotting.comparison import EstimatorComparisonDisplay, FlowComparisonDisplay
-from skinfo.plotting.curves import SHOWN, Curves, estimator_of
+from skinfo.plotting.curves import Curves
 from skinfo.plotting.distances import DistanceHistogramDisplay, plot_distances
 from skinfo.plotting.figures import save_figure
 from skinfo.plotting.panel import InformationFlowDisplay, cell_edges
@@ -14,7 +14,6 @@ from skinfo.plotting.plane import InformationPlaneDisplay
 from skinfo.plotting.sigmas import SigmaCurveDisplay
 
 __all__ = [
-    "SHOWN",
     "ClassDistancesDisplay",
     "ClusteringCurveDisplay",
     "Curves",
@@ -26,7 +25,6 @@ __all__ = [
     "InformationPlaneDisplay",
     "SigmaCurveDisplay",
     "cell_edges",
-    "estimator_of",
     "plot_distances",
     "save_figure",
 ]

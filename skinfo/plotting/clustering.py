@@ -8,29 +8,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from skinfo.plotting.curves import Curves, estimator_of
+from skinfo.measures.kinds import CLUSTERING_NAMES, GUIDES, estimator_of
+from skinfo.panel import DRAWN_CELLS, Panel, coarsen
+from skinfo.plotting.curves import Curves
 from skinfo.plotting.distances import of_label_set
-from skinfo.plotting.figures import pyplot
-from skinfo.tables import DRAWN_CELLS, Panel, coarsen
+from skinfo.plotting.figures import PAIR_KINDS, is_log, pyplot
 
-_KINDS = (("within", "within classes", "#1f6f8b"), ("between", "between classes", "#e07a5f"))
-#: How a quantity is called on an axis; the arrow says which way more clustered lies.
-NAMES = {
-    "auc": "Clustering AUC ↑",
-    "silhouette": "Silhouette ↑",
-    "nc1": "NC1 ↓",
-    "nc2_equinorm": "NC2 equinorm ↓",
-    "nc2_equiangularity": "NC2 equiangularity ↓",
-    "nc2_maximal_angle": "NC2 maximal angle ↓",
-    "calinski_harabasz": "Calinski-Harabasz ↑",
-    "davies_bouldin": "Davies-Bouldin ↓",
-    "intrinsic_dimension": "Intrinsic dimension",
-    "binned_entropy_share": "H(Bin(T)) / log n ↓",
-    "within_mean": "Mean distance within",
-    "between_mean": "Mean distance between",
-}
-#: Where there is no clustering.
-GUIDES = {"auc": 0.5, "silhouette": 0.0}
 # A ridge reaches over this many of its neighbours.
 _OVERLAP = 1.2
 
@@ -63,7 +46,7 @@ class DistanceRidgesDisplay:
     >>> import numpy as np
     >>> from skinfo import open_run
     >>> from skinfo.plotting import DistanceRidgesDisplay
-    >>> from skinfo.tables import collect_panel
+    >>> from skinfo.panel import collect_panel
     >>> run = open_run({(e, "hidden"): np.array([[0.0], [e], [3.0], [7.0]]) for e in (1, 2)},
     ...                labels=[0, 0, 1, 1])
     >>> DistanceRidgesDisplay.from_panel(collect_panel(run)).plot().axes_[0].get_title()
@@ -150,11 +133,11 @@ class DistanceRidgesDisplay:
             edges = self.edges[k, j]
             right = max(right, float(edges[np.searchsorted(both.cumsum(), 0.999 * both.sum()) + 1]))
             densities = {}
-            for name, *_ in _KINDS:
+            for name, *_ in PAIR_KINDS:
                 counts = getattr(self, name)[k, j]
                 densities[name] = counts / max(counts.sum(), 1e-300) / np.diff(edges)
             height = max(d.max() for d in densities.values()) / _OVERLAP
-            for name, label, colour in _KINDS:
+            for name, label, colour in PAIR_KINDS:
                 ax.stairs(j - densities[name] / height, edges, baseline=j, fill=True, alpha=0.4,
                           color=colour, zorder=2 + j)  # fmt: skip
                 ax.stairs(j - densities[name] / height, edges, baseline=None, color=colour, lw=1.0,
@@ -203,7 +186,7 @@ class ClusteringCurveDisplay:
         """Take one quantity out of a flow table; of the first estimator that measured it."""
         curves = Curves.of(table, estimator or estimator_of(table, quantity), quantity)
         if curves is None:
-            known = sorted(set(table["quantity"]) & set(NAMES))
+            known = sorted(set(table["quantity"]) & set(CLUSTERING_NAMES))
             raise ValueError(
                 f"The table holds no {quantity!r}"
                 + (f" of {estimator!r}" if estimator else "")
@@ -218,11 +201,10 @@ class ClusteringCurveDisplay:
         self.curves.draw(ax)
         if self.quantity in GUIDES:
             ax.axhline(GUIDES[self.quantity], color="0.5", lw=0.8, ls="--", zorder=0)
-        epochs = self.curves.epochs
-        if epochs[0] > 0 and epochs[-1] > 20 * epochs[0]:
+        if is_log(self.curves.epochs):
             ax.set_xscale("log")
         unit = f" [{self.curves.unit}]" if self.curves.unit else ""
-        ax.set(xlabel="Epoch", ylabel=NAMES.get(self.quantity, self.quantity) + unit)
+        ax.set(xlabel="Epoch", ylabel=CLUSTERING_NAMES.get(self.quantity, self.quantity) + unit)
         ax.grid(alpha=0.25, lw=0.5)
         ax.spines[["top", "right"]].set_visible(False)
         ax.legend(fontsize=8, frameon=False)

@@ -15,11 +15,12 @@ from skinfo.comparison import (
     is_pooled,
     read_flows,
 )
-from skinfo.plotting.curves import SHOWN, Curves, estimator_of
-from skinfo.plotting.figures import pyplot
+from skinfo.measures.kinds import MARKS, estimator_of
+from skinfo.plotting.curves import SHOWN, Curves
+from skinfo.plotting.figures import BLUE, RED, is_log, pyplot
 
 # Apart in grey, too: they differ in lightness, and in their markers.
-_COLOURS = ("#1f6f8b", "#e07a5f", "#3d405b", "#81b29a", "#a04668", "#e0a458")
+_COLOURS = (BLUE, RED, "#3d405b", "#81b29a", "#a04668", "#e0a458")
 _MARKERS = "osD^vP"
 _SHOWN_CHANGES = ("beyond brackets", "beyond error")
 _MOST_COLUMNS = 5
@@ -87,10 +88,7 @@ class FlowComparisonDisplay:
         Alignment(self.flows).units()
         self.shown = self._check_shown(shown)
         there = dict.fromkeys(layer for flow in self.flows.values() for layer in flow["layer"])
-        self.layers = list(there) if layers is None else list(layers)
-        missing = [layer for layer in self.layers if layer not in there]
-        if missing:
-            raise ValueError(f"No flow has a layer {missing[0]!r}; there are {', '.join(there)}.")
+        self.layers = _check_layers(layers, list(there))
 
     @classmethod
     def from_flows(
@@ -240,11 +238,8 @@ class EstimatorComparisonDisplay:
 
     def __init__(self, table: pd.DataFrame, *, layers: Sequence[str] | None = None) -> None:
         self.table = table
-        self.layers = list(dict.fromkeys(table["layer"])) if layers is None else list(layers)
         self._curves = self._take()
-        missing = [x for x in self.layers if x not in set(table["layer"])]
-        if missing:
-            raise ValueError(f"The table has no layer {missing[0]!r}.")
+        self.layers = _check_layers(layers, list(dict.fromkeys(table["layer"])))
 
     @classmethod
     def from_flow(
@@ -254,9 +249,9 @@ class EstimatorComparisonDisplay:
         return cls(table, layers=layers)
 
     def _take(self) -> dict[str, Curves]:
-        noisy = estimator_of(self.table, "conditional_entropy")
+        noisy = estimator_of(self.table, MARKS["noisy"])
         bounded = estimator_of(self.table, "mutual_info_pairwise_lower")
-        binned = estimator_of(self.table, "n_occupied")
+        binned = estimator_of(self.table, MARKS["binned"])
         wanted = {
             "noisy": (noisy, "mutual_info"),
             "lower": (bounded, "mutual_info_pairwise_lower"),
@@ -298,12 +293,12 @@ class EstimatorComparisonDisplay:
 
     def _draw(self, ax: Any, k: int) -> None:
         curves = self._curves
-        blue, red, grey = _COLOURS[0], _COLOURS[1], "0.55"
+        grey = "0.55"
         if "noisy" in curves:
             noisy = curves["noisy"]
-            ax.fill_between(noisy.epochs, noisy.lower[k], noisy.upper[k], color=blue, alpha=0.35,
+            ax.fill_between(noisy.epochs, noisy.lower[k], noisy.upper[k], color=BLUE, alpha=0.35,
                             lw=0, zorder=2.1, label="_bracket")  # fmt: skip
-            ax.plot(noisy.epochs, noisy.value[k], color=blue, lw=1.5, marker="o", ms=2.8,
+            ax.plot(noisy.epochs, noisy.value[k], color=BLUE, lw=1.5, marker="o", ms=2.8,
                     label="I(X;T) with bracket")  # fmt: skip
         if "lower" in curves:
             low, high = curves["lower"], curves["upper"]
@@ -311,7 +306,7 @@ class EstimatorComparisonDisplay:
                             lw=0.8, label="pairwise bounds", zorder=1)  # fmt: skip
         if "binned" in curves:
             binned = curves["binned"]
-            ax.plot(binned.epochs, binned.value[k], color=red, lw=1.3, marker="s", ms=2.8,
+            ax.plot(binned.epochs, binned.value[k], color=RED, lw=1.3, marker="s", ms=2.8,
                     label="H(Bin(T))")  # fmt: skip
         if "ceiling" in curves and np.isfinite(curves["ceiling"].value[k]).any():
             ceiling = curves["ceiling"]
@@ -327,6 +322,17 @@ def _curves(table: pd.DataFrame, name: str) -> Curves | None:
         )
     tells, quantity, _ = SHOWN[name]
     return Curves.of(table, estimator_of(table, tells), quantity)
+
+
+def _check_layers(layers: Sequence[str] | None, there: list[str]) -> list[str]:
+    """The layers to draw: all that there are, or those chosen."""
+    chosen = there if layers is None else list(layers)
+    if not chosen:
+        raise ValueError("There is nothing to draw: no layer was chosen.")
+    missing = [layer for layer in chosen if layer not in there]
+    if missing:
+        raise ValueError(f"There is no layer {missing[0]!r}; there are {', '.join(there)}.")
+    return chosen
 
 
 def _has_spread(table: pd.DataFrame) -> bool:
@@ -372,7 +378,7 @@ def _grid(rows: Sequence[str], layers: Sequence[str]) -> tuple[Any, dict[tuple[s
 
 def _finish(ax: Any) -> None:
     epochs = np.concatenate([line.get_xdata() for line in ax.lines] or [np.ones(1)])
-    if len(epochs) and epochs.min() > 0 and epochs.max() > 20 * epochs.min():
+    if is_log(epochs):
         ax.set_xscale("log")
     ax.grid(alpha=0.25, lw=0.5)
     ax.spines[["top", "right"]].set_visible(False)

@@ -8,22 +8,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from skinfo.measures.kinds import MARKS
 from skinfo.plotting.figures import layer_colours
 
 #: What is drawn against the epoch: a quantity that tells the estimator, the quantity drawn, and
 #: how an axis calls it.
 SHOWN = {
-    "information": ("conditional_entropy", "mutual_info", "I(X;T)"),
-    "label_information": ("conditional_entropy", "label_mutual_info", "I(Y;T)"),
-    "binned": ("n_occupied", "entropy", "H(Bin(T))"),
+    "information": (MARKS["noisy"], "mutual_info", "I(X;T)"),
+    "label_information": (MARKS["noisy"], "label_mutual_info", "I(Y;T)"),
+    "binned": (MARKS["binned"], "entropy", "H(Bin(T))"),
     "clustering": ("auc", "auc", "Clustering AUC"),
 }
-
-
-def estimator_of(table: pd.DataFrame, quantity: str) -> str | None:
-    """Name of the first estimator in a table that measured a quantity."""
-    found = table.loc[table["quantity"] == quantity, "estimator"]
-    return None if found.empty else str(found.iloc[0])
 
 
 @dataclass
@@ -35,9 +30,22 @@ class Curves:
     layers : list of str
         In the order of the table.
     epochs : ndarray of shape (n_epochs,)
+        Checkpoints at which the quantity was measured, increasing.
     value, lower, upper : ndarray of shape (n_layers, n_epochs)
-        NaN where not measured.
+        The quantity and the ends of its bracket; NaN where not measured.
     unit : str
+        Unit of these numbers, such as "nats"; empty where they have none.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skinfo import BinningMIEstimator, information_flow, open_run
+    >>> from skinfo.plotting import Curves
+    >>> run = open_run({(epoch, "hidden"): np.eye(4) for epoch in (1, 2)})
+    >>> flow = information_flow(BinningMIEstimator(bin_width=0.5), run, progress=False)
+    >>> curves = Curves.of(flow, "BinningMIEstimator", "entropy")
+    >>> curves.value.round(3).tolist(), curves.unit
+    ([[1.386, 1.386]], 'nats')
     """
 
     layers: list[str]

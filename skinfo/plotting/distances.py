@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from skinfo.plotting.figures import pyplot
-from skinfo.tables import Panel, coarsen
+from skinfo.panel import Panel, coarsen
+from skinfo.plotting.figures import PAIR_KINDS, pyplot
 
 
 class DistanceHistogramDisplay:
@@ -67,10 +67,8 @@ class DistanceHistogramDisplay:
             self.ax_, self.figure_ = ax, ax.figure
             return self
         width = np.diff(self.edges)
-        for counts, colour, label in (
-            (self.within, "#1f6f8b", "within classes"),
-            (self.between, "#e07a5f", "between classes"),
-        ):
+        for name, label, colour in PAIR_KINDS:
+            counts = getattr(self, name)
             density = counts / max(counts.sum(), 1e-300) / width
             ax.stairs(density, self.edges, fill=True, alpha=0.35, color=colour)
             ax.stairs(density, self.edges, color=colour, label=label, lw=1.2)

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from skinfo.plotting.curves import SHOWN, Curves, estimator_of
-from skinfo.plotting.figures import layer_colours, pyplot
-from skinfo.tables import Panel
+from skinfo.measures.kinds import estimator_of
+from skinfo.panel import Panel
+from skinfo.plotting.curves import SHOWN, Curves
+from skinfo.plotting.figures import is_log, layer_colours, pyplot
 
 
 class InformationFlowDisplay:
@@ -20,7 +21,7 @@ class InformationFlowDisplay:
     table : pandas.DataFrame
         A flow table.
     panel : Panel, optional
-        What :func:`skinfo.tables.collect_panel` gathered; without it only the curves are drawn.
+        What :func:`skinfo.panel.collect_panel` gathered; without it only the curves are drawn.
 
     Attributes
     ----------
@@ -80,7 +81,7 @@ class InformationFlowDisplay:
         if panel is not None and panel.losses:
             self._draw_losses(self.axes_["losses"], panel)
         epochs = np.unique(self.table["epoch"])
-        if epochs[0] > 0 and len(epochs) > 1:
+        if is_log(epochs):
             axes[0].set_xscale("log")
             axes[0].set_xlim(epochs[0], epochs[-1])
         axes[-1].set_xlabel("Epoch")
@@ -143,7 +144,7 @@ class InformationFlowDisplay:
                 cell_edges(panel.epochs), panel.value_edges[k], np.sqrt(share.T), cmap="Greys",
                 rasterized=True,
             )  # fmt: skip
-            if panel.epochs[0] > 0 and len(panel.epochs) > 1:
+            if is_log(panel.epochs):
                 ax.set_xscale("log")
             ax.set_title(layer, fontsize=9, color=colour)
             ax.tick_params(labelsize=7)

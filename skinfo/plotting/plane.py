@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from skinfo.plotting.curves import Curves, estimator_of
-from skinfo.plotting.figures import pyplot
+from skinfo.measures.kinds import MARKS, estimator_of
+from skinfo.plotting.curves import Curves
+from skinfo.plotting.figures import is_log, pyplot
 
 _FAINT = "0.75"
 
@@ -65,9 +66,7 @@ class InformationPlaneDisplay:
     ) -> InformationPlaneDisplay:
         """Take the plane out of a flow table; the first noisy estimator by default."""
         name = (
-            estimator
-            or estimator_of(table, "conditional_entropy")
-            or estimator_of(table, "n_occupied")
+            estimator or estimator_of(table, MARKS["noisy"]) or estimator_of(table, MARKS["binned"])
         )
         information = Curves.of(table, name, "mutual_info")
         label = Curves.of(table, name, "label_mutual_info")
@@ -90,8 +89,7 @@ class InformationPlaneDisplay:
             _, ax = plt.subplots(figsize=(6.4, 4.8), layout="constrained")
         markers = "osD^vP*Xhd"
         epochs = np.broadcast_to(self.epochs, self.information.shape)
-        log = self.epochs.min() > 0 and self.epochs.max() > 20 * self.epochs.min()
-        scale = LogNorm if log else Normalize
+        scale = LogNorm if is_log(self.epochs) else Normalize
         norm = scale(self.epochs.min(), self.epochs.max())
         ax.plot(self.information, self.label_information, color=_FAINT, lw=0.5, zorder=1)
         for k, layer in enumerate(self.layers):

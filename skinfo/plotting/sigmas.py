@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 
 from skinfo.measures.quantity import CURVE_COLUMNS
-from skinfo.plotting.figures import pyplot
+from skinfo.plotting.figures import BLUE, pyplot
+from skinfo.tables import check_columns, check_once
 
 # What is drawn: the panel's name, its quantity, that quantity's ceiling, its name on the axis.
 _PANELS = (
@@ -50,18 +51,16 @@ class SigmaCurveDisplay:
     @classmethod
     def from_table(cls, table: pd.DataFrame) -> SigmaCurveDisplay:
         """Make the display of one curve's table, its sigmas in any order."""
-        missing = [name for name in CURVE_COLUMNS if name not in table]
-        if missing:
-            raise ValueError(f"This is no curve against sigma: it has no column {missing[0]!r}.")
-        if table.duplicated(["sigma", "quantity"]).any():
-            raise ValueError(
-                "The table holds a sigma more than once: draw several curves one by one, each into "
-                "the axes_ of the first and with a label."
-            )
+        check_columns(table, "This", curve=True)
+        check_once(
+            table[list(CURVE_COLUMNS)],
+            "The table",
+            "Draw several curves one by one, each into the axes_ of the first and with a label.",
+        )
         return cls(table)
 
     def plot(
-        self, axes: Mapping[str, Any] | None = None, *, label: str = "", color: str = "#1f6f8b"
+        self, axes: Mapping[str, Any] | None = None, *, label: str = "", color: str = BLUE
     ) -> SigmaCurveDisplay:
         """Draw, into a new figure unless the ``axes_`` of another curve are given.
 

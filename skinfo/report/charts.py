@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from skinfo.measures.quantity import COLUMNS, CURVE_COLUMNS
-from skinfo.report.quantities import ceiling_of, is_ceiling, is_main, kind_of, symbol
+from skinfo.measures.kinds import kind_of, symbol
+from skinfo.report.quantities import ceiling_of, is_ceiling, is_main
 from skinfo.report.sigmas import sigmas_of
 from skinfo.report.wording import bracket, epoch_name, notes_of, number, with_error
-from skinfo.tables import is_curve
+from skinfo.tables import check_columns, check_once, is_curve
 
-_NUMBERS = ("epoch", "value", "stderr", "lower", "upper")
-_WORDS = ("layer", "estimator", "quantity", "unit", "notes")
+_NUMBERS = ("value", "stderr", "lower", "upper")
+_WORDS = ("quantity", "unit", "notes")
 #: The layer of a curve against sigma, which knows of one only.
 NO_LAYER = ""
 
@@ -113,8 +113,8 @@ class Chart:
         return lines
 
 
-def check_flow(table: pd.DataFrame, source: str) -> pd.DataFrame:
-    """Check that a table is one that a report can be made of; a curve gets a layer without a name.
+def as_flow(table: pd.DataFrame, source: str) -> pd.DataFrame:
+    """Take a table that a report can be made of as a flow; a curve gets a layer without a name.
 
     Parameters
     ----------
@@ -135,40 +135,29 @@ def check_flow(table: pd.DataFrame, source: str) -> pd.DataFrame:
 
     Examples
     --------
-    >>> check_flow(pd.DataFrame({"epoch": [1]}), "flow.csv")
+    >>> as_flow(pd.DataFrame({"epoch": [1]}), "flow.csv")
     Traceback (most recent call last):
     ValueError: flow.csv is no flow table: it has no column 'layer'.
     """
-    curve = is_curve(table)
-    kind, columns = ("curve", CURVE_COLUMNS) if curve else ("flow table", COLUMNS)
-    missing = [name for name in columns if name not in table]
-    if missing:
-        raise ValueError(f"{source} is no {kind}: it has no column {missing[0]!r}.")
+    check_columns(table, source)
     if table.empty:
         raise ValueError(f"{source} has no rows: nothing to report.")
-    flow = table.rename(columns={"sigma": "epoch"}) if curve else table.copy()
-    if curve:
-        flow = flow.assign(layer=NO_LAYER, estimator="sigma_curve")
-    for name in _NUMBERS:
+    curve = is_curve(table)
+    place = "sigma" if curve else "epoch"
+    flow = table.copy()
+    for name in (place, *_NUMBERS):
         try:
             flow[name] = pd.to_numeric(flow[name]).astype(np.float64)
         except (ValueError, TypeError) as error:
             raise ValueError(f"{source}: column {name!r} must hold numbers: {error}.") from error
-    for name in _WORDS:
+    for name in _WORDS if curve else (*_WORDS, "layer", "estimator"):
         flow[name] = flow[name].astype(object).where(flow[name].notna(), "").map(str)
-    place = "sigma" if curve else "epoch"
-    if not np.isfinite(flow["epoch"]).all():
+    if not np.isfinite(flow[place]).all():
         raise ValueError(f"{source}: column {place!r} holds what is no number.")
-    # What could not be read stands in rows without a quantity; those may repeat.
-    named = flow[flow["quantity"] != ""]
-    twice = named[named.duplicated(["epoch", "layer", "estimator", "quantity"])]
-    if len(twice):
-        row = twice.iloc[0]
-        where = f"{place} {row['epoch']:g}" + (f", layer {row['layer']!r}" if row["layer"] else "")
-        raise ValueError(
-            f"{source}: {where} has {row['quantity']!r} of {row['estimator']!r} more than once; "
-            "report one run at a time."
-        )
+    check_once(flow, source, "Report one run at a time.")
+    if curve:
+        flow = flow.rename(columns={"sigma": "epoch"})
+        flow = flow.assign(layer=NO_LAYER, estimator="sigma_curve")
     return flow
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from skinfo.plotting.clustering import GUIDES
+from skinfo.measures.kinds import GUIDES
 from skinfo.report.charts import Axis, Chart
 from skinfo.report.figures import (
     GREY,
@@ -188,7 +188,7 @@ def _draw_recorded(
     title: str, lines: Mapping[str, np.ndarray], axis: Axis, marks: tuple[float, ...]
 ) -> Figure:
     across = drawn_places(axis.places)
-    traces, footnote = [], ""
+    traces, said = [], []
     for (name, values), (colour, dash) in zip(lines.items(), _cycle(len(lines)), strict=True):
         shown = name.replace("_", " ")
         texts = [
@@ -202,7 +202,8 @@ def _draw_recorded(
         })  # fmt: skip
         if np.isinf(values).any():
             chosen = [axis.places[j] for j in np.flatnonzero(np.isinf(values))]
-            footnote += f"Not drawn, because infinite: {shown} {epoch_ranges(chosen, axis.places)}."
+            where = epoch_ranges(chosen, axis.places)
+            said.append(f"Not drawn, because infinite: {shown} {where}.")
     finite = values_axis(*(values for values in lines.values()), title=title)
     made = layout(
         _HEIGHT, places_axis(axis.places, axis.title), finite,
@@ -215,7 +216,7 @@ def _draw_recorded(
         description=f"{title} against the epoch",
         caption=html.escape(title.replace("_", " ")),
         json=to_json(traces, made, marks=listed(drawn_places(marks, axis.places))),
-        footnote=html.escape(footnote),
+        footnote=html.escape(" ".join(said)),
     )
 
 

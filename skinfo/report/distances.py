@@ -7,12 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from skinfo.panel import Panel
+from skinfo.plotting.figures import PAIR_KINDS
 from skinfo.report.figures import Figure, hover, layout, listed, to_json
 from skinfo.report.wording import epoch_name, number
-from skinfo.tables import Panel
 
-#: Name, attribute of a panel, colour.
-KINDS = (("within classes", "within", "#1f6f8b"), ("between classes", "between", "#e07a5f"))
 _HEIGHT = 220
 
 
@@ -26,7 +25,7 @@ def draw_distances(panel: Panel, layers: tuple[str, ...]) -> list[Figure]:
 
 
 def _draw_layer(panel: Panel, k: int, place: int) -> Figure:
-    traces = [_outline(panel, k, *kind) for kind in KINDS]
+    traces = [_outline(panel, k, *kind) for kind in PAIR_KINDS]
     measured = (panel.within[k] + panel.between[k]).any(axis=1)
     titles = [
         "" if there else f"not measured at epoch {epoch_name(float(epoch))}"
@@ -47,7 +46,7 @@ def _draw_layer(panel: Panel, k: int, place: int) -> Figure:
     )
 
 
-def _outline(panel: Panel, k: int, name: str, attribute: str, colour: str) -> dict[str, Any]:
+def _outline(panel: Panel, k: int, attribute: str, name: str, colour: str) -> dict[str, Any]:
     """The steps of a histogram at every snapshot, as many points at each."""
     x: list[float | None] = []
     y: list[float | None] = []

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from skinfo.errors import MissingExtraError
+from skinfo.errors import needs_extra
+from skinfo.plotting import figures as plotting
 from skinfo.report.wording import epoch_name, number
 
 #: Markers by layer, in plotly's names and as a letter of a legend.
@@ -53,11 +54,9 @@ class Figure:
 
 def plotly_offline() -> Any:
     """Import plotly only where a report is made."""
-    try:
+    with needs_extra("A report", "report"):
         import plotly.graph_objects
         import plotly.offline
-    except ImportError as error:
-        raise MissingExtraError("A report", "report") from error
     return plotly
 
 
@@ -97,8 +96,8 @@ def listed(values: np.ndarray) -> list[float | None]:
 
 def is_log(places: tuple[float, ...]) -> bool:
     """Whether epochs are drawn in the logarithm: they start at 0 or above and reach far."""
-    first = next((place for place in places if place > 0), np.inf)
-    return places[0] >= 0 and places[-1] > 20 * first
+    above = np.array([place for place in places if place > 0])
+    return places[0] >= 0 and plotting.is_log(above)
 
 
 def drawn_places(places: tuple[float, ...], on: tuple[float, ...] | None = None) -> np.ndarray:

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
+from skinfo.measures.kinds import kind_of, symbol
 from skinfo.measures.quantity import NOTES
 from skinfo.report.charts import NO_LAYER, Axis
-from skinfo.report.quantities import kind_of, symbol
 from skinfo.report.wording import SEVERE, epoch_ranges, meaning, notes_of
 
 # More messages than this are counted, not shown.

@@ -10,13 +10,15 @@ from typing import Any
 
 import numpy as np
 
+from skinfo.plotting.figures import PAIR_KINDS
 from skinfo.report.charts import NO_LAYER, Axis, Chart
-from skinfo.report.distances import KINDS
 from skinfo.report.figures import MARKERS, Figure, layer_colours
 from skinfo.report.flags import Flag
 from skinfo.report.sigmas import OWN_SIGMA, sigma_in_words
 from skinfo.report.wording import bracket, epoch_name, notes_of, number, with_error
 
+# A sentence names so many layers.
+_MOST_NAMED = 6
 HOW_TO_READ = (
     ("Unit", "Information is in nats or in bits, as written beside it (1 nat = 1.443 bits). T is "
      "what a layer hands on, its noise included; X is the input, Y the label."),
@@ -90,12 +92,13 @@ def warnings_html(flags: Sequence[Flag]) -> str:
     )
 
 
-def _and(names: Sequence[str], most: int = 6) -> str:
+def _and(names: Sequence[str]) -> str:
     named = [name for name in names if name != NO_LAYER]
     if not named:
         return "the curve"
-    more = f" and {len(named) - most} more layers" if len(named) > most else ""
-    return escape(", ".join(named[:most])) + more
+    others = len(named) - _MOST_NAMED
+    more = f" and {others} more layers" if others > 0 else ""
+    return escape(", ".join(named[:_MOST_NAMED])) + more
 
 
 def toolbar_html(layers: tuple[str, ...], axis: Axis) -> str:
@@ -170,7 +173,7 @@ def distances_section(
     )
     legend = "".join(
         f'<span class="key"><i style="background:{colour}"></i>{name}</span>'
-        for name, _, colour in KINDS
+        for _, name, colour in PAIR_KINDS
     )
     return Section(
         "distances", title,

@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from skinfo.report.charts import Axis, Chart, axis_of, charts_of, check_flow, layers_of, planes_of
+from skinfo.files import write_atomically
+from skinfo.panel import Panel
+from skinfo.report.charts import Axis, Chart, as_flow, axis_of, charts_of, layers_of, planes_of
 from skinfo.report.curves import draw_chart, draw_recorded
 from skinfo.report.distances import draw_distances
 from skinfo.report.figures import Figure, plotly_offline
@@ -31,8 +33,7 @@ from skinfo.report.sections import (
     warnings_html,
 )
 from skinfo.report.wording import epoch_name
-from skinfo.runs.files import write_atomically
-from skinfo.tables import Panel, check_output, is_curve, read_table
+from skinfo.tables import check_output, is_curve, read_table
 
 # More main quantities than this are folded away with the others.
 _MOST_MAIN = 12
@@ -60,7 +61,7 @@ def write_report(
     path : str or Path
         The file to write; it appears whole or not at all.
     panel : Panel, optional
-        Losses and distances, for a table that is no file; see :func:`skinfo.tables.collect_panel`.
+        Losses and distances, for a table that is no file; see :func:`skinfo.panel.collect_panel`.
     title : str, optional
         Heading; by default the name of the table's file.
     force : bool, default=False
@@ -116,7 +117,7 @@ def make_report(
 ) -> str:
     """Make the page of :func:`write_report` as a text; ``source`` names the table in errors."""
     curve = is_curve(table)
-    flow = check_flow(table, source)
+    flow = as_flow(table, source)
     axis = axis_of(flow, curve=curve)
     layers = layers_of(flow, panel.layers if panel is not None else ())
     settings: Mapping[Any, Any] = table.attrs | (panel.settings if panel is not None else {})

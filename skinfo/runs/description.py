@@ -7,11 +7,8 @@ Schema 1 is a directory of .npz. Schema 2 adds the key ``format``, for all other
 from __future__ import annotations
 
 import json
-import platform
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
-from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -21,6 +18,7 @@ import numpy as np
 from skinfo.errors import RunError
 from skinfo.runs.layers import Layer
 from skinfo.runs.run import Run, Store
+from skinfo.versions import software_versions
 
 SCHEMA = 2
 _OLDEST_FORMAT = "npz"
@@ -247,19 +245,3 @@ def check_beside(arrays: Mapping[str, np.ndarray | None], path: str | Path) -> N
 def as_json(description: Record) -> Record:
     """What JSON gives back, with numpy's numbers and arrays as plain ones."""
     return json.loads(json.dumps(description, default=lambda value: value.tolist()))
-
-
-def software_versions() -> dict[str, str]:
-    """Versions of what the numbers depend on."""
-    return dict(_versions())
-
-
-@cache
-def _versions() -> tuple[tuple[str, str], ...]:
-    versions = {"python": platform.python_version()}
-    for name in ("skinfo", "numpy", "scipy", "scikit-learn", "numba", "torch"):
-        try:
-            versions[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return tuple(versions.items())

@@ -14,8 +14,8 @@ from typing import ClassVar
 import numpy as np
 
 from skinfo.errors import MissingExtraError, RunError
+from skinfo.files import remove_leftovers, size_on_disk, write_atomically
 from skinfo.runs.description import BESIDE, Record, parse_record
-from skinfo.runs.files import remove_leftovers, size_on_disk, write_atomically
 from skinfo.runs.naming import by_epoch
 from skinfo.runs.stream import write_npy
 

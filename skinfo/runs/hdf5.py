@@ -12,10 +12,10 @@ from urllib.parse import unquote
 
 import numpy as np
 
-from skinfo.errors import MissingExtraError
+from skinfo.errors import needs_extra
+from skinfo.files import remove_leftovers, write_atomically
 from skinfo.runs.description import BESIDE, Record, parse_record
 from skinfo.runs.disk import Arrays, DiskStore, no_such_layer, reading
-from skinfo.runs.files import remove_leftovers, write_atomically
 from skinfo.runs.naming import by_epoch, natural_order, quoted
 from skinfo.runs.staging import StagedFile, is_changing, recover
 
@@ -219,8 +219,6 @@ def looks_like_hdf5(path: Path) -> bool:
 
 
 def _library() -> Any:
-    try:
+    with needs_extra("Reading and writing HDF5", "runs"):
         import h5py
-    except ImportError as error:
-        raise MissingExtraError("Reading and writing HDF5", "runs") from error
     return h5py

@@ -9,8 +9,8 @@ from urllib.parse import unquote
 
 import numpy as np
 
+from skinfo.files import OLD, directory_atomically, recover_replaced, replaced
 from skinfo.runs.disk import Arrays, DirectoryStore, list_directory, no_such_layer, reading
-from skinfo.runs.files import directory_atomically, recover_replaced, replaced
 from skinfo.runs.naming import natural_order, quoted
 from skinfo.runs.stream import read_header, write_npy
 
@@ -26,8 +26,8 @@ class NpyStore(DirectoryStore):
         entries = super().entries()
         if self.own:
             for entry in list_directory(self.path):
-                if entry.name.startswith("epoch_") and entry.name.endswith(".old"):
-                    number = entry.name.removeprefix("epoch_").removesuffix(".old")
+                if entry.name.startswith("epoch_") and entry.name.endswith(OLD):
+                    number = entry.name.removeprefix("epoch_").removesuffix(OLD)
                     if number.isdigit():
                         entries.setdefault(int(number), entry)
         return dict(sorted(entries.items()))

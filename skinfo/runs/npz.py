@@ -10,8 +10,8 @@ from typing import IO
 
 import numpy as np
 
+from skinfo.files import write_atomically
 from skinfo.runs.disk import Arrays, DirectoryStore, no_such_layer, reading
-from skinfo.runs.files import write_atomically
 from skinfo.runs.stream import read_header, write_npy
 
 

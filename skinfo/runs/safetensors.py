@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from skinfo.errors import MissingExtraError
+from skinfo.errors import needs_extra
+from skinfo.files import write_atomically
 from skinfo.runs.disk import Arrays, DirectoryStore, no_such_layer, reading
-from skinfo.runs.files import write_atomically
 from skinfo.runs.naming import natural_order
 
 # What numpy calls the types of the format.
@@ -86,8 +86,6 @@ def _read_bfloat16(path: Path, layer: str) -> np.ndarray:
 
 
 def _library() -> Any:
-    try:
+    with needs_extra("Reading and writing safetensors", "runs"):
         import safetensors
-    except ImportError as error:
-        raise MissingExtraError("Reading and writing safetensors", "runs") from error
     return safetensors

@@ -16,7 +16,7 @@ import struct
 from pathlib import Path
 
 from skinfo.errors import RunError
-from skinfo.runs.files import write_atomically
+from skinfo.files import write_atomically
 
 _PAGE = 4096
 _MAGIC = b"skinfo journal 1\n"

@@ -14,10 +14,10 @@ from urllib.parse import unquote
 
 import numpy as np
 
-from skinfo.errors import MissingExtraError, RunError
+from skinfo.errors import RunError, needs_extra
+from skinfo.files import OLD, directory_atomically, recover_replaced, remove_leftovers
 from skinfo.runs.description import BESIDE, Record, parse_record
 from skinfo.runs.disk import Arrays, DiskStore, list_directory, no_such_layer, reading
-from skinfo.runs.files import directory_atomically, recover_replaced, remove_leftovers
 from skinfo.runs.naming import by_epoch, natural_order, quoted
 
 _RECORD = "run.json"
@@ -42,7 +42,7 @@ class ZarrStore(DiskStore):
             return by_epoch(((name, name) for name in sorted(names)), self.path)
         found = {int(name): name for name in names if name.isdigit()}
         for name in names:
-            number = name.removesuffix(".old")
+            number = name.removesuffix(OLD)
             if number.isdigit():
                 found.setdefault(int(number), name)
         return dict(sorted(found.items()))
@@ -172,8 +172,6 @@ def _put(group: Any, name: str, values: np.ndarray) -> Any:
 
 
 def _library() -> Any:
-    try:
+    with needs_extra("Reading and writing zarr", "runs"):
         import zarr
-    except ImportError as error:
-        raise MissingExtraError("Reading and writing zarr", "runs") from error
     return zarr
