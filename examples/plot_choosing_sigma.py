@@ -60,7 +60,7 @@ TOLERANCE = 0.005 if FULL else 0.02
 
 def curve(S: np.ndarray, labels: np.ndarray | None = None) -> pd.DataFrame:
     """I(X;T) and, with labels, I(Y;T) at all declared sigmas."""
-    return sigma_curve(S, SIGMAS, labels, tol=TOLERANCE, n_jobs=2, random_state=SEED)
+    return sigma_curve(S, labels, sigmas=SIGMAS, tol=TOLERANCE, n_jobs=2, random_state=SEED)
 
 
 def information(table: pd.DataFrame) -> pd.DataFrame:

@@ -20,9 +20,9 @@ from skinfo.measures.quantity import CURVE_COLUMNS, Quantity, nats_to
 
 def sigma_curve(
     X: Any,
-    sigmas: Any,
     y: Any = None,
     *,
+    sigmas: Any,
     sample_weight: Any = None,
     tol: float = 0.01,
     inputs: Inputs = "given",
@@ -46,10 +46,10 @@ def sigma_curve(
     ----------
     X : array-like of shape (n_samples, n_units)
         Activations S of the layer (not the network's input), one row an input.
-    sigmas : array-like of shape (n_sigmas,)
-        Standard deviations of the noise, in the units of the activations, all different.
     y : array-like of shape (n_samples,), default=None
         Label of each row's input.
+    sigmas : array-like of shape (n_sigmas,)
+        Standard deviations of the noise, in the units of the activations, all different.
     sample_weight : array-like of shape (n_samples,), default=None
         Probability of each row's input, up to a factor. Zero drops a row.
     tol : float, default=0.01
@@ -101,7 +101,7 @@ def sigma_curve(
     Two points, the binary-input Gaussian channel:
 
     >>> from skinfo import sigma_curve
-    >>> curve = sigma_curve([[-1.0], [1.0]], [0.25, 0.5, 1.0], random_state=0)
+    >>> curve = sigma_curve([[-1.0], [1.0]], sigmas=[0.25, 0.5, 1.0], random_state=0)
     >>> curve[["sigma", "quantity", "value", "unit"]].round(4)
        sigma     quantity   value  unit
     0   0.25  mutual_info  0.6931  nats

@@ -94,8 +94,7 @@ def write_table(path: str | Path, table: pd.DataFrame, panel: Panel | None = Non
     Examples
     --------
     >>> import tempfile
-    >>> from numbers import Real
-    from pathlib import Path
+    >>> from pathlib import Path
     >>> import numpy as np
     >>> from skinfo import BinningMIEstimator, information_flow, open_run
     >>> from skinfo.tables import read_table, write_table
@@ -151,8 +150,7 @@ def read_table(path: str | Path) -> tuple[pd.DataFrame, Panel | None]:
     Examples
     --------
     >>> import tempfile
-    >>> from numbers import Real
-    from pathlib import Path
+    >>> from pathlib import Path
     >>> from skinfo.tables import read_table
     >>> path = Path(tempfile.mkdtemp()) / "flow.csv"
     >>> _ = path.write_text(

@@ -572,7 +572,7 @@ def test_plot_of_what_is_no_flow_table_names_it(call, tmp_path):
 
 def test_plot_draws_a_curve_against_sigma(call, tmp_path):
     path = tmp_path / "curve.csv"
-    write_table(path, skinfo.sigma_curve([[-1.0], [1.0]], [0.25, 0.5, 1.0]))
+    write_table(path, skinfo.sigma_curve([[-1.0], [1.0]], sigmas=[0.25, 0.5, 1.0]))
     assert call("plot", path)[0] == 0
     assert (tmp_path / "curve.png").read_bytes().startswith(b"\x89PNG")
     code, _, err = call("plot", path, "--kind", "plane")

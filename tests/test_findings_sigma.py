@@ -22,7 +22,9 @@ def curves():
     for epoch in (10, 80):
         trainer.train_until(epoch)
         with recorder.record(X) as activations:
-            table = sigma_curve(np.array(activations["layer5"]), SIGMAS, tol=0.02, random_state=0)
+            table = sigma_curve(
+                np.array(activations["layer5"]), sigmas=SIGMAS, tol=0.02, random_state=0
+            )
         found[epoch] = table[table["quantity"] == "mutual_info"].set_index("sigma")
     return found
 

@@ -488,8 +488,10 @@ def test_one_checkpoint_makes_a_page():
 
 
 def test_a_curve_against_sigma_gets_a_page_of_its_own(rng):
-    curve = sigma_curve(rng.normal(size=(40, 2)), [0.1, 0.5, 2.0], LABELS[np.arange(40) % 16],
-                        tol=0.1, random_state=0)  # fmt: skip
+    curve = sigma_curve(
+        rng.normal(size=(40, 2)), LABELS[np.arange(40) % 16], sigmas=[0.1, 0.5, 2.0], tol=0.1,
+        random_state=0,
+    )  # fmt: skip
     page = parsed(curve)
     assert list(page.texts) == ["", "curves", "summary", "notes", "settings", "reading"]
     figure = page.figure("I(X;T) [nats]")

@@ -313,7 +313,9 @@ def test_the_page_prints_and_is_as_before(browser):
 
 def test_a_curve_against_sigma_is_drawn(driver, tmp_path):
     rng = np.random.default_rng(0)
-    curve = sigma_curve(rng.normal(size=(32, 2)), [0.1, 0.4, 2.0], LABELS, tol=0.1, random_state=0)
+    curve = sigma_curve(
+        rng.normal(size=(32, 2)), LABELS, sigmas=[0.1, 0.4, 2.0], tol=0.1, random_state=0
+    )
     path = tmp_path / "curve.html"
     write_report(curve, path)
     page = Browser(driver, path)

@@ -39,7 +39,7 @@ def _no_figure_stays_open():
 
 
 def measure(X, sigmas=SIGMAS, y=None, **options):
-    return sigma_curve(X, sigmas, y, **{"random_state": 0} | options)
+    return sigma_curve(X, y, sigmas=sigmas, **{"random_state": 0} | options)
 
 
 def column(curve, quantity="mutual_info", name="value"):
