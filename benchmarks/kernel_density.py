@@ -74,6 +74,7 @@ def main() -> None:
     pd.DataFrame(rows).to_csv(path, index=False, float_format="%.6g")
     made = {
         "command": "python benchmarks/kernel_density.py",
+        "seeds": list(range(N_SEEDS)),
         "seconds": round(time.perf_counter() - started),
         "date": datetime.now(UTC).date().isoformat(),
         "versions": {name: version(name) for name in ("numpy", "scipy", "scikit-learn", "skinfo")},
