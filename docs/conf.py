@@ -52,6 +52,8 @@ sphinx_gallery_conf = {
 html_theme = "pydata_sphinx_theme"
 html_title = "skinfo"
 html_static_path = ["_static"] if Path(__file__).with_name("_static").is_dir() else []
+# Only the gallery and the reference have pages below them to navigate to.
+html_sidebars = {page.stem: [] for page in Path(__file__).parent.glob("*.md")}
 html_theme_options = {
     "show_prev_next": True,
     "navbar_align": "left",

@@ -1,0 +1,35 @@
+"""What the documentation's pages show runs and prints what they say."""
+
+import doctest
+import re
+from pathlib import Path
+
+import pytest
+
+DOCS = Path(__file__).parents[1] / "docs"
+
+
+def blocks_of(page):
+    text = (DOCS / page).read_text(encoding="utf-8")
+    return re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
+
+
+def test_the_five_minutes_print_what_they_say():
+    session = doctest.DocTestParser().get_doctest(
+        "\n".join(blocks_of("start.md")), {}, "start.md", None, 0
+    )
+    found = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE).run(session)
+    assert found.attempted > 10
+    assert not found.failed
+
+
+@pytest.mark.parametrize("place", [0, 1], ids=["an estimator", "a store"])
+def test_the_ways_to_extend_run(place):
+    names = {}
+    exec(compile(blocks_of("extending.md")[place], "extending.md", "exec"), names)
+    if place == 0:
+        assert names["flow"]["quantity"].tolist() == ["participation_ratio"]
+        assert 3 < names["flow"]["value"].item() <= 4
+    else:
+        assert names["run"].epochs == [1, 2, 3]
+        assert names["run"].noisy_samples(2, "hidden").X.shape == (1000, 16)
