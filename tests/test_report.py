@@ -5,6 +5,7 @@ import re
 import sys
 from dataclasses import replace
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -23,7 +24,6 @@ from skinfo.errors import MissingExtraError
 from skinfo.measures.quantity import NOTES
 from skinfo.panel import collect_panel
 from skinfo.report import make_report, write_report
-from skinfo.report import page as page_module
 from skinfo.report.figures import places_axis
 from skinfo.report.wording import bracket, epoch_ranges, with_error
 from skinfo.tables import read_table, write_table
@@ -637,7 +637,7 @@ def test_without_plotly_the_extra_is_named(call, stored, tmp_path, monkeypatch):
 
 
 def test_the_files_of_the_page_are_packed():
-    setup = (page_module.files("skinfo") / ".." / "setup.cfg").read_text()
+    setup = (Path(__file__).parents[1] / "setup.cfg").read_text(encoding="utf-8")
     assert "skinfo.report = *.css, *.js" in setup
 
 
