@@ -92,7 +92,7 @@ def analyze_run(
     -------
     table : pandas.DataFrame
         The flow table, with its settings in ``attrs``; ``attrs["files"]`` of a run on disk is what
-        :func:`skinfo.runs.fingerprint.describe_files` found before anything was read.
+        ``skinfo.runs.fingerprint.describe_files`` found before anything was read.
     panel : Panel
         Losses, distributions of activations and distances; ``settings`` are those of the table.
 

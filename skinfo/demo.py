@@ -15,6 +15,7 @@ from skinfo.files import write_atomically
 from skinfo.flow import information_flow
 from skinfo.panel import collect_panel
 from skinfo.plotting import InformationFlowDisplay, InformationPlaneDisplay, save_figure
+from skinfo.plotting.figures import pyplot
 from skinfo.szt import Progress, SztSettings, record_training, show_nothing
 from skinfo.tables import check_table_name, write_table
 
@@ -82,7 +83,8 @@ def run_demo(
     RunError
         If the directory holds something else, or the demo of other settings.
     MissingExtraError
-        Where pyarrow, which writes the table, is not installed; nothing is trained then.
+        Where pyarrow, which writes the table, or matplotlib is not installed; nothing is trained
+        then.
 
     Examples
     --------
@@ -97,6 +99,7 @@ def run_demo(
     """
     table_path = directory / "flow.parquet"
     check_table_name(table_path)
+    pyplot()
     directory.mkdir(parents=True, exist_ok=True)
     _claim(directory, settings)
     seconds: dict[str, float] = {}

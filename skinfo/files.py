@@ -11,6 +11,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+__all__ = [
+    "OLD",
+    "directory_atomically",
+    "recover_replaced",
+    "remove_leftovers",
+    "replaced",
+    "size_on_disk",
+    "write_atomically",
+]
+
 #: How the name of a directory ends while another takes its place.
 OLD = ".old"
 

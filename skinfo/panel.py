@@ -84,6 +84,34 @@ def collect_panel(
     """Gather from a run what its picture needs; checkpoints that cannot be read stay empty.
 
     One sample of a layer is in memory at a time: they are read twice, first for their range.
+
+    Parameters
+    ----------
+    run : Run
+        What is drawn.
+    subset : {"train", "test"} or ndarray of shape (n_inputs,), bool, optional
+        Inputs to draw.
+    settings : mapping, optional
+        What produced the table beside it.
+
+    Returns
+    -------
+    Panel
+        Histograms, snapshots, distances, losses.
+
+    Raises
+    ------
+    ValueError
+        For a split that the run does not have, or a mask that does not fit its inputs.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skinfo import open_run
+    >>> from skinfo.panel import collect_panel
+    >>> run = open_run({(1, "hidden"): np.eye(4)}, train=[0, 1, 2])
+    >>> int(collect_panel(run, subset="train").value_counts.sum())
+    12
     """
     subset = run.mask(subset)
     epochs = np.array(run.epochs)

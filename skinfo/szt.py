@@ -14,7 +14,15 @@ from skinfo.monitoring import log_spaced_epochs
 from skinfo.networks import Recorder, Trainer, make_mlp
 from skinfo.runs import Run, RunWriter, open_run
 
-__all__ = ["HIDDEN", "N_TRAIN", "SIGMA", "Progress", "SztSettings", "record_training"]
+__all__ = [
+    "HIDDEN",
+    "N_TRAIN",
+    "SIGMA",
+    "Progress",
+    "SztSettings",
+    "record_training",
+    "show_nothing",
+]
 
 #: Noise of the paper's run.
 SIGMA = 0.005

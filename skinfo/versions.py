@@ -6,6 +6,8 @@ import platform
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 
+__all__ = ["software_versions"]
+
 
 def software_versions() -> dict[str, str]:
     """Versions of what the numbers depend on.

@@ -15,6 +15,7 @@ ROOT = Path(skinfo.__file__).parent
 BELOW = {
     "errors": set(),
     "progress": set(),
+    "style": set(),
     "measures.kinds": set(),
     "measures.quantity": {"errors"},
     "kernels": {"errors"},
@@ -41,10 +42,11 @@ BELOW = {
     "szt": {"datasets", "monitoring", "networks", "runs", "files"},
     "comparison": {"measures.quantity", "tables"},
     "plotting": {
-        "comparison", "errors", "files", "measures.kinds", "measures.quantity", "panel", "tables",
+        "comparison", "errors", "files", "measures.kinds", "measures.quantity", "panel", "style",
+        "tables",
     },
     "report": {
-        "errors", "files", "measures.kinds", "measures.quantity", "panel", "plotting", "tables",
+        "errors", "files", "measures.kinds", "measures.quantity", "panel", "style", "tables",
     },
     "demo": {
         "errors", "estimators", "files", "flow", "measures.quantity", "panel", "plotting", "szt",

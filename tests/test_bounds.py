@@ -113,6 +113,13 @@ def test_theorems_name_their_own_numbers():
         constellation_size(3, 1.0, 0.7)
 
 
+def test_theorems_take_whatever_they_do_not_refuse():
+    """Whole numbers that no machine word holds, and the smallest sigma."""
+    assert bounded_risk(10**20, 3, 1.0) == bounded_risk(1e20, 3, 1.0)
+    assert subgaussian_risk(10**20, 3, 1.0, 1.0) == subgaussian_risk(1e20, 3, 1.0, 1.0)
+    assert min_samples(3, 1e-49) > 1e140
+
+
 @pytest.mark.parametrize("sigma", [0.1, 1.0, 2.0])
 def test_risks_in_many_dimensions_are_infinite(sigma):
     assert bounded_risk(1e9, 10_000, sigma) == np.inf

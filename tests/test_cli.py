@@ -414,7 +414,7 @@ def test_plot_overwrites_nothing_without_force(call, tables, tmp_path):
         (["plot", "{table}", "-o", "{tmp}/no/picture.png"], ["there is no directory"]),
         (["demo", "-o", "{tmp}/d", "--epochs", "0"], ["--epochs"]),
         (["demo", "-o", "{tmp}/d", "--replicas", "1"], ["--replicas"]),
-        (["demo", "-o", "{run}"], ["not empty", "no demo", "choose another"]),
+        (["demo", "-o", "{run}"], ["not empty", "no demo", "choose another", "--output"]),
     ],
     ids=lambda value: " ".join(value[:4]) if isinstance(value, list) else None,
 )
@@ -661,7 +661,7 @@ def test_a_demo_that_was_killed_goes_on_prints_its_table_and_writes_its_files(
     before = (place / "flow.parquet").read_bytes()
     code, _, err = call("demo", *tiny[:-1], 3)
     assert code == 2
-    assert says(err, place, "other settings", "choose another")
+    assert says(err, place, "other settings", "choose another", "--output")
     assert (place / "flow.parquet").read_bytes() == before
 
 

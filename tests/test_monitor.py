@@ -547,6 +547,38 @@ def test_a_function_with_some_arguments_filled_in_goes_on_where_it_stopped(data,
     assert measured().epochs == [1]
 
 
+class FirstColumns:
+    """A callable whose name does not tell what it does."""
+
+    def __init__(self, n):
+        self.n = n
+
+    def __call__(self, maps):
+        return maps.reshape(len(maps), -1)[:, : self.n]
+
+
+def test_what_flattens_may_differ_where_its_name_does_not(data, rng, tmp_path):
+    maps = rng.standard_normal((80, 3, 2, 2))
+
+    def measured(n, **options):
+        monitor = FlowMonitor(None, ["a"], CHEAP, None, data[1], flatten=FirstColumns(n), **options)
+        return monitor, monitor.update(1, activations={"a": maps})
+
+    path = tmp_path / "flow.csv"
+    _, few = measured(1, path=path)
+    assert_frame_equal(measured(1, path=path)[0].table, few)
+    with pytest.warns(UserWarning, match="measured before on other activations"):
+        _, many = measured(9, path=path)
+    assert_frame_equal(many, measured(9)[1])
+    assert not np.allclose(many["value"], few["value"])
+
+
+def test_settings_that_exclude_each_other_are_found_before_the_training(data):
+    estimator = BinningMIEstimator(strategy="quantile", bin_range="run")
+    with pytest.raises(ValueError, match="quantile"):
+        FlowMonitor(None, ["a"], estimator, None, data[1])
+
+
 def test_a_choice_that_open_run_does_not_know_is_refused(data):
     with pytest.raises(ValueError, match="flatten must be one of"):
         FlowMonitor(None, ["a"], CHEAP, None, data[1], flatten="spam")

@@ -602,7 +602,12 @@ def test_another_format_is_refused_and_nothing_written(tmp_path, fitted, name):
 
 @pytest.mark.parametrize(
     ("epochs", "edges"),
-    [([1, 100], [0.1, 10, 1000]), ([0, 10], [-5, 5, 15]), ([0, 10, 30], [-5, 5, 20, 40])],
+    [
+        ([1, 100], [0.1, 10, 1000]),
+        ([0, 10], [-5, 5, 15]),
+        ([0, 10, 30], [-5, 5, 20, 40]),
+        ([1, 2, 10], [0.5, 1.5, 6, 14]),
+    ],
 )
 def test_cell_edges_lie_halfway(epochs, edges):
     np.testing.assert_allclose(cell_edges(np.array(epochs)), edges)

@@ -874,6 +874,16 @@ def test_a_checkpoint_that_was_deleted_is_missed(path):
     assert repr(run) == f"Run({str(path)!r}, layers: first, second, out, 2 checkpoints)"
 
 
+def test_a_layer_has_its_own_sigma_or_a_name(tmp_path):
+    activations = {"a": np.zeros((3, 2)), "b": np.zeros((3, 2))}
+    with pytest.raises(ValueError, match="a Layer has its own"):
+        skinfo.save_run(
+            tmp_path / "run", 1, activations, layers=[Layer("a", 0.5), Layer("b")], sigma=0.1
+        )
+    with pytest.raises(ValueError, match="list of layers"):
+        skinfo.save_run(tmp_path / "run", 1, activations, layers="ab")
+
+
 def test_what_is_not_there_has_no_shape(tmp_path):
     runs = [open_run({"a": np.zeros((1, 3, 2))}, epochs=[2])]
     for suffix in ("", ".h5", ".zarr"):

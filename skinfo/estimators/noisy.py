@@ -104,7 +104,8 @@ class NoisyMIEstimator(BaseEstimator):
     are telescoped: the many correct the bias of the few, and ``notes_`` says so.
 
     Rows in single precision stay so, with sums right to about 1e-4 nat; with the inputs given and
-    without groups, more than 17 million numbers are never copied as a whole.
+    without groups, more than 17 million numbers are never copied as a whole. The pairwise bounds
+    copy them to double precision.
 
     In a pipeline, ``make_pipeline(PCA(10), NoisyMIEstimator(0.1))``, sigma lives in the space that
     the steps before make of the layer: measured is :math:`I(X; f(S) + \sigma Z)`. PCA without

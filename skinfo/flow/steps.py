@@ -104,6 +104,22 @@ def needs_sigma(estimator: BaseEstimator) -> bool:
     return isinstance(last, NoisyMIEstimator) and last.sigma is None
 
 
+def check_parameters(named: Mapping[str, BaseEstimator]) -> None:
+    """Check all that can be wrong with estimators whatever the run.
+
+    Raises
+    ------
+    ValueError
+        For a parameter out of its range, or parameters that exclude each other.
+    """
+    for estimator in named.values():
+        last = last_step(estimator)
+        if hasattr(last, "_parameter_constraints"):
+            last._validate_params()
+        if hasattr(last, "check_settings"):
+            last.check_settings()
+
+
 def check_estimators(named: Mapping[str, BaseEstimator], run: Run) -> None:
     """Check all that can be wrong with estimators whatever the activations.
 
@@ -113,12 +129,9 @@ def check_estimators(named: Mapping[str, BaseEstimator], run: Run) -> None:
         For a parameter out of its range, parameters that exclude each other, labels that the run
         does not have, or ``sigma=None`` where no layer has noise.
     """
+    check_parameters(named)
     for name, estimator in named.items():
         last = last_step(estimator)
-        if hasattr(last, "_parameter_constraints"):
-            last._validate_params()
-        if hasattr(last, "check_settings"):
-            last.check_settings()
         if run.labels is None and get_tags(last).target_tags.required:
             raise ValueError(
                 f"{type(last).__name__} requires y, but the run has no labels; leave {name!r} out "

@@ -70,7 +70,7 @@ def information_flow(
         Columns epoch, layer, estimator, quantity, value, stderr, lower, upper, unit, notes; layers
         in network order. A note is made of words from
         :data:`skinfo.measures.quantity.NOTES`, joined by "; ". Its ``attrs`` hold the settings,
-        as values that JSON can hold (:func:`skinfo.flow.describe_settings`), and in
+        as values that JSON can hold (``skinfo.flow.describe_settings``), and in
         ``attrs["errors"]`` why something could not be measured: a list, empty where all went well,
         of dicts with epoch, layer, estimator and message.
 

@@ -4,6 +4,17 @@ from __future__ import annotations
 
 import pandas as pd
 
+__all__ = [
+    "BINNED_NAMES",
+    "CLUSTERING_NAMES",
+    "GUIDES",
+    "MARKS",
+    "NOISY_NAMES",
+    "estimator_of",
+    "kind_of",
+    "symbol",
+]
+
 #: A quantity that only one sort of estimator measures: it tells what, say, its "entropy" is.
 MARKS = {"noisy": "conditional_entropy", "binned": "n_occupied"}
 #: Quantities of a noisy layer.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 from scipy.special import ndtri
 
@@ -50,6 +52,7 @@ def bounded_risk(n: float, d: int, sigma: float) -> float:
     0.00368
     """
     _check(n=n, d=d, sigma=sigma)
+    n = float(n)
     s2 = sigma**2
     side = 2 + 2 * sigma * np.sqrt(2 * np.log(n))
     c = d / 2 * np.log(2 * np.pi * s2) + d / s2
@@ -94,6 +97,7 @@ def subgaussian_risk(n: float, d: int, sigma: float, K: float) -> float:
     True
     """
     _check(n=n, d=d, sigma=sigma, K=K)
+    n = float(n)
     s2, wide = sigma**2, (K + sigma) ** 2
     c = d / 2 * np.log(2 * np.pi * s2)
     inside = wide * np.log(n) / ((np.e - 1) * np.pi * s2)
@@ -186,7 +190,7 @@ def min_samples(d: int, sigma: float, *, bias: float = 0.01, eps: float = 0.01) 
         raise ValueError(f"bias is a number of nats, 0 at least; got {bias!r}.")
     k = constellation_size(d, sigma, eps)
     entropy = -eps * np.log(eps) - (1 - eps) * np.log1p(-eps)
-    logarithm = d * (1 - eps) * np.log(max(k, 1)) - bias - entropy
+    logarithm = d * (1 - eps) * np.log(float(max(k, 1))) - bias - entropy
     return float(np.exp(logarithm)) if logarithm < 700 else np.inf
 
 
@@ -212,7 +216,7 @@ def constellation_size(d: int, sigma: float, eps: float) -> int:
 
 def _check(*, d: int, sigma: float, n: float = 2, K: float = 1.0) -> None:
     """Check the numbers that the theorems are about."""
-    if not 2 <= n < np.inf:
+    if not 2 <= n <= sys.float_info.max:
         raise ValueError(f"n is a number of rows, 2 at least; got {n!r}.")
     if not (d >= 1 and d % 1 == 0):
         raise ValueError(f"d is a number of units, 1 at least; got {d!r}.")

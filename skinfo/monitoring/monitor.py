@@ -17,7 +17,7 @@ from sklearn.base import BaseEstimator
 from skinfo.errors import RunError
 from skinfo.flow import information_flow
 from skinfo.flow.settings import describe_estimators, describe_layer, plain
-from skinfo.flow.steps import name_estimators, takes_run_range
+from skinfo.flow.steps import check_parameters, name_estimators, takes_run_range
 from skinfo.monitoring.digest import digest_of
 from skinfo.monitoring.journal import Entry, Journal, add_entry, as_table
 from skinfo.monitoring.scalars import add_scalars
@@ -142,6 +142,7 @@ class FlowMonitor:
         self._labels = None if y is None else as_array(y)
         _check_labels(X, self._labels)
         self._n_jobs = n_jobs
+        check_parameters(self._estimators)
         for name, estimator in self._estimators.items():
             if takes_run_range(estimator):
                 raise ValueError(
@@ -153,7 +154,7 @@ class FlowMonitor:
             check_table_name(self._path)
             check_no_panel(self._path)
         self._recorder: _Recorder | None = None
-        self._flattening: dict[str, Any] = {}
+        self._flattening = Flattening()
         noise = {name: float(sigma) for name, sigma in (sigmas or {}).items() if sigma}
         if model is None:
             self._layers = layers_in_order(list(layers), sigmas)
@@ -263,7 +264,7 @@ class FlowMonitor:
         if not self._condition(epoch):
             return None
         with generators_untouched(), self._arrays(epoch, activations) as arrays:
-            digest = digest_of(*arrays.values())
+            digest = digest_of(*(self._flattened(*of_layer) for of_layer in arrays.items()))
             if self._entries.get(epoch, {}).get("digest") == digest:
                 return as_table({epoch: self._entries[epoch]}, self._header)
             table = self._measure(epoch, arrays)
@@ -279,13 +280,21 @@ class FlowMonitor:
     def _measure(self, epoch: int, arrays: Mapping[str, np.ndarray]) -> pd.DataFrame:
         """The rows of one epoch, through the same door as a recorded run."""
         run = open_run({(epoch, name): array for name, array in arrays.items()},
-                       labels=self._labels, **self._flattening)  # fmt: skip
+                       labels=self._labels, flatten=self._flattening.choice)  # fmt: skip
         return information_flow(
             self._estimators,
             replace(run, layers=self._layers),
             n_jobs=self._n_jobs,
             progress=False,
         )
+
+    def _flattened(self, name: str, array: np.ndarray) -> np.ndarray:
+        """What is measured of an array: callables that flatten may differ where no name does."""
+        try:
+            return self._flattening.of(name, array.ndim).apply(array)
+        except ValueError:
+            # It has an error of its own when it is measured.
+            return array
 
     @contextmanager
     def _arrays(
@@ -369,11 +378,12 @@ def _make_recorder(model: Any, layers: Sequence[str], options: dict[str, Any]) -
     return Recorder(model, layers, **options)
 
 
-def _as_flattening(flatten: Any, layers: Sequence[str]) -> dict[str, Any]:
-    """What the activations handed over are opened with."""
+def _as_flattening(flatten: Any, layers: Sequence[str]) -> Flattening:
+    """How the activations handed over are flattened."""
     choice = {True: "all", False: None}[flatten] if isinstance(flatten, bool) else flatten
-    Flattening(choice).check_names(layers)
-    return {"flatten": choice}
+    flattening = Flattening(choice)
+    flattening.check_names(layers)
+    return flattening
 
 
 def _check_labels(X: Any, labels: np.ndarray | None) -> None:

@@ -24,7 +24,7 @@ def log_spaced_epochs(last: int, n: int) -> list[int]:
     >>> log_spaced_epochs(100, 5)
     [1, 3, 10, 32, 100]
     """
-    if last < 1 or n < 1:
+    if not (1 <= last < 2**53 and n >= 1):
         raise ValueError(f"last and n are numbers from 1 on; got {last} and {n}.")
     if n == 1:
         return [last]

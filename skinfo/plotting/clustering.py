@@ -12,7 +12,8 @@ from skinfo.measures.kinds import CLUSTERING_NAMES, GUIDES, estimator_of
 from skinfo.panel import DRAWN_CELLS, Panel, coarsen
 from skinfo.plotting.curves import Curves
 from skinfo.plotting.distances import of_label_set
-from skinfo.plotting.figures import PAIR_KINDS, is_log, pyplot
+from skinfo.plotting.figures import pyplot
+from skinfo.style import PAIR_KINDS, is_log
 
 # A ridge reaches over this many of its neighbours.
 _OVERLAP = 1.2

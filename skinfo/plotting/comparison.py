@@ -17,7 +17,8 @@ from skinfo.comparison import (
 )
 from skinfo.measures.kinds import MARKS, estimator_of
 from skinfo.plotting.curves import SHOWN, Curves
-from skinfo.plotting.figures import BLUE, RED, is_log, pyplot
+from skinfo.plotting.figures import pyplot
+from skinfo.style import BLUE, RED, is_log
 
 # Apart in grey, too: they differ in lightness, and in their markers.
 _COLOURS = (BLUE, RED, "#3d405b", "#81b29a", "#a04668", "#e0a458")

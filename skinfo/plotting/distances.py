@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from skinfo.panel import Panel, coarsen
-from skinfo.plotting.figures import PAIR_KINDS, pyplot
+from skinfo.plotting.figures import pyplot
+from skinfo.style import PAIR_KINDS
 
 
 class DistanceHistogramDisplay:

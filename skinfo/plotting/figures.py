@@ -1,4 +1,4 @@
-"""What all pictures share: matplotlib imported late, colours, files."""
+"""What all pictures share: matplotlib imported late, colours of layers, files."""
 
 from __future__ import annotations
 
@@ -9,11 +9,6 @@ import numpy as np
 
 from skinfo.errors import needs_extra
 from skinfo.files import write_atomically
-
-#: Apart in grey, too.
-BLUE, RED = "#1f6f8b", "#e07a5f"
-#: Pairs of rows: their name in a panel, what they are called, their colour.
-PAIR_KINDS = (("within", "within classes", BLUE), ("between", "between classes", RED))
 
 
 def pyplot() -> Any:
@@ -26,17 +21,6 @@ def pyplot() -> Any:
 def layer_colours(n: int) -> list[Any]:
     """Dark to light along the depth of the network; readable in grey."""
     return list(pyplot().colormaps["viridis"](np.linspace(0.0, 0.9, max(n, 2))))[:n]
-
-
-def is_log(epochs: np.ndarray) -> bool:
-    """Whether epochs are drawn in the logarithm: they are above 0 and reach far.
-
-    Examples
-    --------
-    >>> is_log(np.array([1, 30])), is_log(np.array([1, 20])), is_log(np.array([0, 100]))
-    (True, False, False)
-    """
-    return bool(len(epochs) and epochs.min() > 0 and epochs.max() > 20 * epochs.min())
 
 
 def save_figure(figure: Any, path: Path, *, dpi: int = 150, close: bool = False) -> None:

@@ -10,7 +10,8 @@ import pandas as pd
 from skinfo.measures.kinds import estimator_of
 from skinfo.panel import Panel
 from skinfo.plotting.curves import SHOWN, Curves
-from skinfo.plotting.figures import is_log, layer_colours, pyplot
+from skinfo.plotting.figures import layer_colours, pyplot
+from skinfo.style import is_log
 
 
 class InformationFlowDisplay:
@@ -83,6 +84,7 @@ class InformationFlowDisplay:
         epochs = np.unique(self.table["epoch"])
         if is_log(epochs):
             axes[0].set_xscale("log")
+        if len(epochs) > 1:
             axes[0].set_xlim(epochs[0], epochs[-1])
         axes[-1].set_xlabel("Epoch")
         axes[0].legend(
@@ -146,6 +148,9 @@ class InformationFlowDisplay:
             )  # fmt: skip
             if is_log(panel.epochs):
                 ax.set_xscale("log")
+            if len(panel.epochs) > 1:
+                # As the curves below.
+                ax.set_xlim(panel.epochs[0], panel.epochs[-1])
             ax.set_title(layer, fontsize=9, color=colour)
             ax.tick_params(labelsize=7)
             ax.set_xlabel("Epoch", fontsize=8)
@@ -202,15 +207,17 @@ class InformationFlowDisplay:
 
 
 def cell_edges(epochs: np.ndarray) -> np.ndarray:
-    """Edges halfway between epochs, in the logarithm where all are positive.
+    """Edges halfway between epochs, in the logarithm where they are drawn in it.
 
     Examples
     --------
     >>> import numpy as np
     >>> cell_edges(np.array([1, 100])).round(3).tolist()
     [0.1, 10.0, 1000.0]
+    >>> cell_edges(np.array([1, 2, 10])).tolist()
+    [0.5, 1.5, 6.0, 14.0]
     """
-    log = epochs.min() > 0
+    log = is_log(epochs)
     at = np.log(epochs) if log else epochs.astype(np.float64)
     if len(at) == 1:
         edges = np.array([at[0] - 0.5, at[0] + 0.5])

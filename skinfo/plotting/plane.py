@@ -10,7 +10,8 @@ import pandas as pd
 
 from skinfo.measures.kinds import MARKS, estimator_of
 from skinfo.plotting.curves import Curves
-from skinfo.plotting.figures import is_log, pyplot
+from skinfo.plotting.figures import pyplot
+from skinfo.style import is_log
 
 _FAINT = "0.75"
 

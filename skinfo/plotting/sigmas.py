@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 
 from skinfo.measures.quantity import CURVE_COLUMNS
-from skinfo.plotting.figures import BLUE, pyplot
+from skinfo.plotting.figures import pyplot
+from skinfo.style import BLUE
 from skinfo.tables import check_columns, check_once
 
 # What is drawn: the panel's name, its quantity, that quantity's ceiling, its name on the axis.

@@ -154,7 +154,9 @@ def as_flow(table: pd.DataFrame, source: str) -> pd.DataFrame:
         flow[name] = flow[name].astype(object).where(flow[name].notna(), "").map(str)
     if not np.isfinite(flow[place]).all():
         raise ValueError(f"{source}: column {place!r} holds what is no number.")
-    check_once(flow, source, "Report one run at a time.")
+    check_once(
+        flow, source, "Report one curve at a time." if curve else "Report one run at a time."
+    )
     if curve:
         flow = flow.rename(columns={"sigma": "epoch"})
         flow = flow.assign(layer=NO_LAYER, estimator="sigma_curve")

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from skinfo.panel import Panel
-from skinfo.plotting.figures import PAIR_KINDS
 from skinfo.report.figures import Figure, hover, layout, listed, to_json
 from skinfo.report.wording import epoch_name, number
+from skinfo.style import PAIR_KINDS
 
 _HEIGHT = 220
 

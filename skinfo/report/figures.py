@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from skinfo import style
 from skinfo.errors import needs_extra
-from skinfo.plotting import figures as plotting
 from skinfo.report.wording import epoch_name, number
 
 #: Markers by layer, in plotly's names and as a letter of a legend.
@@ -97,7 +97,7 @@ def listed(values: np.ndarray) -> list[float | None]:
 def is_log(places: tuple[float, ...]) -> bool:
     """Whether epochs are drawn in the logarithm: they start at 0 or above and reach far."""
     above = np.array([place for place in places if place > 0])
-    return places[0] >= 0 and plotting.is_log(above)
+    return places[0] >= 0 and style.is_log(above)
 
 
 def drawn_places(places: tuple[float, ...], on: tuple[float, ...] | None = None) -> np.ndarray:

@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from skinfo.plotting.figures import PAIR_KINDS
 from skinfo.report.charts import NO_LAYER, Axis, Chart
 from skinfo.report.figures import MARKERS, Figure, layer_colours
 from skinfo.report.flags import Flag
 from skinfo.report.sigmas import OWN_SIGMA, sigma_in_words
 from skinfo.report.wording import bracket, epoch_name, notes_of, number, with_error
+from skinfo.style import PAIR_KINDS
 
 # A sentence names so many layers.
 _MOST_NAMED = 6

@@ -7,6 +7,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+__all__ = ["describe_files", "written_after"]
+
 
 def describe_files(path: str | Path) -> str | None:
     """Tell the files of a run from what they were before: a digest of names, sizes and times.

@@ -56,14 +56,23 @@ def as_layers(
 ) -> tuple[Layer, ...]:
     """Layers as they are, or described where only names are given.
 
+    Raises
+    ------
+    ValueError
+        For what is no list of names or of layers, or a sigma beside layers that have their own.
+
     Examples
     --------
     >>> as_layers(["a", "b"], sigma={"a": 0.1})[1]
     Layer(name='b', sigma=None, noise_before=True)
     """
+    if isinstance(layers, str):
+        raise ValueError(f"layers is a list of layers, also of one alone; got {layers!r}.")
     names = [layer for layer in layers if isinstance(layer, str)]
     described = [layer for layer in layers if isinstance(layer, Layer)]
     if len(described) == len(layers):
+        if layers and sigma is not None:
+            raise ValueError("sigma is given for names of layers; a Layer has its own.")
         return tuple(described)
     if len(names) == len(layers):
         return layers_in_order(names, sigma)

@@ -205,6 +205,7 @@ class Run:
 
     def _stored(self, epoch: int, layer: str) -> tuple[tuple[int, ...], np.dtype]:
         """Shape and type of an array as it is stored."""
+        self.layer(layer)
         try:
             return self.store.shape(epoch, layer)
         except Exception:
@@ -323,6 +324,16 @@ class Run:
     def mask(self, subset: str | np.ndarray | None) -> np.ndarray | None:
         """Turn "train", "test" or a mask into a checked mask over the inputs; None keeps all.
 
+        Parameters
+        ----------
+        subset : {"train", "test"}, ndarray of shape (n_inputs,), bool, or None
+            Inputs to keep.
+
+        Returns
+        -------
+        ndarray of shape (n_inputs,), bool, or None
+            True where an input is kept; None for all.
+
         Raises
         ------
         ValueError
@@ -358,6 +369,13 @@ class Run:
             Which.
         subset : {"train", "test"} or ndarray of shape (n_inputs,), bool, optional
             Inputs to keep.
+
+        Raises
+        ------
+        RunError
+            As of :meth:`array`.
+        ValueError
+            As of :meth:`mask`.
         """
         array, tokens = self._read(epoch, layer)
         inputs = self._inputs_of_rows(array, epoch, layer, tokens)
@@ -381,6 +399,22 @@ class Run:
 
         Binning and clustering measure T itself, one row an input; where sigma is 0 or unknown it
         is S.
+
+        Parameters
+        ----------
+        epoch, layer : int, str
+            Which.
+        seed : int, default=0
+            Seed of the noise; each checkpoint and layer has its own.
+        subset : {"train", "test"} or ndarray of shape (n_inputs,), bool, optional
+            Inputs to keep.
+
+        Raises
+        ------
+        RunError
+            As of :meth:`array`.
+        ValueError
+            As of :meth:`mask`.
         """
         array, tokens = self._read(epoch, layer)
         inputs = self._inputs_of_rows(array, epoch, layer, tokens)
