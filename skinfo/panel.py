@@ -109,7 +109,7 @@ def collect_panel(
     >>> import numpy as np
     >>> from skinfo import open_run
     >>> from skinfo.panel import collect_panel
-    >>> run = open_run({(1, "hidden"): np.eye(4)}, train=[0, 1, 2])
+    >>> run = open_run({(1, "hidden"): np.eye(4)}, labels=[0, 0, 1, 1], train=[0, 1, 2])
     >>> int(collect_panel(run, subset="train").value_counts.sum())
     12
     """
