@@ -100,7 +100,8 @@ def test_independent_labels_have_no_negative_information():
 
 def test_given_edges_one_or_one_each():
     X = [[0.5, 5.0], [1.5, 5.0], [9.0, 15.0]]
-    one = BinningMIEstimator(bin_edges=[0, 1, 10]).fit(X)
+    with pytest.warns(OutsideEdgesWarning, match="16.67% of the values lie outside the edges"):
+        one = BinningMIEstimator(bin_edges=[0, 1, 10]).fit(X)
     each = BinningMIEstimator(bin_edges=[[0, 1, 10], [0, 10, 20]]).fit(X)
     assert one.n_occupied_ == 2
     assert each.n_occupied_ == 3
@@ -219,6 +220,7 @@ def test_counts_sum_to_n(options, rng):
 @pytest.mark.parametrize("options", [{"bin_width": 0.01}, {}, {"bin_range": (-1, 1)},
                                      {"strategy": "quantile"}, {"strategy": "discrete"}],
                          ids=str)  # fmt: skip
+@pytest.mark.filterwarnings("ignore::skinfo.OutsideEdgesWarning")
 def test_memory_stays_below_two_copies(options, rng):
     X = np.floor(3 * rng.normal(size=(20_000, 64)))
     est = BinningMIEstimator(**options).fit(X[:100])
@@ -276,9 +278,11 @@ def test_thirty_bins_of_shwartz_ziv_and_tishby(rng):
 
 def test_the_range_of_tanh_on_a_relu_layer_is_not_silent():
     X = np.array([[0.5, 3.0], [0.2, -1.0], [1.0, -1.5], [9.0, 0.0]])
-    est = BinningMIEstimator(bin_range=(-1, 1)).fit(X)
+    with pytest.warns(OutsideEdgesWarning, match="37.50% of the values lie outside the edges"):
+        est = BinningMIEstimator(bin_range=(-1, 1)).fit(X, [0, 0, 1, 1])
     assert est.outside_fraction_ == 3 / 8
-    assert "outside edges" in est.notes_
+    marked = {q.name for q in est.quantities_ if "outside edges" in q.notes}
+    assert marked == {"mutual_info", "entropy", "label_mutual_info", "outside_fraction"}
     before = dict(vars(est))
     with pytest.warns(OutsideEdgesWarning, match="25.00% of the values lie outside"):
         est.score([[1.0, 2.0], [0.0, -1.0]])
@@ -293,6 +297,15 @@ def test_what_fit_saw_is_inside(options, rng):
     assert est.outside_fraction_ == 0
     assert "outside edges" not in est.notes_
     est.score(X)
+
+
+def test_cells_that_tell_all_inputs_apart_say_nothing_of_labels(rng):
+    """I(Y;Bin(T)) of random labels is H(Y) then."""
+    X, y = rng.normal(size=(200, 3)), rng.integers(0, 4, size=200)
+    est = BinningMIEstimator(bin_width=1e-6).fit(X, y)
+    assert est.label_mutual_info_ > 0.99 * np.log(4)
+    noted = {q.name for q in est.quantities_ if "at ceiling" in q.notes}
+    assert noted == {"mutual_info", "entropy", "label_mutual_info"}
 
 
 def test_bins_too_narrow_or_too_wide_are_noted(rng):

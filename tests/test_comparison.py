@@ -17,6 +17,7 @@ from sklearn.pipeline import make_pipeline
 
 from skinfo import (
     BinningMIEstimator,
+    ClusteringScore,
     NoisyMIEstimator,
     compare_flows,
     information_flow,
@@ -188,6 +189,36 @@ def measured(seed, draws=0, sigma=0.4, n_replicas=None, epochs=(1, 10)):
 def real():
     """Two flows of one run by different draws, and one of another run."""
     return {"one": measured(0)[0], "same": measured(0, draws=1)[0], "other": measured(1)[0]}
+
+
+def recorded(noise):
+    """The same weights, recorded twice: replicas differ by the noise of the layer before."""
+    rng = np.random.default_rng(noise)
+    clean = np.random.default_rng(99).normal(size=(40, 1, 3))
+    arrays = {(1, "first"): clean[:, 0], (1, "second"): clean + 0.3 * rng.normal(size=(40, 2, 3))}
+    run = open_run(arrays, labels=np.arange(40) % 2, sigma={"first": 0.3, "second": 0.3})
+    estimators = {"clustering": ClusteringScore(), "binned": BinningMIEstimator(bin_width=0.5)}
+    return information_flow(estimators, run, progress=False)
+
+
+def test_of_one_draw_of_the_noise_no_difference_is_claimed():
+    found = compare_flows({"one": recorded(0), "other": recorded(1)})
+    second = found[(found["layer"] == "second") & (found["quantity"] != "ceiling")]
+    moved = second[second["difference"] != 0]
+    assert {"auc", "entropy"} <= set(moved["quantity"])
+    assert set(moved["change"]) == {""}
+    assert moved["notes"].str.contains("no standard error").all()
+    assert moved["notes"].str.contains("one noise draw").all()
+    # The first layer's noise is drawn when it is measured, the same both times.
+    assert set(found.loc[found["layer"] == "first", "change"]) == {"within error"}
+
+
+def test_seeds_know_the_spread_of_their_draws():
+    one, other = (pool_flows([recorded(k) for k in range(first, first + 5)]) for first in (0, 5))
+    found = compare_flows({"one": one, "other": other})
+    changes = found.loc[found["quantity"].isin(["auc", "entropy"]), "change"]
+    assert set(changes) <= {"within error", "beyond error"}
+    assert (changes == "within error").mean() >= 0.75
 
 
 def test_one_network_measured_twice_does_not_differ(real):

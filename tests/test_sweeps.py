@@ -186,6 +186,24 @@ def test_what_an_estimator_fails_on_is_a_row_and_the_rest_is_finished(error, n_j
     assert [one["epoch"] for one in table.attrs["errors"]] == [10]
 
 
+class Mute(BaseEstimator):
+    """Leaves what was told, which is no tuple of quantities."""
+
+    def __init__(self, left=None):
+        self.left = left
+
+    def fit(self, X, y=None):  # noqa: ARG002
+        if self.left is not None:
+            self.quantities_ = self.left
+        return self
+
+
+@pytest.mark.parametrize("left", [None, {"a": 1.0}, (1.0,)], ids=str)
+def test_an_estimator_that_leaves_no_quantities_is_told_what_to_leave(left):
+    with pytest.raises(TypeError, match=r"Mute\.fit must leave quantities_, a tuple"):
+        flow_of(Mute(left), counted(arrays())[0])
+
+
 @pytest.mark.parametrize(
     "error",
     [KeyboardInterrupt(), MemoryError("no room"), TypeError("two arguments"), AttributeError("x")],
@@ -294,8 +312,9 @@ def test_errors_travel_with_the_table_into_parquet(tmp_path):
     assert [error["epoch"] for error in errors] == [1, 10]
     assert "reach too far" in errors[0]["message"]
     assert "NaN" in errors[1]["message"]
-    assert table["notes"].tolist()[:2] == ["not measured", ""]
-    assert table.loc[table["epoch"] == 10, "notes"].tolist() == ["", "read error"]
+    assert table["notes"].tolist()[:2] == ["not measured", "one noise draw"]
+    at_the_end = table.loc[table["epoch"] == 10, "notes"]
+    assert at_the_end.tolist() == ["one noise draw", "read error"]
 
 
 def flat():

@@ -60,6 +60,8 @@ def compare_flows(
       such errors;
     - "within brackets": it does, but the brackets overlap and hold bias as well, which may be all
       of the difference: no change is shown;
+    - "": an error is not known, as of clustering and binning in a layer with noise, of which one
+      sample of T an input was measured (the note "one noise draw"); several seeds know theirs;
     - "not comparable": what was measured differs, whatever the numbers: sigma, bins, inputs, the
       subset, how maps become units; the notes say in what;
     - "within error": the rest.
@@ -180,16 +182,24 @@ class _Side:
     def of(cls, aligned: Alignment, which: int) -> _Side:
         """Take one of the flows."""
         n = aligned.numbers("n_seeds", 1)[:, which]
+        # Of one draw of the noise the error is unknown; between seeds their spread holds it.
+        drawn = np.array([_of_a_draw(cells[which]) for cells in aligned.words("notes")])
+        lone = (aligned.numbers("n_seeds", 1) <= 1).all(axis=1)
+        known = np.where(drawn & lone, np.nan, 0.0)
         return cls(
             value=aligned.numbers("value")[:, which],
-            stderr=aligned.numbers("stderr")[:, which],
-            lower=aligned.numbers("lower")[:, which],
-            upper=aligned.numbers("upper")[:, which],
+            stderr=aligned.numbers("stderr")[:, which] + known,
+            lower=aligned.numbers("lower")[:, which] + known,
+            upper=aligned.numbers("upper")[:, which] + known,
             below=aligned.bias("below")[:, which],
             above=aligned.bias("above")[:, which],
             n=n,
             spread=np.where(n > 1, aligned.numbers("spread")[:, which], np.nan),
         )
+
+
+def _of_a_draw(notes: str | None) -> bool:
+    return notes is not None and "one noise draw" in notes.split(JOINT)
 
 
 def _combined_error(reference: _Side, flow: _Side, z: float) -> tuple[np.ndarray, np.ndarray]:
@@ -227,6 +237,7 @@ def _changes(table: pd.DataFrame, reference: _Side, flow: _Side, allowed: np.nda
     up, down = flow.below + reference.above, flow.above + reference.below
     bias_allowed = np.where(difference > 0, up, down)
     known = np.isfinite(difference) & (np.isfinite(allowed) | (apart.to_numpy() & ~several))
+    known |= difference == 0
     return np.select(
         [~known, same | (within & (several | ~apart)), apart, distance > allowed + bias_allowed],
         ["", "within error", "beyond brackets", "beyond error"],

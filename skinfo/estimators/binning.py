@@ -191,14 +191,23 @@ class BinningMIEstimator(BaseEstimator):
                 ReplicaWarning,
                 stacklevel=2,
             )
+        if outside.value > 0:
+            warnings.warn(
+                f"{outside.value:.2%} of the values lie outside the edges and were counted in the "
+                "outer cells, where inputs merge that the layer keeps apart. Give a bin_range that "
+                "holds them, or a bin_width.",
+                OutsideEdgesWarning,
+                stacklevel=2,
+            )
+        edges = ("outside edges",) if outside.value > 0 else ()
         quantities = (
-            found.mutual_info,
-            found.entropy,
-            found.label_mutual_info,
+            found.mutual_info.noted(*edges),
+            found.entropy.noted(*edges),
+            None if found.label_mutual_info is None else found.label_mutual_info.noted(*edges),
             Quantity.exact("ceiling", found.ceiling),
             Quantity.exact("n_occupied", found.n_occupied, ""),
             Quantity.exact("singleton_fraction", found.singleton_fraction, ""),
-            outside.noted("outside edges") if outside.value > 0 else outside,
+            outside.noted(*edges),
         )
         self.quantities_ = tuple(q.in_units(self.units) for q in quantities if q is not None)
         self._name_quantities()

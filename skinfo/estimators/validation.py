@@ -26,6 +26,15 @@ def check_activations(estimator: Any, X: Any, *, reset: bool) -> np.ndarray:
                 ensure_min_samples=2 if reset else 1,
             )
     except ValueError as error:
+        shape = np.shape(X) if hasattr(X, "shape") else ()
+        if len(shape) > 2:
+            raise ValueError(
+                f"X has shape {tuple(shape)}; expected one row an input and one column a unit. "
+                "Replicas (n_inputs, n_replicas, n_units) become rows with "
+                "X.reshape(-1, n_units) and groups=np.repeat(np.arange(n_inputs), n_replicas); "
+                "maps and tokens are flattened by open_run(..., flatten=...). "
+                f"Found array with dim {len(shape)}."
+            ) from None
         not_finite = "NaN" in str(error) or "infinity" in str(error)
         place = _first_not_finite(X) if not_finite else None
         if place is None:

@@ -166,7 +166,14 @@ def fit_quantities(estimator: BaseEstimator, rows: Activations) -> tuple[Quantit
     # Nobody need request what a sweep itself hands over.
     with config_context(enable_metadata_routing=False):
         estimator.fit(rows.X, rows.y, **groups)
-    return last_step(estimator).quantities_
+    last = last_step(estimator)
+    quantities = getattr(last, "quantities_", None)
+    if not (isinstance(quantities, tuple) and all(isinstance(q, Quantity) for q in quantities)):
+        raise TypeError(
+            f"{type(last).__name__}.fit must leave quantities_, a tuple of "
+            "skinfo.measures.quantity.Quantity, which a sweep reads."
+        )
+    return quantities
 
 
 def transformed_ends(transform: Pipeline, rows: Activations) -> tuple[float, float]:

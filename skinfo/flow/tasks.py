@@ -167,7 +167,12 @@ def _measure_rows(
             outcome.rows[name] = [_unmeasured(task, name, "not measured")]
             continue
         notes = _notes(task, estimator, rows)
-        outcome.rows[name] = [_row(task, name, quantity.noted(*notes)) for quantity in quantities]
+        drawn = [] if takes_replicas(estimator) else _of_a_draw(task)
+        outcome.rows[name] = [
+            # What no layer can exceed is that of the inputs.
+            _row(task, name, quantity.noted(*notes, *(drawn if quantity.name != "ceiling" else [])))
+            for quantity in quantities
+        ]
 
 
 def _notes(task: Task, estimator: BaseEstimator, rows: Activations) -> list[str]:
@@ -181,6 +186,12 @@ def _notes(task: Task, estimator: BaseEstimator, rows: Activations) -> list[str]
     elif own is not None and not np.isclose(last_step(estimator).sigma, own):
         notes.append("sigma differs from run")
     return notes
+
+
+def _of_a_draw(task: Task) -> list[str]:
+    """What is measured on T itself, one sample an input, changes with the noise drawn."""
+    layer = task.run.layer(task.layer)
+    return ["one noise draw"] if layer.sigma or layer.noise_before else []
 
 
 def _unmeasured(task: Task, name: str, note: str) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from joblib import Parallel, delayed, parallel_config
 from sklearn import config_context, get_config
 from threadpoolctl import threadpool_limits
 
-from skinfo.errors import SaturationWarning
+from skinfo.errors import OutsideEdgesWarning, SaturationWarning
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -38,8 +38,8 @@ def in_workers(
 
     Threads, unless a surrounding ``joblib.parallel_config`` names another backend. Linear algebra
     stays on one thread a worker: the workers are the threads, and the numbers do not depend on
-    them. What a worker in another process warns of is warned of here; a SaturationWarning nowhere,
-    as the table carries it as a note.
+    them. What a worker in another process warns of is warned of here; a SaturationWarning or an
+    OutsideEdgesWarning nowhere, as the table carries them as notes.
     """
     process, config = os.getpid(), get_config()
     with _sweep_settings():
@@ -62,6 +62,7 @@ def in_workers(
 def _sweep_settings() -> Iterator[None]:
     with threadpool_limits(limits=1, user_api="blas"), warnings.catch_warnings():
         warnings.simplefilter("ignore", SaturationWarning)
+        warnings.simplefilter("ignore", OutsideEdgesWarning)
         # joblib's remark on a slow disk asks for nothing that a caller could do.
         warnings.filterwarnings("ignore", "Persisting input arguments took")
         yield
@@ -82,6 +83,7 @@ def _foreign_settings() -> Iterator[None]:
 
         warnings.simplefilter("always")
         warnings.simplefilter("ignore", SaturationWarning)
+        warnings.simplefilter("ignore", OutsideEdgesWarning)
         warnings.showwarning = hear
         yield
 

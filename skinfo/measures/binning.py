@@ -85,11 +85,16 @@ def measure_cells(
         label = cells.shared_with(labels, joint).quantity("label_mutual_info", labels.entropy)
     ceiling = rows.input_entropy
     notes = _stuck(n_occupied, information.entropy, ceiling)
+    # Replicas fall into more cells than there are inputs.
+    of_cells = () if rows.has_replicas else notes
+    if label is not None:
+        # Where the cells tell all inputs apart they tell the labels too, random ones as well.
+        label = label.noted(*notes)
     if too_few:
         notes = (*notes, "too few replicas")
     return BinnedInformation(
         mutual_info=information.quantity("mutual_info", ceiling).noted(*notes),
-        entropy=Quantity.exact("entropy", cells.entropy + cells.bias),
+        entropy=Quantity.exact("entropy", cells.entropy + cells.bias).noted(*of_cells),
         label_mutual_info=label,
         ceiling=ceiling,
         n_occupied=n_occupied,

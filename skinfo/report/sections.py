@@ -255,7 +255,7 @@ def _every_number(
                 chart.estimator,
                 chart.title,
                 number(chart.value[k, j]),
-                "exact" if chart.stderr[k, j] == 0 else number(chart.stderr[k, j]),
+                _error_in_words(chart.stderr[k, j], chart.notes[k, j]),
                 bracket(chart.lower[k, j], chart.upper[k, j]),
                 "" if np.isnan(ceiling) else number(ceiling),
                 chart.unit,
@@ -265,6 +265,12 @@ def _every_number(
     head = "".join(f"<th>{name}</th>" for name in names)
     body = "".join(f"<tr>{row}</tr>" for row in rows)
     return f'<table class="every"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
+
+
+def _error_in_words(stderr: float, notes: str) -> str:
+    if stderr:
+        return number(stderr)
+    return "unknown" if "one noise draw" in notes else "exact"
 
 
 def notes_section(flags: Sequence[Flag]) -> Section:
