@@ -174,6 +174,15 @@ def test_plane_falls_back_to_binned_information(table):
                                   grid(table, "mutual_info", "value", "binned"))  # fmt: skip
 
 
+def test_plane_of_binned_information_calls_it_so(table):
+    """The numbers of bins are those of Bin(T): I(X;T) of the layer itself is another matter."""
+    alone = table[table["estimator"] == "binned"]
+    for shown, name in ((alone, None), (table, "binned")):
+        ax = InformationPlaneDisplay.from_flow(shown, estimator=name).plot().ax_
+        assert ax.get_xlabel() == "I(X;Bin(T)) [nats]"
+        assert ax.get_ylabel() == "I(Y;Bin(T)) [nats]"
+
+
 def test_plane_is_drawn_into_the_axes_given(table):
     figure, ax = plt.subplots()
     display = drawn(InformationPlaneDisplay.from_flow(table).plot(ax))
@@ -617,6 +626,80 @@ def test_cell_edges_lie_halfway(epochs, edges):
 def test_one_epoch_has_a_cell_around_it(epoch):
     low, high = cell_edges(np.array([epoch]))
     assert low < epoch < high
+
+
+def small_print(ax):
+    return " ".join(text.get_text().replace("\n", " ") for text in ax.texts)
+
+
+@pytest.fixture(scope="module")
+def noted(run):
+    """Two estimators of cells: too narrow ones in two layers, values beyond the edges in all."""
+    table = information_flow(
+        {"narrow": BinningMIEstimator(bin_width=0.5), "edges": BinningMIEstimator(
+            bin_edges=[-0.5, 0.0, 0.5])}, run, progress=False,
+    ).assign(notes="")  # fmt: skip
+    narrow = table["estimator"].eq("narrow") & table["quantity"].eq("mutual_info")
+    table.loc[narrow & table["layer"].eq("first"), "notes"] = "at ceiling; too few replicas"
+    table.loc[narrow & table["layer"].eq("third") & (table["epoch"] < 10), "notes"] = "at ceiling"
+    edges = table["estimator"].eq("edges") & table["quantity"].eq("outside_fraction")
+    table.loc[edges, "notes"] = "outside edges"
+    return table
+
+
+NARROW = "narrow: at ceiling in first, third (2 of 5 epochs); too few replicas in first"
+EDGES = "edges: outside edges in all layers"
+
+
+def test_notes_of_what_is_drawn_are_written_below(noted):
+    assert small_print(drawn(InformationPlaneDisplay.from_flow(noted).plot()).ax_) == NARROW
+    plane = InformationPlaneDisplay.from_flow(noted, estimator="edges")
+    assert small_print(drawn(plane.plot()).ax_) == EDGES
+    panel = drawn(InformationFlowDisplay.from_flow(noted).plot())
+    assert NARROW in small_print(panel.axes_["binned"])
+    curve = ClusteringCurveDisplay.from_flow(noted, "label_mutual_info", estimator="edges")
+    assert small_print(drawn(curve.plot()).ax_) == EDGES
+
+
+def test_notes_of_numbers_that_are_not_drawn_stay_away(table):
+    table = table.assign(notes=np.where(table["quantity"] == "silhouette", "sampled", None))
+    assert small_print(drawn(ClusteringCurveDisplay.from_flow(table).plot()).ax_) == ""
+    assert small_print(InformationPlaneDisplay.from_flow(table).plot().ax_) == ""
+
+
+def test_notes_of_many_layers_are_counted():
+    layers = [f"layer{k}" for k in range(9)]
+    rows = pd.DataFrame({"layer": layers, "epoch": 1, "estimator": "mine", "unit": "",
+                         "quantity": "auc", "value": 0.5, "lower": 0.5, "upper": 0.5,
+                         "notes": ["sampled"] * 8 + [""]})  # fmt: skip
+    ax = drawn(ClusteringCurveDisplay.from_flow(rows).plot()).ax_
+    assert small_print(ax).endswith("layer3, layer4, 3 more layers")
+
+
+def test_small_print_stays_within_the_picture(noted):
+    display = drawn(InformationPlaneDisplay.from_flow(noted).plot())
+    (text,) = display.ax_.texts
+    box = text.get_window_extent()
+    assert box.x0 >= 0
+    assert box.y0 >= 0
+    assert box.x1 <= display.figure_.bbox.width
+    assert box.y1 <= display.ax_.xaxis.label.get_window_extent().y0
+
+
+@pytest.mark.parametrize(
+    ("estimator", "quantity", "name"),
+    [
+        ("noisy", "mutual_info", "I(X;T) [nats]"),
+        ("noisy", "entropy", "h(T) [nats]"),
+        ("binned", "mutual_info", "I(X;Bin(T)) [nats]"),
+        ("binned", "entropy", "H(Bin(T)) [nats]"),
+        ("binned", "n_occupied", "Cells occupied"),
+        ("clustering", "auc", "Clustering AUC ↑"),
+    ],
+)
+def test_curve_is_called_what_its_kind_of_estimator_measured(table, estimator, quantity, name):
+    display = ClusteringCurveDisplay.from_flow(table, quantity, estimator=estimator)
+    assert display.plot().ax_.get_ylabel() == name
 
 
 def test_a_table_that_went_through_csv_draws_the_same(tmp_path, table):

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from skinfo.measures.kinds import CLUSTERING_NAMES, GUIDES, estimator_of
+from skinfo.measures.kinds import CLUSTERING_NAMES, GUIDES, estimator_of, kind_of, symbol
 from skinfo.panel import DRAWN_CELLS, Panel, coarsen
-from skinfo.plotting.curves import Curves
+from skinfo.plotting.curves import Curves, notes_of
 from skinfo.plotting.distances import of_label_set
-from skinfo.plotting.figures import pyplot
+from skinfo.plotting.figures import pyplot, write_below
 from skinfo.style import PAIR_KINDS, is_log
 
 # A ridge reaches over this many of its neighbours.
@@ -148,7 +148,7 @@ class DistanceRidgesDisplay:
 
 
 class ClusteringCurveDisplay:
-    """One number of ClusteringScore against the epoch, a line a layer.
+    """One number against the epoch, a line a layer: of ClusteringScore or another estimator.
 
     Parameters
     ----------
@@ -156,6 +156,10 @@ class ClusteringCurveDisplay:
         Values and brackets.
     quantity : str
         What they are, for example "auc".
+    kind : {"noisy", "binned", "other"}, default="other"
+        What sort of estimator measured them; it tells what the axis is called.
+    notes : str, default=""
+        What the table notes about them, written below.
 
     Attributes
     ----------
@@ -176,24 +180,30 @@ class ClusteringCurveDisplay:
     'Clustering AUC ↑'
     """
 
-    def __init__(self, curves: Curves, quantity: str) -> None:
+    def __init__(
+        self, curves: Curves, quantity: str, *, kind: str = "other", notes: str = ""
+    ) -> None:
         self.curves = curves
         self.quantity = quantity
+        self.kind = kind
+        self.notes = notes
 
     @classmethod
     def from_flow(
         cls, table: pd.DataFrame, quantity: str = "auc", *, estimator: str | None = None
     ) -> ClusteringCurveDisplay:
         """Take one quantity out of a flow table; of the first estimator that measured it."""
-        curves = Curves.of(table, estimator or estimator_of(table, quantity), quantity)
-        if curves is None:
+        name = estimator or estimator_of(table, quantity)
+        curves = Curves.of(table, name, quantity)
+        if name is None or curves is None:
             known = sorted(set(table["quantity"]) & set(CLUSTERING_NAMES))
             raise ValueError(
                 f"The table holds no {quantity!r}"
                 + (f" of {estimator!r}" if estimator else "")
                 + f"; of what describes clustering it holds {', '.join(known) or 'nothing'}."
             )
-        return cls(curves, quantity)
+        notes = notes_of(table, name, [quantity])
+        return cls(curves, quantity, kind=kind_of(table, name), notes=notes)
 
     def plot(self, ax: Any = None) -> ClusteringCurveDisplay:
         """Draw, into a new figure unless an axes is given."""
@@ -205,7 +215,8 @@ class ClusteringCurveDisplay:
         if is_log(self.curves.epochs):
             ax.set_xscale("log")
         unit = f" [{self.curves.unit}]" if self.curves.unit else ""
-        ax.set(xlabel="Epoch", ylabel=CLUSTERING_NAMES.get(self.quantity, self.quantity) + unit)
+        ax.set(xlabel="Epoch", ylabel=symbol(self.kind, self.quantity) + unit)
+        write_below(ax, self.notes)
         ax.grid(alpha=0.25, lw=0.5)
         ax.spines[["top", "right"]].set_visible(False)
         ax.legend(fontsize=8, frameon=False)

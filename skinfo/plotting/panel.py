@@ -9,8 +9,8 @@ import pandas as pd
 
 from skinfo.measures.kinds import estimator_of
 from skinfo.panel import Panel
-from skinfo.plotting.curves import SHOWN, Curves
-from skinfo.plotting.figures import layer_colours, pyplot
+from skinfo.plotting.curves import SHOWN, Curves, notes_of
+from skinfo.plotting.figures import layer_colours, pyplot, write_below
 from skinfo.style import is_log
 
 
@@ -87,6 +87,7 @@ class InformationFlowDisplay:
         if len(epochs) > 1:
             axes[0].set_xlim(epochs[0], epochs[-1])
         axes[-1].set_xlabel("Epoch")
+        write_below(axes[-1], self._notes(list(curves)))
         axes[0].legend(
             loc="lower left", bbox_to_anchor=(0, 1.0), ncols=8, fontsize=8, frameon=False,
             borderaxespad=0.2, handlelength=1.4,
@@ -118,6 +119,14 @@ class InformationFlowDisplay:
                 guide = (float(highest), ceiling[1]) if np.isfinite(highest) else None
             found[name] = (curves, label, guide)
         return found
+
+    def _notes(self, names: list[str]) -> str:
+        """A line for each estimator that is drawn and noted."""
+        drawn: dict[str, list[str]] = {}
+        for tells, quantity, _ in (SHOWN[name] for name in names):
+            drawn.setdefault(str(estimator_of(self.table, tells)), []).append(quantity)
+        noted = [notes_of(self.table, name, told) for name, told in drawn.items()]
+        return "\n".join(filter(None, noted))
 
     @staticmethod
     def _draw_ceiling(ax: Any, guide: tuple[float, str] | None) -> None:

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from skinfo.measures.kinds import MARKS, estimator_of
-from skinfo.plotting.curves import Curves
-from skinfo.plotting.figures import pyplot
+from skinfo.measures.kinds import MARKS, estimator_of, kind_of, symbol
+from skinfo.plotting.curves import Curves, notes_of
+from skinfo.plotting.figures import pyplot, write_below
 from skinfo.style import is_log
 
 _FAINT = "0.75"
@@ -18,6 +18,8 @@ _FAINT = "0.75"
 
 class InformationPlaneDisplay:
     """The information plane: I(X;T) across, I(Y;T) up, one faint line an epoch.
+
+    The axes are called what was measured: of a binning estimator, I(X;Bin(T)) and I(Y;Bin(T)).
 
     Parameters
     ----------
@@ -29,6 +31,10 @@ class InformationPlaneDisplay:
         Names in network order.
     unit : str
         "nats" or "bits".
+    kind : {"noisy", "binned", "other"}, default="noisy"
+        What sort of estimator measured them.
+    notes : str, default=""
+        What the table notes about them, written below.
 
     Attributes
     ----------
@@ -54,12 +60,17 @@ class InformationPlaneDisplay:
         epochs: np.ndarray,
         layers: Sequence[str],
         unit: str,
+        *,
+        kind: str = "noisy",
+        notes: str = "",
     ) -> None:
         self.information = information
         self.label_information = label_information
         self.epochs = epochs
         self.layers = list(layers)
         self.unit = unit
+        self.kind = kind
+        self.notes = notes
 
     @classmethod
     def from_flow(
@@ -71,14 +82,15 @@ class InformationPlaneDisplay:
         )
         information = Curves.of(table, name, "mutual_info")
         label = Curves.of(table, name, "label_mutual_info")
-        if information is None or label is None:
+        if name is None or information is None or label is None:
             raise ValueError(
                 "The table holds no estimator with both mutual_info and label_mutual_info"
                 + (f" named {estimator!r}." if estimator else "; measure a run that has labels.")
             )
         return cls(
             information.value, label.value, information.epochs, information.layers,
-            information.unit,
+            information.unit, kind=kind_of(table, name),
+            notes=notes_of(table, name, ("mutual_info", "label_mutual_info")),
         )  # fmt: skip
 
     def plot(self, ax: Any = None) -> InformationPlaneDisplay:
@@ -100,7 +112,9 @@ class InformationPlaneDisplay:
                 edgecolors="0.3", linewidths=0.3,
             )  # fmt: skip
         ax.figure.colorbar(points, ax=ax, label="Epoch")
-        ax.set(xlabel=f"I(X;T) [{self.unit}]", ylabel=f"I(Y;T) [{self.unit}]")
+        across, up = (symbol(self.kind, q) for q in ("mutual_info", "label_mutual_info"))
+        ax.set(xlabel=f"{across} [{self.unit}]", ylabel=f"{up} [{self.unit}]")
+        write_below(ax, self.notes)
         for handle in ax.legend(fontsize=8, frameon=False).legend_handles:
             handle.set_array(None)
             handle.set_facecolor("0.6")
