@@ -676,6 +676,42 @@ def test_notes_of_many_layers_are_counted():
     assert small_print(ax).endswith("layer3, layer4, 3 more layers")
 
 
+def test_of_two_estimators_of_a_kind_one_is_drawn_and_the_other_named(noted):
+    for display in (
+        InformationPlaneDisplay.from_flow(noted),
+        InformationFlowDisplay.from_flow(noted),
+        ClusteringCurveDisplay.from_flow(noted, "entropy"),
+    ):
+        assert display.left_out == {"narrow": ["edges"]}
+    panel = InformationFlowDisplay.from_flow(noted, estimator="edges")
+    assert panel.left_out == {"edges": ["narrow"]}
+    lines = curves(drawn(panel.plot()).axes_["binned"])
+    expected = grid(noted, "entropy", estimator="edges")
+    np.testing.assert_array_equal([line.get_ydata() for line in lines], expected)
+    (guide,) = (line for line in panel.axes_["binned"].lines if len(line.get_xdata()) == 2)
+    np.testing.assert_allclose(guide.get_ydata(), np.log(16))
+
+
+def test_estimators_of_other_kinds_stay_as_they_are(table, noted):
+    both = pd.concat([table, noted], ignore_index=True)
+    plane = InformationPlaneDisplay.from_flow(both)
+    assert (plane.kind, plane.left_out) == ("noisy", {"noisy": []})
+    panel = InformationFlowDisplay.from_flow(both, estimator="edges").plot()
+    assert list(panel.axes_) == ["information", "label_information", "binned", "clustering"]
+    assert panel.left_out == {"noisy": [], "edges": ["binned", "narrow"], "clustering": []}
+    lines = curves(panel.axes_["information"])
+    np.testing.assert_array_equal([line.get_ydata() for line in lines], grid(table, "mutual_info"))
+
+
+def test_an_estimator_that_is_not_there_is_answered_with_those_that_are(noted):
+    with pytest.raises(ValueError, match="'nobody' that a panel shows.* narrow, edges"):
+        InformationFlowDisplay.from_flow(noted, estimator="nobody")
+    with pytest.raises(ValueError, match="'nobody'; it holds narrow, edges"):
+        InformationPlaneDisplay.from_flow(noted, estimator="nobody")
+    with pytest.raises(ValueError, match="no 'entropy' of 'nobody', but of narrow, edges"):
+        ClusteringCurveDisplay.from_flow(noted, "entropy", estimator="nobody")
+
+
 def test_small_print_stays_within_the_picture(noted):
     display = drawn(InformationPlaneDisplay.from_flow(noted).plot())
     (text,) = display.ax_.texts

@@ -8,7 +8,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from skinfo.measures.kinds import CLUSTERING_NAMES, GUIDES, estimator_of, kind_of, symbol
+from skinfo.measures.kinds import (
+    CLUSTERING_NAMES,
+    GUIDES,
+    estimator_of,
+    estimators_of,
+    kind_of,
+    symbol,
+)
 from skinfo.panel import DRAWN_CELLS, Panel, coarsen
 from skinfo.plotting.curves import Curves, notes_of
 from skinfo.plotting.distances import of_label_set
@@ -160,9 +167,13 @@ class ClusteringCurveDisplay:
         What sort of estimator measured them; it tells what the axis is called.
     notes : str, default=""
         What the table notes about them, written below.
+    left_out : dict of str to list of str, optional
+        The estimator that measured them, and others that measured the same quantity.
 
     Attributes
     ----------
+    left_out : dict of str to list of str
+        As given; of a flow table, what else ``estimator`` may name.
     ax_ : matplotlib Axes
         Where it was drawn.
     figure_ : matplotlib Figure
@@ -181,12 +192,19 @@ class ClusteringCurveDisplay:
     """
 
     def __init__(
-        self, curves: Curves, quantity: str, *, kind: str = "other", notes: str = ""
+        self,
+        curves: Curves,
+        quantity: str,
+        *,
+        kind: str = "other",
+        notes: str = "",
+        left_out: dict[str, list[str]] | None = None,
     ) -> None:
         self.curves = curves
         self.quantity = quantity
         self.kind = kind
         self.notes = notes
+        self.left_out = left_out or {}
 
     @classmethod
     def from_flow(
@@ -195,15 +213,22 @@ class ClusteringCurveDisplay:
         """Take one quantity out of a flow table; of the first estimator that measured it."""
         name = estimator or estimator_of(table, quantity)
         curves = Curves.of(table, name, quantity)
+        measured = estimators_of(table, quantity)
+        if measured and name not in measured:
+            raise ValueError(
+                f"The table holds no {quantity!r} of {name!r}, but of {', '.join(measured)}."
+            )
         if name is None or curves is None:
             known = sorted(set(table["quantity"]) & set(CLUSTERING_NAMES))
             raise ValueError(
-                f"The table holds no {quantity!r}"
-                + (f" of {estimator!r}" if estimator else "")
-                + f"; of what describes clustering it holds {', '.join(known) or 'nothing'}."
+                f"The table holds no {quantity!r}; of what describes clustering it holds "
+                f"{', '.join(known) or 'nothing'}."
             )
         notes = notes_of(table, name, [quantity])
-        return cls(curves, quantity, kind=kind_of(table, name), notes=notes)
+        others = [other for other in measured if other != name]
+        return cls(
+            curves, quantity, kind=kind_of(table, name), notes=notes, left_out={name: others}
+        )
 
     def plot(self, ax: Any = None) -> ClusteringCurveDisplay:
         """Draw, into a new figure unless an axes is given."""

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from skinfo.measures.kinds import estimator_of
+from skinfo.measures.kinds import estimators_of
 from skinfo.panel import Panel
 from skinfo.plotting.curves import SHOWN, Curves, notes_of
 from skinfo.plotting.figures import layer_colours, pyplot, write_below
@@ -23,9 +23,13 @@ class InformationFlowDisplay:
         A flow table.
     panel : Panel, optional
         What :func:`skinfo.panel.collect_panel` gathered; without it only the curves are drawn.
+    estimator : str, optional
+        Which is drawn of several estimators of one kind; by default the first of each kind.
 
     Attributes
     ----------
+    left_out : dict of str to list of str
+        For each estimator that is drawn, others of its kind that are not.
     figure_ : matplotlib Figure
         The figure.
     axes_ : dict of str to matplotlib Axes
@@ -42,14 +46,36 @@ class InformationFlowDisplay:
     ['information']
     """
 
-    def __init__(self, table: pd.DataFrame, panel: Panel | None = None) -> None:
+    def __init__(
+        self, table: pd.DataFrame, panel: Panel | None = None, *, estimator: str | None = None
+    ) -> None:
         self.table = table
         self.panel = panel
+        self.estimator = estimator
+        found = {tells: estimators_of(table, tells) for tells, *_ in SHOWN.values()}
+        if estimator is not None and estimator not in {
+            n for names in found.values() for n in names
+        }:
+            raise ValueError(
+                f"The table holds nothing of {estimator!r} that a panel shows; it holds that of "
+                f"{', '.join(dict.fromkeys(n for names in found.values() for n in names))}."
+            )
+        drawn = {
+            tells: estimator if estimator in names else names[0]
+            for tells, names in found.items() if names
+        }  # fmt: skip
+        self._drawn = {tells: str(name) for tells, name in drawn.items()}
+        self.left_out = {
+            name: [other for other in found[tells] if other != name]
+            for tells, name in self._drawn.items()
+        }
 
     @classmethod
-    def from_flow(cls, table: pd.DataFrame, panel: Panel | None = None) -> InformationFlowDisplay:
+    def from_flow(
+        cls, table: pd.DataFrame, panel: Panel | None = None, *, estimator: str | None = None
+    ) -> InformationFlowDisplay:
         """Make the display of a flow table and, where there is one, its panel."""
-        return cls(table, panel)
+        return cls(table, panel, estimator=estimator)
 
     def plot(self) -> InformationFlowDisplay:
         """Draw into a new figure."""
@@ -105,7 +131,7 @@ class InformationFlowDisplay:
         }
         found = {}
         for name, (tells, quantity, label) in SHOWN.items():
-            estimator, ceiling = estimator_of(self.table, tells), ceilings.get(name)
+            estimator, ceiling = self._drawn.get(tells), ceilings.get(name)
             curves = Curves.of(self.table, estimator, quantity)
             if curves is None:
                 continue
@@ -124,7 +150,7 @@ class InformationFlowDisplay:
         """A line for each estimator that is drawn and noted."""
         drawn: dict[str, list[str]] = {}
         for tells, quantity, _ in (SHOWN[name] for name in names):
-            drawn.setdefault(str(estimator_of(self.table, tells)), []).append(quantity)
+            drawn.setdefault(self._drawn[tells], []).append(quantity)
         noted = [notes_of(self.table, name, told) for name, told in drawn.items()]
         return "\n".join(filter(None, noted))
 

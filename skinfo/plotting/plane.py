@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from skinfo.measures.kinds import MARKS, estimator_of, kind_of, symbol
+from skinfo.measures.kinds import MARKS, estimator_of, estimators_of, kind_of, symbol
 from skinfo.plotting.curves import Curves, notes_of
 from skinfo.plotting.figures import pyplot, write_below
 from skinfo.style import is_log
 
 _FAINT = "0.75"
+_NO_LABELS = "; measure a run that has labels."
 
 
 class InformationPlaneDisplay:
@@ -35,9 +36,13 @@ class InformationPlaneDisplay:
         What sort of estimator measured them.
     notes : str, default=""
         What the table notes about them, written below.
+    left_out : dict of str to list of str, optional
+        The estimator that measured them, and others of its kind that measured them, too.
 
     Attributes
     ----------
+    left_out : dict of str to list of str
+        As given; of a flow table, what else ``estimator`` may name.
     ax_ : matplotlib Axes
         Where it was drawn.
     figure_ : matplotlib Figure
@@ -63,6 +68,7 @@ class InformationPlaneDisplay:
         *,
         kind: str = "noisy",
         notes: str = "",
+        left_out: dict[str, list[str]] | None = None,
     ) -> None:
         self.information = information
         self.label_information = label_information
@@ -71,6 +77,7 @@ class InformationPlaneDisplay:
         self.unit = unit
         self.kind = kind
         self.notes = notes
+        self.left_out = left_out or {}
 
     @classmethod
     def from_flow(
@@ -85,11 +92,16 @@ class InformationPlaneDisplay:
         if name is None or information is None or label is None:
             raise ValueError(
                 "The table holds no estimator with both mutual_info and label_mutual_info"
-                + (f" named {estimator!r}." if estimator else "; measure a run that has labels.")
+                + (f" named {estimator!r}{_instead(table)}." if estimator else _NO_LABELS)
             )
+        kind = kind_of(table, name)
+        others = [
+            other for other in estimators_of(table, "label_mutual_info")
+            if other != name and kind_of(table, other) == kind
+        ]  # fmt: skip
         return cls(
             information.value, label.value, information.epochs, information.layers,
-            information.unit, kind=kind_of(table, name),
+            information.unit, kind=kind, left_out={name: others},
             notes=notes_of(table, name, ("mutual_info", "label_mutual_info")),
         )  # fmt: skip
 
@@ -120,3 +132,8 @@ class InformationPlaneDisplay:
             handle.set_facecolor("0.6")
         self.ax_, self.figure_ = ax, ax.figure
         return self
+
+
+def _instead(table: pd.DataFrame) -> str:
+    names = estimators_of(table, "label_mutual_info")
+    return f"; it holds {', '.join(names)}" if names else ""
