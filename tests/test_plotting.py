@@ -676,6 +676,49 @@ def test_notes_of_many_layers_are_counted():
     assert small_print(ax).endswith("layer3, layer4, 3 more layers")
 
 
+@pytest.fixture(scope="module")
+def stuck(noted):
+    """Binned information that hangs just below its ceiling, and moves by 0.0008 nats."""
+    table = noted[noted["estimator"] == "narrow"].copy()
+    rows = table["quantity"].isin(["mutual_info", "entropy"])
+    wiggle = np.log(16) - 0.001 + 0.0008 * (table.loc[rows, "epoch"] % 5) / 4
+    for column in ("value", "lower", "upper"):
+        table.loc[rows, column] = wiggle
+    return table
+
+
+def test_a_wiggle_below_the_ceiling_does_not_fill_the_axis(stuck):
+    panel = drawn(InformationFlowDisplay.from_flow(stuck).plot())
+    curve = drawn(ClusteringCurveDisplay.from_flow(stuck, "mutual_info").plot())
+    plane = drawn(InformationPlaneDisplay.from_flow(stuck).plot())
+    ends = (panel.axes_["binned"].get_ylim(), curve.ax_.get_ylim(), plane.ax_.get_xlim())
+    for low, high in ends:
+        assert high - low >= 0.0199 * np.log(16)
+        assert low < np.log(16) - 0.01
+        assert high > np.log(16)
+
+
+def test_axes_of_what_moves_are_left_as_they_were(table):
+    """Clustering has no ceiling in nats, and information that moves fills its axis."""
+    panel = InformationFlowDisplay.from_flow(table).plot()
+    values = grid(table, "entropy", estimator="binned")
+    assert panel.axes_["binned"].get_ylim()[0] > values.min() - 0.1 * np.ptp(values) - 0.1
+    flat = table.assign(value=np.where(table["quantity"] == "auc", 0.7, table["value"]))
+    low, high = ClusteringCurveDisplay.from_flow(flat).plot().ax_.get_ylim()
+    ends = table.loc[table["quantity"] == "auc", ["lower", "upper"]].to_numpy()
+    assert low > min(0.5, ends.min()) - 0.1
+    assert high < max(0.7, ends.max()) + 0.1
+
+
+def test_a_second_plane_in_the_same_axes_is_seen_whole(table, stuck):
+    ax = InformationPlaneDisplay.from_flow(stuck).plot().ax_
+    InformationPlaneDisplay.from_flow(table).plot(ax)
+    low, high = ax.get_xlim()
+    values = grid(table, "mutual_info")
+    assert low < values.min()
+    assert high > np.log(16) - 0.001
+
+
 def test_of_two_estimators_of_a_kind_one_is_drawn_and_the_other_named(noted):
     for display in (
         InformationPlaneDisplay.from_flow(noted),

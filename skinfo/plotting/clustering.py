@@ -19,11 +19,13 @@ from skinfo.measures.kinds import (
 from skinfo.panel import DRAWN_CELLS, Panel, coarsen
 from skinfo.plotting.curves import Curves, notes_of
 from skinfo.plotting.distances import of_label_set
-from skinfo.plotting.figures import pyplot, write_below
+from skinfo.plotting.figures import pyplot, widened, write_below
 from skinfo.style import PAIR_KINDS, is_log
 
 # A ridge reaches over this many of its neighbours.
 _OVERLAP = 1.2
+# How names of quantities begin that lie between 0 and a ceiling.
+_INFORMATION = ("I(", "H(Bin(T))")
 
 
 class DistanceRidgesDisplay:
@@ -239,6 +241,9 @@ class ClusteringCurveDisplay:
             ax.axhline(GUIDES[self.quantity], color="0.5", lw=0.8, ls="--", zorder=0)
         if is_log(self.curves.epochs):
             ax.set_xscale("log")
+        if symbol(self.kind, self.quantity).startswith(_INFORMATION):
+            highest = np.nanmax(self.curves.value, initial=0.0)
+            ax.set_ylim(widened(ax.get_ylim(), highest), auto=None)
         unit = f" [{self.curves.unit}]" if self.curves.unit else ""
         ax.set(xlabel="Epoch", ylabel=symbol(self.kind, self.quantity) + unit)
         write_below(ax, self.notes)

@@ -14,6 +14,10 @@ from skinfo.files import write_atomically
 # Of small print, in an inch.
 _LETTERS = 19
 
+# Of its ceiling an axis of information shows this share at least. A value within 1 % of its ceiling
+# is noted as stuck there: what it does then must not fill the axis.
+_LEAST_SHARE = 0.02
+
 
 def pyplot() -> Any:
     """Import matplotlib only where something is drawn."""
@@ -39,6 +43,23 @@ def write_below(ax: Any, text: str) -> None:
         textcoords="offset points", ha="center", va="top", fontsize=7, color="0.35",
         parse_math=False,
     )  # fmt: skip
+
+
+def widened(ends: tuple[float, float], highest: float) -> tuple[float, float]:
+    """Ends of an axis of information, apart by a share of its highest value at least.
+
+    Examples
+    --------
+    >>> widened((7.4932, 7.494), 7.5)
+    (7.4186, 7.5686)
+    >>> widened((0.0, 7.0), 7.5)
+    (0.0, 7.0)
+    """
+    low, high = ends
+    lacking = _LEAST_SHARE * highest - (high - low)
+    if not lacking > 0:
+        return ends
+    return low - lacking / 2, high + lacking / 2
 
 
 def save_figure(figure: Any, path: Path, *, dpi: int = 150, close: bool = False) -> None:

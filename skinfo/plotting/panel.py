@@ -10,8 +10,15 @@ import pandas as pd
 from skinfo.measures.kinds import estimators_of
 from skinfo.panel import Panel
 from skinfo.plotting.curves import SHOWN, Curves, notes_of
-from skinfo.plotting.figures import layer_colours, pyplot, write_below
+from skinfo.plotting.figures import layer_colours, pyplot, widened, write_below
 from skinfo.style import is_log
+
+# Axes of information: the quantity that is its ceiling, and what that is called.
+_CEILINGS = {
+    "information": ("ceiling", "ceiling"),
+    "label_information": ("label_ceiling", "H(Y)"),
+    "binned": ("ceiling", "H(X)"),
+}
 
 
 class InformationFlowDisplay:
@@ -103,6 +110,9 @@ class InformationFlowDisplay:
             ax = self.axes_[name]
             found.draw(ax, bracket=name != "binned")
             self._draw_ceiling(ax, ceiling)
+            if name in _CEILINGS:
+                highest = ceiling[0] if ceiling else np.nanmax(found.value, initial=0.0)
+                ax.set_ylim(widened(ax.get_ylim(), highest))
             unit = f" [{found.unit}]" if found.unit else ""
             ax.set_ylabel(f"{label}{unit}")
         if panel is not None and panel.losses:
@@ -124,14 +134,9 @@ class InformationFlowDisplay:
         return self
 
     def _curves(self) -> dict[str, tuple[Curves, str, tuple[float, str] | None]]:
-        ceilings = {
-            "information": ("ceiling", "ceiling"),
-            "label_information": ("label_ceiling", "H(Y)"),
-            "binned": ("ceiling", "H(X)"),
-        }
         found = {}
         for name, (tells, quantity, label) in SHOWN.items():
-            estimator, ceiling = self._drawn.get(tells), ceilings.get(name)
+            estimator, ceiling = self._drawn.get(tells), _CEILINGS.get(name)
             curves = Curves.of(self.table, estimator, quantity)
             if curves is None:
                 continue

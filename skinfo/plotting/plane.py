@@ -10,7 +10,7 @@ import pandas as pd
 
 from skinfo.measures.kinds import MARKS, estimator_of, estimators_of, kind_of, symbol
 from skinfo.plotting.curves import Curves, notes_of
-from skinfo.plotting.figures import pyplot, write_below
+from skinfo.plotting.figures import pyplot, widened, write_below
 from skinfo.style import is_log
 
 _FAINT = "0.75"
@@ -126,6 +126,10 @@ class InformationPlaneDisplay:
         ax.figure.colorbar(points, ax=ax, label="Epoch")
         across, up = (symbol(self.kind, q) for q in ("mutual_info", "label_mutual_info"))
         ax.set(xlabel=f"{across} [{self.unit}]", ylabel=f"{up} [{self.unit}]")
+        # auto=None: the axes still grow with what the caller adds.
+        right, top = (np.nanmax(x, initial=0.0) for x in (self.information, self.label_information))
+        ax.set_xlim(widened(ax.get_xlim(), right), auto=None)
+        ax.set_ylim(widened(ax.get_ylim(), top), auto=None)
         write_below(ax, self.notes)
         for handle in ax.legend(fontsize=8, frameon=False).legend_handles:
             handle.set_array(None)
