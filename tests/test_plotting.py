@@ -333,6 +333,49 @@ def test_panel_scatters_the_last_layer_at_the_snapshots(table, n_units):
         assert len(np.unique(dots.get_facecolors()[:, :3], axis=0)) == 2
 
 
+def test_panel_scatters_the_units_of_the_largest_variance_and_names_them(table, panel):
+    """The first units are dead; of those that live, the same three are drawn at all snapshots."""
+    scatter = np.random.default_rng(0).normal(size=(4, 16, 7)) * [0, 0, 0.1, 3, 0, 1, 2]
+    scatter[0, :, 2] *= 20
+    # A unit that moves, but tells no inputs apart.
+    scatter[:, :, 4] = 100 * np.arange(4)[:, None]
+    made = replace(panel, scatter=scatter, scatter_labels=LABELS)
+    alone = table[table["estimator"] == "clustering"]
+    display = drawn(InformationFlowDisplay(alone, made).plot())
+    axes = [ax for ax in display.figure_.axes if ax.name == "3d"]
+    assert len(axes) == 4
+    for ax, points in zip(axes, scatter, strict=True):
+        (dots,) = ax.collections
+        np.testing.assert_array_equal(np.transpose(dots._offsets3d), points[:, [3, 5, 6]])
+    column = axes[0].figure
+    assert column.get_suptitle().startswith("Units 3, 5, 6 of 7, counted from 0")
+
+
+def test_panel_scatters_three_units_without_a_word(table, panel):
+    for n in (1, 2, 3):
+        made = replace(panel, scatter=np.ones((4, 16, n)), scatter_labels=LABELS)
+        display = InformationFlowDisplay(table, made).plot()
+        assert {ax.figure.get_suptitle() for ax in display.figure_.axes} == {""}
+
+
+@pytest.mark.parametrize(
+    ("scatter", "units"),
+    [
+        (np.zeros((4, 16, 5)), "0, 1, 2"),
+        (np.full((4, 16, 5), np.nan), "0, 1, 2"),
+        (np.arange(320).reshape(4, 16, 5) * [0, 0, 1, 1e200, 1e300], "0, 3, 4"),
+        (np.where(np.arange(320).reshape(4, 16, 5) < 80, np.nan, LABELS[:, None]) * np.arange(5),
+         "2, 3, 4"),
+    ],
+    ids=["dead", "unread", "diverged", "one unread"],
+)  # fmt: skip
+def test_panel_scatters_whatever_was_kept(table, panel, scatter, units):
+    made = replace(panel, scatter=scatter, scatter_labels=LABELS)
+    display = InformationFlowDisplay(table, made).plot()
+    words = {ax.figure.get_suptitle() for ax in display.figure_.axes} - {""}
+    assert [text.split(" of ")[0] for text in words] == [f"Units {units}"]
+
+
 def test_panel_without_its_arrays_draws_the_curves(table):
     display = drawn(InformationFlowDisplay.from_flow(table).plot())
     assert list(display.axes_) == ["information", "label_information", "binned", "clustering"]

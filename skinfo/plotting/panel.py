@@ -95,8 +95,10 @@ class InformationFlowDisplay:
             raise ValueError("The table holds nothing that a panel shows.")
         heights = [1.25 if name == "information" else 0.8 for name in rows]
         has_panel = panel is not None
+        # The column of snapshots beside the curves needs its own height.
+        height = max(2.3 + 2.15 * sum(heights), 0 if panel is None else 1.4 * len(panel.snapshots))
         self.figure_ = plt.figure(
-            figsize=(13.5 if has_panel else 8.5, 2.3 + 2.15 * sum(heights)), layout="constrained"
+            figsize=(13.5 if has_panel else 8.5, height), layout="constrained"
         )
         left, right = self.figure_, None
         if panel is not None:
@@ -198,11 +200,12 @@ class InformationFlowDisplay:
 
     @staticmethod
     def _draw_scatter(figure: Any, panel: Panel) -> None:
-        dimension = min(panel.scatter.shape[2], 3)
+        units = _widest_units(panel.scatter)
+        dimension, n = len(units), panel.scatter.shape[2]
         kind = {"projection": "3d"} if dimension == 3 else {}
         axes = figure.subplots(len(panel.snapshots), 1, squeeze=False, subplot_kw=kind)[:, 0]
         for ax, epoch, points in zip(axes, panel.snapshots, panel.scatter, strict=True):
-            coordinates = points[:, :dimension].T
+            coordinates = points[:, units].T
             if dimension == 1:
                 coordinates = np.vstack([coordinates, np.zeros(points.shape[0])])
             ax.scatter(
@@ -220,6 +223,12 @@ class InformationFlowDisplay:
                 ax.set_box_aspect(None, zoom=1.05)
                 for axis in (ax.xaxis, ax.yaxis, ax.zaxis):
                     axis.set_pane_color((1, 1, 1, 0))
+        if n > dimension:
+            named = ", ".join(map(str, units))
+            figure.suptitle(
+                f"Units {named} of {n}, counted from 0:\nthose of the largest variance", fontsize=8,
+                color="0.35",
+            )  # fmt: skip
 
     @staticmethod
     def _draw_losses(ax: Any, panel: Panel) -> None:
@@ -244,6 +253,19 @@ class InformationFlowDisplay:
             more, names = other.get_legend_handles_labels()
             handles, labels = handles + more, labels + names
         ax.legend(handles, labels, fontsize=7, frameon=False, loc="center left")
+
+
+def _widest_units(scatter: np.ndarray) -> list[int]:
+    """Numbers of the three units of the largest variance, its mean over all snapshots."""
+    n = scatter.shape[2]
+    if n <= 3:
+        return list(range(n))
+    # One snapshot after the other: they may have many units.
+    read = [points for points in scatter if not np.isnan(points).all()]
+    # The squares of a network that diverged would overflow.
+    largest = max((float(max(points.max(), -points.min())) for points in read), default=0.0) or 1.0
+    variance = sum(((points / largest).var(axis=0) for points in read), np.zeros(n))
+    return sorted(np.argsort(-variance, kind="stable")[:3].tolist())
 
 
 def cell_edges(epochs: np.ndarray) -> np.ndarray:
