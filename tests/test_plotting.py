@@ -690,7 +690,7 @@ def noted(run):
     return table
 
 
-NARROW = "narrow: at ceiling in first, third (2 of 5 epochs); too few replicas in first"
+NARROW = "narrow: at ceiling in first (5 of 5 epochs), third (2 of 5); too few replicas in first"
 EDGES = "edges: outside edges in all layers"
 
 

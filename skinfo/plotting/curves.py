@@ -91,7 +91,7 @@ class Curves:
 
 
 def notes_of(table: pd.DataFrame, estimator: str, quantities: Collection[str]) -> str:
-    """Notes of what is drawn, each with its layers; epochs are counted where it is not all.
+    """Notes of what is drawn, each with its layers; epochs are counted where they are not all.
 
     Examples
     --------
@@ -99,7 +99,7 @@ def notes_of(table: pd.DataFrame, estimator: str, quantities: Collection[str]) -
     ...                      "estimator": "noisy", "quantity": "mutual_info",
     ...                      "notes": ["saturated", "saturated", "", "saturated"]})
     >>> notes_of(rows, "noisy", ["mutual_info"])
-    'noisy: saturated in a, b (1 of 2 epochs)'
+    'noisy: saturated in a (2 of 2 epochs), b (1 of 2)'
     """
     told = {*quantities, *(_OF_CELLS if kind_of(table, estimator) == "binned" else ())}
     rows = table[(table["estimator"] == estimator) & table["quantity"].isin(told)]
@@ -116,10 +116,11 @@ def _layers_of(rows: pd.DataFrame, noted: pd.DataFrame) -> str:
     measured, found = _epochs_of(rows), _epochs_of(noted)
     if len(measured) > 1 and found == measured:
         return "all layers"
-    names = [
-        layer if n == measured[layer] else f"{layer} ({n} of {measured[layer]} epochs)"
-        for layer, n in found.items()
-    ]
+    names = list(found)
+    if any(n < measured[layer] for layer, n in found.items()):
+        counts = [f"{n} of {measured[layer]}" for layer, n in found.items()]
+        counts[0] += " epochs"
+        names = [f"{layer} ({count})" for layer, count in zip(found, counts, strict=True)]
     more = len(names) - _MOST_NAMED
     return ", ".join([*names[:_MOST_NAMED], *([f"{more} more layers"] if more > 0 else [])])
 
