@@ -171,7 +171,7 @@ OPTIONS = {
     "info": ["--json"],
     "analyze": ["--output", "--sigma", "--bin-width", "--units", "--subset", "--memory", "--force"],
     "compare": ["--output", "--plot", "--reference", "--json", "--force"],
-    "plot": ["--output", "--kind", "--quantity", "--force"],
+    "plot": ["--output", "--kind", "--quantity", "--estimator", "--force"],
     "report": ["--output", "--title", "--force"],
     "convert": ["--format", "--labels", "--sigma", "--layers", "--json", "--force"],
 }
@@ -410,6 +410,9 @@ def test_plot_overwrites_nothing_without_force(call, tables, tmp_path):
             ["plot", "{table}", "--kind", "pie"],
             ["panel, plane, distances, ridges or curve", "'pie'"],
         ),
+        (["plot", "{table}", "--quantity", "silhouette"], ["--quantity", "--kind curve"]),
+        (["plot", "{table}", "--kind", "ridges", "--estimator", "noisy"], ["--estimator"]),
+        (["plot", "{table}", "--estimator", "nobody"], ["'nobody'", "noisy, binned, clustering"]),
         (["plot", "{table}", "-o", "{tmp}/picture.doc"], ["picture.doc", ".png"]),
         (["plot", "{table}", "-o", "{tmp}/no/picture.png"], ["there is no directory"]),
         (["demo", "-o", "{tmp}/d", "--epochs", "0"], ["--epochs"]),
@@ -554,6 +557,21 @@ def test_plot_of_a_table_without_its_arrays(call, tables, tmp_path):
     assert {p.name for p in tmp_path.iterdir()} == {"flow.csv", "flow.png"}
 
 
+def test_plot_says_which_of_two_estimators_it_draws(call, run, tmp_path):
+    path, target = tmp_path / "flow.csv", tmp_path / "picture.png"
+    estimators = {f"wide{w}": skinfo.BinningMIEstimator(bin_width=w) for w in (0.1, 1.0)}
+    write_table(path, information_flow(estimators, open_run(run), progress=False))
+    for kind in ("panel", "plane", "curve"):
+        command = ("plot", path, "--kind", kind, "-o", target, "--force")
+        command += ("--quantity", "mutual_info") if kind == "curve" else ()
+        code, _, err = call(*command)
+        assert code == 0
+        assert says(err, "wide0.1 is drawn, wide1.0 left out", "--estimator")
+        first = target.read_bytes()
+        assert call(*command, "--estimator", "wide1.0")[::2] == (0, "")
+        assert target.read_bytes() != first
+
+
 def test_plot_of_a_broken_npz_names_it(call, tables, tmp_path):
     (tmp_path / "flow.csv").write_bytes((tables / "other.csv").read_bytes())
     for content in (b"nonsense", b""):
@@ -578,6 +596,9 @@ def test_plot_draws_a_curve_against_sigma(call, tmp_path):
     code, _, err = call("plot", path, "--kind", "plane")
     assert code == 2
     assert says(err, path, "a curve against sigma", "--kind plane")
+    code, _, err = call("plot", path, "--estimator", "noisy", "--force")
+    assert code == 2
+    assert says(err, path, "--estimator has no effect")
 
 
 # --- without the extras --------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from skinfo.cli.application import Force, app, check_output, headless
+from skinfo.cli.application import Force, app, check_output, complain, headless
 
 _OF_DISTANCES = ("distances", "ridges")
 _KINDS = ("panel", "plane", *_OF_DISTANCES, "curve")
@@ -21,8 +21,13 @@ def plot(
     ] = None,
     kind: Annotated[str, typer.Option(help="panel, plane, distances, ridges or curve.")] = "panel",
     quantity: Annotated[
-        str, typer.Option(help="What --kind curve draws: auc, silhouette, nc1, within_mean, …")
-    ] = "auc",
+        str | None,
+        typer.Option(help="What --kind curve draws: auc (default), silhouette, mutual_info, …"),
+    ] = None,
+    estimator: Annotated[
+        str | None,
+        typer.Option(help="Which is drawn, by name, of several estimators; default: the first."),
+    ] = None,
     force: Force = False,
 ) -> None:
     """Draw a table: the panel of all curves, the information plane, distances, or one curve.
@@ -36,6 +41,8 @@ def plot(
 
     if kind not in _KINDS:
         raise ValueError(f"--kind is panel, plane, distances, ridges or curve; got {kind!r}.")
+    _refuse_without_effect(kind, quantity, estimator)
+    quantity = quantity or "auc"
     name = quantity if kind == "curve" else kind
     target = output or table.with_suffix(".png" if kind == "panel" else f".{name}.png")
     check_output(target, force=force)
@@ -43,26 +50,51 @@ def plot(
     if is_curve(flow):
         if kind != "panel":
             raise ValueError(f"{table} is a curve against sigma: nothing for --kind {kind}.")
+        if estimator is not None:
+            raise ValueError(f"{table} is a curve against sigma: --estimator has no effect.")
         figure = SigmaCurveDisplay.from_table(flow).plot().figure_
     else:
         if panel is None and kind in _OF_DISTANCES:
             raise ValueError(
                 f"{table.with_suffix('.npz')}: the distances are kept there; not found."
             )
-        figure = _draw(kind, flow, panel, quantity)
+        figure = _draw(kind, flow, panel, quantity, estimator)
     save_figure(figure, target)
     typer.echo(f"Picture in {target}")
 
 
-def _draw(kind: str, flow: Any, panel: Any, quantity: str) -> Any:
+def _refuse_without_effect(kind: str, quantity: str | None, estimator: str | None) -> None:
+    if quantity is not None and kind != "curve":
+        raise ValueError(
+            f"--quantity has no effect on --kind {kind}: "
+            f"--kind curve --quantity {quantity} draws it."
+        )
+    if estimator is not None and kind in _OF_DISTANCES:
+        raise ValueError(f"--estimator has no effect on --kind {kind}: it shows the run itself.")
+
+
+def _draw(kind: str, flow: Any, panel: Any, quantity: str, estimator: str | None) -> Any:
     from skinfo import plotting
 
-    if kind == "panel":
-        return plotting.InformationFlowDisplay.from_flow(flow, panel).plot().figure_
-    if kind == "plane":
-        return plotting.InformationPlaneDisplay.from_flow(flow).plot().figure_
     if kind == "distances":
         return plotting.plot_distances(panel)
     if kind == "ridges":
         return plotting.DistanceRidgesDisplay.from_panel(panel).plot().figure_
-    return plotting.ClusteringCurveDisplay.from_flow(flow, quantity).plot().figure_
+    display: Any
+    if kind == "panel":
+        display = plotting.InformationFlowDisplay.from_flow(flow, panel, estimator=estimator)
+    elif kind == "plane":
+        display = plotting.InformationPlaneDisplay.from_flow(flow, estimator=estimator)
+    else:
+        display = plotting.ClusteringCurveDisplay.from_flow(flow, quantity, estimator=estimator)
+    _say_left_out(display.left_out, chosen=estimator)
+    return display.plot().figure_
+
+
+def _say_left_out(left_out: dict[str, list[str]], *, chosen: str | None) -> None:
+    for drawn, others in left_out.items():
+        if others and drawn != chosen:
+            complain(
+                f"{drawn} is drawn, {', '.join(others)} left out; --estimator chooses another.",
+                "yellow",
+            )

@@ -11,6 +11,7 @@ __all__ = [
     "MARKS",
     "NOISY_NAMES",
     "estimator_of",
+    "estimators_of",
     "kind_of",
     "symbol",
 ]
@@ -68,10 +69,15 @@ def kind_of(table: pd.DataFrame, estimator: str) -> str:
     return next((kind for kind, mark in MARKS.items() if mark in measured), "other")
 
 
+def estimators_of(table: pd.DataFrame, quantity: str) -> list[str]:
+    """Names of the estimators in a table that measured a quantity, in its order."""
+    found = table.loc[table["quantity"] == quantity, "estimator"]
+    return [str(name) for name in dict.fromkeys(found)]
+
+
 def estimator_of(table: pd.DataFrame, quantity: str) -> str | None:
     """Name of the first estimator in a table that measured a quantity."""
-    found = table.loc[table["quantity"] == quantity, "estimator"]
-    return None if found.empty else str(found.iloc[0])
+    return next(iter(estimators_of(table, quantity)), None)
 
 
 def symbol(kind: str, quantity: str) -> str:

@@ -8,15 +8,24 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from skinfo.measures.kinds import CLUSTERING_NAMES, GUIDES, estimator_of
+from skinfo.measures.kinds import (
+    CLUSTERING_NAMES,
+    GUIDES,
+    estimator_of,
+    estimators_of,
+    kind_of,
+    symbol,
+)
 from skinfo.panel import DRAWN_CELLS, Panel, coarsen
-from skinfo.plotting.curves import Curves
+from skinfo.plotting.curves import Curves, notes_of
 from skinfo.plotting.distances import of_label_set
-from skinfo.plotting.figures import pyplot
+from skinfo.plotting.figures import pyplot, widened, write_below
 from skinfo.style import PAIR_KINDS, is_log
 
 # A ridge reaches over this many of its neighbours.
 _OVERLAP = 1.2
+# How names of quantities begin that lie between 0 and a ceiling.
+_INFORMATION = ("I(", "H(Bin(T))")
 
 
 class DistanceRidgesDisplay:
@@ -148,7 +157,7 @@ class DistanceRidgesDisplay:
 
 
 class ClusteringCurveDisplay:
-    """One number of ClusteringScore against the epoch, a line a layer.
+    """One number against the epoch, a line a layer: of ClusteringScore or another estimator.
 
     Parameters
     ----------
@@ -156,9 +165,17 @@ class ClusteringCurveDisplay:
         Values and brackets.
     quantity : str
         What they are, for example "auc".
+    kind : {"noisy", "binned", "other"}, default="other"
+        What sort of estimator measured them; it tells what the axis is called.
+    notes : str, default=""
+        What the table notes about them, written below.
+    left_out : dict of str to list of str, optional
+        The estimator that measured them, and others that measured the same quantity.
 
     Attributes
     ----------
+    left_out : dict of str to list of str
+        As given; of a flow table, what else ``estimator`` may name.
     ax_ : matplotlib Axes
         Where it was drawn.
     figure_ : matplotlib Figure
@@ -176,24 +193,44 @@ class ClusteringCurveDisplay:
     'Clustering AUC ↑'
     """
 
-    def __init__(self, curves: Curves, quantity: str) -> None:
+    def __init__(
+        self,
+        curves: Curves,
+        quantity: str,
+        *,
+        kind: str = "other",
+        notes: str = "",
+        left_out: dict[str, list[str]] | None = None,
+    ) -> None:
         self.curves = curves
         self.quantity = quantity
+        self.kind = kind
+        self.notes = notes
+        self.left_out = left_out or {}
 
     @classmethod
     def from_flow(
         cls, table: pd.DataFrame, quantity: str = "auc", *, estimator: str | None = None
     ) -> ClusteringCurveDisplay:
         """Take one quantity out of a flow table; of the first estimator that measured it."""
-        curves = Curves.of(table, estimator or estimator_of(table, quantity), quantity)
-        if curves is None:
+        name = estimator or estimator_of(table, quantity)
+        curves = Curves.of(table, name, quantity)
+        measured = estimators_of(table, quantity)
+        if measured and name not in measured:
+            raise ValueError(
+                f"The table holds no {quantity!r} of {name!r}, but of {', '.join(measured)}."
+            )
+        if name is None or curves is None:
             known = sorted(set(table["quantity"]) & set(CLUSTERING_NAMES))
             raise ValueError(
-                f"The table holds no {quantity!r}"
-                + (f" of {estimator!r}" if estimator else "")
-                + f"; of what describes clustering it holds {', '.join(known) or 'nothing'}."
+                f"The table holds no {quantity!r}; of what describes clustering it holds "
+                f"{', '.join(known) or 'nothing'}."
             )
-        return cls(curves, quantity)
+        notes = notes_of(table, name, [quantity])
+        others = [other for other in measured if other != name]
+        return cls(
+            curves, quantity, kind=kind_of(table, name), notes=notes, left_out={name: others}
+        )
 
     def plot(self, ax: Any = None) -> ClusteringCurveDisplay:
         """Draw, into a new figure unless an axes is given."""
@@ -204,8 +241,12 @@ class ClusteringCurveDisplay:
             ax.axhline(GUIDES[self.quantity], color="0.5", lw=0.8, ls="--", zorder=0)
         if is_log(self.curves.epochs):
             ax.set_xscale("log")
+        if symbol(self.kind, self.quantity).startswith(_INFORMATION):
+            highest = np.nanmax(self.curves.value, initial=0.0)
+            ax.set_ylim(widened(ax.get_ylim(), highest), auto=None)
         unit = f" [{self.curves.unit}]" if self.curves.unit else ""
-        ax.set(xlabel="Epoch", ylabel=CLUSTERING_NAMES.get(self.quantity, self.quantity) + unit)
+        ax.set(xlabel="Epoch", ylabel=symbol(self.kind, self.quantity) + unit)
+        write_below(ax, self.notes)
         ax.grid(alpha=0.25, lw=0.5)
         ax.spines[["top", "right"]].set_visible(False)
         ax.legend(fontsize=8, frameon=False)

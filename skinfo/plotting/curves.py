@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from skinfo.measures.kinds import MARKS
+from skinfo.measures.kinds import MARKS, kind_of
+from skinfo.measures.quantity import JOINT
 from skinfo.plotting.figures import layer_colours
 
 #: What is drawn against the epoch: a quantity that tells the estimator, the quantity drawn, and
@@ -19,6 +21,11 @@ SHOWN = {
     "binned": (MARKS["binned"], "entropy", "H(Bin(T))"),
     "clustering": ("auc", "auc", "Clustering AUC"),
 }
+
+# Their notes tell of the cells, and so of every number that is counted in them.
+_OF_CELLS = ("mutual_info", "outside_fraction")
+# More layers than this are counted, not named.
+_MOST_NAMED = 5
 
 
 @dataclass
@@ -81,3 +88,43 @@ class Curves:
                 )
             ax.plot(self.epochs, self.value[k], color=colour, lw=1.4, marker="o", ms=2.5,
                     label=self.layers[k])  # fmt: skip
+
+
+def notes_of(table: pd.DataFrame, estimator: str, quantities: Collection[str]) -> str:
+    """Notes of what is drawn, each with its layers; epochs are counted where they are not all.
+
+    Examples
+    --------
+    >>> rows = pd.DataFrame({"epoch": [1, 2, 1, 2], "layer": ["a", "a", "b", "b"],
+    ...                      "estimator": "noisy", "quantity": "mutual_info",
+    ...                      "notes": ["saturated", "saturated", "", "saturated"]})
+    >>> notes_of(rows, "noisy", ["mutual_info"])
+    'noisy: saturated in a (2 of 2 epochs), b (1 of 2)'
+    """
+    told = {*quantities, *(_OF_CELLS if kind_of(table, estimator) == "binned" else ())}
+    rows = table[(table["estimator"] == estimator) & table["quantity"].isin(told)]
+    notes = rows.assign(note=rows["notes"].fillna("").str.split(JOINT)).explode("note")
+    notes = notes[notes["note"] != ""]
+    found = "; ".join(
+        f"{note} in {_layers_of(rows, notes[notes['note'] == note])}"
+        for note in dict.fromkeys(notes["note"])
+    )
+    return f"{estimator}: {found}" if found else ""
+
+
+def _layers_of(rows: pd.DataFrame, noted: pd.DataFrame) -> str:
+    measured, found = _epochs_of(rows), _epochs_of(noted)
+    if len(measured) > 1 and found == measured:
+        return "all layers"
+    names = list(found)
+    if any(n < measured[layer] for layer, n in found.items()):
+        counts = [f"{n} of {measured[layer]}" for layer, n in found.items()]
+        counts[0] += " epochs"
+        names = [f"{layer} ({count})" for layer, count in zip(found, counts, strict=True)]
+    more = len(names) - _MOST_NAMED
+    return ", ".join([*names[:_MOST_NAMED], *([f"{more} more layers"] if more > 0 else [])])
+
+
+def _epochs_of(rows: pd.DataFrame) -> dict[str, int]:
+    counted = rows.groupby("layer", sort=False)["epoch"].nunique()
+    return {str(layer): int(n) for layer, n in counted.items()}

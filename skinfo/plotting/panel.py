@@ -7,11 +7,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from skinfo.measures.kinds import estimator_of
+from skinfo.measures.kinds import estimators_of
 from skinfo.panel import Panel
-from skinfo.plotting.curves import SHOWN, Curves
-from skinfo.plotting.figures import layer_colours, pyplot
+from skinfo.plotting.curves import SHOWN, Curves, notes_of
+from skinfo.plotting.figures import layer_colours, pyplot, widened, write_below
 from skinfo.style import is_log
+
+# Axes of information: the quantity that is its ceiling, and what that is called.
+_CEILINGS = {
+    "information": ("ceiling", "ceiling"),
+    "label_information": ("label_ceiling", "H(Y)"),
+    "binned": ("ceiling", "H(X)"),
+}
 
 
 class InformationFlowDisplay:
@@ -23,9 +30,13 @@ class InformationFlowDisplay:
         A flow table.
     panel : Panel, optional
         What :func:`skinfo.panel.collect_panel` gathered; without it only the curves are drawn.
+    estimator : str, optional
+        Which is drawn of several estimators of one kind; by default the first of each kind.
 
     Attributes
     ----------
+    left_out : dict of str to list of str
+        For each estimator that is drawn, others of its kind that are not.
     figure_ : matplotlib Figure
         The figure.
     axes_ : dict of str to matplotlib Axes
@@ -42,14 +53,36 @@ class InformationFlowDisplay:
     ['information']
     """
 
-    def __init__(self, table: pd.DataFrame, panel: Panel | None = None) -> None:
+    def __init__(
+        self, table: pd.DataFrame, panel: Panel | None = None, *, estimator: str | None = None
+    ) -> None:
         self.table = table
         self.panel = panel
+        self.estimator = estimator
+        found = {tells: estimators_of(table, tells) for tells, *_ in SHOWN.values()}
+        if estimator is not None and estimator not in {
+            n for names in found.values() for n in names
+        }:
+            raise ValueError(
+                f"The table holds nothing of {estimator!r} that a panel shows; it holds that of "
+                f"{', '.join(dict.fromkeys(n for names in found.values() for n in names))}."
+            )
+        drawn = {
+            tells: estimator if estimator in names else names[0]
+            for tells, names in found.items() if names
+        }  # fmt: skip
+        self._drawn = {tells: str(name) for tells, name in drawn.items()}
+        self.left_out = {
+            name: [other for other in found[tells] if other != name]
+            for tells, name in self._drawn.items()
+        }
 
     @classmethod
-    def from_flow(cls, table: pd.DataFrame, panel: Panel | None = None) -> InformationFlowDisplay:
+    def from_flow(
+        cls, table: pd.DataFrame, panel: Panel | None = None, *, estimator: str | None = None
+    ) -> InformationFlowDisplay:
         """Make the display of a flow table and, where there is one, its panel."""
-        return cls(table, panel)
+        return cls(table, panel, estimator=estimator)
 
     def plot(self) -> InformationFlowDisplay:
         """Draw into a new figure."""
@@ -62,8 +95,10 @@ class InformationFlowDisplay:
             raise ValueError("The table holds nothing that a panel shows.")
         heights = [1.25 if name == "information" else 0.8 for name in rows]
         has_panel = panel is not None
+        # The column of snapshots beside the curves needs its own height.
+        height = max(2.3 + 2.15 * sum(heights), 0 if panel is None else 1.4 * len(panel.snapshots))
         self.figure_ = plt.figure(
-            figsize=(13.5 if has_panel else 8.5, 2.3 + 2.15 * sum(heights)), layout="constrained"
+            figsize=(13.5 if has_panel else 8.5, height), layout="constrained"
         )
         left, right = self.figure_, None
         if panel is not None:
@@ -77,6 +112,9 @@ class InformationFlowDisplay:
             ax = self.axes_[name]
             found.draw(ax, bracket=name != "binned")
             self._draw_ceiling(ax, ceiling)
+            if name in _CEILINGS:
+                highest = ceiling[0] if ceiling else np.nanmax(found.value, initial=0.0)
+                ax.set_ylim(widened(ax.get_ylim(), highest))
             unit = f" [{found.unit}]" if found.unit else ""
             ax.set_ylabel(f"{label}{unit}")
         if panel is not None and panel.losses:
@@ -87,6 +125,7 @@ class InformationFlowDisplay:
         if len(epochs) > 1:
             axes[0].set_xlim(epochs[0], epochs[-1])
         axes[-1].set_xlabel("Epoch")
+        write_below(axes[-1], self._notes(list(curves)))
         axes[0].legend(
             loc="lower left", bbox_to_anchor=(0, 1.0), ncols=8, fontsize=8, frameon=False,
             borderaxespad=0.2, handlelength=1.4,
@@ -97,14 +136,9 @@ class InformationFlowDisplay:
         return self
 
     def _curves(self) -> dict[str, tuple[Curves, str, tuple[float, str] | None]]:
-        ceilings = {
-            "information": ("ceiling", "ceiling"),
-            "label_information": ("label_ceiling", "H(Y)"),
-            "binned": ("ceiling", "H(X)"),
-        }
         found = {}
         for name, (tells, quantity, label) in SHOWN.items():
-            estimator, ceiling = estimator_of(self.table, tells), ceilings.get(name)
+            estimator, ceiling = self._drawn.get(tells), _CEILINGS.get(name)
             curves = Curves.of(self.table, estimator, quantity)
             if curves is None:
                 continue
@@ -118,6 +152,14 @@ class InformationFlowDisplay:
                 guide = (float(highest), ceiling[1]) if np.isfinite(highest) else None
             found[name] = (curves, label, guide)
         return found
+
+    def _notes(self, names: list[str]) -> str:
+        """A line for each estimator that is drawn and noted."""
+        drawn: dict[str, list[str]] = {}
+        for tells, quantity, _ in (SHOWN[name] for name in names):
+            drawn.setdefault(self._drawn[tells], []).append(quantity)
+        noted = [notes_of(self.table, name, told) for name, told in drawn.items()]
+        return "\n".join(filter(None, noted))
 
     @staticmethod
     def _draw_ceiling(ax: Any, guide: tuple[float, str] | None) -> None:
@@ -158,11 +200,12 @@ class InformationFlowDisplay:
 
     @staticmethod
     def _draw_scatter(figure: Any, panel: Panel) -> None:
-        dimension = min(panel.scatter.shape[2], 3)
+        units = _widest_units(panel.scatter)
+        dimension, n = len(units), panel.scatter.shape[2]
         kind = {"projection": "3d"} if dimension == 3 else {}
         axes = figure.subplots(len(panel.snapshots), 1, squeeze=False, subplot_kw=kind)[:, 0]
         for ax, epoch, points in zip(axes, panel.snapshots, panel.scatter, strict=True):
-            coordinates = points[:, :dimension].T
+            coordinates = points[:, units].T
             if dimension == 1:
                 coordinates = np.vstack([coordinates, np.zeros(points.shape[0])])
             ax.scatter(
@@ -180,6 +223,12 @@ class InformationFlowDisplay:
                 ax.set_box_aspect(None, zoom=1.05)
                 for axis in (ax.xaxis, ax.yaxis, ax.zaxis):
                     axis.set_pane_color((1, 1, 1, 0))
+        if n > dimension:
+            named = ", ".join(map(str, units))
+            figure.suptitle(
+                f"Units {named} of {n}, counted from 0:\nthose of the largest variance", fontsize=8,
+                color="0.35",
+            )  # fmt: skip
 
     @staticmethod
     def _draw_losses(ax: Any, panel: Panel) -> None:
@@ -204,6 +253,19 @@ class InformationFlowDisplay:
             more, names = other.get_legend_handles_labels()
             handles, labels = handles + more, labels + names
         ax.legend(handles, labels, fontsize=7, frameon=False, loc="center left")
+
+
+def _widest_units(scatter: np.ndarray) -> list[int]:
+    """Numbers of the three units of the largest variance, its mean over all snapshots."""
+    n = scatter.shape[2]
+    if n <= 3:
+        return list(range(n))
+    # One snapshot after the other: they may have many units.
+    read = [points for points in scatter if not np.isnan(points).all()]
+    # The squares of a network that diverged would overflow.
+    largest = max((float(max(points.max(), -points.min())) for points in read), default=0.0) or 1.0
+    variance = sum(((points / largest).var(axis=0) for points in read), np.zeros(n))
+    return sorted(np.argsort(-variance, kind="stable")[:3].tolist())
 
 
 def cell_edges(epochs: np.ndarray) -> np.ndarray:

@@ -8,16 +8,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from skinfo.measures.kinds import MARKS, estimator_of
-from skinfo.plotting.curves import Curves
-from skinfo.plotting.figures import pyplot
+from skinfo.measures.kinds import MARKS, estimator_of, estimators_of, kind_of, symbol
+from skinfo.plotting.curves import Curves, notes_of
+from skinfo.plotting.figures import pyplot, widened, write_below
 from skinfo.style import is_log
 
 _FAINT = "0.75"
+_NO_LABELS = "; measure a run that has labels."
 
 
 class InformationPlaneDisplay:
     """The information plane: I(X;T) across, I(Y;T) up, one faint line an epoch.
+
+    The axes are called what was measured: of a binning estimator, I(X;Bin(T)) and I(Y;Bin(T)).
 
     Parameters
     ----------
@@ -29,9 +32,17 @@ class InformationPlaneDisplay:
         Names in network order.
     unit : str
         "nats" or "bits".
+    kind : {"noisy", "binned", "other"}, default="noisy"
+        What sort of estimator measured them.
+    notes : str, default=""
+        What the table notes about them, written below.
+    left_out : dict of str to list of str, optional
+        The estimator that measured them, and others of its kind that measured them, too.
 
     Attributes
     ----------
+    left_out : dict of str to list of str
+        As given; of a flow table, what else ``estimator`` may name.
     ax_ : matplotlib Axes
         Where it was drawn.
     figure_ : matplotlib Figure
@@ -54,12 +65,19 @@ class InformationPlaneDisplay:
         epochs: np.ndarray,
         layers: Sequence[str],
         unit: str,
+        *,
+        kind: str = "noisy",
+        notes: str = "",
+        left_out: dict[str, list[str]] | None = None,
     ) -> None:
         self.information = information
         self.label_information = label_information
         self.epochs = epochs
         self.layers = list(layers)
         self.unit = unit
+        self.kind = kind
+        self.notes = notes
+        self.left_out = left_out or {}
 
     @classmethod
     def from_flow(
@@ -71,14 +89,20 @@ class InformationPlaneDisplay:
         )
         information = Curves.of(table, name, "mutual_info")
         label = Curves.of(table, name, "label_mutual_info")
-        if information is None or label is None:
+        if name is None or information is None or label is None:
             raise ValueError(
                 "The table holds no estimator with both mutual_info and label_mutual_info"
-                + (f" named {estimator!r}." if estimator else "; measure a run that has labels.")
+                + (f" named {estimator!r}{_instead(table)}." if estimator else _NO_LABELS)
             )
+        kind = kind_of(table, name)
+        others = [
+            other for other in estimators_of(table, "label_mutual_info")
+            if other != name and kind_of(table, other) == kind
+        ]  # fmt: skip
         return cls(
             information.value, label.value, information.epochs, information.layers,
-            information.unit,
+            information.unit, kind=kind, left_out={name: others},
+            notes=notes_of(table, name, ("mutual_info", "label_mutual_info")),
         )  # fmt: skip
 
     def plot(self, ax: Any = None) -> InformationPlaneDisplay:
@@ -100,9 +124,20 @@ class InformationPlaneDisplay:
                 edgecolors="0.3", linewidths=0.3,
             )  # fmt: skip
         ax.figure.colorbar(points, ax=ax, label="Epoch")
-        ax.set(xlabel=f"I(X;T) [{self.unit}]", ylabel=f"I(Y;T) [{self.unit}]")
+        across, up = (symbol(self.kind, q) for q in ("mutual_info", "label_mutual_info"))
+        ax.set(xlabel=f"{across} [{self.unit}]", ylabel=f"{up} [{self.unit}]")
+        # auto=None: the axes still grow with what the caller adds.
+        right, top = (np.nanmax(x, initial=0.0) for x in (self.information, self.label_information))
+        ax.set_xlim(widened(ax.get_xlim(), right), auto=None)
+        ax.set_ylim(widened(ax.get_ylim(), top), auto=None)
+        write_below(ax, self.notes)
         for handle in ax.legend(fontsize=8, frameon=False).legend_handles:
             handle.set_array(None)
             handle.set_facecolor("0.6")
         self.ax_, self.figure_ = ax, ax.figure
         return self
+
+
+def _instead(table: pd.DataFrame) -> str:
+    names = estimators_of(table, "label_mutual_info")
+    return f"; it holds {', '.join(names)}" if names else ""
