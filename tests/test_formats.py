@@ -794,7 +794,7 @@ def test_info_says_when_it_takes_the_order_from_names(tmp_path, call):
     arrays = {"stem": np.zeros((2, 2)), "head": np.zeros((2, 2))}
     save_safetensors(arrays, tmp_path / "safetensors" / "1.safetensors")
     np.savez(tmp_path / "npz" / "1.npz", **arrays)
-    said = "Order of layers taken from names; --layers of skinfo convert sets it"
+    said = "Order of layers taken from names; --layers sets it"
     assert said in call("info", tmp_path / "safetensors")[1]
     assert said not in call("info", tmp_path / "npz")[1]
     for kind in ("safetensors", "npz"):

@@ -317,7 +317,8 @@ class Run:
             "replicas of an input differ, and no noise is on record that would make them. If the "
             "second axis is tokens, choose flatten='token_mean', 'token_last' or 'tokens'; if it "
             f"is channels, flatten={{{layer!r}: 'all'}} or 'channel_mean'; if it is replicas, give "
-            f"sigma, or axes={{{layer!r}: 'nrc'}}",
+            f"sigma, or axes={{{layer!r}: 'nrc'}}. These are arguments of open_run in Python; on "
+            "the command line there are --flatten of `skinfo analyze`, --sigma of `skinfo convert`",
             epoch, layer,
         )  # fmt: skip
 
