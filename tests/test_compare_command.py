@@ -126,6 +126,16 @@ def test_notes_stand_under_the_table(call, tables, tmp_path):
     assert "first: saturated (within 1 % of the entropy" in out
 
 
+def test_quantities_that_are_not_printed_are_not_passed_over_in_silence(call, tables, tmp_path):
+    table, _ = read_table(tables / "s1.csv")
+    mine = table[table["quantity"].eq("mutual_info")].assign(quantity="mine", estimator="Mine")
+    for name in ("one.csv", "two.csv"):
+        write_table(tmp_path / name, mine)
+    code, out, _ = call("one.csv", "two.csv")
+    assert code == 0
+    assert f"-o FILE or --json gives all {len(mine)} rows" in " ".join(out.split())
+
+
 def test_no_number_is_cut_in_a_narrow_terminal(call, tables, monkeypatch):
     monkeypatch.setattr(cli.application.console, "width", 40)
     _, out, _ = call(tables / "s0.parquet", tables / "s3.csv", "--show", "information")

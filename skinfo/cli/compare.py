@@ -303,6 +303,12 @@ def _print_meaning(result: Any, shown: dict[str, tuple[str, str]]) -> None:
     from skinfo.comparison import CHANGES
     from skinfo.measures.quantity import JOINT
 
+    if not shown:
+        typer.echo(
+            f"None of the quantities that are printed here; -o FILE or --json gives all "
+            f"{len(result)} rows."
+        )
+        return
     present = set()
     for _, rows in _of_quantities(result, shown):
         present |= set(rows["change"])
