@@ -64,9 +64,11 @@ html_theme_options = {
 
 def _write_notes() -> None:
     """The table of notes that "how to read the numbers" includes."""
+    from skinfo.comparison import POOLING_NOTES
     from skinfo.measures.quantity import NOTES
 
-    lines = ["| note | meaning |", "|---|---|", *(f"| `{n}` | {m} |" for n, m in NOTES.items())]
+    notes = NOTES | {n: f"of a pooled table: {m}" for n, m in POOLING_NOTES.items()}
+    lines = ["| note | meaning |", "|---|---|", *(f"| `{n}` | {m} |" for n, m in notes.items())]
     place = Path(__file__).with_name("_generated")
     place.mkdir(exist_ok=True)
     (place / "notes.md").write_text("\n".join(lines) + "\n", encoding="utf-8")

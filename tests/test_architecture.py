@@ -46,7 +46,8 @@ BELOW = {
         "tables",
     },
     "report": {
-        "errors", "files", "measures.kinds", "measures.quantity", "panel", "style", "tables",
+        "comparison", "errors", "files", "measures.kinds", "measures.quantity", "panel", "style",
+        "tables",
     },
     "demo": {
         "errors", "estimators", "files", "flow", "measures.quantity", "panel", "plotting", "szt",

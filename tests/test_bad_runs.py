@@ -661,7 +661,7 @@ def test_missing_labels_are_said_where_they_are_needed(fmt, tmp_path):
         ({"epoch": 1.5}, "an epoch is a whole number"),
         ({"activations": {"first": np.zeros((4, 40))}}, r"epoch 30: expected the layers"),
         ({"activations": activations() | {"first": np.zeros((3, 40))}},
-         r"epoch 30, layer 'first': shape \(3, 40\) does not fit the run's 4 inputs"),
+         r"epoch 30, layer 'first': 4 labels, one an input, for 3 rows of shape \(3, 40\)"),
         ({"activations": activations() | {"first": np.zeros((4, 0))}},
          r"epoch 30, layer 'first': has shape \(4, 0\)"),
     ],

@@ -214,6 +214,7 @@ def test_info_shows_layers_sigmas_checkpoints_and_inputs(call, run):
 def test_info_of_a_run_without_labels_or_sigma(call, tmp_path):
     code, out, _ = call("info", write_run(tmp_path / "run", SILENT, labels=None))
     assert code == 0
+    assert "No labels: --labels FILE of skinfo analyze and convert gives them" in out
     assert "unknown" in out
     assert "inputs of" not in out
 
@@ -335,14 +336,80 @@ def test_analyze_of_a_deterministic_run_bins_and_clusters_and_says_so(call, tmp_
     run, target = write_run(tmp_path / "run", SILENT), tmp_path / "flow.csv"
     code, _, err = call("analyze", run, "-o", target)
     assert code == 0
-    assert says(err, "no noise", "--sigma")
+    assert says(err, "no noise on record, so binned and clustered only", "--sigma")
+    assert "labels" not in err
     assert set(read_table(target)[0]["estimator"]) == {"binned", "clustering"}
 
 
 def test_analyze_of_a_run_without_labels_does_not_cluster(call, tmp_path):
     run, target = write_run(tmp_path / "run", labels=None), tmp_path / "flow.csv"
-    assert call("analyze", run, "-o", target, *QUICK)[0] == 0
+    code, _, err = call("analyze", run, "-o", target, *QUICK)
+    assert code == 0
+    assert says(err, run, "no labels, so not clustered", "--labels FILE")
+    assert "no noise" not in err
     assert set(read_table(target)[0]["estimator"]) == {"noisy", "binned"}
+
+
+@pytest.fixture
+def dump(tmp_path):
+    """Checkpoints that something else saved, with more in them than layers."""
+    rng = np.random.default_rng(0)
+    (tmp_path / "dump").mkdir()
+    for epoch in range(1, 7):
+        layers = {"fc1": rng.random((16, 3)), "fc2": rng.random((16, 2))}
+        others = {"y": LABELS, "loss": 0.3, "epoch": epoch}
+        np.savez(tmp_path / "dump" / f"{epoch}.npz", **layers, **others)
+    np.save(tmp_path / "y.npy", LABELS)
+    return tmp_path / "dump"
+
+
+def test_analyze_says_an_error_once_and_which_layers_to_name(call, dump, tmp_path):
+    code, _, err = call("analyze", dump, "-o", tmp_path / "flow.csv")
+    assert code == 1
+    lines = [line for line in err.splitlines() if "not measured" in line]
+    assert len(lines) == 2
+    assert lines[0].endswith("so at 6 checkpoints of layer y")
+    assert lines[1].endswith("so at 6 checkpoints of layers loss, epoch")
+    assert err.count("--layers fc1,fc2 leaves them out") == 1
+    assert says(err, "no noise on record, so binned only")
+
+
+def test_info_says_which_layers_to_name(call, dump, tmp_path):
+    code, out, err = call("info", dump)
+    assert code == 1
+    assert "one float64" in out
+    assert err.count("--layers fc1,fc2 leaves them out") == 1
+    code, out, err = call("info", dump, "--layers", "fc1,fc2", "--labels", tmp_path / "y.npy")
+    assert (code, err) == (0, "")
+    assert "16 inputs of 2 classes" in out
+
+
+@pytest.mark.parametrize("from_file", [False, True])
+def test_analyze_takes_labels_and_layers(call, dump, tmp_path, from_file):
+    target, labels = tmp_path / "flow.csv", tmp_path / "y.npy"
+    options = ["--layers", "fc2,fc1", "--labels", labels]
+    if from_file:
+        config = tmp_path / "settings.toml"
+        config.write_text(f'layers = ["fc2", "fc1"]\nlabels = "{labels.as_posix()}"\n')
+        options = ["--config", config]
+    code, _, err = call("analyze", dump, "-o", target, *options)
+    assert code == 0
+    assert "not clustered" not in err
+    table, panel = read_table(target)
+    assert set(table["estimator"]) == {"binned", "clustering"}
+    assert panel.layers == ["fc2", "fc1"]
+
+
+def test_analyze_of_a_run_that_names_its_layers_takes_no_others(call, run, tmp_path):
+    code, _, err = call("analyze", run, "-o", tmp_path / "flow.csv", "--layers", "second")
+    assert code == 2
+    assert says(err, "its layers differ from what was given")
+
+
+def test_a_message_says_which_arguments_are_of_python(call, tmp_path):
+    np.savez(tmp_path / "1.npz", fc2=np.random.default_rng(0).random((16, 3, 2)))
+    _, _, err = call("analyze", tmp_path, "-o", tmp_path / "flow.csv")
+    assert says(err, "axes={'fc2': 'nrc'}", "arguments of open_run in Python", "--flatten")
 
 
 @pytest.mark.parametrize("options", [(), ("--subset", "train")], ids=["all", "subset"])
@@ -354,7 +421,7 @@ def test_analyze_of_one_class_still_measures_the_rest(call, tmp_path, options):
     target = tmp_path / "flow.csv"
     assert call("analyze", run, "-o", target, *options, *QUICK)[0] == 0
     table = read_table(target)[0]
-    assert {"noisy", "binned"} <= set(table["estimator"])
+    assert {"noisy", "binned"} == set(table["estimator"])
 
 
 # --- nothing is overwritten ----------------------------------------------------------------------

@@ -100,10 +100,40 @@ def test_two_tables_are_compared_at_the_last_epoch(call, tables):
         ):  # fmt: skip
             sign = "+" if name == "difference" else ""
             assert f"{row[name]:{sign}.3f}±{row[error]:.3f}" in words
+        for table in (tables / "s0.parquet", tables / "s3.csv"):
+            key = "epoch == 10 and layer == @row.layer and quantity == 'mutual_info'"
+            ends = read_table(table)[0].query(key).iloc[0]
+            assert f"{ends['lower']:.3f}…{ends['upper']:.3f}" in words
         assert f"{row['difference_lower']:+.3f}…{row['difference_upper']:+.3f}" in words
         assert " ".join(words).endswith(row["change"])
         assert f"{row['change']}: " in out
     assert re.search(r"All epochs: (\d \w+ \w+(, )?)+\.", out)
+
+
+def test_notes_stand_under_the_table(call, tables, tmp_path):
+    table, _ = read_table(tables / "s1.csv")
+    told = table["quantity"].eq("mutual_info") & table["layer"].eq("first")
+    table.loc[told, "notes"] = "saturated; a note of my own"
+    write_table(tmp_path / "noted.csv", table)
+    code, out, _ = call(tables / "s0.parquet", "noted.csv", "--show", "information")
+    assert code == 0
+    table, rest = out.split("All epochs")
+    assert "first of noted: saturated (within 1 % of the entropy" in table
+    assert "first of noted: a note of my own." in table
+    assert "± is the standard error of the computation" in rest
+    code, out, _ = call("all=noted.csv", f"all={tables}/s0.parquet", "--show", "information")
+    assert code == 0
+    assert "first: saturated (within 1 % of the entropy" in out
+
+
+def test_quantities_that_are_not_printed_are_not_passed_over_in_silence(call, tables, tmp_path):
+    table, _ = read_table(tables / "s1.csv")
+    mine = table[table["quantity"].eq("mutual_info")].assign(quantity="mine", estimator="Mine")
+    for name in ("one.csv", "two.csv"):
+        write_table(tmp_path / name, mine)
+    code, out, _ = call("one.csv", "two.csv")
+    assert code == 0
+    assert f"-o FILE or --json gives all {len(mine)} rows" in " ".join(out.split())
 
 
 def test_no_number_is_cut_in_a_narrow_terminal(call, tables, monkeypatch):

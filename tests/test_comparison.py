@@ -455,6 +455,18 @@ def test_bins_of_each_runs_own_range_are_noted_and_compared():
 
 
 @pytest.mark.parametrize(
+    ("ours", "theirs", "noted"),
+    [("digest", "digest", False), ("digest", "other", True), (None, None, True)],
+)
+def test_bins_over_the_range_of_one_run_are_the_same_bins(ours, theirs, noted):
+    one, other = (flow(row(v), **with_settings(kind("B", bin_range="run"))) for v in (1.0, 2.0))
+    one.attrs["files"], other.attrs["files"] = ours, theirs
+    found = compare_flows({"a": one, "b": other})
+    note = "settings differ: bins over each run's own range"
+    assert found["notes"].tolist() == [note if noted else ""]
+
+
+@pytest.mark.parametrize(
     "given", [{"bin_width": 0.5}, {"bin_edges": [0, 1]}, {"strategy": "discrete"}]
 )
 def test_bins_that_ignore_the_range_of_a_run_are_the_same_bins(given):

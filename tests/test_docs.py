@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from skinfo.comparison import CHANGES
+
 DOCS = Path(__file__).parents[1] / "docs"
 
 
@@ -33,3 +35,8 @@ def test_the_ways_to_extend_run(place):
     else:
         assert names["run"].epochs == [1, 2, 3]
         assert names["run"].noisy_samples(2, "hidden").X.shape == (1000, 16)
+
+
+def test_words_for_changes_mean_the_same_everywhere():
+    rows = re.findall(r"^\| `(.*?)` \| (.*?) \|$", (DOCS / "report.md").read_text("utf-8"), re.M)
+    assert dict(rows) == CHANGES

@@ -18,6 +18,7 @@ from skinfo import (
     information_flow,
     open_run,
 )
+from skinfo.comparison import POOLING_NOTES
 from skinfo.flow import ranges
 from skinfo.flow.inequality import note_data_processing
 from skinfo.flow.ranges import layer_ranges
@@ -472,6 +473,7 @@ def test_the_readme_lists_all_notes():
     readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
     listed = readme[readme.index("The **notes** of a table") :].split(".\n")[0]
     assert set(re.findall("`([^`]+)`", " ".join(listed.split()))) == set(NOTES)
+    assert all(f"`{note}`" in readme for note in POOLING_NOTES)
 
 
 # --- what the estimators are given ---------------------------------------------------------------

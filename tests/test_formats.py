@@ -571,13 +571,15 @@ def test_layers_by_epoch_may_be_nested():
 
 def test_labels_that_fit_no_array_are_refused_at_the_door():
     rows = {(1, "a"): np.zeros((4, 2)), (2, "a"): np.zeros((4, 2))}
-    message = r"epoch 1, layer 'a': shape \(4, 2\) does not fit the run's 3 inputs"
+    message = r"epoch 1, layer 'a': 3 labels, one an input, for 4 rows of shape \(4, 2\)"
     with pytest.raises(RunError, match=message):
         open_run(rows, labels=[0, 1, 0])
-    with pytest.raises(RunError, match="does not fit the run's 3 inputs"):
+    with pytest.raises(RunError, match="3 labels, one an input, for 4 rows"):
         open_run({"a": np.zeros((2, 4, 2))}, epochs=[1, 2], labels=[0, 1, 0])
-    with pytest.raises(RunError, match="does not fit the run's 2 inputs or 3 rows of groups"):
+    with pytest.raises(RunError, match="3 groups, one a row, of 2 inputs, for 4 rows"):
         open_run(rows, groups=[0, 1, 1])
+    with pytest.raises(RunError, match="2 labels, one an input, and 3 groups, one a row, for 4"):
+        open_run(rows, labels=[0, 1], groups=[0, 1, 1])
     open_run(rows, labels=[0, 1], groups=[0, 1, 1, 0])
     open_run({(1, "a"): np.zeros((4, 6, 2))}, labels=LABELS, flatten="tokens")
     # Of one that was cut short the others do not suffer.
@@ -794,7 +796,7 @@ def test_info_says_when_it_takes_the_order_from_names(tmp_path, call):
     arrays = {"stem": np.zeros((2, 2)), "head": np.zeros((2, 2))}
     save_safetensors(arrays, tmp_path / "safetensors" / "1.safetensors")
     np.savez(tmp_path / "npz" / "1.npz", **arrays)
-    said = "Order of layers taken from names; --layers of skinfo convert sets it"
+    said = "Order of layers taken from names; --layers sets it"
     assert said in call("info", tmp_path / "safetensors")[1]
     assert said not in call("info", tmp_path / "npz")[1]
     for kind in ("safetensors", "npz"):
@@ -802,6 +804,27 @@ def test_info_says_when_it_takes_the_order_from_names(tmp_path, call):
         code, _, err = call("analyze", tmp_path / kind, "-o", table, "--bin-width", "1")
         assert code == 0
         assert (said.lower() in err.lower()) is (kind == "safetensors")
+
+
+def test_labels_that_fit_nothing_on_disk_are_refused_by_the_path_that_was_typed(tmp_path, call):
+    (tmp_path / "dump").mkdir()
+    np.savez(tmp_path / "dump" / "1.npz", fc1=np.zeros((4, 2)))
+    np.save(tmp_path / "short.npy", LABELS[:3])
+    for command in (("convert", tmp_path / "new.h5"), ("analyze", "-o", tmp_path / "flow.csv")):
+        name, *options = command
+        code, out, err = call(name, tmp_path / "dump", *options, "--labels", tmp_path / "short.npy")
+        assert (code, out) == (2, "")
+        said = f"skinfo: {tmp_path / 'dump'}, epoch 1, layer 'fc1': 3 labels, one an input, for 4"
+        assert err.startswith(said)
+    assert {path.name for path in tmp_path.iterdir()} == {"dump", "short.npy"}
+
+
+def test_an_array_that_cannot_be_converted_is_named_by_its_source(tmp_path, call):
+    (tmp_path / "dump").mkdir()
+    np.savez(tmp_path / "dump" / "1.npz", a=np.zeros((4, 2)), y=np.zeros(4))
+    code, _, err = call("convert", tmp_path / "dump", tmp_path / "new.h5")
+    assert code == 2
+    assert err.splitlines()[-1].startswith(f"skinfo: {tmp_path / 'dump'}, epoch 1, layer 'y'")
 
 
 @pytest.mark.parametrize("content", [None, b"", b"nonsense", "table", "npz"])

@@ -604,20 +604,22 @@ def test_what_is_not_finite_is_refused_with_its_place(make_run, bad):
 def test_arrays_of_another_number_of_inputs_are_refused(make_run, shape):
     arrays = {1: {"a": np.zeros(shape)}}
     for read in ("replicas", "noisy_samples"):
-        with pytest.raises(RunError, match="epoch 1, layer 'a': shape .* does not fit .*4 inputs"):
+        with pytest.raises(
+            RunError, match="epoch 1, layer 'a': 4 labels, one an input, for .+ rows"
+        ):
             # In memory already when the run is opened.
             getattr(make_run(arrays, [Layer("a", 0.1)], labels=LABELS), read)(1, "a")
 
 
 def test_rows_that_fit_neither_labels_nor_groups_are_refused(make_run):
     rows, groups = {1: {"a": np.zeros((5, 2))}}, [0, 0, 1, 1, 2, 3]
-    with pytest.raises(RunError, match="does not fit the run's 4 inputs or 6 rows of groups"):
+    with pytest.raises(RunError, match="4 labels, one an input, and 6 groups, one a row"):
         make_run(rows, [Layer("a", 0.1)], labels=LABELS, groups=groups).replicas(1, "a")
 
 
 def test_rows_that_fit_no_groups_are_refused_without_labels(make_run):
     rows = {1: {"a": np.zeros((7, 2))}}
-    with pytest.raises(RunError, match="shape .* does not fit"):
+    with pytest.raises(RunError, match="4 groups, one a row, of 2 inputs, for 7 rows"):
         make_run(rows, [Layer("a", 0.1)], groups=[0, 0, 1, 1]).replicas(1, "a")
 
 

@@ -11,15 +11,20 @@ from skinfo.cli.application import (
     Force,
     Jobs,
     Json,
+    Labels,
+    LayerNames,
     RunPath,
     app,
     check_output,
     complain,
+    complain_of_labels,
     complain_of_lost,
     complain_of_order,
     write_json,
 )
 from skinfo.cli.config import make_estimators, read_config
+from skinfo.cli.sources import open_described
+from skinfo.cli.unmeasured import measure
 
 
 def _settings(context: typer.Context, path: Path | None) -> Path | None:
@@ -41,6 +46,8 @@ def analyze(
     output: Annotated[
         Path, typer.Option("-o", "--output", help="Table to write: .parquet or .csv.")
     ] = Path("flow.parquet"),
+    labels: Labels = None,
+    layers: LayerNames = None,
     sigma: Annotated[
         float | None, typer.Option(help="Noise to measure with; default: each layer's own.")
     ] = None,
@@ -87,18 +94,18 @@ def analyze(
     """Measure every layer at every checkpoint of a run and write a tidy table.
 
     Layers without noise, and runs whose sigma is unknown, are binned and clustered only. Where
-    files do not describe themselves, `skinfo convert` makes a run of them.
+    files do not describe themselves, --labels and --layers do, or `skinfo convert` makes a run of
+    them, which keeps its noise too.
     Beside the table a .npz of the same name holds what `skinfo plot` draws.
     """
-    from skinfo.analysis import analyze_run, usual_estimators
+    from skinfo.analysis import usual_estimators
     from skinfo.estimators.noisy import check_sigma
-    from skinfo.runs import open_run
     from skinfo.tables import check_table_name, write_table
 
     check_table_name(output)
     check_output(output, force=force)
     check_output(output.with_suffix(".npz"), force=force)
-    opened = open_run(run, flatten=flatten)
+    opened = open_described(run, labels, layers, flatten=flatten)
     complain_of_lost(opened)
     complain_of_order(opened)
     described = (context.default_map or {}).get("estimators")
@@ -112,19 +119,27 @@ def analyze(
             opened, subset=subset, sigma=sigma, bin_width=bin_width, tol=tol, units=units,
             inputs="sampled" if sampled else "given", random_state=seed,
         )  # fmt: skip
-    silent = [layer.name for layer in opened.layers if not layer.sigma]
-    if silent and sigma is None and described is None:
-        complain(
-            f"{', '.join(silent)}: no noise on record, so binned and clustered only; with --sigma "
-            "it is measured with noise added at each layer alone.",
-            "yellow",
-        )
-    table, panel = analyze_run(
+        complain_of_labels(opened, estimators)
+        if sigma is None:
+            _complain_of_silence(opened, estimators)
+    table, panel = measure(
         opened, estimators, subset=subset, n_jobs=jobs,
         memory=None if memory is None else str(memory), memory_limit=memory_limit,
     )  # fmt: skip
     write_table(output, table, panel)
     _report(output, table, json=json)
+
+
+def _complain_of_silence(run: Any, estimators: Any) -> None:
+    """Say which layers have no noise to measure with, and what is done with them."""
+    silent = [layer.name for layer in run.layers if not layer.sigma]
+    if silent:
+        done = "binned and clustered" if "clustering" in estimators else "binned"
+        complain(
+            f"{', '.join(silent)}: no noise on record, so {done} only; with --sigma it is measured "
+            "with noise added at each layer alone.",
+            "yellow",
+        )
 
 
 def _refuse_beside_estimators(context: typer.Context, config: Path) -> None:

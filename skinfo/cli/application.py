@@ -20,13 +20,23 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 console = Console()
-ORDER_FROM_NAMES = "order of layers taken from names; --layers of skinfo convert sets it"
+ORDER_FROM_NAMES = "order of layers taken from names; --layers sets it"
 
 RunPath = Annotated[
     Path, typer.Argument(help="A run: a directory, an HDF5 file or a zarr container.")
 ]
 Force = Annotated[bool, typer.Option("--force", help="Overwrite files that exist.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
+Labels = Annotated[
+    Path | None, typer.Option(help="A .npy of one label an input, for a run that has none.")
+]
+LayerNames = Annotated[
+    str | None,
+    typer.Option(
+        "--layers",
+        help="Layers in network order, joined by commas, for a run that does not say it.",
+    ),
+]
 Jobs = Annotated[int, typer.Option(help="Threads; the numbers do not depend on it.")]
 
 
@@ -95,6 +105,21 @@ def complain_of_order(run: Any) -> None:
     """Say that nothing but their names orders the layers."""
     if run.order_from_names:
         complain(f"{run.name}: {ORDER_FROM_NAMES}.", "yellow")
+
+
+def complain_of_labels(run: Any, estimators: Any) -> None:
+    """Say that nothing is clustered, where labels are what it lacks."""
+    if run.labels is None:
+        complain(
+            f"{run.name}: no labels, so not clustered, and nothing about Y; --labels FILE of "
+            "`skinfo analyze` gives them, a .npy of one label an input.",
+            "yellow",
+        )
+    elif "clustering" not in estimators:
+        complain(
+            f"{run.name}: no two inputs of one class and others of another, so not clustered.",
+            "yellow",
+        )
 
 
 def check_output(path: Path, *, force: bool) -> None:

@@ -25,6 +25,7 @@ from skinfo.cli.sources import named_sources, table_of
 _STYLES = {
     "beyond brackets": "bold", "beyond error": "bold", "not comparable": "yellow", "": "dim",
 }  # fmt: skip
+_NO_BRACKET = (float("nan"), float("nan"))
 _TOO_FEW = "A comparison needs two flows; several tables of one name, NAME=TABLE, are pooled."
 
 
@@ -105,7 +106,7 @@ def compare(
     elif alone:
         _print_pooled(name, first, _shown(tables, show), layer, epoch)
     else:
-        _print_comparison(result, _shown(tables, show), layer, epoch)
+        _print_comparison(result, tables, _shown(tables, show), layer, epoch)
         _print_spread(tables)
     if output is not None:
         write_table(output, result)
@@ -183,12 +184,18 @@ def _shown(tables: dict[str, Any], show: list[str] | None) -> dict[str, tuple[st
 
 
 def _print_comparison(
-    result: Any, shown: dict[str, tuple[str, str]], layers: list[str] | None, epoch: int | None
+    result: Any,
+    tables: dict[str, Any],
+    shown: dict[str, tuple[str, str]],
+    layers: list[str] | None,
+    epoch: int | None,
 ) -> None:
     """A table a flow and quantity at one epoch, then what holds of all epochs."""
     from skinfo.comparison import CHANGES
+    from skinfo.tables import KEYS
 
     reference = result["reference"].iloc[0]
+    brackets = {name: _brackets(table) for name, table in tables.items()}
     for name in dict.fromkeys(result["flow"]):
         part = result[result["flow"] == name]
         both = part["value"].notna() & part["reference_value"].notna()
@@ -196,26 +203,60 @@ def _print_comparison(
         part = part[part["layer"].isin(layers or part["layer"])]
         for symbol, rows in _of_quantities(part, shown):
             table = _new_table(f"{symbol}: {name} and {reference} at epoch {at}")
-            for column in (reference, name, "difference", "between"):
+            for column in (reference, "bracket", name, "bracket", "difference", "between"):
                 table.add_column(escape(column), justify="right")
             table.add_column("change")
-            for _, line in rows[rows["epoch"] == at].iterrows():
-                ends = line["difference_lower"], line["difference_upper"]
-                style = _STYLES.get(line["change"])
+            now = rows[rows["epoch"] == at]
+            for _, line in now.iterrows():
+                key = tuple(line[list(KEYS)])
                 table.add_row(
                     escape(line["layer"]),
                     _number(line["reference_value"], line["reference_stderr"]),
+                    _ends(*brackets[reference].get(key, _NO_BRACKET)),
                     _number(line["value"], line["value_stderr"]),
+                    _ends(*brackets[name].get(key, _NO_BRACKET)),
                     _number(line["difference"], line["difference_stderr"], "+"),
-                    "–" if ends[0] != ends[0] else f"{ends[0]:+z.3f}…{ends[1]:+z.3f}",
+                    _ends(line["difference_lower"], line["difference_upper"], "+"),
                     _change(line),
-                    style=style,
+                    style=_STYLES.get(line["change"]),
                 )
             _print_whole(table)
+            _print_notes(now, [reference, name])
             counts = rows["change"].value_counts()
             said = [f"{counts[word]} {word}" for word in CHANGES if word in counts]
             typer.echo(f"All epochs: {', '.join(said) or 'nothing to compare'}.\n")
     _print_meaning(result, shown)
+
+
+def _brackets(table: Any) -> dict[tuple[Any, ...], tuple[float, float]]:
+    """Both ends of every number's bracket."""
+    from skinfo.tables import KEYS
+
+    keys = zip(*(table[name] for name in KEYS), strict=True)
+    return dict(zip(keys, zip(table["lower"], table["upper"], strict=True), strict=True))
+
+
+def _ends(lower: float, upper: float, sign: str = "") -> str:
+    return "–" if lower != lower else f"{lower:{sign}z.3f}…{upper:{sign}z.3f}"
+
+
+def _print_notes(rows: Any, flows: list[str]) -> None:
+    """The notes of what was printed as footnotes: what each means, and of which layers."""
+    from skinfo.comparison.pooling import POOLING_NOTES
+    from skinfo.measures.quantity import JOINT, NOTES
+
+    found: dict[str, dict[str, None]] = {}
+    for _, line in rows.iterrows():
+        for note in filter(None, line["notes"].split(JOINT)):
+            # Said in the column of changes and below all tables.
+            if note.startswith(("not in ", "settings differ")):
+                continue
+            whose = next((name for name in flows if note.startswith(f"{name}: ")), "")
+            where = line["layer"] + (f" of {whose}" if whose else "")
+            found.setdefault(note.removeprefix(f"{whose}: "), {})[where] = None
+    for note, places in found.items():
+        meaning = (NOTES | POOLING_NOTES).get(note)
+        typer.echo(f"{', '.join(places)}: {note}{f' ({meaning})' if meaning else ''}.")
 
 
 def _new_table(title: str) -> Table:
@@ -262,12 +303,22 @@ def _print_meaning(result: Any, shown: dict[str, tuple[str, str]]) -> None:
     from skinfo.comparison import CHANGES
     from skinfo.measures.quantity import JOINT
 
+    if not shown:
+        typer.echo(
+            f"None of the quantities that are printed here; -o FILE or --json gives all "
+            f"{len(result)} rows."
+        )
+        return
     present = set()
     for _, rows in _of_quantities(result, shown):
         present |= set(rows["change"])
     for word, meaning in CHANGES.items():
         if word in present:
             typer.echo(f"{word}: {meaning}.")
+    typer.echo(
+        "± is the standard error of the computation, of several seeds that of their mean; the "
+        "bracket holds the truth, with the bias that few replicas leave."
+    )
     said: dict[str, None] = {}
     differ = result[result["notes"].str.contains("settings differ", regex=False)]
     for _, line in differ.drop_duplicates(["flow", "layer", "estimator"]).iterrows():
@@ -307,10 +358,11 @@ def _print_pooled(
                 escape(line["layer"]),
                 _number(line["value"], line["stderr"]),
                 "–" if spread != spread else f"{spread:.3f}",
-                f"{line['lower']:.3f}…{line['upper']:.3f}",
+                _ends(line["lower"], line["upper"]),
                 str(int(line["n_seeds"])),
             )
         _print_whole(table)
+        _print_notes(rows, [])
     typer.echo("mean ± its standard error; spread: standard deviation between seeds.")
 
 

@@ -50,6 +50,8 @@ def read_config(path: Path, options: list[str]) -> dict[str, Any]:
             f"{path}: there is no setting {unknown[0]!r}; there are {', '.join(options)} and the "
             "tables [estimators.NAME]."
         )
+    if isinstance(settings.get("layers"), list):
+        settings["layers"] = ",".join(map(str, settings["layers"]))
     if "estimators" in settings:
         both = [name for name in _OF_ESTIMATORS if name in settings]
         if both:

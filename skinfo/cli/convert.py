@@ -7,7 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from skinfo.cli.application import Force, Json, app, write_json
+from skinfo.cli.application import Force, Json, Labels, LayerNames, app, write_json
+from skinfo.cli.sources import open_described
 
 
 @app.command()
@@ -22,15 +23,11 @@ def convert(
     format: Annotated[  # noqa: A002
         str | None, typer.Option(help="npz, npy, safetensors, hdf5 or zarr.")
     ] = None,
-    labels: Annotated[
-        Path | None, typer.Option(help="A .npy of one label an input, for a run that has none.")
-    ] = None,
+    labels: Labels = None,
     sigma: Annotated[
         float | None, typer.Option(help="Noise of all layers, for a run that does not say it.")
     ] = None,
-    layers: Annotated[
-        str | None, typer.Option(help="Layers in network order, joined by commas, likewise.")
-    ] = None,
+    layers: LayerNames = None,
     json: Json = False,
     force: Force = False,
 ) -> None:
@@ -40,14 +37,9 @@ def convert(
     when it is started again.
     """
     from skinfo.progress import progress_bar
-    from skinfo.runs import convert_run, open_run
+    from skinfo.runs import convert_run
 
-    opened = open_run(
-        source,
-        labels=None if labels is None else _read_labels(labels),
-        sigma=sigma,
-        layers=None if layers is None else layers.split(","),
-    )
+    opened = open_described(source, labels, layers, sigma=sigma)
     with progress_bar() as bar:
         task = bar.add_task("Checkpoints", total=len(opened.epochs))
         converted = convert_run(
@@ -63,19 +55,3 @@ def convert(
         write_json(written | {"bytes": store.size()})
     else:
         typer.echo(f"{len(converted.epochs)} checkpoints in {target}")
-
-
-def _read_labels(path: Path) -> Any:
-    """The labels of a .npy; anything else there is a mistake in the command."""
-    import numpy as np
-
-    try:
-        values = np.load(path, allow_pickle=False)
-    except MemoryError:
-        raise
-    # What numpy raises for a damaged file is anybody's guess.
-    except Exception as error:
-        raise ValueError(f"{path}: is no .npy of labels that can be read ({error}).") from error
-    if not isinstance(values, np.ndarray) or values.ndim != 1:
-        raise ValueError(f"{path}: is no .npy of labels: expected one axis, a label an input.")
-    return values

@@ -11,6 +11,8 @@ from rich.table import Table
 from skinfo.cli.application import (
     ORDER_FROM_NAMES,
     Json,
+    Labels,
+    LayerNames,
     RunPath,
     app,
     complain,
@@ -18,33 +20,41 @@ from skinfo.cli.application import (
     console,
     write_json,
 )
+from skinfo.cli.sources import open_described
+from skinfo.cli.unmeasured import complain_of_strangers, summarised
 
 
 @app.command()
-def info(run: RunPath, json: Json = False) -> None:
+def info(
+    run: RunPath, labels: Labels = None, layers: LayerNames = None, json: Json = False
+) -> None:
     """Show what a run holds: format, layers, sigmas, checkpoints, inputs.
 
     Of every checkpoint it is looked up whether its layers can be read; the numbers of the last are.
     """
-    from skinfo.runs import open_run
-
-    opened = open_run(run)
-    found = _described(opened)
+    opened = open_described(run, labels, layers)
+    errors: list[dict[str, Any]] = []
+    found = _described(opened, errors)
     if json:
         write_json(found)
     else:
         _show(found)
     complain_of_lost(opened)
-    for message in found["unread"]:
+    for message in summarised(errors):
         complain(message)
+    complain_of_strangers(opened, [x["name"] for x in found["layers"] if _is_flat(x["shape"])])
     if found["unread"]:
         raise typer.Exit(1)
 
 
-def _described(opened: Any) -> dict[str, Any]:
-    """What there is to say of a run, as plain values."""
-    unread: list[str] = []
-    layers = [_layer(opened, layer, unread) for layer in opened.layers]
+def _is_flat(shape: list[int] | None) -> bool:
+    """Whether an array has too few axes to be a layer's."""
+    return shape is not None and len(shape) < 2
+
+
+def _described(opened: Any, errors: list[dict[str, Any]]) -> dict[str, Any]:
+    """What there is to say of a run, as plain values; errors also with where they are."""
+    layers = [_layer(opened, layer, errors) for layer in opened.layers]
     labels = opened.labels
     return {
         "run": opened.name,
@@ -59,11 +69,11 @@ def _described(opened: Any) -> dict[str, Any]:
         "seed": opened.seed,
         "order_from_names": opened.order_from_names,
         "layers": layers,
-        "unread": list(dict.fromkeys(unread)),
+        "unread": list(dict.fromkeys(error["message"] for error in errors)),
     }
 
 
-def _layer(opened: Any, layer: Any, unread: list[str]) -> dict[str, Any]:
+def _layer(opened: Any, layer: Any, errors: list[dict[str, Any]]) -> dict[str, Any]:
     """A layer: its shape at the last checkpoint, and the first epoch of each type of numbers."""
     from skinfo.errors import RunError
 
@@ -74,15 +84,16 @@ def _layer(opened: Any, layer: Any, unread: list[str]) -> dict[str, Any]:
         try:
             stored = opened.store.shape(epoch, layer.name)
         except RunError as error:
-            unread.append(str(error))
+            errors.append({"epoch": epoch, "layer": layer.name, "message": str(error)})
         else:
             types.setdefault(str(stored[1]), epoch)
     # Maps are read as they are analysed: as someone chooses then.
     if stored is not None and len(stored[0]) < 4:
+        last = opened.epochs[-1]
         try:
-            opened.array(opened.epochs[-1], layer.name)
+            opened.array(last, layer.name)
         except RunError as error:
-            unread.append(str(error))
+            errors.append({"epoch": last, "layer": layer.name, "message": str(error)})
     return {
         "name": layer.name,
         "sigma": layer.sigma,
@@ -104,6 +115,8 @@ def _show(found: dict[str, Any]) -> None:
         trained = found["trained_on"]
         split = "" if trained is None else f", {trained} of them trained on"
         typer.echo(f"{found['inputs']} inputs of {found['classes']} classes{split}")
+    else:
+        typer.echo("No labels: --labels FILE of skinfo analyze and convert gives them")
     if found["order_from_names"]:
         typer.echo(ORDER_FROM_NAMES[0].upper() + ORDER_FROM_NAMES[1:])
     table = Table()
@@ -132,4 +145,4 @@ def _size(count: float) -> str:
 def _stored_as(layer: dict[str, Any], epochs: list[int]) -> str:
     if layer["shape"] is None:
         return "unreadable" if epochs else "-"
-    return f"{' x '.join(map(str, layer['shape']))} {layer['dtype']}"
+    return f"{' x '.join(map(str, layer['shape'])) or 'one'} {layer['dtype']}"

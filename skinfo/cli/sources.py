@@ -3,8 +3,38 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
-from skinfo.cli.application import complain
+from skinfo.cli.application import complain, complain_of_labels
+from skinfo.cli.unmeasured import measure
+
+
+def open_described(run: Path, labels: Path | None, layers: str | None, **said: Any) -> Any:
+    """Open a run with what the command line says of it: a file of labels, names of layers."""
+    from skinfo.runs import open_run
+
+    return open_run(
+        run,
+        labels=None if labels is None else _read_labels(labels),
+        layers=None if layers is None else layers.split(","),
+        **said,
+    )
+
+
+def _read_labels(path: Path) -> Any:
+    """The labels of a .npy; anything else there is a mistake in the command."""
+    import numpy as np
+
+    try:
+        values = np.load(path, allow_pickle=False)
+    except MemoryError:
+        raise
+    # What numpy raises for a damaged file is anybody's guess.
+    except Exception as error:
+        raise ValueError(f"{path}: is no .npy of labels that can be read ({error}).") from error
+    if not isinstance(values, np.ndarray) or values.ndim != 1:
+        raise ValueError(f"{path}: is no .npy of labels: expected one axis, a label an input.")
+    return values
 
 
 def named_sources(flows: list[str]) -> dict[str, list[Path]]:
@@ -102,7 +132,7 @@ def table_of(source: Path, jobs: int) -> Path:
 
 def _measure(run: Path, target: Path, jobs: int) -> None:
     """Measure a run as ``skinfo analyze`` does."""
-    from skinfo.analysis import analyze_run, usual_estimators
+    from skinfo.analysis import usual_estimators
     from skinfo.runs import open_run
     from skinfo.tables import write_table
 
@@ -110,7 +140,8 @@ def _measure(run: Path, target: Path, jobs: int) -> None:
     complain(f"{run} has no table beside it: measured into {target} with default settings.",
              "yellow")  # fmt: skip
     estimators = usual_estimators(opened, random_state=0)
-    table, panel = analyze_run(opened, estimators, n_jobs=jobs)
+    complain_of_labels(opened, estimators)
+    table, panel = measure(opened, estimators, n_jobs=jobs)
     write_table(target, table, panel)
 
 

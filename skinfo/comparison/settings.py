@@ -43,9 +43,19 @@ def settings_differ(one: pd.DataFrame, other: pd.DataFrame, layer: str, estimato
 
 
 def own_bins(one: pd.DataFrame, other: pd.DataFrame, estimator: str) -> str:
-    """Say that bins of equal settings are other bins all the same: those of each run's range."""
+    """Say that bins of equal settings are other bins all the same: those of each run's range.
+
+    Flows measured from the same files have the same range.
+    """
+    if _same_files(one, other):
+        return ""
     both = all(_over_run(_last_step(_described(flow, estimator))) for flow in (one, other))
     return "bins over each run's own range" if both else ""
+
+
+def _same_files(one: pd.DataFrame, other: pd.DataFrame) -> bool:
+    files = one.attrs.get("files")
+    return files is not None and files == other.attrs.get("files")
 
 
 def _over_run(last: Mapping[str, Any]) -> bool:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from skinfo.comparison import POOLING_NOTES
 from skinfo.measures.quantity import JOINT, NOTES
 
 #: Notes that say that a number must not be used as it is.
 SEVERE = ("read error", "data processing violated", "above ceiling", "tolerance not met")
+_KNOWN = NOTES | POOLING_NOTES
 # Decimals beyond this are written as a power of ten.
 _MOST_DECIMALS = 6
 # Ends that are closer than this share of them are one.
@@ -128,11 +130,13 @@ def notes_of(cell: str) -> list[tuple[str, str]]:
     [('saturated', ''), ('read error', 'a.npz: cut short; 3 bytes')]
     >>> notes_of("my own")
     [('my own', '')]
+    >>> notes_of("read error: b.npz: cut short; seeds missing")
+    [('read error', 'b.npz: cut short'), ('seeds missing', '')]
     """
     found: list[tuple[str, str]] = []
     for part in filter(None, cell.split(JOINT)):
         word, _, said = part.partition(":")
-        if word in NOTES:
+        if word in _KNOWN:
             found.append((word, said.strip()))
         elif found and found[-1][1]:
             found[-1] = (found[-1][0], f"{found[-1][1]}{JOINT}{part}")
@@ -143,4 +147,4 @@ def notes_of(cell: str) -> list[tuple[str, str]]:
 
 def meaning(note: str) -> str:
     """Say what a note means."""
-    return NOTES.get(note, "a note that this version does not know")
+    return _KNOWN.get(note, "a note that this version does not know")

@@ -115,7 +115,10 @@ class _Checkpoint(Mapping[str, np.ndarray]):
         self._run, self._epoch = run, epoch
 
     def __getitem__(self, layer: str) -> np.ndarray:
-        return self._run.store.read(self._epoch, layer)
+        array = self._run.store.read(self._epoch, layer)
+        # The copy is checked too, but an error should name what the caller knows.
+        self._run.check_stored(array, self._epoch, layer)
+        return array
 
     def __iter__(self) -> Iterator[str]:
         return (layer.name for layer in self._run.layers)

@@ -199,8 +199,8 @@ class Flattening:
             }
         if ndim not in known:
             raise ValueError(
-                f"has {ndim} axes, of which it is not known what they are; say so with axes=, for "
-                "example 'nchwd', or flatten the array before it is saved"
+                f"has {ndim} axes, of which it is not known what they are; say so with axes= of "
+                "open_run, for example 'nchwd', or flatten the array before it is saved"
             )
         return known[ndim]
 

@@ -135,7 +135,7 @@ def open_run(
                         train, "memory")  # fmt: skip
     flattening.check_names([layer.name for layer in run.layers])
     run = replace(run, flattening=flattening)
-    if isinstance(source, Mapping):
+    if labels is not None or groups is not None:
         _check_labels(run)
     return run
 

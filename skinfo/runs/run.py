@@ -317,7 +317,8 @@ class Run:
             "replicas of an input differ, and no noise is on record that would make them. If the "
             "second axis is tokens, choose flatten='token_mean', 'token_last' or 'tokens'; if it "
             f"is channels, flatten={{{layer!r}: 'all'}} or 'channel_mean'; if it is replicas, give "
-            f"sigma, or axes={{{layer!r}: 'nrc'}}",
+            f"sigma, or axes={{{layer!r}: 'nrc'}}. These are arguments of open_run in Python; on "
+            "the command line there are --flatten of `skinfo analyze`, --sigma of `skinfo convert`",
             epoch, layer,
         )  # fmt: skip
 
@@ -443,7 +444,7 @@ class Run:
             of_token = self.groups[:, None] * tokens + np.arange(tokens)  # type: ignore[index]
             return of_token.ravel()
         if n_inputs is not None and n_rows != n_inputs:
-            raise self._misfit(array.shape, n_inputs, epoch, layer)
+            raise self._misfit(array.shape, n_rows, epoch, layer)
         replicas = array.shape[1] if array.ndim == 3 else 1
         return np.repeat(np.arange(len(array)), replicas)
 
@@ -452,26 +453,32 @@ class Run:
             return len(self.labels)
         return None if self.groups is None else int(self.groups.max()) + 1
 
-    def _misfit(self, shape: tuple[int, ...], n_inputs: int, epoch: int, layer: str) -> RunError:
-        rows, hint = "", "; where rows are replicas, groups name inputs"
-        if self.groups is not None:
-            rows, hint = f" or {len(self.groups)} rows of groups", ""
-        return self._error(
-            f"shape {shape} does not fit the run's {n_inputs} inputs{rows}{hint}", epoch, layer
-        )
+    def _misfit(self, shape: tuple[int, ...], n_rows: int, epoch: int, layer: str) -> RunError:
+        """An array of another number of rows than what says the number of inputs."""
+        labels = "" if self.labels is None else f"{len(self.labels)} labels, one an input"
+        if self.groups is None:
+            known, hint = (
+                labels,
+                "; where rows are replicas, groups= of open_run names their inputs",
+            )
+        elif labels:
+            known, hint = f"{labels}, and {len(self.groups)} groups, one a row", ""
+        else:
+            known, hint = f"{len(self.groups)} groups, one a row, of {self._n_inputs()} inputs", ""
+        return self._error(f"{known}, for {n_rows} rows of shape {shape}{hint}", epoch, layer)
 
     def misfit(self, epoch: int, layer: str) -> RunError | None:
         """What is wrong where an array has rows for other inputs than the run's, unread."""
         n_inputs = self._n_inputs()
         try:
             shape, rows = self._stored_inputs(epoch, layer)
-        except RunError:
-            # That is another error, for whoever reads it.
+        except Exception:
+            # Whatever a reader stumbles over: it has an error of its own when it is read.
             return None
         known = n_inputs is None or rows == n_inputs
         if known or (self.groups is not None and rows == len(self.groups)):
             return None
-        return self._misfit(shape, n_inputs, epoch, layer)  # type: ignore[arg-type]
+        return self._misfit(shape, rows, epoch, layer)
 
     def _mask(self, subset: str | np.ndarray, inputs: np.ndarray) -> np.ndarray:
         """The mask, if it has one entry an input; an input may have no rows."""
