@@ -845,7 +845,7 @@ def test_a_layer_that_one_checkpoint_lacks_is_a_read_error():
     [
         (np.array([["a"] * 2] * 12), "where numbers are expected"),
         (np.zeros((12, 3, 4, 4)), "choose flatten='all'"),
-        (np.zeros((11, 2)), "does not fit"),
+        (np.zeros((11, 2)), "12 labels, one an input, for 11 rows"),
         (np.zeros((0, 2)), "shape"),
     ],
     ids=["words", "maps", "short", "empty"],
