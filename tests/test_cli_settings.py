@@ -139,6 +139,15 @@ def test_shells_can_complete():
     assert "_SKINFO_COMPLETE=complete_bash" in done.stdout
 
 
+@pytest.fixture
+def heard():
+    """SIGINT reaches children too where the tests run in the background, which ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heard")
 def test_an_interrupted_analysis_says_so_and_keeps_what_was_finished(tmp_path):
     run = write_run(tmp_path / "run", epochs=range(1, 60))
     kept, target = str(tmp_path / "kept"), str(tmp_path / "flow.csv")
