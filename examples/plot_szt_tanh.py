@@ -67,8 +67,9 @@ layer_summary(table).round(3)
 # %%
 # The figure
 # ----------
-# From above: where the activations of each layer lie; I(X;T) with its brackets, the ceiling dashed;
-# H(Bin(T)); the losses. On the right the last layer at four epochs, and the distances.
+# From above: where the activations of each layer lie; I(X;T) and I(Y;T) with their brackets, and
+# H(Bin(T)), each below its ceiling; how well distances tell the classes apart; the losses. On the
+# right the last layer at four epochs; below, what the table notes of the numbers.
 
 display = InformationFlowDisplay.from_flow(table, panel).plot()
 
