@@ -1,0 +1,245 @@
+"""Flows over one another, and estimators of one run, as pictures."""
+
+import matplotlib as mpl
+from flows import flow, row
+
+mpl.use("Agg")
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+
+from skinfo import (
+    BinningMIEstimator,
+    NoisyMIEstimator,
+    compare_flows,
+    information_flow,
+    open_run,
+    pool_flows,
+)
+from skinfo.plotting import EstimatorComparisonDisplay, FlowComparisonDisplay
+
+
+@pytest.fixture(autouse=True)
+def _no_figure_stays_open():
+    yield
+    plt.close("all")
+
+
+def curves_of(flow, quantity, estimator="noisy", column="value"):
+    chosen = flow[(flow["quantity"] == quantity) & (flow["estimator"] == estimator)]
+    return chosen.pivot(index="layer", columns="epoch", values=column)
+
+
+def bands(ax):
+    """Lower and upper ends of the bands of an axes, by their order."""
+    found = []
+    for band in ax.collections:
+        x, y = band.get_paths()[0].vertices.T
+        at = np.unique(x)
+        found.append(np.array([(y[x == epoch].min(), y[x == epoch].max()) for epoch in at]))
+    return found
+
+
+def drawn_lines(ax):
+    return [line for line in ax.lines if line.get_linestyle() == "-"]
+
+
+def legend_of(display):
+    return [text.get_text() for text in display.figure_.legends[0].get_texts()]
+
+
+def test_flows_over_one_another_are_the_numbers_of_their_tables(real):
+    flows = {name: real[name] for name in ("one", "other")}
+    display = FlowComparisonDisplay.from_flows(flows).plot()
+    display.figure_.canvas.draw()
+    assert list(display.axes_) == [
+        (name, layer) for name in ("information", "label_information")
+        for layer in ("first", "second")
+    ]  # fmt: skip
+    for (name, layer), ax in display.axes_.items():
+        quantity = {"information": "mutual_info", "label_information": "label_mutual_info"}[name]
+        lines = drawn_lines(ax)
+        for line, band, one in zip(lines, bands(ax), flows.values(), strict=True):
+            np.testing.assert_array_equal(line.get_xdata(), [1, 10])
+            np.testing.assert_array_equal(line.get_ydata(), curves_of(one, quantity).loc[layer])
+            for side, column in enumerate(("lower", "upper")):
+                expected = curves_of(one, quantity, column=column).loc[layer]
+                np.testing.assert_allclose(band[:, side], expected)
+        assert len({line.get_color() for line in lines}) == 2
+    assert display.axes_["information", "first"].get_ylabel() == "I(X;T) [nats]"
+    assert display.axes_["label_information", "first"].get_ylabel() == "I(Y;T) [nats]"
+    assert display.axes_["label_information", "second"].get_xlabel() == "Epoch"
+    assert [display.axes_["information", x].get_title() for x in ("first", "second")] == [
+        "first", "second",
+    ]  # fmt: skip
+    assert legend_of(display) == ["one", "other", "bracket", "differs from one beyond error"]
+
+
+def test_filled_markers_are_the_changes_of_the_comparison(rng):
+    values = np.array([1.0, 1.5, 1.002, 1.5])
+    wide = np.array([0.01, 0.01, 0.01, 2.0])
+    one, other = (
+        pd.concat(
+            [
+                pd.DataFrame(row(v, 0.005, v - wide, v + wide, epoch=[1, 2, 3, 4])),
+                flow(*(row(0.1, quantity="conditional_entropy", epoch=e) for e in (1, 2, 3, 4))),
+            ]
+        )
+        for v in (np.ones(4), values)
+    )
+    changes = compare_flows({"one": one, "other": other}).set_index(["quantity", "epoch"])["change"]
+    assert changes["mutual_info"].tolist() == [
+        "within error", "beyond brackets", "within error", "within brackets",
+    ]  # fmt: skip
+    ax = FlowComparisonDisplay({"one": one, "other": other}).plot().axes_["information", "hidden"]
+    marked = {
+        line.get_markerfacecolor(): line.get_xdata().tolist() for line in ax.lines
+        if line.get_linestyle() == "None"
+    }  # fmt: skip
+    white = marked.pop("white")
+    assert white == [1, 3, 4]
+    assert list(marked.values()) == [[2]]
+
+
+def test_a_pooled_flow_is_drawn_as_mean_and_spread(real):
+    pooled = pool_flows([real["one"], real["other"]])
+    display = FlowComparisonDisplay({"two": pooled, "alone": real["same"]}).plot()
+    assert legend_of(display) == [
+        "two: mean ± standard deviation of 2 seeds", "alone, bracket",
+        "differs from two beyond error",
+    ]  # fmt: skip
+    mean, spread = (
+        curves_of(pooled, "mutual_info"),
+        curves_of(pooled, "mutual_info", column="spread"),
+    )
+    for layer in ("first", "second"):
+        ax = display.axes_["information", layer]
+        np.testing.assert_array_equal(drawn_lines(ax)[0].get_ydata(), mean.loc[layer])
+        expected = np.c_[mean.loc[layer] - spread.loc[layer], mean.loc[layer] + spread.loc[layer]]
+        np.testing.assert_allclose(bands(ax)[0], expected)
+        own = [
+            curves_of(real["same"], "mutual_info", column=c).loc[layer] for c in ("lower", "upper")
+        ]
+        np.testing.assert_allclose(bands(ax)[1], np.c_[tuple(own)])
+
+
+def test_a_pool_of_one_seed_is_drawn_with_its_bracket(real):
+    pooled = pool_flows([real["one"]])
+    display = FlowComparisonDisplay({"one": pooled}).plot()
+    assert legend_of(display) == ["one", "bracket"]
+    expected = curves_of(real["one"], "mutual_info", column="upper").loc["first"]
+    np.testing.assert_allclose(bands(display.axes_["information", "first"])[0][:, 1], expected)
+
+
+def test_what_is_drawn_and_of_which_layers_can_be_chosen(real):
+    display = FlowComparisonDisplay(real, shown=["binned"], layers=["second"]).plot()
+    (ax,) = display.axes_.values()
+    assert ax.get_ylabel() == "H(Bin(T)) [nats]"
+    for line, one in zip(drawn_lines(ax), real.values(), strict=True):
+        expected = curves_of(one, "entropy", "binned").loc["second"]
+        np.testing.assert_array_equal(line.get_ydata(), expected)
+
+
+def test_flows_of_other_checkpoints_are_drawn_without_marks(real):
+    later = real["other"].assign(epoch=real["other"]["epoch"] * 3)
+    display = FlowComparisonDisplay({"one": real["one"], "later": later}).plot()
+    ax = display.axes_["information", "first"]
+    assert [line.get_xdata().tolist() for line in drawn_lines(ax)] == [[1, 10], [3, 30]]
+    assert legend_of(display) == ["one", "later", "bracket"]
+
+
+def test_pictures_of_what_is_not_there_are_refused(real):
+    for make, message in [
+        (lambda: FlowComparisonDisplay({}), "no flow was given"),
+        (lambda: FlowComparisonDisplay(real, reference="x"), "no flow 'x' to refer to"),
+        (lambda: FlowComparisonDisplay(real, layers=["x"]), "layer 'x'; there are first, second"),
+        (lambda: FlowComparisonDisplay(real, layers=[]), "nothing to draw: no layer was chosen"),
+        (lambda: FlowComparisonDisplay(real, shown=["clustering"]),
+         "hold information, label_information, binned; not 'clustering'"),
+        (lambda: FlowComparisonDisplay({"a": flow(row(1.0, quantity="nc1"))}), "hold no curve"),
+        (lambda: FlowComparisonDisplay({"a": real["one"], "b": real["one"].assign(unit="bits")}),
+         "'a' is in nats, 'b' is in bits"),
+    ]:  # fmt: skip
+        with pytest.raises(ValueError, match=message):
+            make()
+
+
+@pytest.mark.parametrize("n", [1, 6, 7])
+def test_many_layers_of_one_quantity_are_wrapped(n):
+    rows = [
+        row(1.0, layer=f"layer{k}", epoch=e, quantity=q) for k in range(n) for e in (1, 2)
+        for q in ("mutual_info", "conditional_entropy")
+    ]  # fmt: skip
+    display = FlowComparisonDisplay({"a": flow(*rows)}).plot()
+    display.figure_.canvas.draw()
+    axes = list(display.axes_.values())
+    assert [ax.get_title() for ax in axes] == [f"layer{k}" for k in range(n)]
+    assert max(ax.get_subplotspec().get_gridspec().ncols for ax in axes) <= 5
+    assert axes[-1].get_xlabel() == "Epoch"
+    assert sum(ax.get_visible() for ax in display.figure_.axes) == n
+
+
+@pytest.fixture(scope="module")
+def several():
+    rng = np.random.default_rng(0)
+    arrays = {(e, x): rng.normal(size=(30, 2)) for e in (1, 10, 100) for x in ("first", "second")}
+    estimators = {
+        "noisy": NoisyMIEstimator(None, tol=0.1, bounds=True, random_state=0),
+        "binned": BinningMIEstimator(bin_width=0.5),
+    }
+    return information_flow(estimators, open_run(arrays, sigma=0.5), progress=False)
+
+
+def test_estimators_of_one_run_in_one_figure(several):
+    display = EstimatorComparisonDisplay.from_flow(several).plot()
+    display.figure_.canvas.draw()
+    assert list(display.axes_) == ["first", "second"]
+    assert legend_of(display) == [
+        "I(X;T) with bracket", "pairwise bounds", "H(Bin(T))", "ceiling of I(X;T)",
+    ]  # fmt: skip
+    for layer, ax in display.axes_.items():
+        noisy, binned, ceiling = ax.lines
+        for line, (quantity, estimator) in (
+            (noisy, ("mutual_info", "noisy")),
+            (binned, ("entropy", "binned")),
+            (ceiling, ("ceiling", "noisy")),
+        ):
+            expected = curves_of(several, quantity, estimator).loc[layer]
+            np.testing.assert_array_equal(line.get_ydata(), expected)
+        assert ceiling.get_linestyle() == ":"
+        bracket, bounds = bands(ax)
+        low, high = (
+            curves_of(several, f"mutual_info_pairwise_{side}").loc[layer]
+            for side in ("lower", "upper")
+        )
+        np.testing.assert_allclose(bounds, np.c_[low, high])
+        assert (low <= noisy.get_ydata()).all()
+        assert (noisy.get_ydata() <= high).all()
+        np.testing.assert_allclose(
+            bracket[:, 0], curves_of(several, "mutual_info", column="lower").loc[layer]
+        )
+        assert ax.get_xscale() == "log"
+    assert display.axes_["first"].get_ylabel() == "Information [nats]"
+
+
+def test_estimators_that_are_missing_are_left_out(several):
+    binned = several[several["estimator"] == "binned"]
+    assert legend_of(EstimatorComparisonDisplay(binned).plot()) == ["H(Bin(T))"]
+    without = several[~several["quantity"].str.contains("pairwise")]
+    display = EstimatorComparisonDisplay(without, layers=["second"]).plot()
+    assert legend_of(display) == ["I(X;T) with bracket", "H(Bin(T))", "ceiling of I(X;T)"]
+    assert list(display.axes_) == ["second"]
+
+
+def test_estimators_that_make_no_figure_are_refused(several):
+    with pytest.raises(ValueError, match="nothing to compare"):
+        EstimatorComparisonDisplay(several[several["quantity"] == "plug_in"])
+    with pytest.raises(ValueError, match="no layer 'x'"):
+        EstimatorComparisonDisplay(several, layers=["x"])
+    with pytest.raises(ValueError, match="nothing to draw: no layer was chosen"):
+        EstimatorComparisonDisplay(several, layers=[])
+    bits = several.assign(unit=np.where(several["estimator"] == "binned", "bits", "nats"))
+    with pytest.raises(ValueError, match="different units make no figure: .*in nats, .*in bits"):
+        EstimatorComparisonDisplay(bits)

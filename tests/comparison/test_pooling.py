@@ -1,0 +1,232 @@
+"""Seeds pooled into mean and spread, and pools beside pools."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from flows import flow, kind, row, unread, with_settings
+from scipy.stats import norm
+from scipy.stats import t as student
+
+from skinfo import (
+    compare_flows,
+    pool_flows,
+)
+from skinfo.comparison import POOLED_COLUMNS, POOLING_NOTES
+from skinfo.measures.quantity import NOTES
+from skinfo.tables import read_table, write_table
+
+# --- seeds ---------------------------------------------------------------------------------------
+
+
+def seeds(rng, n, *, mean=2.0, spread=0.3, stderr=0.01, bias=(0.0, 0.0), n_rows=1):
+    """Flows of n seeds of one setting."""
+    made = []
+    for _ in range(n):
+        values = mean + spread * rng.standard_normal(n_rows) + stderr * rng.standard_normal(n_rows)
+        below, above = (max(b, 2.131 * stderr) for b in bias)
+        one = pd.DataFrame(row(values, stderr, values - below, values + above))
+        made.append(one.assign(epoch=range(n_rows)))
+    return made
+
+
+def test_pooled_numbers_are_those_of_numpy(rng):
+    tables = seeds(rng, 5, n_rows=20)
+    pooled = pool_flows(tables)
+    assert tuple(pooled) == POOLED_COLUMNS
+    values = np.array([t["value"] for t in tables])
+    np.testing.assert_allclose(pooled["value"], values.mean(axis=0))
+    np.testing.assert_allclose(pooled["spread"], values.std(axis=0, ddof=1))
+    np.testing.assert_allclose(pooled["stderr"], values.std(axis=0, ddof=1) / np.sqrt(5))
+    np.testing.assert_array_equal(pooled["lower"], np.min([t["lower"] for t in tables], axis=0))
+    np.testing.assert_array_equal(pooled["upper"], np.max([t["upper"] for t in tables], axis=0))
+    assert (pooled["n_seeds"] == 5).all()
+    assert (pooled[["bias_below", "bias_above"]] == 0).all(axis=None)
+    assert set(pooled["unit"]) == {"nats"}
+    assert set(pooled["notes"]) == {""}
+
+
+def test_seeds_closer_than_their_errors_keep_those(rng):
+    pooled = pool_flows([flow(row(2.0, 0.3)), flow(row(2.0, 0.4))]).iloc[0]
+    assert pooled["spread"] == 0
+    assert pooled["stderr"] == pytest.approx(0.5 / 2)
+
+
+def test_one_seed_has_no_spread():
+    pooled = pool_flows([flow(row(2.0, 0.1, 1.5, 2.3))]).iloc[0]
+    assert np.isnan(pooled["spread"])
+    expected = {"value": 2.0, "stderr": 0.1, "lower": 1.5, "upper": 2.3, "n_seeds": 1}
+    assert pooled[list(expected)].to_dict() == pytest.approx(expected)
+    assert (pooled["bias_below"], pooled["bias_above"]) == pytest.approx((0.5, 0.3))
+    assert pooled["notes"] == "one seed"
+    assert "one seed" in POOLING_NOTES
+
+
+def test_seeds_that_lack_a_number_are_counted_and_noted():
+    one, two = flow(row(1.0), row(2.0, epoch=10)), flow(row(3.0), unread(epoch=10))
+    three = flow(row(5.0), row(4.0, epoch=10))
+    pooled = pool_flows([one, two, three]).set_index(["epoch", "quantity"])
+    assert pooled.loc[(1, "mutual_info"), ["value", "n_seeds", "notes"]].tolist() == [3.0, 3, ""]
+    at_10 = pooled.loc[(10, "mutual_info")]
+    assert (at_10["value"], at_10["n_seeds"], at_10["notes"]) == (3.0, 2, "seeds missing")
+    lost = pooled.loc[(10, "")]
+    assert (lost["n_seeds"], lost["notes"]) == (0, "read error; seeds missing")
+    assert lost[["value", "stderr", "spread", "lower", "upper"]].isna().all()
+
+
+def test_a_value_that_is_not_defined_of_one_seed_is_not_averaged():
+    pooled = pool_flows([flow(row(np.nan, np.nan)), flow(row(3.0, 0.1, 2.9, 3.1))]).iloc[0]
+    assert (pooled["value"], pooled["stderr"], pooled["n_seeds"]) == (3.0, 0.1, 1)
+    assert (pooled["lower"], pooled["upper"]) == (2.9, 3.1)
+
+
+def test_infinite_ceilings_and_unknown_brackets_pool():
+    tables = [flow(row(np.inf, 0.0, np.inf, np.inf, quantity="ceiling"), row(v, 0.1, np.nan, 3.0))
+              for v in (1.0, 2.0)]  # fmt: skip
+    pooled = pool_flows(tables).set_index("quantity")
+    ceiling = pooled.loc["ceiling"]
+    assert (ceiling["value"], ceiling["lower"], ceiling["spread"]) == (np.inf, np.inf, 0.0)
+    assert np.isnan(pooled.loc["mutual_info", "lower"])
+    assert pooled.loc["mutual_info", "upper"] == 3.0
+
+
+def test_notes_of_seeds_are_joined():
+    tables = [flow(row(1.0, notes=n)) for n in ("saturated", "", "telescoped; saturated")]
+    assert pool_flows(tables)["notes"].tolist() == ["saturated; telescoped"]
+    assert {"saturated", "telescoped"} <= set(NOTES)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_a_pooled_flow_is_written_and_read(tmp_path, rng, suffix):
+    tables = [*seeds(rng, 2, n_rows=3), flow(row(1.0, 0.1))]
+    tables[0] = pd.concat([tables[0], flow(row(7.0, 0.2, epoch=9))], ignore_index=True)
+    pooled = pool_flows(tables)
+    assert pooled["spread"].isna().any()
+    path = tmp_path / f"pooled{suffix}"
+    write_table(path, pooled)
+    found, _ = read_table(path)
+    found.attrs = pooled.attrs = {}
+    pd.testing.assert_frame_equal(found, pooled, rtol=1e-12)
+
+
+def test_what_cannot_be_pooled(tmp_path, rng):
+    (table,) = seeds(rng, 1)
+    path = tmp_path / "seed.csv"
+    write_table(path, table)
+    for flows, message in [
+        ([], "at least one flow"),
+        ([path, str(path)], r"seed\.csv is there twice"),
+        ([table, pool_flows([table, table])], "'seed 1' is pooled already"),
+        ([table, table.assign(epoch=99)], "'seed 0' and 'seed 1' have no epoch in common"),
+        ([table, table.assign(unit="bits")], "'seed 0' is in nats, 'seed 1' is in bits"),
+        ({"x": flow(row(1.0), **with_settings(kind("N", sigma=0.1))),
+          "y": flow(row(1.0), **with_settings(kind("N", sigma=0.2)))},
+         "'x' and 'y' are not seeds of one setting: at layer 'hidden' noisy has sigma 0.1 and 0.2"),
+    ]:  # fmt: skip
+        with pytest.raises(ValueError, match=message):
+            pool_flows(flows)
+
+
+def test_pooled_flows_remember_their_settings(rng):
+    kinds = [kind("N", sigma=0.1, random_state=v) for v in (1, 2)]
+    tables = [flow(row(float(k)), **with_settings(kinds[k])) for k in (0, 1)]
+    pooled = pool_flows({"s1": tables[0], "s2": tables[1]})
+    assert pooled.attrs["pooled"] == ["s1", "s2"]
+    other = flow(row(2.0), **with_settings(kind("N", sigma=0.5)))
+    (notes,) = compare_flows({"pooled": pooled, "other": other})["notes"]
+    assert "settings differ: sigma 0.1 and 0.5" in notes
+    own = [flow(row(v), **with_settings(kind("B", bin_range="run"))) for v in (1, 2)]
+    assert len(pool_flows(own)) == 1
+
+
+# --- seeds beside seeds --------------------------------------------------------------------------
+
+
+def test_the_error_between_pooled_flows_contains_the_spread(rng):
+    one, other = (pool_flows(seeds(rng, n)) for n in (4, 6))
+    found = compare_flows({"one": one, "other": other}).iloc[0]
+    variances = np.array([one["spread"].iloc[0] ** 2 / 4, other["spread"].iloc[0] ** 2 / 6])
+    assert found["difference_stderr"] == pytest.approx(np.sqrt(variances.sum()))
+    assert found["difference_stderr"] > 5 * np.hypot(0.01, 0.01) / 2
+
+
+@pytest.mark.parametrize("z", [1.0, 1.96])
+@pytest.mark.parametrize(("n_one", "n_other"), [(2, 2), (3, 3), (3, 8)])
+def test_equal_settings_differ_as_often_as_z_says(rng, n_one, n_other, z):
+    """Few seeds: Student's t with the spread of each; Welch's degrees of freedom are coarse."""
+    one, other = (pool_flows(seeds(rng, n, n_rows=2000)) for n in (n_one, n_other))
+    found = compare_flows({"one": one, "other": other}, z=z)
+    beyond = found["change"].isin(["beyond error", "beyond brackets"]).mean()
+    expected = 2 * norm.sf(z)
+    assert 0.4 * expected < beyond < 1.25 * expected
+
+
+def test_the_quantile_is_welchs(rng):
+    """Two pooled flows on either side of the threshold of scipy's t test."""
+    from scipy.stats import ttest_ind
+
+    one, other = rng.normal(0, 1, 4), rng.normal(0, 0.5, 3)
+    probability = 2 * norm.sf(1.96)
+    shifts = np.linspace(0, 4, 60)
+    flows = {
+        "one": pool_flows([flow(*(row(v, epoch=k) for k in range(60))) for v in one]),
+        "other": pool_flows(
+            [flow(*(row(v + shift, epoch=k) for k, shift in enumerate(shifts))) for v in other]
+        ),
+    }
+    p = np.array([ttest_ind(one, other + shift, equal_var=False).pvalue for shift in shifts])
+    expected = np.where(p < probability, "beyond error", "within error")
+    assert len(set(expected)) == 2
+    assert compare_flows(flows)["change"].tolist() == expected.tolist()
+
+
+def test_a_single_seed_is_one_more_of_the_others(rng):
+    """The spread it must have is theirs: t with their degrees of freedom."""
+    several, single = seeds(rng, 5, n_rows=3000), seeds(rng, 1, n_rows=3000)[0]
+    pooled = pool_flows(several)
+    for flows in ({"pooled": pooled, "new": single}, {"new": single, "pooled": pooled}):
+        found = compare_flows(flows)
+        assert found["notes"].str.contains("new: one seed, taken to spread like pooled").all()
+        spread = pooled["spread"].to_numpy()
+        np.testing.assert_allclose(
+            found["difference_stderr"], np.sqrt(spread**2 * (1 + 1 / 5) + 0.01**2), rtol=1e-9
+        )
+        beyond = (
+            np.abs(found["difference"]) > student.isf(norm.sf(1.96), 4) * found["difference_stderr"]
+        )
+        np.testing.assert_array_equal(found["change"] != "within error", beyond)
+        assert beyond.mean() == pytest.approx(0.05, abs=0.015)
+
+
+def test_single_seeds_beside_each_other_are_compared_as_the_runs_they_are():
+    one, other = row(1.0, 0.01, 0.98, 1.02), row(1.1, 0.01, 1.08, 1.12)
+    plain = compare_flows({"one": flow(one), "other": flow(other)})
+    pooled = compare_flows({"one": pool_flows([flow(one)]), "other": pool_flows([flow(other)])})
+    columns = ["difference", "difference_stderr", "difference_lower", "difference_upper", "change"]
+    pd.testing.assert_frame_equal(plain[columns], pooled[columns])
+    assert plain["change"].tolist() == ["beyond brackets"]
+
+
+def test_two_seeds_that_lie_apart_by_chance_are_within_error():
+    """Of two and two seeds every third order is a complete separation."""
+    one = pool_flows([flow(row(v, 0.001, v - 0.01, v + 0.01)) for v in (1.0, 1.3)])
+    other = pool_flows([flow(row(v, 0.001, v - 0.01, v + 0.01)) for v in (1.35, 1.7)])
+    found = compare_flows({"one": one, "other": other}).iloc[0]
+    assert found["difference_lower"] > 0
+    assert found["change"] == "within error"
+
+
+@pytest.mark.parametrize(
+    ("bias", "change"), [((0.0, 0.0), "beyond error"), ((0.3, 0.3), "within brackets")]
+)
+def test_a_bias_that_all_seeds_share_adds_in_full(rng, bias, change):
+    """More seeds narrow the error of the mean, but not the bias of few replicas."""
+    one = pool_flows(seeds(rng, 40, spread=0.2, mean=1.0, bias=bias))
+    other = pool_flows(seeds(rng, 40, spread=0.2, mean=1.4, bias=bias))
+    found = compare_flows({"one": one, "other": other}).iloc[0]
+    assert found["change"] == change
+    assert abs(found["difference"]) > 5 * found["difference_stderr"]
+
+
+def test_seeds_that_are_all_above_all_others_are_beyond_brackets(rng):
+    one, other = (pool_flows(seeds(rng, 6, mean=m, spread=0.05)) for m in (1.0, 2.0))
+    assert compare_flows({"one": one, "other": other})["change"].tolist() == ["beyond brackets"]
