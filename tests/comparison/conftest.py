@@ -1,7 +1,8 @@
 """"""
 
 import pytest
-from flows import measured
+
+from .flows import measured
 
 
 @pytest.fixture(scope="module")

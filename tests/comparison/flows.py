@@ -3,12 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from skinfo import (
-    BinningMIEstimator,
-    NoisyMIEstimator,
-    information_flow,
-    open_run,
-)
+from skinfo import BinningMIEstimator, NoisyMIEstimator, information_flow, open_run
 from skinfo.measures.quantity import COLUMNS
 
 

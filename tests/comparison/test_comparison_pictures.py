@@ -1,7 +1,8 @@
 """Flows over one another, and estimators of one run, as pictures."""
 
 import matplotlib as mpl
-from flows import flow, row
+
+from .flows import flow, row
 
 mpl.use("Agg")
 

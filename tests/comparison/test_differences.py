@@ -3,7 +3,6 @@
 import numpy as np
 import pandas as pd
 import pytest
-from flows import flow, row, unread
 
 from skinfo import (
     BinningMIEstimator,
@@ -15,6 +14,8 @@ from skinfo import (
 )
 from skinfo.comparison import CHANGES, COMPARISON_COLUMNS
 from skinfo.tables import read_table, write_table
+
+from .flows import flow, row, unread
 
 
 def compared(one, other, **options):

@@ -3,17 +3,15 @@
 import numpy as np
 import pandas as pd
 import pytest
-from flows import flow, kind, row, unread, with_settings
 from scipy.stats import norm
 from scipy.stats import t as student
 
-from skinfo import (
-    compare_flows,
-    pool_flows,
-)
+from skinfo import compare_flows, pool_flows
 from skinfo.comparison import POOLED_COLUMNS, POOLING_NOTES
 from skinfo.measures.quantity import NOTES
 from skinfo.tables import read_table, write_table
+
+from .flows import flow, kind, row, unread, with_settings
 
 # --- seeds ---------------------------------------------------------------------------------------
 

@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from flows import flow, kind, measured, row, with_settings
 from sklearn.decomposition import PCA
 from sklearn.pipeline import make_pipeline
 
@@ -21,9 +20,9 @@ from skinfo.monitoring import FlowMonitor
 from skinfo.panel import collect_panel
 from skinfo.tables import read_table, write_table
 
+from .flows import flow, kind, measured, row, with_settings
+
 LAYER = {"name": "hidden", "sigma": 0.1, "noise_before": False}
-
-
 PCA_2, PCA_3 = (kind("PCA", n_components=n, random_state=n) for n in (2, 3))
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from small_networks import SIZES
+from .small_networks import SIZES
 
 
 @pytest.fixture(autouse=True)

@@ -5,13 +5,9 @@ import pytest
 import torch
 from torch import nn
 
-from skinfo.networks import (
-    Recorder,
-    make_cnn,
-    make_mlp,
-)
+from skinfo.networks import Recorder, make_cnn, make_mlp
 
-from small_networks import global_state_untouched, outputs_of
+from .small_networks import global_state_untouched, outputs_of
 
 
 def test_the_default_network_is_the_one_of_the_paper():

@@ -7,14 +7,9 @@ import pytest
 import torch
 from torch import nn
 
-from skinfo.networks import (
-    GaussianNoise,
-    Recorder,
-    make_mlp,
-    noisy_layers,
-)
+from skinfo.networks import GaussianNoise, Recorder, make_mlp, noisy_layers
 
-from small_networks import (
+from .small_networks import (
     SIGMAS,
     SIZES,
     Breaking,

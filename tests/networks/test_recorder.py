@@ -7,15 +7,10 @@ import pytest
 import torch
 from torch import nn
 
-from skinfo.networks import (
-    GaussianNoise,
-    Recorder,
-    Trainer,
-    make_mlp,
-)
+from skinfo.networks import GaussianNoise, Recorder, Trainer, make_mlp
 from skinfo.runs import Layer, RunWriter, open_run
 
-from small_networks import (
+from .small_networks import (
     NAMES,
     SIGMAS,
     SIZES,

@@ -8,15 +8,9 @@ from torch import nn
 from skinfo import szt
 from skinfo.datasets import make_szt
 from skinfo.errors import RunError
-from skinfo.networks import (
-    GaussianNoise,
-    Recorder,
-    Trainer,
-    make_mlp,
-    parseval_step,
-)
+from skinfo.networks import GaussianNoise, Recorder, Trainer, make_mlp, parseval_step
 
-from small_networks import (
+from .small_networks import (
     SIGMAS,
     SIZES,
     Breaking,

@@ -1,0 +1,23 @@
+"""Every format in turn."""
+
+import os
+
+import pytest
+
+from .stored import NAMES
+
+
+@pytest.fixture(autouse=True)
+def no_waiting_for_the_disk(monkeypatch):
+    """Only a loss of power would show it."""
+    monkeypatch.setattr(os, "fsync", lambda _: None)
+
+
+@pytest.fixture(params=NAMES)
+def fmt(request):
+    return request.param
+
+
+@pytest.fixture
+def path(fmt, tmp_path):
+    return tmp_path / NAMES[fmt]

@@ -1,0 +1,297 @@
+"""Runs of other hands, and arrays of all epochs, are opened and described."""
+
+import numpy as np
+import pytest
+
+from skinfo import open_run, save_run
+from skinfo.errors import RunError
+from skinfo.runs import Layer, convert_run
+
+from .stored import LABELS, bits
+
+h5py = pytest.importorskip("h5py")
+zarr = pytest.importorskip("zarr")
+save_safetensors = pytest.importorskip("safetensors.numpy").save_file
+
+
+# Runs of other hands
+
+
+def test_a_directory_of_any_npz_opens(tmp_path):
+    for epoch in (3, 12):
+        np.savez(
+            tmp_path / f"net2-after-{epoch}.npz", fc2=np.full((4, 2), epoch), fc1=np.zeros((4, 3))
+        )
+    np.savez(tmp_path / "unnumbered.npz", other=np.zeros(1))
+    run = open_run(tmp_path, labels=LABELS, sigma={"fc1": 0.1}, train=[1])
+    assert run.epochs == [3, 12]
+    assert [layer.name for layer in run.layers] == ["fc2", "fc1"]
+    assert run.array(12, "fc2").tolist() == [[12, 12]] * 4
+    assert run.schema is None
+    assert run.train.tolist() == [False, True, False, False]
+    ordered = open_run(tmp_path, sigma={"fc1": 0.1}, layers=["fc1", "fc2"])
+    assert ordered.layers == (Layer("fc1", 0.1), Layer("fc2", None, True))
+
+
+def test_two_files_of_one_epoch_are_named(tmp_path):
+    for name in ("a-1.npz", "b-01.npz"):
+        np.savez(tmp_path / name, a=np.zeros((2, 1)))
+    with pytest.raises(RunError, match=r"epoch 1: a-1 and b-01 are both of this epoch"):
+        open_run(tmp_path)
+
+
+@pytest.mark.parametrize("save", ["npz", "safetensors"])
+def test_a_layer_that_appears_later_is_a_layer(tmp_path, save):
+    write = save_safetensors if save == "safetensors" else lambda a, file: np.savez(file, **a)
+    write({"b10": np.zeros((5, 2))}, tmp_path / f"e1.{save}")
+    write({"b10": np.ones((5, 2)), "b9": np.ones((5, 3))}, tmp_path / f"e2.{save}")
+    run = open_run(tmp_path)
+    # The order of an .npz is that of its writer, safetensors sorts.
+    guessed = save == "safetensors"
+    assert [layer.name for layer in run.layers] == (["b9", "b10"] if guessed else ["b10", "b9"])
+    assert run.order_from_names is guessed
+    assert not open_run(tmp_path, layers=["b9", "b10"]).order_from_names
+    assert run.array(2, "b9").shape == (5, 3)
+    with pytest.raises(RunError, match="epoch 1, layer 'b9': the file has no such layer"):
+        run.array(1, "b9")
+
+
+def test_a_conversion_that_was_stopped_is_mentioned(tmp_path):
+    save_run(tmp_path / "source", 1, {"a": np.zeros((2, 1))})
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        convert_run(tmp_path / "source", tmp_path / "new.h5", progress=stop)
+    with pytest.raises(RunError, match=r"new\.h5: there is no run here yet: a conversion to it"):
+        open_run(tmp_path / "new.h5")
+
+
+def test_directories_of_npy_open(tmp_path):
+    for epoch in (3, 12):
+        (tmp_path / f"step-{epoch}").mkdir()
+        for name in ("layer10", "layer9"):
+            np.save(tmp_path / f"step-{epoch}" / f"{name}.npy", np.full((2, 2), epoch))
+    np.save(tmp_path / "labels.npy", [4, 5])
+    run = open_run(tmp_path)
+    assert run.epochs == [3, 12]
+    assert [layer.name for layer in run.layers] == ["layer9", "layer10"]
+    assert run.labels.tolist() == [4, 5]
+    assert run.array(12, "layer10").tolist() == [[12, 12]] * 2
+
+
+def test_a_directory_of_any_safetensors_opens(tmp_path):
+    save_safetensors(
+        {"b10": np.ones((2, 2)), "b9": np.zeros((2, 3))}, tmp_path / "ckpt5.safetensors"
+    )
+    run = open_run(tmp_path)
+    assert run.epochs == [5]
+    assert [layer.name for layer in run.layers] == ["b9", "b10"]
+
+
+@pytest.mark.parametrize("inner", ["", "activations/"])
+def test_any_hdf5_opens(tmp_path, inner):
+    file = tmp_path / "dump"
+    with h5py.File(file, "w") as stream:
+        for epoch in (2, 10):
+            for name in ("net/z", "net/a10", "net/a9"):
+                stream[f"epoch_{epoch}/{inner}{name}"] = np.full((3, 2), epoch)
+        stream.create_dataset("chunked_11", data=[1])
+        stream["labels"] = ["x", "y", "x"]
+    run = open_run(file)
+    assert run.epochs == [2, 10]
+    assert [layer.name for layer in run.layers] == ["net/a9", "net/a10", "net/z"]
+    assert run.array(10, "net/z").tolist() == [[10, 10]] * 3
+    assert run.labels.tolist() == ["x", "y", "x"]
+
+
+def test_order_of_hdf5_that_tracks_it_is_kept(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w", track_order=True) as file:
+        group = file.create_group("1/activations", track_order=True)
+        for name in ("stem", "body", "head"):
+            group[name] = np.zeros((2, 1))
+    assert [layer.name for layer in open_run(tmp_path / "a.h5").layers] == ["stem", "body", "head"]
+
+
+def test_compressed_hdf5_is_read_by_chunks(tmp_path):
+    S = np.random.default_rng(0).standard_normal((50, 4)).astype(">f4")
+    with h5py.File(tmp_path / "a.h5", "w", userblock_size=512) as file:
+        file.create_dataset("1/activations/a", data=S, compression="gzip", chunks=(10, 4))
+        file["1/activations/b"] = S
+    run = open_run(tmp_path / "a.h5")
+    for name in "ab":
+        np.testing.assert_array_equal(run.array(1, name), S)
+
+
+@pytest.mark.parametrize("version", [2, 3])
+@pytest.mark.parametrize("inner", ["", "activations/"])
+def test_any_zarr_opens(tmp_path, version, inner):
+    root = zarr.open_group(tmp_path / "dump", mode="w", zarr_format=version)
+    for epoch in (2, 10):
+        for name in ("a10", "a9"):
+            root.create_array(f"epoch_{epoch}/{inner}{name}", data=np.full((3, 2), epoch * 1.0))
+    root.create_array("labels", data=np.array([1, 0, 1]))
+    run = open_run(tmp_path / "dump")
+    assert run.epochs == [2, 10]
+    assert [layer.name for layer in run.layers] == ["a9", "a10"]
+    assert run.array(10, "a9").tolist() == [[10, 10]] * 3
+    assert run.labels.tolist() == [1, 0, 1]
+
+
+def test_a_directory_of_two_formats_asks_which(tmp_path):
+    np.savez(tmp_path / "a1.npz", a=np.zeros((2, 1)))
+    save_safetensors({"a": np.ones((2, 1))}, tmp_path / "a1.safetensors")
+    with pytest.raises(RunError, match="formats npz and safetensors; say which with format="):
+        open_run(tmp_path)
+    assert open_run(tmp_path, format="safetensors").array(1, "a").tolist() == [[1], [1]]
+    with pytest.raises(ValueError, match="format must be one of npz, npy"):
+        open_run(tmp_path, format="pickle")
+
+
+def test_what_contradicts_a_description_is_an_error(fmt, path):
+    save_run(path, 1, {"a": np.zeros((4, 2)), "b": np.zeros((4, 2))}, labels=LABELS,
+             sigma={"a": 0.1}, train=[0], format=fmt)  # fmt: skip
+    agreed = {"labels": LABELS, "sigma": {"a": 0.1}, "layers": ["a", "b"], "train": [0]}
+    for name, value in agreed.items():
+        open_run(path, **{name: value})
+    others = {"labels": LABELS + 1, "sigma": 0.2, "layers": ["b", "a"], "train": [1]}
+    for name, value in others.items():
+        with pytest.raises(RunError, match=f"run.*describes itself, and its {name}"):
+            open_run(path, **{name: value})
+    with pytest.raises(RunError, match="is a run of format"):
+        open_run(path, format="npz" if fmt != "npz" else "npy")
+
+
+def test_what_a_description_leaves_open_may_be_given(fmt, path):
+    save_run(path, 1, {"a": np.zeros((4, 2)), "b": np.zeros((4, 2))}, format=fmt)
+    run = open_run(path, labels=LABELS, sigma={"a": 0.1}, train=[3])
+    assert run.layers == (Layer("a", 0.1), Layer("b", None, True))
+    assert run.train.tolist() == [False, False, False, True]
+
+
+# Arrays of all epochs, in memory or only looking like it
+
+
+def test_arrays_by_layer_have_the_epoch_first_and_replicas_last(tmp_path):
+    rng = np.random.default_rng(0)
+    first, second = rng.standard_normal((2, 4, 3)), rng.standard_normal((2, 4, 3, 5))
+    np.save(tmp_path / "a.npy", second)
+    mapped = np.load(tmp_path / "a.npy", mmap_mode="r")
+    run = open_run({"a": first, "b": mapped}, epochs=[30, 7], labels=LABELS, sigma=0.1)
+    assert run.epochs == [7, 30]
+    np.testing.assert_array_equal(run.array(30, "a"), first[0])
+    np.testing.assert_array_equal(run.array(7, "b"), second[1].transpose(0, 2, 1))
+    assert run.shape(7, "b") == (4, 5, 3)
+    rows = run.replicas(7, "b")
+    np.testing.assert_array_equal(rows.X[6], second[1][1, :, 1])
+    assert rows.groups[6] == 1
+    assert run.nbytes(30, "a") == 4 * 3 * 8
+
+
+def test_containers_are_sliced_by_epoch(tmp_path):
+    stack = np.random.default_rng(0).standard_normal((3, 4, 2))
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["a"] = stack
+        run = open_run({"a": file["a"]}, epochs=[1, 2, 3])
+        np.testing.assert_array_equal(run.array(2, "a"), stack[1])
+    array = zarr.create_array(tmp_path / "a.zarr", data=stack)
+    np.testing.assert_array_equal(open_run({"a": array}, epochs=[1, 2, 3]).array(3, "a"), stack[2])
+
+
+def test_maps_and_axes_of_arrays_by_layer():
+    stack = np.random.default_rng(0).standard_normal((2, 4, 3, 5, 6))
+    run = open_run({"a": stack}, epochs=[1, 2], flatten="channel_mean")
+    np.testing.assert_allclose(run.array(2, "a"), stack[1].mean((2, 3)))
+    run = open_run({"a": stack}, epochs=[1, 2], flatten="channel_mean", channels="last")
+    np.testing.assert_allclose(run.array(2, "a"), stack[1].mean((1, 2)))
+    mixed = open_run(
+        {"a": stack, "b": stack[..., 0]}, epochs=[1, 2], flatten=lambda x: x[..., 0, 0]
+    )
+    np.testing.assert_array_equal(mixed.array(1, "a"), stack[0, ..., 0, 0])
+    np.testing.assert_array_equal(mixed.array(1, "b"), stack[0, ..., 0].transpose(0, 2, 1))
+    swapped = np.moveaxis(stack[..., 0], 0, 2)
+    run = open_run({"a": swapped}, epochs=[5, 6], axes={"a": "ncer"}, sigma=0.1)
+    np.testing.assert_array_equal(run.array(6, "a"), stack[1, ..., 0].transpose(0, 2, 1))
+
+
+@pytest.mark.parametrize(
+    ("source", "options", "message"),
+    [
+        ({"a": np.zeros((2, 4, 1))}, {}, "epochs= names the epochs"),
+        ({"a": np.zeros((2, 4, 1))}, {"epochs": [1]}, "layer 'a': holds 2 epochs where epochs= na"),
+        ({"a": np.zeros((2, 4, 1))}, {"epochs": [1, 1]}, "epochs names one of them twice"),
+        ({"a": np.zeros((2, 4))}, {"epochs": [1, 2]}, "layer 'a': has 2 axes; say with axes="),
+        ({"a": np.zeros((2, 4, 1))}, {"epochs": [1, 2], "axes": "nec"}, "holds 4 epochs"),
+        ({"a": np.zeros((2, 4, 1))}, {"epochs": [1, 2], "axes": "nc"}, "expected one axis each"),
+    ],
+)
+def test_arrays_by_layer_that_do_not_fit_are_refused(source, options, message):
+    with pytest.raises(RunError, match=message):
+        open_run(source, **options)
+
+
+def test_epochs_and_format_are_of_one_kind_of_source_only(tmp_path):
+    save_run(tmp_path, 1, {"a": np.zeros((2, 1))})
+    with pytest.raises(TypeError, match="epochs="):
+        open_run(tmp_path, epochs=[1])
+    with pytest.raises(TypeError, match="epochs="):
+        open_run({(1, "a"): np.zeros((2, 1))}, epochs=[1])
+    with pytest.raises(TypeError, match="format="):
+        open_run({(1, "a"): np.zeros((2, 1))}, format="npz")
+
+
+def test_axes_that_were_said_are_believed():
+    stack = np.random.default_rng(0).standard_normal((2, 10, 3, 4))
+    for axes in ("enrc", {"a": "enrc"}):
+        run = open_run({"a": stack}, epochs=[1, 2], axes=axes)
+        np.testing.assert_array_equal(run.array(2, "a"), stack[1])
+
+
+@pytest.mark.parametrize("epochs", [[0.2, 1.7], [1, -1], [1, "2"], [1, None], [True, 2]])
+def test_epochs_are_whole_numbers(epochs):
+    with pytest.raises(RunError, match="an epoch is a whole number from 0 on; got"):
+        open_run({"a": np.zeros((2, 4, 1))}, epochs=epochs)
+    with pytest.raises(RunError, match="an epoch is a whole number from 0 on; got 1.5"):
+        save_run("never", 1.5, {"a": np.zeros((4, 1))})
+
+
+def test_layers_by_epoch_may_be_nested():
+    arrays = {e: {"b": np.full((2, 1), e), "a": np.zeros((2, 3))} for e in (1, 20)}
+    run = open_run(arrays, sigma={"b": 0.1})
+    assert run.epochs == [1, 20]
+    assert run.layers == (Layer("b", 0.1), Layer("a", None, True))
+    assert run.array(20, "b").tolist() == [[20], [20]]
+
+
+def test_labels_that_fit_no_array_are_refused_at_the_door():
+    rows = {(1, "a"): np.zeros((4, 2)), (2, "a"): np.zeros((4, 2))}
+    message = r"epoch 1, layer 'a': 3 labels, one an input, for 4 rows of shape \(4, 2\)"
+    with pytest.raises(RunError, match=message):
+        open_run(rows, labels=[0, 1, 0])
+    with pytest.raises(RunError, match="3 labels, one an input, for 4 rows"):
+        open_run({"a": np.zeros((2, 4, 2))}, epochs=[1, 2], labels=[0, 1, 0])
+    with pytest.raises(RunError, match="3 groups, one a row, of 2 inputs, for 4 rows"):
+        open_run(rows, groups=[0, 1, 1])
+    with pytest.raises(RunError, match="2 labels, one an input, and 3 groups, one a row, for 4"):
+        open_run(rows, labels=[0, 1], groups=[0, 1, 1])
+    open_run(rows, labels=[0, 1], groups=[0, 1, 1, 0])
+    open_run({(1, "a"): np.zeros((4, 6, 2))}, labels=LABELS, flatten="tokens")
+    # Of one that was cut short the others do not suffer.
+    cut = open_run(rows | {(1, "a"): np.zeros((3, 2))}, labels=LABELS)
+    assert cut.array(2, "a").shape == (4, 2)
+    with pytest.raises(RunError, match="epoch 1, layer 'a'"):
+        cut.array(1, "a")
+
+
+def test_tensors_of_any_kind_are_read_in_memory(tmp_path):
+    torch = pytest.importorskip("torch")
+    tensor = torch.tensor([[1.5, -2.0], [0.0, 3.140625]])
+    kinds = {"graph": tensor.clone().requires_grad_() * 1, "half": tensor.to(torch.bfloat16)}
+    run = open_run({(1, name): values for name, values in kinds.items()})
+    save_run(tmp_path / "run", 1, kinds)
+    for name in kinds:
+        for found in (run, open_run(tmp_path / "run")):
+            assert bits(found.array(1, name)) == bits(tensor.numpy())
+    stack = torch.stack([tensor, tensor + 1]).requires_grad_()
+    assert open_run({"a": stack}, epochs=[1, 2]).array(2, "a").tolist() == (tensor + 1).tolist()

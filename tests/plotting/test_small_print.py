@@ -1,0 +1,215 @@
+"""What pictures share: files, cells of epochs, notes below, which estimator, least heights."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from skinfo import BinningMIEstimator, information_flow
+from skinfo.plotting import (
+    ClusteringCurveDisplay,
+    DistanceHistogramDisplay,
+    InformationFlowDisplay,
+    InformationPlaneDisplay,
+    cell_edges,
+    save_figure,
+)
+
+from .drawn import curves, drawn, grid
+
+
+@pytest.mark.parametrize(("suffix", "magic"), [(".png", b"\x89PNG"), (".pdf", b"%PDF"),
+                                               (".svg", b"<?xml")])  # fmt: skip
+def test_a_figure_is_saved_in_the_format_of_its_suffix(tmp_path, fitted, suffix, magic):
+    figure = DistanceHistogramDisplay.from_estimator(fitted).plot().figure_
+    save_figure(figure, tmp_path / f"picture{suffix}")
+    assert (tmp_path / f"picture{suffix}").read_bytes().startswith(magic)
+
+
+@pytest.mark.parametrize("name", ["picture.xyz", "picture"])
+def test_another_format_is_refused_and_nothing_written(tmp_path, fitted, name):
+    figure = DistanceHistogramDisplay.from_estimator(fitted).plot().figure_
+    with pytest.raises(ValueError, match=r"a picture ends in one of .*\.png"):
+        save_figure(figure, tmp_path / name)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("epochs", "edges"),
+    [
+        ([1, 100], [0.1, 10, 1000]),
+        ([0, 10], [-5, 5, 15]),
+        ([0, 10, 30], [-5, 5, 20, 40]),
+        ([1, 2, 10], [0.5, 1.5, 6, 14]),
+    ],
+)
+def test_cell_edges_lie_halfway(epochs, edges):
+    np.testing.assert_allclose(cell_edges(np.array(epochs)), edges)
+
+
+@pytest.mark.parametrize("epoch", [0, 5])
+def test_one_epoch_has_a_cell_around_it(epoch):
+    low, high = cell_edges(np.array([epoch]))
+    assert low < epoch < high
+
+
+def small_print(ax):
+    return " ".join(text.get_text().replace("\n", " ") for text in ax.texts)
+
+
+@pytest.fixture(scope="module")
+def noted(run):
+    """Two estimators of cells: too narrow ones in two layers, values beyond the edges in all."""
+    table = information_flow(
+        {"narrow": BinningMIEstimator(bin_width=0.5), "edges": BinningMIEstimator(
+            bin_edges=[-0.5, 0.0, 0.5])}, run, progress=False,
+    ).assign(notes="")  # fmt: skip
+    narrow = table["estimator"].eq("narrow") & table["quantity"].eq("mutual_info")
+    table.loc[narrow & table["layer"].eq("first"), "notes"] = "at ceiling; too few replicas"
+    table.loc[narrow & table["layer"].eq("third") & (table["epoch"] < 10), "notes"] = "at ceiling"
+    edges = table["estimator"].eq("edges") & table["quantity"].eq("outside_fraction")
+    table.loc[edges, "notes"] = "outside edges"
+    return table
+
+
+NARROW = "narrow: at ceiling in first (5 of 5 epochs), third (2 of 5); too few replicas in first"
+EDGES = "edges: outside edges in all layers"
+
+
+def test_notes_of_what_is_drawn_are_written_below(noted):
+    assert small_print(drawn(InformationPlaneDisplay.from_flow(noted).plot()).ax_) == NARROW
+    plane = InformationPlaneDisplay.from_flow(noted, estimator="edges")
+    assert small_print(drawn(plane.plot()).ax_) == EDGES
+    panel = drawn(InformationFlowDisplay.from_flow(noted).plot())
+    assert NARROW in small_print(panel.axes_["binned"])
+    curve = ClusteringCurveDisplay.from_flow(noted, "label_mutual_info", estimator="edges")
+    assert small_print(drawn(curve.plot()).ax_) == EDGES
+
+
+def test_notes_of_numbers_that_are_not_drawn_stay_away(table):
+    table = table.assign(notes=np.where(table["quantity"] == "silhouette", "sampled", None))
+    assert small_print(drawn(ClusteringCurveDisplay.from_flow(table).plot()).ax_) == ""
+    assert small_print(InformationPlaneDisplay.from_flow(table).plot().ax_) == ""
+
+
+def test_notes_of_many_layers_are_counted():
+    layers = [f"layer{k}" for k in range(9)]
+    rows = pd.DataFrame({"layer": layers, "epoch": 1, "estimator": "mine", "unit": "",
+                         "quantity": "auc", "value": 0.5, "lower": 0.5, "upper": 0.5,
+                         "notes": ["sampled"] * 8 + [""]})  # fmt: skip
+    ax = drawn(ClusteringCurveDisplay.from_flow(rows).plot()).ax_
+    assert small_print(ax).endswith("layer3, layer4, 3 more layers")
+
+
+@pytest.fixture(scope="module")
+def stuck(noted):
+    """Binned information that hangs just below its ceiling, and moves by 0.0008 nats."""
+    table = noted[noted["estimator"] == "narrow"].copy()
+    rows = table["quantity"].isin(["mutual_info", "entropy"])
+    wiggle = np.log(16) - 0.001 + 0.0008 * (table.loc[rows, "epoch"] % 5) / 4
+    for column in ("value", "lower", "upper"):
+        table.loc[rows, column] = wiggle
+    return table
+
+
+def test_a_wiggle_below_the_ceiling_does_not_fill_the_axis(stuck):
+    panel = drawn(InformationFlowDisplay.from_flow(stuck).plot())
+    curve = drawn(ClusteringCurveDisplay.from_flow(stuck, "mutual_info").plot())
+    plane = drawn(InformationPlaneDisplay.from_flow(stuck).plot())
+    ends = (panel.axes_["binned"].get_ylim(), curve.ax_.get_ylim(), plane.ax_.get_xlim())
+    for low, high in ends:
+        assert high - low >= 0.0199 * np.log(16)
+        assert low < np.log(16) - 0.01
+        assert high > np.log(16)
+
+
+def test_axes_of_what_moves_are_left_as_they_were(table):
+    """Clustering has no ceiling in nats, and information that moves fills its axis."""
+    panel = InformationFlowDisplay.from_flow(table).plot()
+    values = grid(table, "entropy", estimator="binned")
+    assert panel.axes_["binned"].get_ylim()[0] > values.min() - 0.1 * np.ptp(values) - 0.1
+    flat = table.assign(value=np.where(table["quantity"] == "auc", 0.7, table["value"]))
+    low, high = ClusteringCurveDisplay.from_flow(flat).plot().ax_.get_ylim()
+    ends = table.loc[table["quantity"] == "auc", ["lower", "upper"]].to_numpy()
+    assert low > min(0.5, ends.min()) - 0.1
+    assert high < max(0.7, ends.max()) + 0.1
+
+
+def test_a_second_plane_in_the_same_axes_is_seen_whole(table, stuck):
+    ax = InformationPlaneDisplay.from_flow(stuck).plot().ax_
+    InformationPlaneDisplay.from_flow(table).plot(ax)
+    low, high = ax.get_xlim()
+    values = grid(table, "mutual_info")
+    assert low < values.min()
+    assert high > np.log(16) - 0.001
+
+
+def test_of_two_estimators_of_a_kind_one_is_drawn_and_the_other_named(noted):
+    for display in (
+        InformationPlaneDisplay.from_flow(noted),
+        InformationFlowDisplay.from_flow(noted),
+        ClusteringCurveDisplay.from_flow(noted, "entropy"),
+    ):
+        assert display.left_out == {"narrow": ["edges"]}
+    panel = InformationFlowDisplay.from_flow(noted, estimator="edges")
+    assert panel.left_out == {"edges": ["narrow"]}
+    lines = curves(drawn(panel.plot()).axes_["binned"])
+    expected = grid(noted, "entropy", estimator="edges")
+    np.testing.assert_array_equal([line.get_ydata() for line in lines], expected)
+    (guide,) = (line for line in panel.axes_["binned"].lines if len(line.get_xdata()) == 2)
+    np.testing.assert_allclose(guide.get_ydata(), np.log(16))
+
+
+def test_estimators_of_other_kinds_stay_as_they_are(table, noted):
+    both = pd.concat([table, noted], ignore_index=True)
+    plane = InformationPlaneDisplay.from_flow(both)
+    assert (plane.kind, plane.left_out) == ("noisy", {"noisy": []})
+    panel = InformationFlowDisplay.from_flow(both, estimator="edges").plot()
+    assert list(panel.axes_) == ["information", "label_information", "binned", "clustering"]
+    assert panel.left_out == {"noisy": [], "edges": ["binned", "narrow"], "clustering": []}
+    lines = curves(panel.axes_["information"])
+    np.testing.assert_array_equal([line.get_ydata() for line in lines], grid(table, "mutual_info"))
+
+
+def test_an_estimator_that_is_not_there_is_answered_with_those_that_are(noted):
+    with pytest.raises(ValueError, match="'nobody' that a panel shows.* narrow, edges"):
+        InformationFlowDisplay.from_flow(noted, estimator="nobody")
+    with pytest.raises(ValueError, match="'nobody'; it holds narrow, edges"):
+        InformationPlaneDisplay.from_flow(noted, estimator="nobody")
+    with pytest.raises(ValueError, match="no 'entropy' of 'nobody', but of narrow, edges"):
+        ClusteringCurveDisplay.from_flow(noted, "entropy", estimator="nobody")
+
+
+def test_small_print_stays_within_the_picture(noted):
+    display = drawn(InformationPlaneDisplay.from_flow(noted).plot())
+    (text,) = display.ax_.texts
+    box = text.get_window_extent()
+    assert box.x0 >= 0
+    assert box.y0 >= 0
+    assert box.x1 <= display.figure_.bbox.width
+    assert box.y1 <= display.ax_.xaxis.label.get_window_extent().y0
+
+
+@pytest.mark.parametrize(
+    ("estimator", "quantity", "name"),
+    [
+        ("noisy", "mutual_info", "I(X;T) [nats]"),
+        ("noisy", "entropy", "h(T) [nats]"),
+        ("binned", "mutual_info", "I(X;Bin(T)) [nats]"),
+        ("binned", "entropy", "H(Bin(T)) [nats]"),
+        ("binned", "n_occupied", "Cells occupied"),
+        ("clustering", "auc", "Clustering AUC ↑"),
+    ],
+)
+def test_curve_is_called_what_its_kind_of_estimator_measured(table, estimator, quantity, name):
+    display = ClusteringCurveDisplay.from_flow(table, quantity, estimator=estimator)
+    assert display.plot().ax_.get_ylabel() == name
+
+
+def test_a_table_that_went_through_csv_draws_the_same(tmp_path, table):
+    table.to_csv(tmp_path / "flow.csv", index=False)
+    back = pd.read_csv(tmp_path / "flow.csv")
+    one = InformationPlaneDisplay.from_flow(back)
+    np.testing.assert_allclose(one.information, grid(table, "mutual_info"))
+    assert list(drawn(InformationFlowDisplay(back).plot()).axes_) == [
+        "information", "label_information", "binned", "clustering",
+    ]  # fmt: skip

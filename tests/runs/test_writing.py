@@ -1,0 +1,186 @@
+"""Nothing is written that could not be opened, all of it or none; a run is continued."""
+
+import numpy as np
+import pytest
+
+from skinfo.errors import RunError
+from skinfo.files import write_atomically
+from skinfo.runs import Layer, RunWriter, open_run
+
+from .written import LABELS, LAYERS, activations, write_run
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"labels": None, "train": [0, 1]},
+        {"train": [0, 4]},
+        {"train": [True, False, False, True]},
+        {"groups": [0, 1, 2, 4]},
+        {"groups": [0.5, 1.0]},
+        {"labels": [None, 1, 2, 3]},
+    ],
+    ids=str,
+)
+def test_a_run_that_could_not_be_opened_is_refused_before_it_is_written(path, options):
+    with pytest.raises(RunError):
+        write_run(path, {}, **({"labels": LABELS} | options))
+    assert not (path / "run.json").exists()
+
+
+@pytest.mark.parametrize("shape", [(5, 2), (5, 2, 3, 3), (4,), (5, 2, 2)])
+def test_what_does_not_fit_is_refused_before_it_is_written(path, shape):
+    writer = write_run(path, {}, [Layer("a", 0.1)], labels=LABELS)
+    with pytest.raises(RunError, match="epoch 3, layer 'a'"):
+        writer.add(3, {"a": np.zeros(shape)})
+    assert writer.epochs() == []
+
+
+@pytest.mark.parametrize("names", [["first"], ["first", "second", "out", "fourth"], []])
+def test_a_checkpoint_has_all_the_layers(path, names):
+    writer = write_run(path)
+    with pytest.raises(RunError, match="epoch 30: expected the layers .*first.*out.*second"):
+        writer.add(30, {name: np.zeros((4, 2)) for name in names})
+    assert writer.epochs() == [1, 20]
+
+
+def test_a_negative_epoch_is_refused_not_lost(path):
+    writer = write_run(path)
+    with pytest.raises(ValueError, match="epoch"):
+        writer.add(-1, activations())
+    assert open_run(path).epochs == [1, 20]
+
+
+class Unwritable:
+    """Stands for an array on a disk that fails when it is read."""
+
+    def __array__(self, dtype=None, copy=None):
+        raise OSError("the disk is gone")
+
+
+def test_a_checkpoint_that_fails_leaves_the_old_one_alone(path):
+    writer = write_run(path)
+    before = {file.name: file.read_bytes() for file in path.iterdir()}
+    for epoch in (20, 30):
+        with pytest.raises(OSError, match="the disk is gone"):
+            writer.add(epoch, activations(3) | {"out": Unwritable()}, losses={"loss": 1.0})
+    assert {file.name: file.read_bytes() for file in path.iterdir()} == before
+
+
+@pytest.mark.parametrize("old", [None, b"old"])
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_a_write_that_fails_changes_nothing(tmp_path, old, error):
+    file = tmp_path / "table"
+    if old is not None:
+        file.write_bytes(old)
+
+    def write():
+        with write_atomically(file) as stream:
+            stream.write(b"half of the new")
+            stream.flush()
+            raise error
+
+    with pytest.raises(error):
+        write()
+    assert [(f.name, f.read_bytes()) for f in tmp_path.iterdir()] == (
+        [] if old is None else [("table", old)]
+    )
+
+
+def test_a_write_is_seen_only_when_it_is_complete(tmp_path):
+    file = tmp_path / "table"
+    file.write_bytes(b"old")
+    with write_atomically(file) as stream:
+        stream.write(b"new")
+        stream.flush()
+        assert file.read_bytes() == b"old"
+    assert file.read_bytes() == b"new"
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_a_file_has_the_usual_permissions(tmp_path):
+    with write_atomically(tmp_path / "atomic"):
+        pass
+    (tmp_path / "usual").touch()
+    assert (tmp_path / "atomic").stat().st_mode == (tmp_path / "usual").stat().st_mode
+
+
+def test_a_file_left_by_a_killed_writer_is_no_checkpoint(path):
+    write_run(path)
+    (path / ".epoch_00000030.npz.x8k2").write_bytes(b"half")
+    assert open_run(path).epochs == [1, 20]
+
+
+def test_memory_mapped_arrays_are_written(path, tmp_path):
+    np.save(tmp_path / "S.npy", activations()["first"])
+    mapped = np.load(tmp_path / "S.npy", mmap_mode="r")
+    write_run(path, {1: {"a": mapped}}, [Layer("a", 0.1)])
+    np.testing.assert_array_equal(open_run(path).array(1, "a"), mapped)
+    write_run(path, {2: {"a": mapped[::-1, ::-1]}}, [Layer("a", 0.1)])
+    np.testing.assert_array_equal(open_run(path).array(2, "a"), mapped[::-1, ::-1])
+
+
+# Continuing a run
+
+
+def test_a_run_with_the_same_settings_is_continued(path):
+    options = {"train": np.array([0, 1]), "seed": 2, "settings": {"rates": (0.1, 0.2)}}
+    writer = RunWriter(path, LAYERS, labels=LABELS, **options)
+    writer.add(1, activations(1), losses={"train_loss": 0.5})
+    again = RunWriter(path, LAYERS, labels=list(LABELS), **options)
+    assert again.epochs() == [1]
+    again.add(2, activations(2), losses={"train_loss": 0.25})
+    run = open_run(path)
+    assert run.losses == {1: {"train_loss": 0.5}, 2: {"train_loss": 0.25}}
+    for epoch in (1, 2):
+        np.testing.assert_array_equal(run.array(epoch, "out"), activations(epoch)["out"])
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"layers": LAYERS[::-1]}, "layers"),
+        ({"layers": [Layer("first", 0.11), *LAYERS[1:]]}, "layers"),
+        ({"train": [0, 2]}, "train"),
+        ({"train": None}, "train"),
+        ({"seed": 3}, "seed"),
+        ({"settings": {"epochs": 11}}, "settings"),
+        ({"labels": [5, 5, 7, 7]}, "labels"),
+        ({"labels": [5, 7, 7, 5, 5]}, "labels"),
+        ({"groups": [0, 1, 1, 0, 2, 3]}, "groups"),
+        ({"groups": None}, "groups"),
+    ],
+    ids=lambda value: str(value) if isinstance(value, str) else "-".join(value),
+)
+def test_a_run_with_other_settings_is_an_error(path, change, named):
+    options = {
+        "layers": LAYERS, "labels": LABELS, "groups": [0, 0, 1, 1, 2, 3], "train": [0, 1],
+        "seed": 2, "settings": {"epochs": 10},
+    }  # fmt: skip
+    RunWriter(path, **options).add(1, activations())
+    before = {file.name: file.read_bytes() for file in path.iterdir()}
+    with pytest.raises(RunError, match=f"another run is there already: its {named} differ"):
+        RunWriter(path, **(options | change))
+    assert {file.name: file.read_bytes() for file in path.iterdir()} == before
+
+
+def test_a_run_without_labels_is_another_run(path):
+    write_run(path, labels=None)
+    with pytest.raises(RunError, match="its labels differ"):
+        RunWriter(path, LAYERS, labels=LABELS)
+
+
+def test_a_damaged_run_is_not_continued(path):
+    write_run(path)
+    (path / "run.json").write_text("{")
+    with pytest.raises(RunError, match=r"run\.json"):
+        write_run(path)
+
+
+def test_numbers_of_numpy_describe_a_run(path):
+    layers = [Layer("a", np.float32(0.5))]
+    writer = RunWriter(path, layers, seed=np.int64(3), settings={"width": np.float32(0.25)})
+    writer.add(np.int64(4), {"a": np.zeros((2, 1))}, losses={"loss": np.float32(0.5)})
+    run = open_run(path)
+    assert (run.seed, run.layers, run.settings) == (3, (Layer("a", 0.5),), {"width": 0.25})
+    assert run.losses == {4: {"loss": 0.5}}
