@@ -1,0 +1,155 @@
+"""On a cluster the same bits, and little to send."""
+
+import os
+import pickle
+import threading
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+from joblib import parallel_config
+from sklearn import config_context, get_config
+from sklearn.base import BaseEstimator
+from threadpoolctl import threadpool_info
+
+from skinfo import ClusteringScore, RunError, open_run
+from skinfo.errors import SaturationWarning
+from skinfo.flow import workers
+from skinfo.flow.budget import Budget, need_of_task
+from skinfo.flow.sweep import _memory
+from skinfo.flow.tasks import Keep, Task
+from skinfo.measures.quantity import Quantity
+
+from .small_flows import EPOCHS, LABELS, LAYERS, arrays, flow_of, on_disk
+from .stores import usual
+
+
+class Witness(BaseEstimator):
+    """Reports where it was fitted, and warns."""
+
+    def fit(self, X, y=None):  # noqa: ARG002
+        blas = [one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas"]
+        found = {"process": os.getpid(), "blas": max(blas, default=1), "total": X.sum(),
+                 "finite": get_config()["assume_finite"]}  # fmt: skip
+        self.quantities_ = tuple(Quantity.exact(name, value, "") for name, value in found.items())
+        warnings.warn("all inputs can be told apart", SaturationWarning, stacklevel=2)
+        warnings.warn("something else", RuntimeWarning, stacklevel=2)
+        return self
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    distributed = pytest.importorskip("dask.distributed")
+    with (
+        distributed.LocalCluster(
+            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
+        ) as workers,
+        distributed.Client(workers),
+        parallel_config("dask"),
+    ):
+        yield
+
+
+def test_a_cluster_gives_the_same_bits(cluster, tmp_path):
+    run = on_disk(tmp_path / "run")
+    with parallel_config("threading", n_jobs=1):
+        expected = flow_of(usual(), run)
+    found = flow_of(usual(), run, memory=tmp_path / "store", memory_limit="4GB")
+    pd.testing.assert_frame_equal(found, expected, check_exact=True)
+    assert len(list((tmp_path / "store").rglob("output.pkl"))) == 18
+    in_memory = open_run(arrays(), labels=LABELS, sigma=0.5)
+    pd.testing.assert_frame_equal(flow_of(usual(), in_memory), expected, check_exact=True)
+
+
+def test_a_cluster_works_elsewhere_on_one_thread_and_its_warnings_arrive(cluster, tmp_path):
+    run = on_disk(tmp_path / "run")
+    (tmp_path / "run" / "epoch_00000010.npz").write_bytes(b"x" * 100)
+    with config_context(assume_finite=True), warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        table = flow_of(Witness(), run)
+    told = [(one.category, str(one.message)) for one in caught]
+    assert [text for kind, text in told if kind is RuntimeWarning] == ["something else"] * 4
+    unread = [text for kind, text in told if kind is UserWarning]
+    assert len(unread) == 2
+    assert all("not measured" in text and "epoch_00000010.npz" in text for text in unread)
+    assert SaturationWarning not in {kind for kind, _ in told}
+    assert set(table.loc[table["epoch"] == 10, "notes"]) == {"read error"}
+    values = {name: set(rows["value"]) for name, rows in table.groupby("quantity")}
+    assert os.getpid() not in values["process"]
+    assert 1 <= len(values["process"]) <= 2
+    assert values["blas"] == {1}
+    assert values["finite"] == {True}
+
+
+def test_of_a_run_in_memory_a_worker_is_sent_one_array():
+    made = arrays(shape=(12, 5, 1000))
+    run = open_run(made, labels=LABELS, sigma=0.5)
+    task = Task(run, 10, "back", {}, None, Keep(_memory(None)), Budget())
+    sent = pickle.dumps(task)
+    assert made[10, "back"].nbytes < len(sent) < 1.1 * made[10, "back"].nbytes + 5000
+    arrived = pickle.loads(sent).run
+    np.testing.assert_array_equal(arrived.array(10, "back"), made[10, "back"])
+    assert arrived.epochs == run.epochs
+    assert arrived.store.shape(1, "back") == run.store.shape(1, "back")
+
+
+def test_of_arrays_with_all_epochs_a_worker_is_sent_one():
+    made = {name: np.random.default_rng(0).normal(size=(3, 12, 500)) for name in LAYERS}
+    run = open_run(made, epochs=EPOCHS, labels=LABELS)
+    task = Task(run, 10, "back", {}, None, Keep(_memory(None)), Budget())
+    sent = pickle.dumps(task)
+    assert len(sent) < 1.1 * made["back"][0].nbytes + 5000
+    np.testing.assert_array_equal(pickle.loads(sent).run.array(10, "back"), made["back"][1])
+
+
+def test_tokens_need_as_much_as_rows_and_pooled_maps_less():
+    made = {(1, "a"): np.zeros((20, 50, 8), dtype=np.float32)}
+    kinds = {
+        kind: open_run(made, labels=np.arange(20) % 2, flatten=kind)
+        for kind in ("tokens", "token_mean")
+    }
+    needs = {kind: need_of_task(run, 1, "a", [ClusteringScore()]) for kind, run in kinds.items()}
+    assert needs["tokens"] > 8 * 20 * 50 * 8 * 3
+    assert needs["token_mean"] < needs["tokens"] / 3
+
+
+def test_an_array_that_is_not_there_is_missed_by_the_worker_as_well():
+    made = arrays()
+    del made[10, "back"]
+    run = open_run(made, labels=LABELS, sigma=0.5)
+    task = Task(run, 10, "back", {}, None, Keep(_memory(None)), Budget())
+    with pytest.raises(RunError, match="no such layer at this epoch; it has: front"):
+        pickle.loads(pickle.dumps(task)).run.array(10, "back")
+
+
+def test_of_a_run_on_disk_a_worker_is_sent_the_path(tmp_path):
+    run = on_disk(tmp_path / "run", shape=(12, 5, 1000))
+    task = Task(run, 10, "back", {}, None, Keep(_memory(None)), Budget())
+    assert len(pickle.dumps(task)) < 5000
+
+
+def test_what_a_worker_hears_is_its_own():
+    """Two threads of one process, as a worker of a cluster has them."""
+    meet = threading.Barrier(2, timeout=10)
+
+    def work(word):
+        meet.wait()
+        warnings.warn(word, RuntimeWarning, stacklevel=1)
+        meet.wait()
+        return word
+
+    before, shown, found = warnings.showwarning, list(warnings.filters), {}
+
+    def call(word):
+        found[word] = workers._call(work, 0, word, -1, get_config())
+
+    threads = [threading.Thread(target=call, args=(word,)) for word in ("one", "two")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for word in ("one", "two"):
+        assert [str(message) for message in found[word][2]] == [word]
+    assert warnings.showwarning is before
+    assert list(warnings.filters) == shown
