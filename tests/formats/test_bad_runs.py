@@ -18,11 +18,12 @@ from skinfo.errors import RunError
 from skinfo.runs import Layer, RunWriter, convert_run
 from skinfo.runs.staging import pending_of
 
+from .stored import NAMES
+
 h5py = pytest.importorskip("h5py")
 zarr = pytest.importorskip("zarr")
 pytest.importorskip("safetensors.numpy")
 
-NAMES = {"npz": "run", "npy": "run", "safetensors": "run", "hdf5": "run.h5", "zarr": "run.zarr"}
 LABELS = [5, 7, 7, 5]
 # Whatever changes a directory, or a file that is not new.
 CHANGES = ("replace", "rename", "write", "ftruncate", "unlink", "rmdir")
@@ -31,17 +32,6 @@ CHANGES = ("replace", "rename", "write", "ftruncate", "unlink", "rmdir")
 def activations(seed=0, width=40):
     rng = np.random.default_rng(seed)
     return {"first": rng.standard_normal((4, width)), "second": rng.standard_normal((4, 3, 2, 2))}
-
-
-@pytest.fixture(autouse=True)
-def no_waiting_for_the_disk(monkeypatch):
-    """Only a loss of power would show it."""
-    monkeypatch.setattr(os, "fsync", lambda _: None)
-
-
-@pytest.fixture(params=NAMES)
-def fmt(request):
-    return request.param
 
 
 @pytest.fixture
