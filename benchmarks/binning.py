@@ -23,11 +23,11 @@ import time
 import numpy as np
 import pandas as pd
 
-from skinfo.measures.binning import measure_binned, measure_cells
-from skinfo.measures.bins import WidthCells
-from skinfo.measures.counting import first_rows
-from skinfo.measures.rows import Rows
-from skinfo.measures.widths import first_rows_by_width
+from skinfo._rows import Rows
+from skinfo.binned.cells import WidthCells
+from skinfo.binned.counting import first_rows
+from skinfo.binned.entropy import measure_binned, measure_cells
+from skinfo.binned.nested import first_rows_by_width
 
 try:
     import polars as pl

@@ -22,8 +22,8 @@ import numpy as np
 from scipy.spatial.distance import pdist
 from sklearn.metrics import pairwise_distances_chunked
 
-from skinfo.measures import distances
-from skinfo.measures.rows import Rows
+from skinfo._rows import Rows
+from skinfo.clustered import distances
 
 N_JOBS = 2
 N_CLASSES = 10
@@ -117,8 +117,8 @@ import resource, sys, time
 import numpy as np
 sys.path.insert(0, "benchmarks")
 from clustering import make
-from skinfo.measures.distances import measure_distances
-from skinfo.measures.rows import Rows
+from skinfo.clustered.distances import measure_distances
+from skinfo._rows import Rows
 small, labels = make(600, {d})
 measure_distances(Rows.make(small, labels=labels), "euclidean", n_jobs={n_jobs})
 X, y = make({n}, {d})

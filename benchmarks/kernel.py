@@ -24,9 +24,9 @@ from scipy.spatial.distance import cdist
 from scipy.special import logsumexp
 from sklearn.neighbors import KernelDensity
 
-from skinfo.measures.draws import N_RANDOMISATIONS
-from skinfo.measures.mixture import Mixture
-from skinfo.measures.rows import Rows
+from skinfo._rows import Rows
+from skinfo.noisy.mixture import Mixture
+from skinfo.noisy.sampling import N_RANDOMISATIONS
 
 try:
     import jax

@@ -19,7 +19,7 @@ import numpy as np
 from common import print_header, print_row
 
 from skinfo import BinningMIEstimator, ClusteringScore, information_flow
-from skinfo.flow.budget import parse_bytes
+from skinfo.flow.memory import parse_bytes
 from skinfo.runs import Layer, Run
 
 N_INPUTS, N_UNITS, N_LABELS = 100_000, 250, 10

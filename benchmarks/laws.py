@@ -14,7 +14,7 @@ import numpy as np
 from scipy.special import logsumexp
 
 from skinfo.datasets import make_constellation
-from skinfo.laws import line_entropy, noise_entropy
+from skinfo.datasets.laws import line_entropy, noise_entropy
 
 # Standard normal nodes and weights: densities of everything that is a function of one normal.
 _NODES = np.arange(-9, 9, 1 / 64)

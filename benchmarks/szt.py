@@ -10,10 +10,10 @@ import pandas as pd
 from torch import nn
 
 from skinfo import NoisyMIEstimator, information_flow, open_run
+from skinfo._files import write_atomically
 from skinfo.datasets import make_szt
-from skinfo.files import write_atomically
-from skinfo.networks import Recorder, Trainer, make_mlp
-from skinfo.szt import HIDDEN, N_TRAIN, SIGMA
+from skinfo.networks import Recorder
+from skinfo.szt import HIDDEN, N_TRAIN, SIGMA, Trainer, make_mlp
 
 SIGMAS = dict.fromkeys(HIDDEN, SIGMA)
 

@@ -9,9 +9,9 @@ import numpy as np
 from common import print_header, print_row
 
 from skinfo import BinningMIEstimator, NoisyMIEstimator, SaturationWarning
-from skinfo.laws import GaussianChain, corners
-from skinfo.measures.bounds import pairwise_bounds
-from skinfo.measures.risk import min_samples
+from skinfo.datasets.laws import GaussianChain, corners
+from skinfo.noisy.bounds import pairwise_bounds
+from skinfo.noisy.risk import min_samples
 
 N_INPUTS = 200
 WIDTHS = (0.07, 1.0, 1.5, 2.0, 3.0)

@@ -65,7 +65,7 @@ html_theme_options = {
 def _write_notes() -> None:
     """The table of notes that "how to read the numbers" includes."""
     from skinfo.comparison import POOLING_NOTES
-    from skinfo.measures.quantity import NOTES
+    from skinfo.quantities import NOTES
 
     notes = NOTES | {n: f"of a pooled table: {m}" for n, m in POOLING_NOTES.items()}
     lines = ["| note | meaning |", "|---|---|", *(f"| `{n}` | {m} |" for n, m in notes.items())]

@@ -19,8 +19,9 @@ from torch import nn
 from skinfo import NoisyMIEstimator
 from skinfo.datasets import make_szt
 from skinfo.monitoring import FlowMonitor, log_spaced_epochs
-from skinfo.networks import make_mlp, noisy_layers
-from skinfo.plotting import InformationPlaneDisplay
+from skinfo.networks import noisy_layers
+from skinfo.szt import make_mlp
+from skinfo.view.pictures import InformationPlaneDisplay
 
 SIGMAS = {"layer1": 0.1, "layer2": 0.1, "layer3": 0.1}
 

@@ -21,9 +21,10 @@ from results import FULL, RESULTS, write_results
 
 from skinfo import sigma_curve
 from skinfo.datasets import make_szt
-from skinfo.networks import Recorder, Trainer, make_mlp
-from skinfo.plotting import SigmaCurveDisplay, save_figure
-from skinfo.plotting.figures import layer_colours
+from skinfo.networks import Recorder
+from skinfo.szt import Trainer, make_mlp
+from skinfo.view.pictures import SigmaCurveDisplay, save_figure
+from skinfo.view.pictures.figures import layer_colours
 
 SEED = 0
 LAYERS = ("layer2", "layer3", "layer4", "layer5")

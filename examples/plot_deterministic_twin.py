@@ -31,11 +31,12 @@ import torch
 from results import FULL, RESULTS, write_results
 
 from skinfo import NoisyMIEstimator, binning_sweep, information_flow, open_run
+from skinfo._rows import discrete_entropy
 from skinfo.datasets import make_szt
-from skinfo.measures.rows import discrete_entropy
-from skinfo.networks import Recorder, Trainer, make_mlp
-from skinfo.plotting import Curves, save_figure
-from skinfo.plotting.figures import layer_colours
+from skinfo.networks import Recorder
+from skinfo.szt import Trainer, make_mlp
+from skinfo.view.pictures import Curves, save_figure
+from skinfo.view.pictures.figures import layer_colours
 
 SEED = 0
 SIGMA = 0.005

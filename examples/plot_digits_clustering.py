@@ -25,8 +25,12 @@ from sklearn.datasets import load_digits
 from sklearn.neural_network import MLPClassifier
 
 from skinfo import ClusteringScore, information_flow, open_run
-from skinfo.panel import collect_panel
-from skinfo.plotting import ClassDistancesDisplay, ClusteringCurveDisplay, DistanceRidgesDisplay
+from skinfo.flow.snapshots import collect_panel
+from skinfo.view.pictures import (
+    ClassDistancesDisplay,
+    ClusteringCurveDisplay,
+    DistanceRidgesDisplay,
+)
 
 EPOCHS = (0, 1, 2, 4, 8, 20, 60)
 WIDTHS = (48, 32, 24, 16)

@@ -26,10 +26,11 @@ from results import FULL, RESULTS, write_results
 from sklearn.neighbors import NearestNeighbors
 
 from skinfo import ClusteringScore, binning_sweep
+from skinfo._rows import discrete_entropy
 from skinfo.datasets import make_szt
-from skinfo.measures.rows import discrete_entropy
-from skinfo.networks import Recorder, Trainer, make_mlp
-from skinfo.plotting import save_figure
+from skinfo.networks import Recorder
+from skinfo.szt import Trainer, make_mlp
+from skinfo.view.pictures import save_figure
 
 SEED = 0
 WIDTHS = (1e-4, 1e-3, 1e-2, 1e-1)

@@ -48,11 +48,12 @@ import torch
 from results import FULL, RESULTS, write_results
 
 from skinfo import ClusteringScore, NoisyMIEstimator, SaturationWarning, binning_sweep
+from skinfo._files import write_atomically
 from skinfo.datasets import load_mnist
-from skinfo.files import write_atomically
-from skinfo.networks import Recorder, Trainer, make_cnn, noisy_layers
-from skinfo.plotting import save_figure
-from skinfo.plotting.figures import layer_colours
+from skinfo.networks import Recorder, make_cnn, noisy_layers
+from skinfo.szt import Trainer
+from skinfo.view.pictures import save_figure
+from skinfo.view.pictures.figures import layer_colours
 
 PATH = sys.argv[sys.argv.index("--mnist") + 1] if "--mnist" in sys.argv else None
 EPOCHS = int(sys.argv[sys.argv.index("--epochs") + 1]) if "--epochs" in sys.argv else 128

@@ -34,9 +34,10 @@ from scipy.stats import chi2
 
 from skinfo import NoisyMIEstimator, SaturationWarning, information_flow, open_run
 from skinfo.datasets import make_spiral
-from skinfo.networks import Recorder, Trainer, make_mlp
-from skinfo.plotting import save_figure
-from skinfo.plotting.figures import layer_colours
+from skinfo.networks import Recorder
+from skinfo.szt import Trainer, make_mlp
+from skinfo.view.pictures import save_figure
+from skinfo.view.pictures.figures import layer_colours
 
 warnings.simplefilter("ignore", SaturationWarning)
 SIGMA, LAYERS = 0.2, ("layer1", "layer2", "layer3")

@@ -34,10 +34,10 @@ from pathlib import Path
 from results import FULL, RESULTS, write_results
 
 from skinfo import BinningMIEstimator, ClusteringScore, NoisyMIEstimator
-from skinfo.analysis import analyze_run
-from skinfo.demo import layer_summary
-from skinfo.plotting import InformationFlowDisplay, InformationPlaneDisplay, save_figure
+from skinfo.flow.defaults import analyze_run
 from skinfo.szt import SIGMA, SztSettings, record_training
+from skinfo.szt.demo import layer_summary
+from skinfo.view.pictures import InformationFlowDisplay, InformationPlaneDisplay, save_figure
 
 started = time.perf_counter()
 if FULL:

@@ -35,9 +35,9 @@ import pandas as pd
 from results import FULL, RESULTS, write_results
 
 from skinfo import NoisyMIEstimator, information_flow
-from skinfo.plotting import save_figure
-from skinfo.plotting.figures import layer_colours
 from skinfo.szt import HIDDEN, SztSettings, record_training
+from skinfo.view.pictures import save_figure
+from skinfo.view.pictures.figures import layer_colours
 
 VARIANTS = {
     "tanh": {},

@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from skinfo.files import write_atomically
+from skinfo._files import write_atomically
 
 #: Whether the size of the paper was asked for; a gallery passes no arguments.
 FULL = "--full" in sys.argv

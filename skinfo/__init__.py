@@ -1,5 +1,8 @@
 """skinfo measures information flow in neural networks, with error bars."""
 
+from skinfo.binned.estimator import BinningMIEstimator
+from skinfo.binned.sweep import binning_sweep
+from skinfo.clustered.estimator import ClusteringScore
 from skinfo.comparison import compare_flows, pool_flows
 from skinfo.errors import (
     MissingExtraError,
@@ -8,11 +11,10 @@ from skinfo.errors import (
     RunError,
     SaturationWarning,
 )
-from skinfo.estimators import BinningMIEstimator, ClusteringScore, NoisyMIEstimator
 from skinfo.flow import information_flow
+from skinfo.noisy.estimator import NoisyMIEstimator
+from skinfo.noisy.sigma_curve import sigma_curve
 from skinfo.runs import open_run, save_run
-from skinfo.sigmas import sigma_curve
-from skinfo.widths import binning_sweep
 
 __all__ = [
     "BinningMIEstimator",

@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from skinfo import BinningMIEstimator, binning_sweep
-from skinfo.measures import widths as sweeping
-from skinfo.measures.bins import WidthCells
-from skinfo.measures.counting import first_rows
-from skinfo.measures.widths import first_rows_by_width, nested_ratios
+from skinfo.binned import nested as sweeping
+from skinfo.binned.cells import WidthCells
+from skinfo.binned.counting import first_rows
+from skinfo.binned.nested import first_rows_by_width, nested_ratios
 
 import reference
 

@@ -3,18 +3,18 @@
 import numpy as np
 import pytest
 
-from skinfo.measures import bounds
-from skinfo.measures.bounds import pairwise_bounds
-from skinfo.measures.information import measure_mixture
-from skinfo.measures.mixture import Mixture
-from skinfo.measures.risk import (
+from skinfo._rows import Rows
+from skinfo.noisy import bounds
+from skinfo.noisy.bounds import pairwise_bounds
+from skinfo.noisy.information import measure_mixture
+from skinfo.noisy.mixture import Mixture
+from skinfo.noisy.risk import (
     bounded_risk,
     constellation_size,
     information_risk,
     min_samples,
     subgaussian_risk,
 )
-from skinfo.measures.rows import Rows
 
 TABLE_I = {
     1: 7.41e-4, 2: 0.00166, 3: 0.00369, 5: 0.0179, 7: 0.0856, 9: 0.402, 10: 0.869, 11: 1.87,

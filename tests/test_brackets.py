@@ -7,16 +7,16 @@ import pytest
 from scipy.special import logsumexp
 from scipy.stats import multivariate_normal
 
-from skinfo.measures.draws import Average, average_draws, variance_components
-from skinfo.measures.gaussians import (
+from skinfo._rows import Rows
+from skinfo.noisy.gaussians import (
     InputGaussians,
     own_input_out_entropies,
     own_row_out_entropies,
     posterior_log_sums,
 )
-from skinfo.measures.information import measure_mixture
-from skinfo.measures.mixture import Mixture
-from skinfo.measures.rows import Rows
+from skinfo.noisy.information import measure_mixture
+from skinfo.noisy.mixture import Mixture
+from skinfo.noisy.sampling import Average, average_draws, variance_components
 
 import reference
 
@@ -249,7 +249,7 @@ def test_without_groups_the_bracket_is_the_value_and_its_error(rng):
 
 
 def test_every_draw_obeys_the_ceiling(rng):
-    from skinfo.measures.sums import Contributions
+    from skinfo.noisy.sums import Contributions
 
     rows = Rows.make(rng.normal(size=(90, 3)), groups=np.arange(90) // 3)
     mixture = Mixture.of(rows, 0.2)

@@ -19,11 +19,11 @@ from typer.testing import CliRunner
 
 import skinfo
 from skinfo import cli, information_flow, open_run
-from skinfo.demo import run_demo
+from skinfo.flow.tables import read_table, write_table
 from skinfo.monitoring import log_spaced_epochs
 from skinfo.runs import Layer, RunWriter
 from skinfo.szt import SztSettings
-from skinfo.tables import read_table, write_table
+from skinfo.szt.demo import run_demo
 
 COMMANDS = ("demo", "info", "analyze", "compare", "convert", "plot", "report")
 LABELS = np.arange(16) % 2

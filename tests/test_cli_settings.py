@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from test_cli import QUICK, says, write_run
 
+from skinfo.flow.tables import read_table
 from skinfo.runs import open_run
-from skinfo.tables import read_table
 
 
 @pytest.fixture(scope="module")

@@ -8,13 +8,14 @@ from hypothesis import strategies as st
 from sklearn.metrics import calinski_harabasz_score, davies_bouldin_score, silhouette_score
 
 from skinfo import ClusteringScore
-from skinfo.measures import clustering, dimension
-from skinfo.measures import distances as distances_module
-from skinfo.measures.dimension import measure_dimension
-from skinfo.measures.distances import measure_distances
-from skinfo.measures.ranking import auc_of_histograms
-from skinfo.measures.rows import Rows
-from skinfo.plotting import DistanceHistogramDisplay
+from skinfo._rows import Rows
+from skinfo.clustered import dimension
+from skinfo.clustered import distances as distances_module
+from skinfo.clustered import indices as clustering
+from skinfo.clustered.dimension import measure_dimension
+from skinfo.clustered.distances import measure_distances
+from skinfo.clustered.ranking import auc_of_histograms
+from skinfo.view.pictures import DistanceHistogramDisplay
 
 import reference
 

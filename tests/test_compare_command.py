@@ -18,8 +18,8 @@ from typer.testing import CliRunner
 
 from skinfo import NoisyMIEstimator, cli, compare_flows, information_flow, open_run, pool_flows
 from skinfo.comparison import COMPARISON_COLUMNS, POOLED_COLUMNS
+from skinfo.flow.tables import read_table, write_table
 from skinfo.runs import Layer, RunWriter
-from skinfo.tables import read_table, write_table
 
 LAYERS = (Layer("first", 0.5), Layer("second", 0.5, noise_before=True))
 LABELS = np.arange(16) % 2

@@ -14,7 +14,7 @@ CODE = """
 import sys
 import numpy as np
 import skinfo
-from skinfo.kernels.binning import mark_shared
+from skinfo.binned.kernels import mark_shared
 assert skinfo.__file__.startswith(sys.argv[1]), skinfo.__file__
 X = np.arange(12.0).reshape(6, 2) % 5
 print(skinfo.BinningMIEstimator(bin_width=1.0).fit(X).n_occupied_)
@@ -48,7 +48,7 @@ def place(tmp_path):
 
 
 def test_works_where_no_cache_directory_is_writable(place):
-    (place / "skinfo" / "kernels" / "__pycache__").touch()
+    (place / "skinfo" / "binned" / "__pycache__").touch()
     names = ("HOME", "XDG_CACHE_HOME", "NUMBA_CACHE_DIR")
     assert run_copy(place, **dict.fromkeys(names, str(place / "file"))) == ["5", "None"]
 
@@ -58,4 +58,4 @@ def test_the_cache_is_used_where_one_is_writable(place):
     n_occupied, cache = run_copy(place, NUMBA_CACHE_DIR=str(place / "cache"))
     assert n_occupied == "5"
     assert cache.startswith(str(place / "cache"))
-    assert list(Path(cache).glob("binning.mark_shared*.nbc"))
+    assert list(Path(cache).glob("kernels.mark_shared*.nbc"))

@@ -14,14 +14,13 @@ import pandas as pd
 import pytest
 import torch
 
-from skinfo import BinningMIEstimator, demo, information_flow, szt
+from skinfo import BinningMIEstimator, information_flow, szt
 from skinfo.datasets import make_szt
-from skinfo.demo import DemoResult, run_demo
 from skinfo.errors import MissingExtraError, RunError
 from skinfo.monitoring import log_spaced_epochs
-from skinfo.networks import Trainer, make_mlp
 from skinfo.runs import open_run
-from skinfo.szt import SztSettings, record_training
+from skinfo.szt import SztSettings, Trainer, demo, make_mlp, record_training
+from skinfo.szt.demo import DemoResult, run_demo
 
 
 class BrokenError(Exception):

@@ -5,7 +5,8 @@ import pytest
 
 from skinfo import NoisyMIEstimator, binning_sweep
 from skinfo.datasets import make_szt
-from skinfo.networks import Recorder, Trainer, make_mlp
+from skinfo.networks import Recorder
+from skinfo.szt import Trainer, make_mlp
 
 CEILING = np.log(4096)
 WIDTHS = (1e-5, 1e-3, 1e-2, 1e-1)

@@ -9,8 +9,9 @@ import pytest
 
 from skinfo import NoisyMIEstimator, SaturationWarning
 from skinfo.datasets import make_spiral
-from skinfo.laws import GaussianChain, corners, noise_entropy, uniform_cube
-from skinfo.networks import Recorder, Trainer, make_mlp
+from skinfo.datasets.laws import GaussianChain, corners, noise_entropy, uniform_cube
+from skinfo.networks import Recorder
+from skinfo.szt import Trainer, make_mlp
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 SIGMA = 0.1

@@ -6,7 +6,8 @@ import torch
 from sklearn.datasets import load_digits
 
 from skinfo import ClusteringScore
-from skinfo.networks import Recorder, Trainer, make_cnn, noisy_layers
+from skinfo.networks import Recorder, make_cnn, noisy_layers
+from skinfo.szt import Trainer
 
 HIDDEN = ("conv1", "conv2", "fc")
 N_TRAIN = 1437

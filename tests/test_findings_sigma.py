@@ -5,7 +5,8 @@ import pytest
 
 from skinfo import sigma_curve
 from skinfo.datasets import make_szt
-from skinfo.networks import Recorder, Trainer, make_mlp
+from skinfo.networks import Recorder
+from skinfo.szt import Trainer, make_mlp
 
 SIGMAS = (1e-4, 5e-4, 1e-2, 1e-1)
 

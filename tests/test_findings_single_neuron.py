@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from skinfo import NoisyMIEstimator
-from skinfo.measures.rows import discrete_entropy
+from skinfo._rows import discrete_entropy
 
 INPUTS = np.array([-3.0, -1.0, 1.0, 3.0])
 TARGETS = np.array([-1.0, -1.0, -1.0, 1.0])

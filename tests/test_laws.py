@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from skinfo.laws import GaussianChain, corners, line_entropy, noise_entropy, uniform_cube
+from skinfo.datasets.laws import GaussianChain, corners, line_entropy, noise_entropy, uniform_cube
 
 
 @pytest.mark.parametrize(

@@ -8,12 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import logsumexp
 
+from skinfo._rows import Rows
 from skinfo.datasets import make_constellation
-from skinfo.measures.draws import integration_error
-from skinfo.measures.information import measure_mixture
-from skinfo.measures.mixture import Mixture
-from skinfo.measures.rows import Rows
-from skinfo.measures.sums import Contributions
+from skinfo.noisy.information import measure_mixture
+from skinfo.noisy.mixture import Mixture
+from skinfo.noisy.sampling import integration_error
+from skinfo.noisy.sums import Contributions
 
 import reference
 

@@ -25,11 +25,12 @@ from skinfo import (
     open_run,
 )
 from skinfo.errors import MissingExtraError
+from skinfo.flow.tables import read_table
 from skinfo.monitoring import FlowMonitor, log_spaced_epochs, read_journal
 from skinfo.monitoring.journal import Journal
-from skinfo.networks import GaussianNoise, Recorder, make_mlp
+from skinfo.networks import GaussianNoise, Recorder
 from skinfo.runs import RunWriter
-from skinfo.tables import read_table
+from skinfo.szt import make_mlp
 
 SIZES = (6, 5, 4, 2)
 NAMES = ["layer1", "layer2"]

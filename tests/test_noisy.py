@@ -272,7 +272,7 @@ def test_pairwise_bounds_hold_the_information(X):
 
 
 def test_pairwise_bounds_of_replicas_are_refused_before_anything_is_measured(X, monkeypatch):
-    monkeypatch.setattr("skinfo.estimators.noisy.measure_mixture", None)
+    monkeypatch.setattr("skinfo.noisy.estimator.measure_mixture", None)
     with pytest.raises(ValueError, match="bounds=True"):
         NoisyMIEstimator(0.5, bounds=True).fit(X, groups=np.arange(60) // 2)
 

@@ -8,7 +8,7 @@ import pytest
 from scipy.spatial.distance import pdist, squareform
 
 from skinfo import ClusteringScore, open_run
-from skinfo.panel import DRAWN_CELLS, coarsen, collect_panel, pick_snapshots
+from skinfo.flow.snapshots import DRAWN_CELLS, coarsen, collect_panel, pick_snapshots
 from skinfo.runs import Layer, Run, RunWriter
 
 from small_runs import EPOCHS, LABELS, arrays, broken_run
@@ -186,7 +186,7 @@ import json
 from pathlib import Path
 import numpy as np
 from skinfo import BinningMIEstimator
-from skinfo.analysis import analyze_run
+from skinfo.flow.defaults import analyze_run
 from skinfo.runs import Layer, Run
 
 class Many:
@@ -219,7 +219,7 @@ def test_distances_too_large_for_floats_leave_the_interpreter_alive():
 import warnings
 import numpy as np
 from skinfo import ClusteringScore, open_run
-from skinfo.panel import collect_panel
+from skinfo.flow.snapshots import collect_panel
 warnings.simplefilter("ignore")
 rows, labels = np.array([[1.0], [-1.0], [0.0], [0.5]] * 50), np.arange(200) % 2
 expected = ClusteringScore().fit(rows, labels).auc_

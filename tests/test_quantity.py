@@ -2,7 +2,7 @@
 
 import pytest
 
-from skinfo.measures.quantity import Quantity, nats_to
+from skinfo.quantities import Quantity, nats_to
 
 
 def test_bits_become_nats_again():

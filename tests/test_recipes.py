@@ -14,8 +14,9 @@ from torch import nn
 from skinfo import ClusteringScore, NoisyMIEstimator, information_flow, open_run
 from skinfo.datasets import make_szt
 from skinfo.monitoring import FlowMonitor
-from skinfo.networks import Recorder, Trainer, make_mlp
+from skinfo.networks import Recorder
 from skinfo.runs import Layer, RunWriter
+from skinfo.szt import Trainer, make_mlp
 
 RECIPES = Path(__file__).parents[1] / "examples" / "recipes"
 SIGMA = 0.1

@@ -21,12 +21,12 @@ from skinfo import (
 )
 from skinfo.cli import main
 from skinfo.errors import MissingExtraError
-from skinfo.measures.quantity import NOTES
-from skinfo.panel import collect_panel
-from skinfo.report import make_report, write_report
-from skinfo.report.figures import places_axis
-from skinfo.report.wording import bracket, epoch_ranges, with_error
-from skinfo.tables import read_table, write_table
+from skinfo.flow.snapshots import collect_panel
+from skinfo.flow.tables import read_table, write_table
+from skinfo.quantities import NOTES
+from skinfo.view.report import make_report, write_report
+from skinfo.view.report.figures import places_axis
+from skinfo.view.report.wording import bracket, epoch_ranges, with_error
 
 LAYERS = ["first", "second", "third"]
 EPOCHS = (0, 1, 8, 40, 900)
@@ -638,7 +638,7 @@ def test_without_plotly_the_extra_is_named(call, stored, tmp_path, monkeypatch):
 
 def test_the_files_of_the_page_are_packed():
     setup = (Path(__file__).parents[1] / "setup.cfg").read_text(encoding="utf-8")
-    assert "skinfo.report = *.css, *.js" in setup
+    assert "skinfo.view.report = *.css, *.js" in setup
 
 
 def test_epochs_in_words():

@@ -22,9 +22,9 @@ from skinfo import (
     open_run,
     sigma_curve,
 )
-from skinfo.panel import collect_panel
-from skinfo.report import write_report
-from skinfo.report.wording import bracket, with_error
+from skinfo.flow.snapshots import collect_panel
+from skinfo.view.report import write_report
+from skinfo.view.report.wording import bracket, with_error
 
 pytestmark = pytest.mark.browser
 

@@ -15,9 +15,9 @@ from scipy.integrate import quad
 from scipy.stats import norm
 
 from skinfo import NoisyMIEstimator, SaturationWarning, sigma_curve
-from skinfo.measures.quantity import CURVE_COLUMNS
-from skinfo.plotting import SigmaCurveDisplay
-from skinfo.tables import read_table, write_table
+from skinfo.flow.tables import read_table, write_table
+from skinfo.quantities import CURVE_COLUMNS
+from skinfo.view.pictures import SigmaCurveDisplay
 
 SIGMAS = [0.2, 0.5, 1.0, 3.0]
 

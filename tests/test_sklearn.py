@@ -21,8 +21,8 @@ from skinfo import (
     information_flow,
     open_run,
 )
-from skinfo.flow.steps import last_step, name_estimators, steps_before
-from skinfo.measures.quantity import Quantity
+from skinfo.flow.estimators import last_step, name_estimators, steps_before
+from skinfo.quantities import Quantity
 
 # Three replicas are few, and these inputs lie apart.
 pytestmark = [

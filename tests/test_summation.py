@@ -7,15 +7,15 @@ import pytest
 from scipy.special import logsumexp
 from threadpoolctl import threadpool_info
 
-from skinfo.kernels.compiling import FAST, kernel
-from skinfo.kernels.exponential import exp2
-from skinfo.measures import mixture as mixture_module
-from skinfo.measures import summation
-from skinfo.measures.draws import Draws
-from skinfo.measures.information import measure_mixture
-from skinfo.measures.layout import order_rows
-from skinfo.measures.mixture import Mixture
-from skinfo.measures.rows import Rows
+from skinfo._numba import FAST, kernel
+from skinfo._rows import Rows
+from skinfo.noisy import mixture as mixture_module
+from skinfo.noisy import summation
+from skinfo.noisy.information import measure_mixture
+from skinfo.noisy.kernels.exponential import exp2
+from skinfo.noisy.layout import order_rows
+from skinfo.noisy.mixture import Mixture
+from skinfo.noisy.sampling import Draws
 
 CASES = {
     "alone": {},

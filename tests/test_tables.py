@@ -17,8 +17,8 @@ from skinfo import (
     open_run,
 )
 from skinfo.errors import MissingExtraError
-from skinfo.panel import collect_panel
-from skinfo.tables import check_output, read_table, write_table
+from skinfo.flow.snapshots import collect_panel
+from skinfo.flow.tables import check_output, read_table, write_table
 
 from small_runs import LABELS, arrays, broken_run
 

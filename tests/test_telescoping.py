@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from skinfo import NoisyMIEstimator
-from skinfo.measures.information import measure_mixture
-from skinfo.measures.mixture import Mixture
-from skinfo.measures.rows import Rows
-from skinfo.measures.telescoping import two_numbers_of_replicas
+from skinfo._rows import Rows
+from skinfo.noisy.information import measure_mixture
+from skinfo.noisy.mixture import Mixture
+from skinfo.noisy.telescoping import two_numbers_of_replicas
 
 FEW, MANY, N_INPUTS = 16, 200, 300
 INNER, SIGMA = 0.5, 0.4

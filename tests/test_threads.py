@@ -16,8 +16,8 @@ from skinfo import (
     information_flow,
     open_run,
 )
-from skinfo.measures.parallel import in_slices
-from skinfo.measures.quantity import Quantity
+from skinfo._parallel import in_slices
+from skinfo.quantities import Quantity
 
 N_JOBS = (1, 2, 4)
 

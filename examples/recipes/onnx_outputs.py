@@ -20,8 +20,8 @@ import torch
 
 from skinfo import NoisyMIEstimator, information_flow, open_run
 from skinfo.datasets import make_szt
-from skinfo.networks import Trainer, make_mlp
 from skinfo.runs import Layer, RunWriter
+from skinfo.szt import Trainer, make_mlp
 
 #: In network order; a layer with noise before it is recorded in replicas.
 LAYERS = [

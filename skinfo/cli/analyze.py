@@ -98,9 +98,9 @@ def analyze(
     them, which keeps its noise too.
     Beside the table a .npz of the same name holds what `skinfo plot` draws.
     """
-    from skinfo.analysis import usual_estimators
-    from skinfo.estimators.noisy import check_sigma
-    from skinfo.tables import check_table_name, write_table
+    from skinfo.flow.defaults import usual_estimators
+    from skinfo.flow.tables import check_table_name, write_table
+    from skinfo.noisy.estimator import check_sigma
 
     check_table_name(output)
     check_output(output, force=force)
@@ -154,8 +154,8 @@ def _refuse_beside_estimators(context: typer.Context, config: Path) -> None:
 
 def _report(output: Path, table: Any, *, json: bool) -> None:
     """Say what was written and noted; what could not be read ends in exit code 1."""
-    from skinfo.measures.quantity import NOTES
-    from skinfo.tables import count_unmeasured
+    from skinfo.flow.tables import count_unmeasured
+    from skinfo.quantities import NOTES
 
     notes = {note: int(table["notes"].str.contains(note, regex=False).sum()) for note in NOTES}
     notes = {note: count for note, count in notes.items() if count}

@@ -124,7 +124,7 @@ def complain_of_labels(run: Any, estimators: Any) -> None:
 
 def check_output(path: Path, *, force: bool) -> None:
     """Check that a file may be written; of one that exists the error names the option."""
-    from skinfo.tables import check_output
+    from skinfo.flow.tables import check_output
 
     if path.exists() and not force:
         raise ValueError(f"{path} exists; choose another name or add --force to overwrite it.")

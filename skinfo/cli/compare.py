@@ -82,7 +82,7 @@ def compare(
     pooled, and the pooled table is what is printed and written.
     """
     from skinfo.comparison import compare_flows, is_pooled
-    from skinfo.tables import check_no_panel, check_table_name, write_table
+    from skinfo.flow.tables import check_no_panel, check_table_name, write_table
 
     if output is not None:
         check_table_name(output)
@@ -127,7 +127,7 @@ def _say(message: str, *, quiet: bool) -> None:
 def _gather(named: dict[str, list[Path]], jobs: int) -> tuple[dict[str, Any], int]:
     """The flows by name, pooled where there are several, and how many rows were not measured."""
     from skinfo.comparison import pool_flows, read_flows
-    from skinfo.tables import count_unmeasured
+    from skinfo.flow.tables import count_unmeasured
 
     unread = 0
     tables: dict[str, Any] = {}
@@ -144,7 +144,7 @@ def _check_before_measuring(
     named: dict[str, list[Path]], reference: str | None, show: list[str] | None
 ) -> None:
     """What a user may have mistyped, found before minutes are spent."""
-    from skinfo.plotting.curves import SHOWN
+    from skinfo.view.pictures.curves import SHOWN
 
     unknown = [name for name in show or [] if name not in SHOWN]
     if unknown:
@@ -165,8 +165,8 @@ def _check_layers(layers: list[str] | None, tables: dict[str, Any]) -> None:
 
 def _shown(tables: dict[str, Any], show: list[str] | None) -> dict[str, tuple[str, str]]:
     """Estimator and quantity of what is printed, by the symbol that stands for it."""
-    from skinfo.measures.kinds import estimator_of
-    from skinfo.plotting.curves import SHOWN
+    from skinfo.kinds import estimator_of
+    from skinfo.view.pictures.curves import SHOWN
 
     found = {}
     for name, (tells, quantity, symbol) in SHOWN.items():
@@ -192,7 +192,7 @@ def _print_comparison(
 ) -> None:
     """A table a flow and quantity at one epoch, then what holds of all epochs."""
     from skinfo.comparison import CHANGES
-    from skinfo.tables import KEYS
+    from skinfo.flow.tables import KEYS
 
     reference = result["reference"].iloc[0]
     brackets = {name: _brackets(table) for name, table in tables.items()}
@@ -230,7 +230,7 @@ def _print_comparison(
 
 def _brackets(table: Any) -> dict[tuple[Any, ...], tuple[float, float]]:
     """Both ends of every number's bracket."""
-    from skinfo.tables import KEYS
+    from skinfo.flow.tables import KEYS
 
     keys = zip(*(table[name] for name in KEYS), strict=True)
     return dict(zip(keys, zip(table["lower"], table["upper"], strict=True), strict=True))
@@ -243,7 +243,7 @@ def _ends(lower: float, upper: float, sign: str = "") -> str:
 def _print_notes(rows: Any, flows: list[str]) -> None:
     """The notes of what was printed as footnotes: what each means, and of which layers."""
     from skinfo.comparison.pooling import POOLING_NOTES
-    from skinfo.measures.quantity import JOINT, NOTES
+    from skinfo.quantities import JOINT, NOTES
 
     found: dict[str, dict[str, None]] = {}
     for _, line in rows.iterrows():
@@ -291,7 +291,7 @@ def _of_quantities(rows: Any, shown: dict[str, tuple[str, str]]) -> list[tuple[s
 
 def _change(line: Any) -> str:
     """The word for a change; of numbers that only one flow has, why there is none."""
-    from skinfo.measures.quantity import JOINT
+    from skinfo.quantities import JOINT
 
     if line["change"]:
         return str(line["change"])
@@ -301,7 +301,7 @@ def _change(line: Any) -> str:
 def _print_meaning(result: Any, shown: dict[str, tuple[str, str]]) -> None:
     """What the words mean that were printed, and in which settings the flows differ."""
     from skinfo.comparison import CHANGES
-    from skinfo.measures.quantity import JOINT
+    from skinfo.quantities import JOINT
 
     if not shown:
         typer.echo(
@@ -394,7 +394,7 @@ def _draw(
     show: list[str] | None,
     layers: list[str] | None,
 ) -> None:
-    from skinfo.plotting import FlowComparisonDisplay, save_figure
+    from skinfo.view.pictures import FlowComparisonDisplay, save_figure
 
     display = FlowComparisonDisplay.from_flows(
         tables, reference=reference, shown=show or None, layers=layers or None

@@ -64,7 +64,9 @@ def read_config(path: Path, options: list[str]) -> dict[str, Any]:
 
 def make_estimators(described: Any, path: Path) -> dict[str, Any]:
     """Make the estimators that the tables of a file describe."""
-    from skinfo.estimators import BinningMIEstimator, ClusteringScore, NoisyMIEstimator
+    from skinfo.binned.estimator import BinningMIEstimator
+    from skinfo.clustered.estimator import ClusteringScore
+    from skinfo.noisy.estimator import NoisyMIEstimator
 
     classes = dict(zip(KINDS, (NoisyMIEstimator, BinningMIEstimator, ClusteringScore), strict=True))
     if not isinstance(described, dict) or not all(isinstance(d, dict) for d in described.values()):

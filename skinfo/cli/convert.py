@@ -36,7 +36,7 @@ def convert(
     The target appears when it is complete. A conversion that was killed goes on where it stopped
     when it is started again.
     """
-    from skinfo.progress import progress_bar
+    from skinfo._progress import progress_bar
     from skinfo.runs import convert_run
 
     opened = open_described(source, labels, layers, sigma=sigma)

@@ -32,9 +32,9 @@ def demo(
     A demo that was killed goes on where it stopped when it is started again.
     """
     headless()
-    from skinfo.demo import DirectoryTakenError, layer_summary, run_demo
-    from skinfo.progress import progress_bar
+    from skinfo._progress import progress_bar
     from skinfo.szt import SztSettings
+    from skinfo.szt.demo import DirectoryTakenError, layer_summary, run_demo
 
     settings = SztSettings(epochs, replicas, checkpoints, seed)
     with progress_bar() as bar:
@@ -64,7 +64,7 @@ def demo(
 
 
 def _print_summary(lines: Any, title: str) -> None:
-    from skinfo.measures.quantity import NOTES
+    from skinfo.quantities import NOTES
 
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1))
     table.add_column("layer", no_wrap=True)

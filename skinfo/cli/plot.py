@@ -36,8 +36,8 @@ def plot(
     A curve against sigma is drawn as one.
     """
     headless()
-    from skinfo.plotting import SigmaCurveDisplay, save_figure
-    from skinfo.tables import is_curve, read_table
+    from skinfo.flow.tables import is_curve, read_table
+    from skinfo.view.pictures import SigmaCurveDisplay, save_figure
 
     if kind not in _KINDS:
         raise ValueError(f"--kind is panel, plane, distances, ridges or curve; got {kind!r}.")
@@ -74,7 +74,7 @@ def _refuse_without_effect(kind: str, quantity: str | None, estimator: str | Non
 
 
 def _draw(kind: str, flow: Any, panel: Any, quantity: str, estimator: str | None) -> Any:
-    from skinfo import plotting
+    from skinfo.view import pictures as plotting
 
     if kind == "distances":
         return plotting.plot_distances(panel)

@@ -25,7 +25,7 @@ def report(
 
     It needs no network; plotly.js is in it. A curve against sigma gets a smaller page.
     """
-    from skinfo.report import write_report
+    from skinfo.view.report import write_report
 
     target = output or table.with_suffix(".html")
     if target.suffix.lower() not in (".html", ".htm"):

@@ -83,7 +83,7 @@ def _matches(pattern: str) -> list[Path]:
 
 
 def _is_table(path: Path) -> bool:
-    from skinfo.tables import SUFFIXES
+    from skinfo.flow.tables import SUFFIXES
 
     return path.suffix in SUFFIXES
 
@@ -113,7 +113,7 @@ def table_of(source: Path, jobs: int) -> Path:
     """Find the table of a source, measured if need be."""
     if _is_table(source) or not source.exists():
         return source
-    from skinfo.tables import SUFFIXES
+    from skinfo.flow.tables import SUFFIXES
 
     if not (source / "run.json").is_file():
         for name in (f"flow{suffix}" for suffix in SUFFIXES):
@@ -132,9 +132,9 @@ def table_of(source: Path, jobs: int) -> Path:
 
 def _measure(run: Path, target: Path, jobs: int) -> None:
     """Measure a run as ``skinfo analyze`` does."""
-    from skinfo.analysis import usual_estimators
+    from skinfo.flow.defaults import usual_estimators
+    from skinfo.flow.tables import write_table
     from skinfo.runs import open_run
-    from skinfo.tables import write_table
 
     opened = open_run(run)
     complain(f"{run} has no table beside it: measured into {target} with default settings.",
@@ -147,9 +147,9 @@ def _measure(run: Path, target: Path, jobs: int) -> None:
 
 def _complain_of_changes(run: Path, path: Path) -> None:
     """Say when a run has gone on, or was written again, since its table was made."""
+    from skinfo.flow.tables import read_table
     from skinfo.runs import open_run
     from skinfo.runs.fingerprint import describe_files, written_after
-    from skinfo.tables import read_table
 
     table = read_table(path)[0]
     new = sorted(set(open_run(run).epochs) - set(table["epoch"]))

@@ -13,7 +13,7 @@ _MOST_NAMED = 8
 
 def measure(run: Any, estimators: dict[str, Any], **options: Any) -> tuple[Any, Any]:
     """Measure a run; what could not be measured is said at the end, alike errors once."""
-    from skinfo.analysis import analyze_run
+    from skinfo.flow.defaults import analyze_run
 
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "not measured: ")

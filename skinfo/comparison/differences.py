@@ -17,8 +17,8 @@ from skinfo.comparison.flows import (
     read_flows,
 )
 from skinfo.comparison.settings import own_bins, settings_differ
-from skinfo.measures.quantity import JOINT
-from skinfo.tables import KEYS, UNREAD
+from skinfo.flow.tables import KEYS, UNREAD
+from skinfo.quantities import JOINT
 
 #: Columns of a comparison.
 COMPARISON_COLUMNS = (

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from skinfo.tables import (
+from skinfo.flow.tables import (
     KEYS,
     UNREAD,
     check_columns,

@@ -9,7 +9,7 @@ import pandas as pd
 
 from skinfo.comparison.flows import Alignment, Flow, check_in_common, read_flows
 from skinfo.comparison.settings import settings_differ
-from skinfo.measures.quantity import COLUMNS, JOINT
+from skinfo.quantities import COLUMNS, JOINT
 
 #: Columns of a pooled flow.
 POOLED_COLUMNS = (*COLUMNS, "spread", "n_seeds", "bias_below", "bias_above")

@@ -6,8 +6,8 @@ from collections.abc import Collection, Sequence
 
 import pandas as pd
 
-from skinfo.measures.kinds import MARKS
-from skinfo.measures.quantity import JOINT
+from skinfo.kinds import MARKS
+from skinfo.quantities import JOINT
 from skinfo.runs import Layer
 
 # Of another channel than that of the network, for which the inequality need not hold.

@@ -12,10 +12,10 @@ from sklearn.base import BaseEstimator
 from sklearn.pipeline import Pipeline
 
 from skinfo.errors import RunError
-from skinfo.flow.budget import Budget, need_of_samples
+from skinfo.flow.estimators import steps_before, takes_run_range
 from skinfo.flow.failures import OF_THE_CALL
+from skinfo.flow.memory import Budget, need_of_samples
 from skinfo.flow.reading import guarded, to_send
-from skinfo.flow.steps import steps_before, takes_run_range
 from skinfo.flow.tasks import Keep
 from skinfo.flow.workers import in_workers
 from skinfo.runs import Run

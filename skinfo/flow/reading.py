@@ -12,8 +12,8 @@ import numpy as np
 from skinfo.errors import RunError
 from skinfo.flow.failures import in_words
 from skinfo.runs import Layer, Run
-from skinfo.runs.memory import MemoryStore, StackedStore
 from skinfo.runs.run import Store
+from skinfo.runs.stores.memory import MemoryStore, StackedStore
 
 Found = TypeVar("Found")
 #: Stores that hold their arrays themselves; others are opened again wherever they arrive.

@@ -16,7 +16,7 @@ def reporting(
         return
     if progress:
         try:
-            from skinfo.progress import progress_bar
+            from skinfo._progress import progress_bar
         except ImportError:
             progress = False
     if not progress:

@@ -14,9 +14,9 @@ import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.pipeline import Pipeline
 
+from skinfo._environment import software_versions
 from skinfo.errors import RunError
 from skinfo.runs import Layer, Run
-from skinfo.versions import software_versions
 
 # Longer arrays, such as edges of bins, are told apart by their digest.
 _LISTED = 100

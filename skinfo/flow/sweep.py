@@ -12,16 +12,16 @@ import pandas as pd
 from joblib import Memory
 from sklearn.base import BaseEstimator
 
-from skinfo.flow.budget import Budget, check_needs
+from skinfo.flow.estimators import check_estimators, for_layer, name_estimators, steps_before
 from skinfo.flow.inequality import note_data_processing
+from skinfo.flow.memory import Budget, check_needs
 from skinfo.flow.ranges import Range, ranges_of_run
 from skinfo.flow.reading import check_flattening, guarded, whole_layers
 from skinfo.flow.reporting import reporting
 from skinfo.flow.settings import describe_settings
-from skinfo.flow.steps import check_estimators, for_layer, name_estimators, steps_before
 from skinfo.flow.tasks import Keep, Outcome, Task, measure
 from skinfo.flow.workers import in_workers
-from skinfo.measures.quantity import COLUMNS
+from skinfo.quantities import COLUMNS
 from skinfo.runs import Layer, Run, open_run
 
 
@@ -69,7 +69,7 @@ def information_flow(
     pandas.DataFrame
         Columns epoch, layer, estimator, quantity, value, stderr, lower, upper, unit, notes; layers
         in network order. A note is made of words from
-        :data:`skinfo.measures.quantity.NOTES`, joined by "; ". Its ``attrs`` hold the settings,
+        :data:`skinfo.quantities.NOTES`, joined by "; ". Its ``attrs`` hold the settings,
         as values that JSON can hold (``skinfo.flow.describe_settings``), and in
         ``attrs["errors"]`` why something could not be measured: a list, empty where all went well,
         of dicts with epoch, layer, estimator and message.

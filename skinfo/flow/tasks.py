@@ -13,11 +13,11 @@ from sklearn.base import BaseEstimator
 from sklearn.pipeline import Pipeline
 
 from skinfo.errors import RunError
-from skinfo.flow.budget import Budget, need_of_task
+from skinfo.flow.estimators import fit_quantities, last_step, takes_replicas, transformed_ends
 from skinfo.flow.failures import OF_THE_CALL, in_words
+from skinfo.flow.memory import Budget, need_of_task
 from skinfo.flow.reading import reading_once, to_send
-from skinfo.flow.steps import fit_quantities, last_step, takes_replicas, transformed_ends
-from skinfo.measures.quantity import Quantity
+from skinfo.quantities import Quantity
 from skinfo.runs import Activations, Run
 
 # Estimates kept by another version are made again.

@@ -18,9 +18,9 @@ from typing import Any
 
 import pandas as pd
 
+from skinfo._files import write_atomically
 from skinfo.errors import RunError
-from skinfo.files import write_atomically
-from skinfo.measures.quantity import COLUMNS
+from skinfo.quantities import COLUMNS
 
 SCHEMA = 1
 #: One epoch: epoch, digest, rows, losses.
@@ -136,7 +136,7 @@ def read_journal(path: str | Path) -> pd.DataFrame:
     >>> import numpy as np
     >>> from skinfo import BinningMIEstimator
     >>> from skinfo.monitoring import FlowMonitor, read_journal
-    >>> from skinfo.networks import make_mlp
+    >>> from skinfo.szt import make_mlp
     >>> model, X = make_mlp((3, 4, 2)), np.random.RandomState(0).randn(50, 3)
     >>> path = tempfile.mkdtemp() + "/live.csv"
     >>> monitor = FlowMonitor(model, ["layer1"], BinningMIEstimator(bin_width=0.1), X, path=path)

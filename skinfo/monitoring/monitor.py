@@ -14,10 +14,12 @@ import numpy as np
 import pandas as pd
 from sklearn.base import BaseEstimator
 
+from skinfo._environment import software_versions
 from skinfo.errors import RunError
 from skinfo.flow import information_flow
+from skinfo.flow.estimators import check_parameters, name_estimators, takes_run_range
 from skinfo.flow.settings import describe_estimators, describe_layer, plain
-from skinfo.flow.steps import check_parameters, name_estimators, takes_run_range
+from skinfo.flow.tables import check_no_panel, check_table_name, write_table
 from skinfo.monitoring.digest import digest_of
 from skinfo.monitoring.journal import Entry, Journal, add_entry, as_table
 from skinfo.monitoring.scalars import add_scalars
@@ -28,8 +30,6 @@ from skinfo.runs.arrays import as_array
 from skinfo.runs.flatten import Flattening
 from skinfo.runs.layers import layers_in_order
 from skinfo.runs.naming import whole_epoch
-from skinfo.tables import check_no_panel, check_table_name, write_table
-from skinfo.versions import software_versions
 
 # The table is written again when the journal has grown by a tenth, so that an epoch costs the same
 # on average however many there are.
@@ -109,7 +109,7 @@ class FlowMonitor:
     >>> import numpy as np
     >>> from skinfo import NoisyMIEstimator
     >>> from skinfo.monitoring import FlowMonitor
-    >>> from skinfo.networks import make_mlp
+    >>> from skinfo.szt import make_mlp
     >>> X, model = np.eye(4, dtype=np.float32), make_mlp((4, 3, 2))
     >>> monitor = FlowMonitor(model, ["layer1"], NoisyMIEstimator(0.1, random_state=0), X)
     >>> for epoch in range(1, 3):

@@ -113,7 +113,8 @@ def noisy_layers(
     Examples
     --------
     >>> import torch
-    >>> from skinfo.networks import make_mlp, noisy_layers
+    >>> from skinfo.szt import make_mlp
+    >>> from skinfo.networks import noisy_layers
     >>> model, x = make_mlp((2, 3, 2)), torch.zeros(1, 2)
     >>> with noisy_layers(model, {"layer1": 0.1}):
     ...     noisy = bool((model(x) == model(x)).all())

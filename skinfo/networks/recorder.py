@@ -51,7 +51,8 @@ class Recorder:
     Examples
     --------
     >>> import numpy as np
-    >>> from skinfo.networks import Recorder, make_mlp
+    >>> from skinfo.networks import Recorder
+    >>> from skinfo.szt import make_mlp
     >>> sigmas = {"layer1": 0.1, "layer2": 0.1}
     >>> recorder = Recorder(make_mlp((4, 3, 2, 2)), list(sigmas), sigmas=sigmas, n_replicas=5)
     >>> with recorder.record(np.zeros((7, 4))) as arrays:

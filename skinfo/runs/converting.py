@@ -13,12 +13,12 @@ import numpy as np
 
 from skinfo.errors import RunError
 from skinfo.runs.description import Record, as_json, make_record
-from skinfo.runs.disk import DiskStore
-from skinfo.runs.formats import find_store, format_for, growing_beside, new_store
 from skinfo.runs.locks import only_writer
 from skinfo.runs.opening import open_run
 from skinfo.runs.run import Run
 from skinfo.runs.staging import pending_of, recover
+from skinfo.runs.stores.base import DiskStore
+from skinfo.runs.stores.formats import find_store, format_for, growing_beside, new_store
 from skinfo.runs.writing import append, naming_failure, same
 
 

@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 
+from skinfo._environment import software_versions
 from skinfo.errors import RunError
 from skinfo.runs.layers import Layer
 from skinfo.runs.run import Run, Store
-from skinfo.versions import software_versions
 
 SCHEMA = 2
 _OLDEST_FORMAT = "npz"

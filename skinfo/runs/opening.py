@@ -12,13 +12,13 @@ import numpy as np
 
 from skinfo.errors import RunError
 from skinfo.runs.description import BESIDE, check_groups, described_run, training_mask
-from skinfo.runs.disk import DiskStore
 from skinfo.runs.flatten import Choice, Flattening
-from skinfo.runs.formats import find_store
 from skinfo.runs.layers import Layer, layers_in_order
-from skinfo.runs.memory import MemoryStore, StackedStore
 from skinfo.runs.naming import natural_order
 from skinfo.runs.run import Run, Store
+from skinfo.runs.stores.base import DiskStore
+from skinfo.runs.stores.formats import find_store
+from skinfo.runs.stores.memory import MemoryStore, StackedStore
 
 # What the axes of arrays with an epoch axis are, where axes= does not say it.
 _STACKED = {3: "enc", 4: "encr", 5: "enchw", 6: "enrchw"}

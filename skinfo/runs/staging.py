@@ -15,8 +15,8 @@ import os
 import struct
 from pathlib import Path
 
+from skinfo._files import write_atomically
 from skinfo.errors import RunError
-from skinfo.files import write_atomically
 
 _PAGE = 4096
 _MAGIC = b"skinfo journal 1\n"

@@ -21,13 +21,13 @@ from skinfo.runs.description import (
     make_record,
     training_mask,
 )
-from skinfo.runs.disk import DiskStore
-from skinfo.runs.formats import new_store
 from skinfo.runs.layers import Layer, as_layers
 from skinfo.runs.locks import only_writer
-from skinfo.runs.memory import MemoryStore
 from skinfo.runs.naming import whole_epoch
 from skinfo.runs.run import Run
+from skinfo.runs.stores.base import DiskStore
+from skinfo.runs.stores.formats import new_store
+from skinfo.runs.stores.memory import MemoryStore
 
 _DESCRIBED = "layers", "train", "seed", "settings"
 

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from skinfo import BinningMIEstimator, NoisyMIEstimator, information_flow, open_run
-from skinfo.measures.quantity import COLUMNS
+from skinfo.quantities import COLUMNS
 
 
 def row(value, stderr=0.0, lower=np.nan, upper=np.nan, **other):

@@ -19,7 +19,7 @@ from skinfo import (
     open_run,
     pool_flows,
 )
-from skinfo.plotting import EstimatorComparisonDisplay, FlowComparisonDisplay
+from skinfo.view.pictures import EstimatorComparisonDisplay, FlowComparisonDisplay
 
 
 @pytest.fixture(autouse=True)

@@ -13,7 +13,7 @@ from skinfo import (
     pool_flows,
 )
 from skinfo.comparison import CHANGES, COMPARISON_COLUMNS
-from skinfo.tables import read_table, write_table
+from skinfo.flow.tables import read_table, write_table
 
 from .flows import flow, row, unread
 

@@ -8,8 +8,8 @@ from scipy.stats import t as student
 
 from skinfo import compare_flows, pool_flows
 from skinfo.comparison import POOLED_COLUMNS, POOLING_NOTES
-from skinfo.measures.quantity import NOTES
-from skinfo.tables import read_table, write_table
+from skinfo.flow.tables import read_table, write_table
+from skinfo.quantities import NOTES
 
 from .flows import flow, kind, row, unread, with_settings
 

@@ -15,10 +15,10 @@ from skinfo import (
     open_run,
     pool_flows,
 )
-from skinfo.analysis import analyze_run
+from skinfo.flow.defaults import analyze_run
+from skinfo.flow.snapshots import collect_panel
+from skinfo.flow.tables import read_table, write_table
 from skinfo.monitoring import FlowMonitor
-from skinfo.panel import collect_panel
-from skinfo.tables import read_table, write_table
 
 from .flows import flow, kind, measured, row, with_settings
 

@@ -4,7 +4,7 @@ import numpy as np
 from sklearn.base import BaseEstimator
 
 from skinfo import NoisyMIEstimator, information_flow, open_run
-from skinfo.measures.quantity import Quantity
+from skinfo.quantities import Quantity
 from skinfo.runs import Layer, RunWriter
 
 LABELS = np.arange(12) % 2

@@ -16,10 +16,10 @@ from threadpoolctl import threadpool_info
 from skinfo import ClusteringScore, RunError, open_run
 from skinfo.errors import SaturationWarning
 from skinfo.flow import workers
-from skinfo.flow.budget import Budget, need_of_task
+from skinfo.flow.memory import Budget, need_of_task
 from skinfo.flow.sweep import _memory
 from skinfo.flow.tasks import Keep, Task
-from skinfo.measures.quantity import Quantity
+from skinfo.quantities import Quantity
 
 from .small_flows import EPOCHS, LABELS, LAYERS, arrays, flow_of, on_disk
 from .stores import usual

@@ -11,7 +11,7 @@ from sklearn.base import BaseEstimator
 
 from skinfo import BinningMIEstimator, ClusteringScore, NoisyMIEstimator, RunError, open_run
 from skinfo.flow.reading import guarded, to_send
-from skinfo.measures.quantity import Quantity
+from skinfo.quantities import Quantity
 from skinfo.runs import Layer, Run
 
 from .small_flows import EPOCHS, LABELS, LAYERS, arrays, flow_of

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from skinfo import BinningMIEstimator, ClusteringScore, NoisyMIEstimator, open_run
-from skinfo.measures.quantity import COLUMNS
+from skinfo.quantities import COLUMNS
 
 from .small_flows import EPOCHS, LABELS, LAYERS, Spy, arrays, flow_of, noisy, value_of, words
 

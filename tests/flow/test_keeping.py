@@ -80,7 +80,7 @@ def test_progress_false_is_silent(run, spy, capsys):
 
 
 def test_without_rich_there_is_no_bar_and_no_error(run, spy, capsys, monkeypatch):
-    monkeypatch.setitem(sys.modules, "skinfo.progress", None)
+    monkeypatch.setitem(sys.modules, "skinfo._progress", None)
     assert len(information_flow(spy, run, progress=True)) == 6 * 7
     assert capsys.readouterr() == ("", "")
 

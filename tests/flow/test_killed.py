@@ -13,7 +13,7 @@ from sklearn.base import BaseEstimator
 from sklearn.pipeline import make_pipeline
 
 from skinfo import BinningMIEstimator, information_flow
-from skinfo.measures.quantity import Quantity
+from skinfo.quantities import Quantity
 from skinfo.runs import RunWriter
 
 from .small_flows import LABELS, LAYERS, arrays, flow_of, on_disk
@@ -26,7 +26,7 @@ def test_the_time_left_is_known_though_steps_take_minutes():
     pytest.importorskip("rich")
     from rich.progress import TimeRemainingColumn
 
-    from skinfo.progress import progress_bar
+    from skinfo._progress import progress_bar
 
     bar, now = progress_bar(), [0.0]
     bar.get_time = lambda: now[0]
@@ -59,7 +59,7 @@ import sys, time
 import numpy as np
 from sklearn.base import BaseEstimator
 from skinfo import information_flow, open_run
-from skinfo.measures.quantity import Quantity
+from skinfo.quantities import Quantity
 
 class Slow(BaseEstimator):
     def __init__(self, log=None):

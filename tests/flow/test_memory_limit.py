@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from skinfo import BinningMIEstimator, ClusteringScore, NoisyMIEstimator, RunError
-from skinfo.flow.budget import Budget, need_of_task, parse_bytes, resident_memory
+from skinfo.flow.memory import Budget, need_of_task, parse_bytes, resident_memory
 
 from .small_flows import flow_of
 from .stores import counted, usual
@@ -44,7 +44,7 @@ def test_a_layer_that_cannot_fit_is_named_with_its_size_before_anything_is_read(
 
 
 def test_tasks_wait_until_what_they_need_is_free(monkeypatch):
-    monkeypatch.setattr("skinfo.flow.budget.resident_memory", lambda: 0)
+    monkeypatch.setattr("skinfo.flow.memory.resident_memory", lambda: 0)
     budget = Budget(150 * 10**6 + 100)
     most, running, lock = [], [0], threading.Lock()
 

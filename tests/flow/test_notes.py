@@ -11,7 +11,7 @@ import pytest
 from skinfo import BinningMIEstimator, open_run
 from skinfo.comparison import POOLING_NOTES
 from skinfo.flow.inequality import note_data_processing
-from skinfo.measures.quantity import NOTES
+from skinfo.quantities import NOTES
 from skinfo.runs import Layer
 
 from .small_flows import LABELS, arrays, flow_of, noisy, words

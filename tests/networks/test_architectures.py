@@ -5,7 +5,8 @@ import pytest
 import torch
 from torch import nn
 
-from skinfo.networks import Recorder, make_cnn, make_mlp
+from skinfo.networks import Recorder, make_cnn
+from skinfo.szt import make_mlp
 
 from .small_networks import global_state_untouched, outputs_of
 

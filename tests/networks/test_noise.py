@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from skinfo.networks import GaussianNoise, Recorder, make_mlp, noisy_layers
+from skinfo.networks import GaussianNoise, Recorder, noisy_layers
+from skinfo.szt import make_mlp
 
 from .small_networks import (
     SIGMAS,

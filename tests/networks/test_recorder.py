@@ -7,8 +7,9 @@ import pytest
 import torch
 from torch import nn
 
-from skinfo.networks import GaussianNoise, Recorder, Trainer, make_mlp
+from skinfo.networks import GaussianNoise, Recorder
 from skinfo.runs import Layer, RunWriter, open_run
+from skinfo.szt import Trainer, make_mlp
 
 from .small_networks import (
     NAMES,

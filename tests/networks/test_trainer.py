@@ -8,7 +8,8 @@ from torch import nn
 from skinfo import szt
 from skinfo.datasets import make_szt
 from skinfo.errors import RunError
-from skinfo.networks import GaussianNoise, Recorder, Trainer, make_mlp, parseval_step
+from skinfo.networks import GaussianNoise, Recorder
+from skinfo.szt import Trainer, make_mlp, parseval_step
 
 from .small_networks import (
     SIGMAS,

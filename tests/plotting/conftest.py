@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from skinfo import ClusteringScore, open_run
-from skinfo.panel import collect_panel
+from skinfo.flow.snapshots import collect_panel
 
 
 @pytest.fixture(scope="module")

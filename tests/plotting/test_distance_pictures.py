@@ -6,8 +6,8 @@ import pytest
 from matplotlib.patches import StepPatch
 
 from skinfo import ClusteringScore, open_run
-from skinfo.panel import collect_panel
-from skinfo.plotting import (
+from skinfo.flow.snapshots import collect_panel
+from skinfo.view.pictures import (
     ClassDistancesDisplay,
     ClusteringCurveDisplay,
     DistanceHistogramDisplay,

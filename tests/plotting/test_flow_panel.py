@@ -7,8 +7,8 @@ import pytest
 from matplotlib.collections import PolyCollection, QuadMesh
 
 from skinfo import open_run
-from skinfo.panel import collect_panel
-from skinfo.plotting import InformationFlowDisplay
+from skinfo.flow.snapshots import collect_panel
+from skinfo.view.pictures import InformationFlowDisplay
 
 from .drawn import EPOCHS, LABELS, LAYERS, arrays, curves, drawn, grid, measure, with_losses
 

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from skinfo import BinningMIEstimator, information_flow
-from skinfo.plotting import (
+from skinfo.view.pictures import (
     ClusteringCurveDisplay,
     DistanceHistogramDisplay,
     InformationFlowDisplay,

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from skinfo._files import write_atomically
 from skinfo.errors import RunError
-from skinfo.files import write_atomically
 from skinfo.runs import Layer, RunWriter, open_run
 
 from .written import LABELS, LAYERS, activations, write_run

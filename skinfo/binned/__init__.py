@@ -1,0 +1,1 @@
+"""Binned activations: discrete entropies."""

@@ -1,0 +1,360 @@
+"""BinningMIEstimator: discrete entropies of binned activations."""
+
+from __future__ import annotations
+
+import warnings
+from numbers import Integral, Real
+from typing import Any, ClassVar
+
+import numpy as np
+from sklearn.base import BaseEstimator, _fit_context
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted
+
+from skinfo._rows import Rows
+from skinfo._validation import check_activations, check_rows
+from skinfo.binned.cells import Cells, EdgeCells, WidthCells, quantile_edges, uniform_edges
+from skinfo.binned.entropy import measure_binned
+from skinfo.errors import OutsideEdgesWarning, ReplicaWarning
+from skinfo.quantities import Quantity, nats_to, notes_of
+
+# Rows that are checked at a time.
+_BLOCK = 4096
+# From here on double precision does not tell integers apart.
+_LARGEST_INTEGER = 2.0**53
+
+
+class BinningMIEstimator(BaseEstimator):
+    """Entropy of binned activations, a measure of how inputs cluster.
+
+    Every unit is cut into bins, and a row falls into one cell, the product of its bins. For a
+    deterministic network I(X;Bin(T)) = H(Bin(T)): log n when no two inputs share a cell, less as
+    they cluster. It is not the information of the layer, which does not depend on bins.
+
+    Parameters
+    ----------
+    bin_width : float or None, default=None
+        Width of the cells [k w, (k + 1) w), anchored at 0: floor(t / w), the convention of Saxe et
+        al. None: ``n_bins`` cells.
+    n_bins : int, default=30
+        Number of bins of a unit, where no width is given.
+    bin_range : {"layer", "neuron", "run"} or tuple of (low, high), default="layer"
+        Range cut into ``n_bins`` equal bins, the last one closed: of all units together, of each
+        unit, or a given one ((-1, 1) with 30 bins is the convention of Shwartz-Ziv & Tishby).
+        "run": of all units at all checkpoints of a run, which :func:`skinfo.information_flow`
+        learns for each layer in a first pass; ``fit`` by itself refuses it.
+    strategy : {"uniform", "quantile", "discrete"}, default="uniform"
+        Equal widths, or equal weights along each unit with ties merged, or no bins at all: integer
+        activations are counted as they are, the exact information of a quantised network.
+    correction : {"miller-madow"} or None, default=None
+        What is added to every entropy; see Notes.
+    bin_edges : array-like or list of array-like, default=None
+        Edges themselves, one increasing array for all units or one for each.
+    units : {"nats", "bits"}, default="nats"
+        Unit of every information and entropy.
+
+    Attributes
+    ----------
+    mutual_info_ : float
+        H(Bin(T)), or H(Bin(T)) - H(Bin(T)|X) with groups.
+    label_mutual_info_ : float or None
+        I(Y;Bin(T)).
+    entropy_ : float
+        H(Bin(T)).
+    n_occupied_ : int
+        Number of occupied cells.
+    singleton_fraction_ : float
+        Share of the rows, by weight, whose cell no other input reached. With one row an input it
+        is the share of inputs alone in their cell, Good and Turing's estimate of how likely the
+        next input opens a new one; at 1 the entropy is log n.
+    outside_fraction_ : float
+        Share of the values given to ``fit`` that lie outside the edges and count in outer cells.
+    ceiling_ : float
+        H of the inputs, log n if they weigh the same; without correction nothing lies above it.
+    notes_ : tuple of str
+        Words from :data:`skinfo.quantities.NOTES`: "at ceiling" or "in one cell" where the
+        bins are too narrow or too wide to show anything, "too few replicas", "outside edges",
+        "correction beyond bounds".
+    edges_ : list of ndarray
+        Edges of every unit; values outside count in the outer cells, but for a given width, whose
+        cells go on.
+    quantities_ : tuple of Quantity
+        All numbers with unit, error and bracket; they are exact for the rows given.
+
+    Notes
+    -----
+    Both conventions of the field: ``bin_width=0.07`` counts floor(t / 0.07), as Saxe et al. do for
+    any activation; ``n_bins=30, bin_range=(-1, 1)`` is Shwartz-Ziv and Tishby's, made for tanh. On
+    a ReLU network the latter puts many values into its outer cells: ``outside_fraction_`` and the
+    note "outside edges" say so.
+
+    Activations in single precision are cut in double, each at the value it holds: the number stored
+    for 0.3 is a little more than 0.3, and lies in the cell above an edge at 0.3.
+
+    ``correction="miller-madow"`` adds (m - 1) / (2 n) to an entropy with m occupied cells of n
+    rows, the first term of its bias, to estimate the entropy of the population that the inputs were
+    drawn from. It enters every entropy of a difference: H(Bin(T)), and so I(X;Bin(T)) without
+    groups, grows by (m_T - 1) / (2 n); I(Y;Bin(T)) = H(Bin(T)) + H(Y) - H(Bin(T),Y) changes by
+    (m_T + m_Y - m_TY - 1) / (2 n), downwards where cells hold several labels; with groups
+    I(X;Bin(T)) changes by (m_T + m_X - m_TX - 1) / (2 n). Nothing is cut: a value below 0 or above
+    its ceiling carries the note "correction beyond bounds". Rows must weigh the same.
+
+    References
+    ----------
+    Shwartz-Ziv and Tishby, arXiv 1703.00810; Saxe et al., "On the Information Bottleneck Theory of
+    Deep Learning", ICLR 2018; Goldfeld et al., ICML 2019, section 5; Miller, "Note on the bias of
+    information estimates", 1955; Lorenzen, Igel and Nielsen, ICLR 2022, for quantised networks.
+
+    Examples
+    --------
+    >>> from skinfo import BinningMIEstimator
+    >>> est = BinningMIEstimator(bin_width=0.5, units="bits").fit([[0.1], [0.4], [0.6], [0.9]])
+    >>> round(est.mutual_info_, 12), round(est.ceiling_, 12), est.n_occupied_
+    (1.0, 2.0, 2)
+
+    Activations of a quantised layer, counted as they are:
+
+    >>> est = BinningMIEstimator(strategy="discrete", units="bits").fit([[0], [7], [7], [-3]])
+    >>> round(est.entropy_, 12), est.singleton_fraction_
+    (1.5, 0.5)
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "bin_width": [Interval(Real, 0, None, closed="neither"), None],
+        "n_bins": [Interval(Integral, 1, None, closed="left")],
+        "bin_range": [StrOptions({"layer", "neuron", "run"}), tuple, list],
+        "strategy": [StrOptions({"uniform", "quantile", "discrete"})],
+        "correction": [StrOptions({"miller-madow"}), None],
+        "bin_edges": ["array-like", None],
+        "units": [StrOptions({"nats", "bits"})],
+    }
+
+    def __init__(
+        self,
+        *,
+        bin_width: float | None = None,
+        n_bins: int = 30,
+        bin_range: str | tuple[float, float] = "layer",
+        strategy: str = "uniform",
+        correction: str | None = None,
+        bin_edges: Any = None,
+        units: str = "nats",
+    ) -> None:
+        self.bin_width = bin_width
+        self.n_bins = n_bins
+        self.bin_range = bin_range
+        self.strategy = strategy
+        self.correction = correction
+        self.bin_edges = bin_edges
+        self.units = units
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(
+        self, X: Any, y: Any = None, *, groups: Any = None, sample_weight: Any = None
+    ) -> BinningMIEstimator:
+        """Learn the edges and measure the entropy of the cells.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_units)
+            Activations (T).
+        y : array-like of shape (n_samples,), default=None
+            Label of each row's input.
+        groups : array-like of shape (n_samples,), default=None
+            Input of each row; rows of one group are replicas of it.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Probability of each row's input, up to a factor; equal within a group.
+
+        Returns
+        -------
+        BinningMIEstimator
+            The estimator itself.
+
+        Raises
+        ------
+        ValueError
+            For edges that do not increase or do not fit the units, an empty range, the range of a
+            run, both a width and edges, activations that are no integers where these are counted, a
+            correction of rows that weigh differently, or the input errors named in the message.
+        """
+        rows = check_rows(self, X, y, groups, sample_weight)
+        self._cells = self._learn_cells(rows)
+        self._discrete = self.strategy == "discrete"
+        found = measure_binned(rows, self._cells, self.correction)
+        outside = Quantity.exact("outside_fraction", self._cells.outside_fraction(rows.points), "")
+        if found.too_few_replicas:
+            warnings.warn(
+                "H(Bin(T)|X) is about the logarithm of the number of replicas of an input: there "
+                "are too few of them, and mutual_info_ says little. Use wider bins, more replicas, "
+                "or one row per input.",
+                ReplicaWarning,
+                stacklevel=2,
+            )
+        if outside.value > 0:
+            warnings.warn(
+                f"{outside.value:.2%} of the values lie outside the edges and were counted in the "
+                "outer cells, where inputs merge that the layer keeps apart. Give a bin_range that "
+                "holds them, or a bin_width.",
+                OutsideEdgesWarning,
+                stacklevel=2,
+            )
+        edges = ("outside edges",) if outside.value > 0 else ()
+        quantities = (
+            found.mutual_info.noted(*edges),
+            found.entropy.noted(*edges),
+            None if found.label_mutual_info is None else found.label_mutual_info.noted(*edges),
+            Quantity.exact("ceiling", found.ceiling),
+            Quantity.exact("n_occupied", found.n_occupied, ""),
+            Quantity.exact("singleton_fraction", found.singleton_fraction, ""),
+            outside.noted(*edges),
+        )
+        self.quantities_ = tuple(q.in_units(self.units) for q in quantities if q is not None)
+        self._name_quantities()
+        return self
+
+    def _name_quantities(self) -> None:
+        by_name = {quantity.name: quantity.value for quantity in self.quantities_}
+        self.mutual_info_ = by_name["mutual_info"]
+        self.label_mutual_info_ = by_name.get("label_mutual_info")
+        self.entropy_ = by_name["entropy"]
+        self.ceiling_ = by_name["ceiling"]
+        self.n_occupied_ = int(by_name["n_occupied"])
+        self.singleton_fraction_ = by_name["singleton_fraction"]
+        self.outside_fraction_ = by_name["outside_fraction"]
+        self.notes_ = notes_of(self.quantities_)
+
+    @property
+    def edges_(self) -> list[np.ndarray]:
+        """Edges of every unit."""
+        check_is_fitted(self, "quantities_")
+        return self._cells.edges()
+
+    def check_settings(self) -> None:
+        """Check what can be wrong whatever the activations.
+
+        Raises
+        ------
+        ValueError
+            For parameters that exclude each other, or a range that is none.
+        """
+        given = self.bin_width is not None or self.bin_edges is not None
+        if self.strategy == "discrete" and given:
+            raise ValueError(
+                "strategy='discrete' counts integers as they are; it takes no bin_width and no "
+                "bin_edges."
+            )
+        of_its_own = self.bin_range in ("layer", "neuron")
+        if self.strategy == "quantile" and (given or not of_its_own):
+            raise ValueError(
+                "strategy='quantile' learns edges from the activations it is fitted on; it "
+                "takes no bin_width, no bin_edges and no bin_range of a run or of one's own."
+            )
+        if self.bin_width is not None and self.bin_edges is not None:
+            raise ValueError("Give bin_width or bin_edges, not both.")
+        if self.strategy == "uniform" and not given and not isinstance(self.bin_range, str):
+            check_range(self.bin_range)
+
+    def takes_run_range(self) -> bool:
+        """Whether the bins are cut out of the range of a whole run, which a sweep must find."""
+        given = self.bin_width is not None or self.bin_edges is not None
+        return self.strategy == "uniform" and not given and self.bin_range == "run"
+
+    def _learn_cells(self, rows: Rows) -> Cells:
+        self.check_settings()
+        points = rows.points
+        if self.strategy == "discrete":
+            check_integers(points)
+            return WidthCells.learn(points, 1.0)
+        if self.strategy == "quantile":
+            return quantile_edges(points, rows.weights, self.n_bins)
+        if self.bin_edges is not None:
+            return EdgeCells(check_edges(self.bin_edges, points.shape[1]))
+        if self.bin_width is not None:
+            return WidthCells.learn(points, float(self.bin_width))
+        if self.takes_run_range():
+            raise ValueError(
+                "bin_range='run' means the range of a layer over a whole run, which only "
+                "information_flow knows; give 'layer', 'neuron' or (low, high) here."
+            )
+        named = isinstance(self.bin_range, str)
+        return uniform_edges(
+            points, self.n_bins, self.bin_range if named else check_range(self.bin_range)
+        )
+
+    def score(self, X: Any, y: Any = None) -> float:  # noqa: ARG002
+        """H(Bin(T)) of other activations under the fitted edges.
+
+        Warns with :class:`skinfo.OutsideEdgesWarning` where values lie outside the edges, which
+        stay as they are: such values count in the outer cells.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_units)
+            Activations (T), one row an input.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        float
+            The entropy, in ``units``.
+        """
+        check_is_fitted(self)
+        rows = Rows.make(check_activations(self, X, reset=False))
+        if self._discrete:
+            check_integers(rows.points)
+        outside = self._cells.outside_fraction(rows.points)
+        if outside > 0:
+            warnings.warn(
+                f"{outside:.2%} of the values lie outside the edges that fit learnt; they were "
+                "counted in the outer cells. Fit on activations that reach as far, or give "
+                "bin_range or bin_width.",
+                OutsideEdgesWarning,
+                stacklevel=2,
+            )
+        found = measure_binned(rows, self._cells, self.correction)
+        return found.mutual_info.value * nats_to(self.units)
+
+
+def check_range(bin_range: Any) -> tuple[float, float]:
+    """Check that a given range has two ends, the lower one first."""
+    ends = np.asarray(bin_range, dtype=np.float64)
+    if ends.shape != (2,) or not np.isfinite(ends).all() or ends[0] >= ends[1]:
+        raise ValueError(
+            f"bin_range is 'layer', 'neuron' or (low, high), low < high; got {bin_range}."
+        )
+    return float(ends[0]), float(ends[1])
+
+
+def check_integers(points: np.ndarray) -> None:
+    """Check that activations are integers, of whatever type.
+
+    Raises
+    ------
+    ValueError
+        That names the first value that is none, or is too large to be told from its neighbours.
+    """
+    for start in range(0, len(points), _BLOCK):
+        block = points[start : start + _BLOCK]
+        bad = np.argwhere((block != np.floor(block)) | (np.abs(block) >= _LARGEST_INTEGER))
+        if len(bad):
+            row, column = start + int(bad[0, 0]), int(bad[0, 1])
+            value = points[row, column]
+            what = "is not an integer" if value != np.floor(value) else "is 2^53 or more"
+            raise ValueError(
+                f"strategy='discrete' counts integers as they are, but {float(value)!r} in row "
+                f"{row}, column {column} {what}. Multiply by the scale of the quantisation and "
+                "round, or give a bin_width."
+            )
+
+
+def check_edges(bin_edges: Any, d: int) -> tuple[np.ndarray, ...]:
+    """Check given edges: one increasing array for all units, or one for each."""
+    several = len(bin_edges) > 0 and all(np.ndim(edges) == 1 for edges in bin_edges)
+    arrays = [np.asarray(e, dtype=np.float64) for e in (bin_edges if several else [bin_edges] * d)]
+    if len(arrays) != d:
+        raise ValueError(f"bin_edges holds {len(arrays)} arrays for {d} units; one or {d} fit.")
+    for unit, edges in enumerate(arrays):
+        if edges.ndim != 1 or len(edges) < 2 or not (np.diff(edges) > 0).all():
+            raise ValueError(f"bin_edges of unit {unit} must be at least two increasing numbers.")
+    return tuple(arrays)

@@ -1,0 +1,153 @@
+"""One layer of a deterministic network, binned with many widths."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.utils._param_validation import validate_parameter_constraints
+
+from skinfo._validation import check_rows
+from skinfo.binned.entropy import measure_cells
+from skinfo.binned.estimator import BinningMIEstimator
+from skinfo.binned.nested import first_rows_by_width
+from skinfo.quantities import JOINT, nats_to
+
+#: Columns of a sweep over widths.
+SWEEP_COLUMNS = (
+    "bin_width", "entropy", "mutual_info", "label_mutual_info", "n_occupied", "ceiling", "unit",
+    "notes",
+)  # fmt: skip
+
+
+def binning_sweep(
+    X: Any,
+    y: Any = None,
+    *,
+    bin_widths: Any,
+    groups: Any = None,
+    sample_weight: Any = None,
+    correction: str | None = None,
+    units: str = "nats",
+) -> pd.DataFrame:
+    r"""Bin one layer with every width of a list, and see at which its inputs cluster.
+
+    For a width w a row t falls into the cell floor(t / w), the product over the units, and
+
+    .. math:: I(X;Bin(T)) = H(Bin(T)) - H(Bin(T)|X), \qquad I(Y;Bin(T)) = H(Bin(T)) - H(Bin(T)|Y),
+
+    where H(Bin(T)|X) is 0 unless groups hold replicas. For a deterministic network the curve is no
+    information: as w shrinks it climbs to log n, whatever the weights, and where it bends is the
+    distance at which inputs cluster.
+
+    Parameters
+    ----------
+    X : array-like of shape (n_samples, n_units)
+        Activations (T).
+    y : array-like of shape (n_samples,), default=None
+        Label of each row's input.
+    bin_widths : array-like of shape (n_widths,)
+        Widths, in the units of the activations, all different.
+    groups : array-like of shape (n_samples,), default=None
+        Input of each row; rows of one group are replicas of it.
+    sample_weight : array-like of shape (n_samples,), default=None
+        Probability of each row's input, up to a factor; equal within a group.
+    correction : {"miller-madow"} or None, default=None
+        What is added to every entropy, as by :class:`skinfo.BinningMIEstimator`.
+    units : {"nats", "bits"}, default="nats"
+        Unit of every information and entropy.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns bin_width, entropy, mutual_info, label_mutual_info (NaN without y), n_occupied,
+        ceiling (H of the inputs), unit, notes; widths in the order given. A note is made of words
+        from :data:`skinfo.quantities.NOTES`: "at ceiling" where bins are too narrow, "in one
+        cell" where they are too wide to show anything, "correction beyond bounds", "too few
+        replicas" in place of a ReplicaWarning.
+
+    Raises
+    ------
+    ValueError
+        For no width, one that is not positive and finite, one given twice, cells too narrow to be
+        counted, a correction of rows that weigh differently, and the input errors of
+        :class:`skinfo.BinningMIEstimator`.
+
+    Notes
+    -----
+    Every line is what BinningMIEstimator gives with this width and correction, to the last bit.
+    Widths of which each divides the next (powers of 2, or 1e-4, 1e-3, …) cost far less than one by
+    one, because their cells are unions of one another: rows together at a width are together at all
+    wider ones, rows alone at a width are alone at all narrower ones, and only the rest is counted.
+    In floating point 1e-3 is not ten times 1e-4, so this is checked on the values at hand; a width
+    at which rounding breaks it, like any width that divides no other, is counted by itself.
+
+    References
+    ----------
+    Goldfeld et al., "Estimating Information Flow in Deep Neural Networks", ICML 2019, section 5;
+    Saxe et al., "On the Information Bottleneck Theory of Deep Learning", ICLR 2018.
+
+    Examples
+    --------
+    >>> from skinfo import binning_sweep
+    >>> X = [[0.1], [0.3], [0.6], [0.9]]
+    >>> sweep = binning_sweep(X, [0, 0, 1, 1], bin_widths=[0.25, 0.5, 1.0], units="bits")
+    >>> sweep[["bin_width", "entropy", "label_mutual_info", "n_occupied"]]
+       bin_width  entropy  label_mutual_info  n_occupied
+    0       0.25      2.0                1.0           4
+    1       0.50      1.0                1.0           2
+    2       1.00      0.0                0.0           1
+    >>> sweep["notes"].tolist()
+    ['at ceiling', '', 'in one cell']
+    """
+    estimator = BinningMIEstimator(correction=correction, units=units)
+    validate_parameter_constraints(
+        BinningMIEstimator._parameter_constraints, estimator.get_params(), "binning_sweep"
+    )
+    widths = check_widths(bin_widths)
+    rows = check_rows(estimator, X, y, groups, sample_weight)
+    lines: dict[int, dict[str, Any]] = {}
+    for place, first in first_rows_by_width(rows.points, widths):
+        found = measure_cells(rows, first, correction)
+        label = found.label_mutual_info
+        notes = (*found.mutual_info.notes, *(() if label is None else label.notes))
+        lines[place] = {
+            "bin_width": widths[place],
+            "entropy": found.entropy.in_units(units).value,
+            "mutual_info": found.mutual_info.in_units(units).value,
+            "label_mutual_info": np.nan if label is None else label.in_units(units).value,
+            "n_occupied": found.n_occupied,
+            "ceiling": found.ceiling * nats_to(units),
+            "unit": units,
+            "notes": JOINT.join(dict.fromkeys(notes)),
+        }
+    return pd.DataFrame([lines[place] for place in sorted(lines)], columns=list(SWEEP_COLUMNS))
+
+
+def check_widths(bin_widths: Any) -> list[float]:
+    """Check that widths are different positive numbers, at least one.
+
+    Raises
+    ------
+    ValueError
+        That names the width at fault.
+
+    Examples
+    --------
+    >>> check_widths([1e-3, 1])
+    [0.001, 1.0]
+    """
+    values = np.asarray(bin_widths, dtype=np.float64)
+    if values.ndim != 1 or not len(values):
+        raise ValueError(
+            "bin_widths must be a list of widths, at least one; got an array of shape "
+            f"{values.shape}."
+        )
+    bad = values[~((values > 0) & np.isfinite(values))]
+    if len(bad):
+        raise ValueError(f"bin_widths must be positive numbers; got {bad[0]:g}.")
+    different, counts = np.unique(values, return_counts=True)
+    if len(different) < len(values):
+        raise ValueError(f"bin_widths holds {different[counts.argmax()]:g} more than once.")
+    return values.tolist()

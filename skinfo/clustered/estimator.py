@@ -1,0 +1,391 @@
+"""ClusteringScore: how activations cluster by class."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from numbers import Integral, Real
+from typing import Any, ClassVar
+
+import numpy as np
+from sklearn.base import BaseEstimator, _fit_context
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted
+
+from skinfo._rows import Rows, counted
+from skinfo._validation import check_labels, check_rows
+from skinfo.clustered.dimension import measure_dimension
+from skinfo.clustered.distances import Distances, measure_label_sets
+from skinfo.clustered.indices import (
+    measure_binned_entropy,
+    measure_calinski_harabasz,
+    measure_davies_bouldin,
+    measure_nc1,
+    measure_nc2,
+    measure_silhouette,
+)
+from skinfo.quantities import Quantity, notes_of
+
+#: What ``measures`` may name beside the distances.
+MEASURES = (
+    "silhouette", "nc1", "nc2", "calinski_harabasz", "davies_bouldin", "intrinsic_dimension",
+    "binned_entropy",
+)  # fmt: skip
+# These do not look at labels.
+_UNLABELLED = ("intrinsic_dimension", "binned_entropy")
+# The sign that makes larger mean more clustered.
+_SIGNS = {"auc": 1, "silhouette": 1, "nc1": -1, "binned_entropy": -1}
+
+
+class ClusteringScore(BaseEstimator):
+    """Clustering of activations by class, from pairwise distances.
+
+    Two rows of one group, replicas of one input, are never paired. All pairs are streamed; no
+    matrix of them exists.
+
+    Parameters
+    ----------
+    metric : {"euclidean", "cosine"}, default="euclidean"
+        Distance between rows; cosine distance is 1 minus the cosine of the angle.
+    criterion : {"auc", "silhouette", "nc1", "binned_entropy"}, default="auc"
+        What ``score`` returns.
+    measures : iterable of str or "all", default=("silhouette", "nc1")
+        What ``fit`` measures beside the distances and the criterion: "silhouette", "nc1", "nc2",
+        "calinski_harabasz", "davies_bouldin", "intrinsic_dimension", "binned_entropy".
+    bin_width : float, default=None
+        Width of the cells of "binned_entropy", in the units of the activations; "all" leaves
+        that out where no width is given.
+    max_pairs : int, default=None
+        Where there are more pairs, measure a random sample of so many, half of them within and
+        half between classes, and give standard errors; at least 100. None: all pairs.
+    random_state : int, RandomState instance or None, default=None
+        What the sample is drawn with; None: the same sample every time.
+    n_jobs : int, default=None
+        Threads; the numbers do not depend on it.
+
+    Attributes
+    ----------
+    within_histogram_, between_histogram_ : ndarray of shape (4096,)
+        Number of pairs by distance, of one class and of two (with ``sample_weight`` the sum of
+        products of weights; of sampled pairs, how many were drawn).
+    distance_edges_ : ndarray of shape (4097,)
+        Edges of their cells, from 0, narrow where pairs are. In single precision: a distance
+        within 3e-8 of an edge may count beside it.
+    within_mean_, between_mean_ : float
+        Mean distances.
+    within_quantiles_, between_quantiles_ : ndarray of shape (5,)
+        5, 25, 50, 75 and 95 % of the pairs lie below; each is known to within its cell, its bracket
+        in ``quantities_``.
+    class_distances_ : ndarray of shape (n_classes, n_classes) or None
+        Mean distance between the rows of two classes; NaN for a class of one input. None beyond
+        1,024 classes.
+    auc_ : float
+        Probability that a between-class distance exceeds a within-class one; 0.5 means no
+        clustering, 1 perfect. Exact up to ten million pairs; beyond, from the histograms, with the
+        mass they tie as its bracket in ``quantities_``.
+    silhouette_ : float
+        Mean silhouette of the classes, weighted, one row an input, from at most 2,048 (or two a
+        class), noted "sampled" where there are more.
+    nc1_ : float
+        Neural collapse, trace(Sigma_W pinv(Sigma_B)) / K; falls as classes collapse.
+    nc2_equinorm_, nc2_equiangularity_, nc2_maximal_angle_ : float
+        Spread of the lengths of the centred class means over their average, spread of their
+        cosines, and mean distance of these from -1 / (K - 1); all fall to 0 as means become a
+        simplex.
+    calinski_harabasz_, davies_bouldin_ : float
+        Variance ratio (larger is more clustered) and Davies-Bouldin index (smaller is), by
+        scikit-learn; weights are not used.
+    intrinsic_dimension_ : float
+        From the two nearest neighbours of at most 8,192 inputs; points that coincide count once.
+    binned_entropy_, binned_entropy_share_ : float
+        H(Bin(T)) in nats and as a share of log n (of H(X) with weights); falls as inputs cluster.
+    classes_ : ndarray of shape (n_classes,)
+        The classes, in the order of ``class_distances_``.
+    quantities_ : tuple of Quantity
+        The numbers with error and bracket; with several label sets "auc [fine]" and so on.
+    notes_ : tuple of str
+        Words from :data:`skinfo.quantities.NOTES`.
+
+    Notes
+    -----
+    With several label sets (``y`` a dict, a DataFrame or an array of shape (n_samples, n_sets)) all
+    attributes that depend on labels are dicts by the name of the set, or by column number.
+
+    References
+    ----------
+    Goldfeld et al., "Estimating Information Flow in Deep Neural Networks", ICML 2019, section 5;
+    Rousseeuw, "Silhouettes", 1987; Papyan, Han and Donoho, PNAS 2020; Facco et al., Scientific
+    Reports 2017.
+
+    Examples
+    --------
+    >>> from skinfo import ClusteringScore
+    >>> est = ClusteringScore().fit([[0.0], [0.1], [5.0], [5.2]], [0, 0, 1, 1])
+    >>> est.auc_
+    1.0
+    >>> est.class_distances_.round(3).tolist()
+    [[0.1, 5.05], [5.05, 0.2]]
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "metric": [StrOptions({"euclidean", "cosine"})],
+        "criterion": [StrOptions(set(_SIGNS))],
+        "measures": [StrOptions({"all"}), tuple, list, set, frozenset],
+        "bin_width": [Interval(Real, 0, None, closed="neither"), None],
+        "max_pairs": [Interval(Integral, 100, None, closed="left"), None],
+        "random_state": ["random_state"],
+        "n_jobs": [Integral, None],
+    }
+
+    def __init__(
+        self,
+        *,
+        metric: str = "euclidean",
+        criterion: str = "auc",
+        measures: str | Iterable[str] = ("silhouette", "nc1"),
+        bin_width: float | None = None,
+        max_pairs: int | None = None,
+        random_state: Any = None,
+        n_jobs: int | None = None,
+    ) -> None:
+        self.metric = metric
+        self.criterion = criterion
+        self.measures = measures
+        self.bin_width = bin_width
+        self.max_pairs = max_pairs
+        self.random_state = random_state
+        self.n_jobs = n_jobs
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.required = True
+        return tags
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(
+        self, X: Any, y: Any = None, *, groups: Any = None, sample_weight: Any = None
+    ) -> ClusteringScore:
+        """Measure the distances and how the rows cluster.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_units)
+            Activations (T).
+        y : array-like of shape (n_samples,) or (n_samples, n_sets), data frame, or dict of arrays
+            Class of each row's input; several label sets are measured in one pass.
+        groups : array-like of shape (n_samples,), default=None
+            Input of each row; rows of one group are never paired.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Probability of each row's input, up to a factor; a pair counts the product.
+
+        Returns
+        -------
+        ClusteringScore
+            The estimator itself.
+
+        Raises
+        ------
+        ValueError
+            Without y, with one class only, with no class of two inputs, more than eight label
+            sets, for an unknown measure, for "binned_entropy" without ``bin_width``, or for the
+            input errors named in the message.
+        """
+        wanted = self._wanted()
+        rows, sets = self._check(X, y, groups, sample_weight)
+        found = self._distances(rows, sets)
+        shared = [self._measure(name, rows) for name in wanted if name in _UNLABELLED]
+        labelled = [name for name in wanted if name not in _UNLABELLED]
+        by_set: dict[Any, list[Quantity]] = {}
+        for key, labels, distances in zip(sets.names, sets.codes, found, strict=True):
+            own = replace(rows, labels=labels)
+            measured = [self._measure(name, own) for name in labelled]
+            by_set[key] = [*_of_distances(distances), *(q for several in measured for q in several)]
+        self._keep(sets, found, by_set, [q for several in shared for q in several])
+        return self
+
+    def score(self, X: Any, y: Any) -> float:
+        """Measure the criterion on other activations; larger always means more clustered.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_units)
+            Activations (T).
+        y : array-like of shape (n_samples,)
+            Class of each row, of one label set.
+
+        Returns
+        -------
+        float
+            AUC, silhouette, minus NC1, or minus H(Bin(T)) as a share of log n.
+        """
+        check_is_fitted(self)
+        self._wanted()
+        rows, sets = self._check(X, y, None, None, reset=False)
+        if len(sets.codes) > 1:
+            raise ValueError(
+                f"score returns one number; y holds {len(sets.codes)} label sets. Pass one of them."
+            )
+        rows = replace(rows, labels=sets.codes[0])
+        if self.criterion == "auc":
+            value = self._distances(rows, sets)[0].auc.value
+        else:
+            value = self._measure(self.criterion, rows)[-1].value
+        return _SIGNS[self.criterion] * value
+
+    def check_settings(self) -> None:
+        """Check what can be wrong whatever the activations.
+
+        Raises
+        ------
+        ValueError
+            For an unknown measure, or "binned_entropy" without ``bin_width``.
+        """
+        self._wanted()
+
+    def _wanted(self) -> tuple[str, ...]:
+        """Names of what is measured beside the distances, in a fixed order."""
+        if isinstance(self.measures, str):
+            names = set(MEASURES) - (set() if self.bin_width else {"binned_entropy"})
+        else:
+            names = set(self.measures)
+        if names - set(MEASURES):
+            raise ValueError(
+                f"measures holds {sorted(names - set(MEASURES))[0]!r}; known are 'all' and "
+                f"{', '.join(map(repr, MEASURES))}."
+            )
+        names |= {self.criterion} & set(MEASURES)
+        if "binned_entropy" in names and self.bin_width is None:
+            raise ValueError(
+                "'binned_entropy' needs bin_width, the width of its cells in the units of the "
+                "activations: the number means nothing without."
+            )
+        return tuple(name for name in MEASURES if name in names)
+
+    def _check(
+        self, X: Any, y: Any, groups: Any, sample_weight: Any, *, reset: bool = True
+    ) -> tuple[Rows, _LabelSets]:
+        if y is None:
+            raise ValueError(
+                "ClusteringScore requires y to be passed, but the target y is None: clustering by "
+                "class needs the class of each row."
+            )
+        several = _label_sets(y)
+        if not several:
+            raise ValueError("y holds no label set.")
+        checked = {
+            name: check_labels(labels, len(np.asarray(labels))) for name, labels in several.items()
+        }
+        lengths = {name: len(labels) for name, labels in checked.items()}
+        if len(set(lengths.values())) > 1:
+            raise ValueError(f"The label sets of y have different lengths: {lengths}.")
+        coded = [np.unique(labels, return_inverse=True) for labels in checked.values()]
+        _, first, joint = np.unique(
+            np.stack([codes for _, codes in coded]), axis=1, return_index=True, return_inverse=True
+        )
+        rows = check_rows(self, X, joint.ravel(), groups, sample_weight, reset=reset)
+        kept = joint.ravel()
+        if sample_weight is not None:
+            kept = kept[counted(np.asarray(sample_weight, dtype=np.float64))]
+        present = first[np.unique(kept)]
+        classes, codes = [], []
+        for names, all_codes in coded:
+            left, renumbered = np.unique(all_codes[present], return_inverse=True)
+            classes.append(names[left])
+            codes.append(renumbered[rows.required_labels()])
+        return rows, _LabelSets(list(several), classes, np.stack(codes))
+
+    def _distances(self, rows: Rows, sets: _LabelSets) -> list[Distances]:
+        random = None if self.random_state is None else check_random_state(self.random_state)
+        return measure_label_sets(
+            rows, sets.codes, self.metric, max_pairs=self.max_pairs, random_state=random,
+            n_jobs=self.n_jobs,
+        )  # fmt: skip
+
+    def _measure(self, name: str, rows: Rows) -> tuple[Quantity, ...]:
+        single: dict[str, Callable[[], Quantity]] = {
+            "silhouette": lambda: measure_silhouette(rows, self.metric),
+            "nc1": lambda: measure_nc1(rows),
+            "calinski_harabasz": lambda: measure_calinski_harabasz(rows, self.metric),
+            "davies_bouldin": lambda: measure_davies_bouldin(rows, self.metric),
+            "intrinsic_dimension": lambda: measure_dimension(rows, self.metric),
+        }
+        if name == "nc2":
+            return measure_nc2(rows)
+        if name == "binned_entropy" and self.bin_width is not None:
+            return measure_binned_entropy(rows, float(self.bin_width))
+        return (single[name](),)
+
+    def _keep(
+        self, sets: _LabelSets, found: list[Distances], by_set: dict[Any, list[Quantity]],
+        shared: list[Quantity],
+    ) -> None:  # fmt: skip
+        """Set the attributes: plain for one label set, dicts by its name for several."""
+        arrays: dict[str, list[Any]] = {
+            "distance_edges_": [d.edges for d in found],
+            "within_histogram_": [d.within for d in found],
+            "between_histogram_": [d.between for d in found],
+            "within_quantiles_": [np.array([q.value for q in d.quantiles("within")])
+                                  for d in found],
+            "between_quantiles_": [np.array([q.value for q in d.quantiles("between")])
+                                   for d in found],
+            "class_distances_": [d.class_distances for d in found],
+            "classes_": sets.classes,
+        }  # fmt: skip
+        names = [q.name for q in next(iter(by_set.values()))]
+        columns = zip(*by_set.values(), strict=True)
+        numbers: dict[str, list[Any]] = {
+            f"{name}_": [q.value for q in several]
+            for name, several in zip(names, columns, strict=True)
+            if "_q" not in name
+        }
+        one = sets.names == [None]
+        named = {
+            attribute: values[0] if one else dict(zip(sets.names, values, strict=True))
+            for attribute, values in {**arrays, **numbers}.items()
+        }
+        named |= {f"{quantity.name}_": quantity.value for quantity in shared}
+        # What an earlier fit measured and this one did not must not be taken for it.
+        for attribute in getattr(self, "_named", ()):
+            delattr(self, attribute)
+        for attribute, value in named.items():
+            setattr(self, attribute, value)
+        self._named = tuple(named)
+        self.quantities_ = (
+            *(
+                q if key is None else replace(q, name=f"{q.name} [{key}]")
+                for key, several in by_set.items()
+                for q in several
+            ),
+            *shared,
+        )
+        self.notes_ = notes_of(self.quantities_)
+
+
+@dataclass(frozen=True)
+class _LabelSets:
+    """Label sets by name (None for a plain y): their classes, and the code of each row."""
+
+    names: list[Any]
+    classes: list[np.ndarray]
+    codes: np.ndarray
+
+
+def _label_sets(y: Any) -> dict[Any, Any]:
+    """Label sets by name or column number; by None if there is one without a name."""
+    if isinstance(y, Mapping):
+        return dict(y)
+    # A frame of pandas or of polars.
+    if hasattr(y, "columns") and y.shape[1] > 1:
+        return {name: y[name].to_numpy() for name in y.columns}
+    columns = np.asarray(y)
+    if columns.ndim == 2 and columns.shape[1] > 1:
+        return {k: columns[:, k] for k in range(columns.shape[1])}
+    return {None: y}
+
+
+def _of_distances(found: Distances) -> list[Quantity]:
+    return [
+        found.auc, found.within_mean, found.between_mean, *found.quantiles("within"),
+        *found.quantiles("between"),
+    ]  # fmt: skip

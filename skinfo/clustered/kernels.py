@@ -1,0 +1,212 @@
+"""Pairwise distances, streamed by matrix products: no matrix of all pairs exists.
+
+A squared distance is expanded, |t - s|^2 = |t|^2 + |s|^2 - 2 t s, so that almost all of the work is
+a product of 128 rows and 256 others; where the difference cancels it is computed again from the
+coordinates. A squared distance is a single-precision number when it is counted: the leading bits of
+that number name a segment, 1/64 of an octave, and the bits that follow a cell of the segment.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from skinfo._numba import FAST, kernel
+
+#: Rows that share one matrix product, and the others that they are multiplied with.
+TILE, WIDE = 128, 256
+#: Bits of a single-precision number behind those that name its segment.
+BITS = 17
+# A squared distance below this share of |t|^2 + |s|^2 is computed again by differences.
+_CANCELS = 1.0 / 32
+
+
+@kernel(FAST, inline=True)
+def _fill_squares(products, row, i, block, stop, squares, points, distances):
+    """Fill the squared distances of row i to the 256 rows of a block; those to ``stop`` hold."""
+    own = squares[i // WIDE, i % WIDE]
+    start = block * WIDE
+    n_near = 0
+    for lane in range(WIDE):
+        both = own + squares[block, lane]
+        square = products[row, lane] + own
+        distances[lane] = max(square, 0.0)
+        n_near += square < _CANCELS * both
+    if n_near == 0:
+        return
+    d = points.shape[1]
+    for lane in range(stop):
+        if distances[lane] < _CANCELS * (own + squares[block, lane]):
+            total = 0.0
+            for k in range(d):
+                difference = points[i, k] - points[start + lane, k]
+                total += difference * difference
+            distances[lane] = total
+
+
+@kernel(FAST, inline=True)
+def _fill_segments(distances, singles, bits, lowest, last, halved, segments, insides):
+    """Fill segment and position in it of every squared distance; then take the distance itself."""
+    for lane in range(WIDE):
+        singles[lane] = distances[lane]
+    for lane in range(WIDE):
+        segments[lane] = min(max((bits[lane] >> BITS) - lowest, 0), last)
+        insides[lane] = bits[lane] & ((1 << BITS) - 1)
+    if halved:
+        for lane in range(WIDE):
+            distances[lane] *= 0.5
+    else:
+        for lane in range(WIDE):
+            distances[lane] = np.sqrt(distances[lane])
+
+
+@kernel(FAST, inline=True)
+def _add_run(own, block, lane, end, weights, distances, segments, insides, bases, parts, counts):
+    """Count lanes of one kind; the sum of their distances. Unsigned indices need no sign check."""
+    total = 0.0
+    for signed in range(lane, end):
+        total += weights[block, np.uintp(signed)] * distances[np.uintp(signed)]
+    for signed in range(lane, end):
+        at = np.uintp(signed)
+        segment = np.uintp(segments[at])
+        inside = np.uintp(insides[at]) * np.uintp(parts[segment])
+        cell = np.uintp(bases[segment]) + (inside >> np.uintp(BITS))
+        counts[cell] += own * weights[block, at]
+    return total * own
+
+
+@kernel(FAST, inline=True)
+def _kind_of(labels, a, b):
+    """Which label sets agree on two classes, a bit each."""
+    kind = 0
+    for s in range(labels.shape[0]):
+        if labels[s, a] == labels[s, b]:
+            kind += 1 << s
+    return kind
+
+
+@kernel(FAST)
+def add_pairs(
+    first, points, squares, blocks, weights, begins, classes, class_stops, labels, lowest, bases,
+    parts, halved, counts, sums, class_sums, ranks, values, masses,
+):  # fmt: skip
+    """Add the pairs of up to 128 rows, from ``first`` on, with the rows before them.
+
+    Parameters
+    ----------
+    points, squares : (n, d), (n_blocks, 256) rows, sorted by class, and their squared lengths.
+    blocks : (n_blocks, d + 1, 256) minus twice the rows, with their squared lengths behind.
+    weights : (n_blocks, 256) padded by zeros.
+    begins : (n,) where the rows of a row's own input begin: it pairs with the rows before.
+    classes, class_stops : (n_blocks * 256,), (n_classes,) class of each row, where classes end.
+    labels : (n_sets, n_classes) label of each class in every label set.
+    lowest, bases, parts : number of the first segment; first cell and number of cells of each.
+    halved : whether the distance is half the squared Euclidean one (cosine, of unit rows).
+    counts : (2 ** n_sets, n_cells) weighted pairs by the label sets that agree, and by distance.
+    sums : (2 ** n_sets,) sum of their distances.
+    class_sums : (n_sets, n_labels, n_labels) the same by the two labels; of shape (0, 0, 0) if not
+        wanted.
+    ranks : (n, 2 ** n_sets) where the squared distances of a row begin in ``values``, advanced.
+    values, masses : squared distances and weights one by one; empty if not wanted.
+    """
+    n, d = points.shape
+    size = min(TILE, n - first)
+    tile = np.empty((size, d + 1))
+    for row in range(size):
+        for k in range(d):
+            tile[row, k] = points[first + row, k]
+        tile[row, d] = 1.0
+    products = np.empty((size, WIDE))
+    distances = np.empty(WIDE)
+    kept = np.empty(WIDE)
+    singles = np.empty(WIDE, np.float32)
+    bits = singles.view(np.int32)
+    segments, insides = np.empty(WIDE, np.int32), np.empty(WIDE, np.int32)
+    last = bases.shape[0] - 1
+    keeps, weighs = values.shape[0] > 0, masses.shape[0] > 0
+    for block in range((first + size - 1) // WIDE + 1):
+        start = block * WIDE
+        np.dot(tile, blocks[block], products)
+        for row in range(size):
+            i = first + row
+            stop = min(begins[i] - start, WIDE)
+            if stop <= 0:
+                continue
+            _fill_squares(products, row, i, block, stop, squares, points, distances)
+            if keeps:
+                for lane in range(WIDE):
+                    kept[lane] = distances[lane]
+            _fill_segments(distances, singles, bits, lowest, last, halved, segments, insides)
+            own = weights[i // WIDE, i % WIDE]
+            a = classes[i]
+            lane = 0
+            while lane < stop:
+                b = classes[start + lane]
+                end = min(class_stops[b] - start, stop)
+                kind = _kind_of(labels, a, b)
+                total = _add_run(
+                    own, block, lane, end, weights, distances, segments, insides, bases, parts,
+                    counts[kind],
+                )  # fmt: skip
+                sums[kind] += total
+                for s in range(class_sums.shape[0]):
+                    class_sums[s, labels[s, a], labels[s, b]] += total
+                if keeps:
+                    rank = ranks[i, kind]
+                    for at in range(lane, end):
+                        values[rank + at - lane] = kept[at]
+                        if weighs:
+                            masses[rank + at - lane] = own * weights[block, at]
+                    ranks[i, kind] = rank + end - lane
+                lane = end
+
+
+@kernel(FAST)
+def count_pairs(begins, classes, class_starts, labels, out):
+    """Fill (n, 2 ** n_sets) numbers of pairs of each row with the rows before it, by kind."""
+    for i in range(out.shape[0]):
+        a = classes[i]
+        for b in range(a):
+            out[i, _kind_of(labels, a, b)] += class_starts[b + 1] - class_starts[b]
+        out[i, _kind_of(labels, a, a)] += begins[i] - class_starts[a]
+
+
+@kernel(FAST)
+def fill_pair_squares(points, left, right, out):
+    """Fill the squared distances of given pairs of rows, by differences."""
+    for pair in range(out.shape[0]):
+        i, j = left[pair], right[pair]
+        total = 0.0
+        for k in range(points.shape[1]):
+            difference = np.float64(points[i, k]) - np.float64(points[j, k])
+            total += difference * difference
+        out[pair] = total
+
+
+@kernel(FAST)
+def fill_cells(squares, lowest, bases, parts, out):
+    """Fill the cell of given squared distances."""
+    last = bases.shape[0] - 1
+    single = np.empty(1, np.float32)
+    bits = single.view(np.int32)
+    for at in range(squares.shape[0]):
+        single[0] = squares[at]
+        segment = min(max((bits[0] >> BITS) - lowest, 0), last)
+        inside = bits[0] & ((1 << BITS) - 1)
+        out[at] = bases[segment] + ((inside * parts[segment]) >> BITS)
+
+
+@kernel(FAST)
+def count_wins(lower, upper):
+    """Twice the number of pairs with lower < upper, equal ones counting half; both sorted."""
+    twice = 0
+    below, through = 0, 0
+    n = lower.shape[0]
+    for at in range(upper.shape[0]):
+        value = upper[at]
+        while below < n and lower[below] < value:
+            below += 1
+        through = max(through, below)
+        while through < n and lower[through] == value:
+            through += 1
+        twice += below + through
+    return twice

@@ -1,0 +1,124 @@
+"""A run measured as a whole: the usual estimators, its table, and what the picture of it needs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.base import BaseEstimator
+
+from skinfo.binned.estimator import BinningMIEstimator
+from skinfo.clustered.estimator import ClusteringScore
+from skinfo.clustered.pairs import makes_pairs
+from skinfo.flow import information_flow
+from skinfo.flow.snapshots import Panel, collect_panel
+from skinfo.noisy.estimator import NoisyMIEstimator
+from skinfo.runs import Run
+from skinfo.runs.fingerprint import describe_files
+
+__all__ = ["analyze_run", "usual_estimators"]
+
+
+def usual_estimators(
+    run: Run,
+    *,
+    subset: str | np.ndarray | None = None,
+    sigma: float | None = None,
+    bin_width: float | None = None,
+    **parameters: Any,
+) -> dict[str, BaseEstimator]:
+    """Choose what most runs are measured with.
+
+    Parameters
+    ----------
+    run : Run
+        Saved activations.
+    subset : {"train", "test"} or ndarray of shape (n_inputs,), optional
+        Inputs to measure.
+    sigma : float, optional
+        Noise to measure with; each layer's own by default.
+    bin_width : float, optional
+        Width of bins; by default 30 over the range of each layer in the whole run.
+    **parameters
+        Of :class:`~skinfo.NoisyMIEstimator`; ``units`` counts for the bins too.
+
+    Returns
+    -------
+    dict of str to estimator
+        "noisy" where there is a sigma; "binned"; and "clustering" where classes hold pairs of
+        inputs.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skinfo import open_run
+    >>> run = open_run({(1, "a"): np.zeros((4, 1))}, sigma=0.1, labels=[0, 0, 1, 1])
+    >>> list(usual_estimators(run))
+    ['noisy', 'binned', 'clustering']
+    """
+    units = parameters.get("units", "nats")
+    estimators: dict[str, BaseEstimator] = {}
+    if sigma is not None or any(layer.sigma for layer in run.layers):
+        estimators["noisy"] = NoisyMIEstimator(sigma, **parameters)
+    estimators["binned"] = BinningMIEstimator(bin_width=bin_width, bin_range="run", units=units)
+    mask = run.mask(subset)
+    labels = run.labels if run.labels is None or mask is None else run.labels[mask]
+    if labels is not None and makes_pairs(labels):
+        estimators["clustering"] = ClusteringScore()
+    return estimators
+
+
+def analyze_run(
+    run: Run,
+    estimators: Mapping[str, BaseEstimator],
+    *,
+    subset: str | np.ndarray | None = None,
+    **options: Any,
+) -> tuple[pd.DataFrame, Panel]:
+    """Measure every layer at every checkpoint, and gather what the picture of the run shows.
+
+    Parameters
+    ----------
+    run : Run
+        Saved activations.
+    estimators : mapping of str to estimator
+        What to measure with, by name.
+    subset : {"train", "test"} or ndarray of shape (n_inputs,), optional
+        Inputs to measure.
+    **options
+        Of :func:`~skinfo.information_flow`, such as ``memory_limit``.
+
+    Returns
+    -------
+    table : pandas.DataFrame
+        The flow table, with its settings in ``attrs``; ``attrs["files"]`` of a run on disk is what
+        ``skinfo.runs.fingerprint.describe_files`` found before anything was read.
+    panel : Panel
+        Losses, distributions of activations and distances; ``settings`` are those of the table.
+
+    Raises
+    ------
+    ValueError
+        For a run without checkpoints, and as :func:`~skinfo.information_flow` does.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skinfo import BinningMIEstimator, open_run
+    >>> run = open_run({(1, "a"): np.array([[0.0], [1.0]])})
+    >>> table, panel = analyze_run(run, {"binned": BinningMIEstimator()}, progress=False)
+    >>> table["value"][0].round(4), panel.layers
+    (np.float64(0.6931), ['a'])
+    """
+    if not run.epochs:
+        raise ValueError(f"{run.name}: the run has no checkpoints yet.")
+    # Only what is on disk has a path.
+    path = getattr(run.store, "path", None)
+    files = None if path is None else describe_files(path)
+    table = information_flow(estimators, run, subset=subset, **options)
+    if files is not None:
+        table.attrs["files"] = files
+    settings = {str(name): value for name, value in table.attrs.items()}
+    return table, collect_panel(run, subset=subset, settings=settings)

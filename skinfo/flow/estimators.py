@@ -1,0 +1,184 @@
+"""Estimators as a sweep sees them: by name, alone or as the last step of a pipeline."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+from sklearn import config_context
+from sklearn.base import BaseEstimator, clone
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.utils import get_tags
+
+from skinfo.binned.estimator import BinningMIEstimator
+from skinfo.noisy.estimator import NoisyMIEstimator
+from skinfo.quantities import Quantity
+from skinfo.runs import Activations, Layer, Run
+
+
+def name_estimators(
+    estimators: BaseEstimator | Iterable[BaseEstimator] | Mapping[str, BaseEstimator],
+) -> dict[str, BaseEstimator]:
+    """Name estimators by their class; two of one class by what they were given as well.
+
+    A pipeline is named by its steps.
+
+    Examples
+    --------
+    >>> from sklearn.decomposition import PCA
+    >>> from skinfo import BinningMIEstimator
+    >>> list(name_estimators([BinningMIEstimator(), BinningMIEstimator(n_bins=5)]))
+    ['BinningMIEstimator()', 'BinningMIEstimator(n_bins=5)']
+    >>> list(name_estimators(make_pipeline(PCA(2), BinningMIEstimator())))
+    ['PCA + BinningMIEstimator']
+    """
+    if isinstance(estimators, Mapping):
+        named = dict(estimators)
+    else:
+        several = [estimators] if isinstance(estimators, BaseEstimator) else list(estimators)
+        classes = [_class_name(estimator) for estimator in several]
+        named = {}
+        for estimator, short in zip(several, classes, strict=True):
+            name = short if classes.count(short) == 1 else " ".join(str(estimator).split())
+            if name in named:
+                raise ValueError(f"{name} is there twice; give different names in a dict.")
+            named[name] = estimator
+    if not named:
+        raise ValueError("information_flow needs at least one estimator.")
+    return named
+
+
+def _class_name(estimator: BaseEstimator) -> str:
+    if isinstance(estimator, Pipeline):
+        return " + ".join(_class_name(step) for _, step in estimator.steps)
+    return type(estimator).__name__
+
+
+def last_step(estimator: BaseEstimator) -> BaseEstimator:
+    """What measures: the estimator itself, or the last step of a pipeline, however nested.
+
+    Examples
+    --------
+    >>> from sklearn.decomposition import PCA
+    >>> from skinfo import ClusteringScore
+    >>> last_step(make_pipeline(PCA(2), ClusteringScore()))
+    ClusteringScore()
+    """
+    while isinstance(estimator, Pipeline):
+        estimator = estimator.steps[-1][1]
+    return estimator
+
+
+def steps_before(estimator: BaseEstimator) -> Pipeline | None:
+    """The transformers before the last step, as a pipeline of their own; None if there are none."""
+    steps: list[Any] = []
+    while isinstance(estimator, Pipeline):
+        steps += [step for _, step in estimator.steps[:-1]]
+        estimator = estimator.steps[-1][1]
+    return make_pipeline(*steps) if steps else None
+
+
+def _prefix(estimator: BaseEstimator) -> str:
+    """What stands before the name of a parameter of the last step."""
+    prefix = ""
+    while isinstance(estimator, Pipeline):
+        name, estimator = estimator.steps[-1]
+        prefix += f"{name}__"
+    return prefix
+
+
+def takes_replicas(estimator: BaseEstimator) -> bool:
+    """Whether an estimator is given all replicas of each input rather than one noisy sample."""
+    return isinstance(last_step(estimator), NoisyMIEstimator)
+
+
+def takes_run_range(estimator: BaseEstimator) -> bool:
+    """Whether the range of an estimator's bins is that of the run."""
+    last = last_step(estimator)
+    return isinstance(last, BinningMIEstimator) and last.takes_run_range()
+
+
+def needs_sigma(estimator: BaseEstimator) -> bool:
+    """Whether an estimator takes its sigma from each layer."""
+    last = last_step(estimator)
+    return isinstance(last, NoisyMIEstimator) and last.sigma is None
+
+
+def check_parameters(named: Mapping[str, BaseEstimator]) -> None:
+    """Check all that can be wrong with estimators whatever the run.
+
+    Raises
+    ------
+    ValueError
+        For a parameter out of its range, or parameters that exclude each other.
+    """
+    for estimator in named.values():
+        last = last_step(estimator)
+        if hasattr(last, "_parameter_constraints"):
+            last._validate_params()
+        if hasattr(last, "check_settings"):
+            last.check_settings()
+
+
+def check_estimators(named: Mapping[str, BaseEstimator], run: Run) -> None:
+    """Check all that can be wrong with estimators whatever the activations.
+
+    Raises
+    ------
+    ValueError
+        For a parameter out of its range, parameters that exclude each other, labels that the run
+        does not have, or ``sigma=None`` where no layer has noise.
+    """
+    check_parameters(named)
+    for name, estimator in named.items():
+        last = last_step(estimator)
+        if run.labels is None and get_tags(last).target_tags.required:
+            raise ValueError(
+                f"{type(last).__name__} requires y, but the run has no labels; leave {name!r} out "
+                "or open the run with labels."
+            )
+        if needs_sigma(estimator) and run.layers and not any(layer.sigma for layer in run.layers):
+            raise ValueError(
+                f"{name}: sigma=None takes each layer's own, but no layer of the run has noise on "
+                "record. Give a sigma, or measure deterministic layers with BinningMIEstimator or "
+                "ClusteringScore."
+            )
+
+
+def for_layer(
+    estimator: BaseEstimator, layer: Layer, bin_range: tuple[float, float] | None
+) -> BaseEstimator | None:
+    """A copy with the layer's own sigma or range if it has none; None if the layer has no sigma."""
+    copy, prefix = clone(estimator), _prefix(estimator)
+    if takes_run_range(copy) and bin_range is not None:
+        copy.set_params(**{f"{prefix}bin_range": bin_range})
+    if needs_sigma(copy):
+        if not layer.sigma:
+            return None
+        copy.set_params(**{f"{prefix}sigma": layer.sigma})
+    return copy
+
+
+def fit_quantities(estimator: BaseEstimator, rows: Activations) -> tuple[Quantity, ...]:
+    """Fit a copy and give what was measured; the groups go to the last step alone."""
+    estimator = clone(estimator)
+    groups = {} if rows.groups is None else {f"{_prefix(estimator)}groups": rows.groups}
+    # Nobody need request what a sweep itself hands over.
+    with config_context(enable_metadata_routing=False):
+        estimator.fit(rows.X, rows.y, **groups)
+    last = last_step(estimator)
+    quantities = getattr(last, "quantities_", None)
+    if not (isinstance(quantities, tuple) and all(isinstance(q, Quantity) for q in quantities)):
+        raise TypeError(
+            f"{type(last).__name__}.fit must leave quantities_, a tuple of "
+            "skinfo.quantities.Quantity, which a sweep reads."
+        )
+    return quantities
+
+
+def transformed_ends(transform: Pipeline, rows: Activations) -> tuple[float, float]:
+    """Fit a copy of what comes before an estimator, and find the range of what it hands on."""
+    with config_context(enable_metadata_routing=False):
+        points = np.asarray(clone(transform).fit_transform(rows.X, rows.y))
+    return float(points.min()), float(points.max())

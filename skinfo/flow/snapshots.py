@@ -1,0 +1,258 @@
+"""What the picture of a run shows beside its table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from skinfo._rows import Rows
+from skinfo.clustered.distances import measure_distances
+from skinfo.clustered.pairs import makes_pairs
+from skinfo.runs import Activations, Run
+
+__all__ = ["DRAWN_CELLS", "Panel", "coarsen", "collect_panel", "pick_snapshots"]
+
+#: Cells of a histogram that is drawn.
+DRAWN_CELLS = 64
+_SCATTER_ROWS = 1000
+# Beyond this a range cannot be cut into cells.
+_DRAWABLE = 1e300
+
+
+@dataclass(frozen=True)
+class Panel:
+    """What the picture of a run shows beside the table.
+
+    Attributes
+    ----------
+    layers : list of str
+        Layers in network order.
+    epochs : ndarray of shape (n_epochs,)
+        Checkpoints.
+    value_edges : ndarray of shape (n_layers, 65)
+        Cells of the activations of each layer.
+    value_counts : ndarray of shape (n_layers, n_epochs, 64)
+        How many activations fell into each; one sample of T an input.
+    snapshots : ndarray of shape (n_snapshots,)
+        Epochs at which the following were kept.
+    scatter : ndarray of shape (n_snapshots, n_rows, n_units)
+        A sample of T in the last layer.
+    scatter_labels : ndarray of shape (n_rows,)
+        Its labels; -1 where there are none.
+    distance_edges : ndarray of shape (n_layers, n_snapshots, 65)
+        Cells of the pairwise distances.
+    within, between : ndarray of shape (n_layers, n_snapshots, 64)
+        Number of pairs of one class, of two; zeros without labels.
+    losses : dict of str to ndarray of shape (n_epochs,)
+        Losses and accuracies by name; NaN where not recorded.
+    settings : dict
+        What produced the table.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skinfo import open_run
+    >>> from skinfo.flow.snapshots import collect_panel
+    >>> rng = np.random.RandomState(0)
+    >>> run = open_run({(e, "hidden"): rng.randn(100, 3) for e in (1, 10)}, sigma=0.1)
+    >>> panel = collect_panel(run)
+    >>> panel.layers, panel.value_counts.shape
+    (['hidden'], (1, 2, 64))
+    """
+
+    layers: list[str]
+    epochs: np.ndarray
+    value_edges: np.ndarray
+    value_counts: np.ndarray
+    snapshots: np.ndarray
+    scatter: np.ndarray
+    scatter_labels: np.ndarray
+    distance_edges: np.ndarray
+    within: np.ndarray
+    between: np.ndarray
+    losses: dict[str, np.ndarray] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)
+
+
+def collect_panel(
+    run: Run, *, subset: str | np.ndarray | None = None, settings: Mapping[str, Any] | None = None
+) -> Panel:
+    """Gather from a run what its picture needs; checkpoints that cannot be read stay empty.
+
+    One sample of a layer is in memory at a time: they are read twice, first for their range.
+
+    Parameters
+    ----------
+    run : Run
+        What is drawn.
+    subset : {"train", "test"} or ndarray of shape (n_inputs,), bool, optional
+        Inputs to draw.
+    settings : mapping, optional
+        What produced the table beside it.
+
+    Returns
+    -------
+    Panel
+        Histograms, snapshots, distances, losses.
+
+    Raises
+    ------
+    ValueError
+        For a split that the run does not have, or a mask that does not fit its inputs.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skinfo import open_run
+    >>> from skinfo.flow.snapshots import collect_panel
+    >>> run = open_run({(1, "hidden"): np.eye(4)}, labels=[0, 0, 1, 1], train=[0, 1, 2])
+    >>> int(collect_panel(run, subset="train").value_counts.sum())
+    12
+    """
+    subset = run.mask(subset)
+    epochs = np.array(run.epochs)
+    snapshots = pick_snapshots(epochs)
+    names = [layer.name for layer in run.layers]
+    value_edges = np.zeros((len(names), DRAWN_CELLS + 1))
+    value_counts = np.zeros((len(names), len(epochs), DRAWN_CELLS))
+    shape = (len(names), len(snapshots), DRAWN_CELLS)
+    distance_edges = np.zeros((*shape[:2], DRAWN_CELLS + 1))
+    within, between = np.zeros(shape), np.zeros(shape)
+    scatter: dict[int, np.ndarray] = {}
+    scatter_labels = np.empty(0, dtype=np.int64)
+    for place, name in enumerate(names):
+        ends = _value_range(run, name, subset)
+        if ends is None:
+            continue
+        value_edges[place] = np.linspace(*ends, DRAWN_CELLS + 1)
+        for column, epoch in enumerate(epochs):
+            sample = _sample(run, int(epoch), name, subset)
+            if sample is None:
+                continue
+            value_counts[place, column] = np.histogram(sample.X, value_edges[place])[0]
+            for k in np.flatnonzero(snapshots == epoch).tolist():
+                drawn = _drawn_distances(sample)
+                if drawn is not None:
+                    distance_edges[place, k], within[place, k], between[place, k] = drawn
+                if place == len(names) - 1:
+                    scatter[k], scatter_labels = _scattered(sample)
+            # Let go of it before the next one is read.
+            del sample
+    width = max((s.shape[1] for s in scatter.values()), default=1)
+    scatter_array = np.full((len(snapshots), len(scatter_labels), width), np.nan)
+    for k, points in scatter.items():
+        scatter_array[k] = points
+    return Panel(
+        layers=names,
+        epochs=epochs,
+        value_edges=value_edges,
+        value_counts=value_counts,
+        snapshots=snapshots,
+        scatter=scatter_array,
+        scatter_labels=scatter_labels,
+        distance_edges=distance_edges,
+        within=within,
+        between=between,
+        losses=_losses(run),
+        settings=dict(settings or {}),
+    )
+
+
+def _sample(run: Run, epoch: int, layer: str, subset: np.ndarray | None) -> Activations | None:
+    """One noisy sample of each input; None where they cannot be read, as the table says."""
+    try:
+        return run.noisy_samples(epoch, layer, subset=subset)
+    except MemoryError:
+        raise
+    except Exception:
+        # Whatever a reader stumbles over: the table is measured, and must not be lost with it.
+        return None
+
+
+def _value_range(run: Run, layer: str, subset: np.ndarray | None) -> tuple[float, float] | None:
+    """Ends of what is drawn of a layer; None if it cannot be read at any checkpoint."""
+    low, high = np.inf, -np.inf
+    for epoch in run.epochs:
+        sample = _sample(run, epoch, layer, subset)
+        if sample is not None:
+            low, high = min(low, float(sample.X.min())), max(high, float(sample.X.max()))
+        del sample
+    if low > high:
+        return None
+    low, high = max(low, -_DRAWABLE), min(high, _DRAWABLE)
+    return low, high if high > low else low + 1
+
+
+def _drawn_distances(sample: Activations) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+    """Cells of the pairwise distances; None where labels make no pairs."""
+    if sample.y is None or not makes_pairs(sample.y):
+        return None
+    # Distances of a network that diverged overflow; they stay empty.
+    with suppress(ValueError):
+        found = measure_distances(Rows.make(sample.X, labels=sample.y), "euclidean")
+        return coarsen(found.edges, found.within, found.between)
+    return None
+
+
+def _scattered(sample: Activations) -> tuple[np.ndarray, np.ndarray]:
+    """Some rows, and the numbers of their labels; -1 where there are none."""
+    chosen = np.linspace(0, len(sample.X) - 1, min(_SCATTER_ROWS, len(sample.X)))
+    chosen = np.unique(chosen.astype(np.int64))
+    if sample.y is None:
+        return sample.X[chosen], np.full(len(chosen), -1)
+    return sample.X[chosen], np.unique(sample.y, return_inverse=True)[1][chosen]
+
+
+def coarsen(
+    edges: np.ndarray, within: np.ndarray, between: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Add neighbouring cells up to the number that is drawn, of almost equal widths.
+
+    They end at the farthest pair, or at three times the 99th percentile where that is nearer: a
+    single row far away must not squeeze all others into one cell. What lies beyond counts in the
+    last cell.
+
+    Returns
+    -------
+    edges, within, between : ndarray of shape (65,), (64,), (64,)
+        Edges among those given, and the numbers of pairs between them.
+    """
+    total = np.cumsum(within + between)
+    last = int(np.searchsorted(total, total[-1])) + 1
+    usual = int(np.searchsorted(total, 0.99 * total[-1])) + 1
+    top = min(edges[last], 3 * edges[usual])
+    places = np.searchsorted(edges, np.linspace(0, top, DRAWN_CELLS + 1))
+    # Where the given cells are wider than a drawn one, the next of them are taken.
+    steps = np.arange(DRAWN_CELLS + 1)
+    places = np.maximum.accumulate(places - steps) + steps
+    places = np.minimum(places, len(edges) - 1 - DRAWN_CELLS + steps)
+    starts = places[:-1]
+    return edges[places], np.add.reduceat(within, starts), np.add.reduceat(between, starts)
+
+
+def pick_snapshots(epochs: Sequence[int] | np.ndarray, n: int = 4) -> np.ndarray:
+    """Pick epochs spread evenly over the logarithm of the training time.
+
+    Examples
+    --------
+    >>> pick_snapshots([1, 2, 5, 10, 20, 50, 100, 500, 1000]).tolist()
+    [1, 20, 100, 1000]
+    """
+    epochs = np.asarray(epochs)
+    if len(epochs) <= n:
+        return epochs
+    logs = np.log(epochs + 1.0)
+    targets = np.linspace(logs[0], logs[-1], n)
+    return np.unique([epochs[np.abs(logs - target).argmin()] for target in targets])
+
+
+def _losses(run: Run) -> dict[str, np.ndarray]:
+    names = sorted({name for values in run.losses.values() for name in values})
+    return {
+        name: np.array([run.losses.get(e, {}).get(name, np.nan) for e in run.epochs])
+        for name in names
+    }

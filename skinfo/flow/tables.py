@@ -1,0 +1,282 @@
+"""Tables on disk, and beside a flow table its panel."""
+
+from __future__ import annotations
+
+import json
+from numbers import Real
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from skinfo._files import write_atomically
+from skinfo.errors import needs_extra
+from skinfo.flow.snapshots import Panel
+from skinfo.quantities import COLUMNS, CURVE_COLUMNS
+
+__all__ = [
+    "CURVE_KEYS",
+    "KEYS",
+    "SUFFIXES",
+    "UNREAD",
+    "check_columns",
+    "check_no_panel",
+    "check_once",
+    "check_output",
+    "check_table_name",
+    "count_unmeasured",
+    "describe_row",
+    "is_curve",
+    "read_table",
+    "write_table",
+]
+
+_WORDS = ("layer", "estimator", "quantity", "unit", "notes")
+# What pooled flows hold besides is empty in a file where it is not known.
+_NUMBERS = ("value", "stderr", "lower", "upper", "spread", "bias_below", "bias_above")
+
+#: How the file of a table ends.
+SUFFIXES = (".parquet", ".csv")
+#: What names a number in a flow table, and in a curve against sigma.
+KEYS, CURVE_KEYS = ("epoch", "layer", "estimator", "quantity"), ("sigma", "quantity")
+#: What stands in the column quantity of a row whose activations could not be read.
+UNREAD = ""
+
+
+def check_output(path: Path, *, force: bool) -> None:
+    """Check that a result may be written: its directory is there, and nothing is overwritten.
+
+    Raises
+    ------
+    ValueError
+        With a message that says what to do.
+    """
+    if not path.parent.is_dir():
+        raise ValueError(f"{path}: there is no directory {path.parent}.")
+    if path.exists() and not force:
+        raise ValueError(f"{path} exists; choose another name, or overwrite it with force.")
+
+
+def check_table_name(path: Path) -> None:
+    """Check that a table's suffix says how to write it, and that what writes it is there."""
+    if path.suffix not in SUFFIXES:
+        raise ValueError(f"{path}: a table ends in {' or '.join(SUFFIXES)}.")
+    if path.suffix == ".parquet":
+        _require_pyarrow()
+
+
+def check_no_panel(path: Path) -> None:
+    """Check that no other table's .npz would be taken for that of a table without one.
+
+    Raises
+    ------
+    ValueError
+        That names the .npz.
+    """
+    beside = path.with_suffix(".npz")
+    if beside.exists():
+        raise ValueError(f"{beside} belongs to another table; choose another name or remove it.")
+
+
+def write_table(path: str | Path, table: pd.DataFrame, panel: Panel | None = None) -> None:
+    """Write a table, and beside it under the same name .npz what a picture needs.
+
+    The settings travel in both: in the table's metadata (parquet) and in the .npz. A curve against
+    sigma has no panel.
+
+    Raises
+    ------
+    ValueError
+        For another suffix than .parquet and .csv, or an .npz of the same name that would be taken
+        for this table's.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import numpy as np
+    >>> from skinfo import BinningMIEstimator, information_flow, open_run
+    >>> from skinfo.flow.tables import read_table, write_table
+    >>> run = open_run({(1, "hidden"): np.eye(4)})
+    >>> table = information_flow(BinningMIEstimator(bin_width=0.5), run, progress=False)
+    >>> path = Path(tempfile.mkdtemp()) / "flow.parquet"
+    >>> write_table(path, table)
+    >>> again, panel = read_table(path)
+    >>> again.equals(table), panel is None
+    (True, True)
+    """
+    path = Path(path)
+    check_table_name(path)
+    beside = path.with_suffix(".npz")
+    if panel is None:
+        check_no_panel(path)
+    archive = {} if panel is None else _archive(panel)
+    table = table.copy()
+    table.attrs.update({} if panel is None else panel.settings)
+    with write_atomically(path) as file:
+        if path.suffix == ".csv":
+            table.to_csv(file, index=False)
+        else:
+            table.to_parquet(file, index=False)
+    if archive:
+        with write_atomically(beside) as file:
+            np.savez_compressed(file, allow_pickle=False, **archive)
+
+
+def _archive(panel: Panel) -> dict[str, Any]:
+    """The members of a panel's .npz: arrays, losses, and the rest as texts."""
+    arrays = {name: value for name, value in vars(panel).items() if isinstance(value, np.ndarray)}
+    losses = {f"loss:{name}": values for name, values in panel.losses.items()}
+    texts = {"layers": json.dumps(panel.layers), "settings": json.dumps(panel.settings)}
+    return {**arrays, **losses, **texts}
+
+
+def read_table(path: str | Path) -> tuple[pd.DataFrame, Panel | None]:
+    r"""Read a table and, where it is there, what its picture needs.
+
+    Returns
+    -------
+    table : DataFrame
+        A row a number, as :func:`skinfo.information_flow` gives it.
+    panel : Panel or None
+        What was written beside it.
+
+    Raises
+    ------
+    ValueError
+        If there is no such table, it cannot be read, or a column is missing.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from skinfo.flow.tables import read_table
+    >>> path = Path(tempfile.mkdtemp()) / "flow.csv"
+    >>> _ = path.write_text(
+    ...     "epoch,layer,estimator,quantity,value,stderr,lower,upper,unit,notes\n"
+    ...     "1,layer1,noisy,mutual_info,8.249,0.003,8.23,8.26,nats,\n"
+    ... )
+    >>> table, panel = read_table(path)
+    >>> table["value"].tolist(), panel is None
+    ([8.249], True)
+    """
+    path = Path(path)
+    check_table_name(path)
+    if not path.is_file():
+        raise ValueError(f"{path}: there is no such table.")
+    try:
+        if path.suffix == ".csv":
+            table = pd.read_csv(
+                path,
+                dtype=dict.fromkeys(_WORDS, str),
+                keep_default_na=False,
+                na_values={name: ["", "nan", "NaN"] for name in _NUMBERS},
+            )
+        else:
+            table = pd.read_parquet(path)
+    except Exception as error:
+        raise ValueError(f"{path} cannot be read as a table: {error}") from error
+    check_columns(table, str(path))
+    beside = path.with_suffix(".npz")
+    if not beside.is_file():
+        return table, None
+    try:
+        with beside.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+        losses = {name[5:]: v for name, v in arrays.items() if name.startswith("loss:")}
+        texts = {name: json.loads(str(arrays.pop(name))) for name in ("layers", "settings")}
+        rest = {name: v for name, v in arrays.items() if not name.startswith("loss:")}
+        table.attrs.update(texts["settings"])
+        return table, Panel(**rest, **texts, losses=losses)
+    except Exception as error:
+        raise ValueError(
+            f"{beside} cannot be read as what belongs to {path.name}: {error!r}; remove it, or "
+            "measure again."
+        ) from error
+
+
+def is_curve(table: pd.DataFrame) -> bool:
+    """Tell a curve against sigma from a flow table.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> is_curve(pd.DataFrame({"sigma": [0.1], "value": [2.0]}))
+    True
+    """
+    return "sigma" in table and "epoch" not in table
+
+
+def check_columns(table: pd.DataFrame, where: str, *, curve: bool | None = None) -> None:
+    """Check that a table has all columns of a flow table, or of a curve against sigma.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        The table.
+    where : str
+        What to call it in errors.
+    curve : bool, optional
+        Whether it must be a curve; by default it is told from its columns.
+
+    Raises
+    ------
+    ValueError
+        That names the first column that is missing.
+    """
+    curve = is_curve(table) if curve is None else curve
+    kind, columns = ("curve against sigma", CURVE_COLUMNS) if curve else ("flow table", COLUMNS)
+    missing = [name for name in columns if name not in table]
+    if missing:
+        raise ValueError(f"{where} is no {kind}: it has no column {missing[0]!r}.")
+
+
+def check_once(table: pd.DataFrame, where: str, advice: str) -> None:
+    """Check that a flow table, or a curve, holds every number once; unread rows may repeat.
+
+    Raises
+    ------
+    ValueError
+        That names the number, and ends in the advice.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> curve = pd.DataFrame({"sigma": [0.1, 0.1], "quantity": ["mutual_info", "mutual_info"]})
+    >>> check_once(curve, "curve.csv", "Draw one.")
+    Traceback (most recent call last):
+    ValueError: curve.csv holds sigma 0.1, mutual_info more than once. Draw one.
+    """
+    keys = CURVE_KEYS if is_curve(table) else KEYS
+    twice = table[table.duplicated(list(keys)) & table["quantity"].ne(UNREAD)]
+    if len(twice):
+        raise ValueError(f"{where} holds {describe_row(twice.iloc[0])} more than once. {advice}")
+
+
+def describe_row(row: pd.Series) -> str:
+    """Name a number: its epoch, layer, estimator and quantity; of a curve, its sigma."""
+    if "epoch" not in row:
+        return f"sigma {row['sigma']}, {row['quantity']}"
+    epoch = f"{row['epoch']:.15g}" if isinstance(row["epoch"], Real) else row["epoch"]
+    return f"epoch {epoch}, layer {row['layer']!r}, {row['estimator']} {row['quantity']}".strip()
+
+
+def count_unmeasured(table: pd.DataFrame) -> int:
+    """Count the rows of a table, or of a pooled one, that could not be read or measured.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> count_unmeasured(pd.DataFrame({"notes": ["", "read error; seeds missing", "saturated"]}))
+    1
+    """
+    lost = [
+        table["notes"].str.contains(word, regex=False) for word in ("read error", "not measured")
+    ]
+    return int((lost[0] | lost[1]).sum())
+
+
+def _require_pyarrow() -> None:
+    with needs_extra("Reading and writing parquet", "runs"):
+        import pyarrow  # noqa: F401

@@ -1,1 +1,0 @@
-"""The mathematics: checked arrays in, quantities out; one file an idea."""

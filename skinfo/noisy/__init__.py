@@ -1,0 +1,1 @@
+"""The noisy channel: information and entropy of activations with Gaussian noise."""

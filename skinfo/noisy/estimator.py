@@ -1,0 +1,357 @@
+"""NoisyMIEstimator: information in activations to which Gaussian noise is added."""
+
+from __future__ import annotations
+
+import warnings
+from numbers import Integral, Real
+from typing import Any, ClassVar
+
+import numpy as np
+from sklearn.base import BaseEstimator, _fit_context
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted
+
+from skinfo._rows import Rows
+from skinfo._validation import check_activations, check_rows
+from skinfo.errors import SaturationWarning
+from skinfo.noisy.bounds import pairwise_bounds
+from skinfo.noisy.information import check_near, cross_information, measure_mixture
+from skinfo.noisy.mixture import Inputs, Mixture
+from skinfo.noisy.sampling import N_RANDOMISATIONS
+from skinfo.quantities import Quantity, nats_to, notes_of
+
+
+class NoisyMIEstimator(BaseEstimator):
+    r"""Mutual information of a noisy layer with its input and its label.
+
+    A layer outputs S, and Gaussian noise is added: :math:`T = S + \sigma Z`. Given samples of S,
+
+    .. math:: I(X;T) = E \log g_x(t) / g(t), \qquad I(Y;T) = E \log g_y(t) / g(t)
+
+    where :math:`g_x` is the mean over the rows of input x of the density of the noise around them,
+    and :math:`g`, :math:`g_y` are the mixtures of these over all inputs and over the inputs of a
+    label. Numerator and denominator are evaluated at the same draws (randomised quasi-Monte Carlo
+    over rows and noise), as many as the tolerance needs.
+
+    Parameters
+    ----------
+    sigma : float or None, default=0.1
+        Standard deviation of the noise added to this layer, in the units of the activations. None
+        means the run's own, layer by layer, and is understood by ``information_flow`` alone.
+    tol : float, default=0.01
+        Standard error of the integration to reach, in ``units``.
+    inputs : {"given", "sampled"}, default="given"
+        "given": the inputs at hand are all there are, X is uniform on them (or follows
+        ``sample_weight``). "sampled": they were drawn from a larger population; the bracket then
+        allows for the inputs that were not drawn, and there is no ceiling at log n.
+    max_evaluations : int, default=2**20
+        Most points at which the mixture is evaluated, all 16 randomisations together.
+    bounds : bool, default=False
+        Whether to compute the pairwise-distance bounds of Kolchinsky & Tracey as well; they take
+        every row for an input of its own, so not with groups, and no weights.
+    units : {"nats", "bits"}, default="nats"
+        Unit of every information and entropy.
+    n_jobs : int or None, default=None
+        Threads; the result does not depend on it.
+    random_state : int, RandomState instance or None, default=None
+        Seed of the draws.
+
+    Attributes
+    ----------
+    mutual_info_ : float
+        I(X;T): the plug-in value with its bias of order 1 / n_replicas removed by extrapolation.
+        Without groups every row is an input of its own.
+    plug_in_ : float
+        The plug-in value itself, as published curves show it; too large with few replicas.
+    stderr_ : float
+        Standard error of the integration.
+    stderr_inputs_ : float
+        Standard error that a finite number of inputs causes; it matters if they were sampled, or
+        if few of them have many replicas.
+    bracket_ : tuple of float
+        (lower, upper) end for the true I(X;T), widened by their 95 % errors.
+    ceiling_ : float
+        What I(X;T) cannot exceed: the smaller of H(X) and the capacity of a Gaussian channel with
+        this covariance; infinite for sampled inputs.
+    label_mutual_info_, label_stderr_, label_bracket_, label_ceiling_ : float, float, tuple, float
+        The same for I(Y;T); None without y. The ceiling is H(Y).
+    entropy_, entropy_bracket_ : float, tuple of float
+        Differential entropy h(T) and its bracket.
+    conditional_entropy_, conditional_entropy_bracket_ : float, tuple of float
+        Differential entropy h(T|X) and its bracket.
+    pairwise_bounds_ : tuple of float
+        (lower, upper) pairwise bound of I(S;T), with ``bounds=True``, else None; see
+        :func:`skinfo.noisy.bounds.pairwise_bounds`.
+    n_evaluations_ : int
+        Points at which the mixture was evaluated, all randomisations together.
+    converged_ : bool
+        Whether the standard errors fell below ``tol``.
+    rank_ : int
+        Number of directions in which the rows vary.
+    notes_ : tuple of str
+        Words from :data:`skinfo.quantities.NOTES`.
+    quantities_ : tuple of Quantity
+        All numbers with unit, error and bracket; the other attributes are views of them.
+
+    Notes
+    -----
+    A larger value is more information, not "better", and it grows as sigma shrinks: never choose
+    sigma by the score. A layer that has noise before it needs ``groups`` with several rows of each
+    input; without them the value is I(S;T), which is larger. Prefer equally many rows of all
+    inputs. Where storage is short, few rows of all and many of 16 inputs or more, chosen at random,
+    are telescoped: the many correct the bias of the few, and ``notes_`` says so.
+
+    Rows in single precision stay so, with sums right to about 1e-4 nat; with the inputs given and
+    without groups, more than 17 million numbers are never copied as a whole. The pairwise bounds
+    copy them to double precision.
+
+    In a pipeline, ``make_pipeline(PCA(10), NoisyMIEstimator(0.1))``, sigma lives in the space that
+    the steps before make of the layer: measured is :math:`I(X; f(S) + \sigma Z)`. PCA without
+    whitening turns and cuts, and turned noise is the same noise, so the value is
+    :math:`I(X; W^T T) \leq I(X; T)` at the layer's own sigma: a lower bound, and within reach where
+    the bracket of the whole layer is wide. A step that scales (StandardScaler, whitening) makes
+    sigma a number in its units, no longer the layer's. Replicas and weights go to the last step by
+    name, ``fit(X, y, noisymiestimator__groups=g)``, or, with scikit-learn's metadata routing
+    enabled, by request: ``NoisyMIEstimator(0.1).set_fit_request(groups=True)``, then
+    ``fit(X, y, groups=g)``.
+
+    References
+    ----------
+    Goldfeld, van den Berg, Greenewald, Melnyk, Nguyen, Kingsbury, Polyanskiy, "Estimating
+    Information Flow in Deep Neural Networks", ICML 2019, equations (9) and (10).
+
+    Examples
+    --------
+    The points of a tanh neuron with weight 1 and bias -2 at inputs -3, -1, 1, 3:
+
+    >>> import numpy as np
+    >>> from skinfo import NoisyMIEstimator
+    >>> S = np.tanh(np.array([[-3.0], [-1.0], [1.0], [3.0]]) - 2)
+    >>> est = NoisyMIEstimator(sigma=0.05, random_state=0).fit(S, [0, 0, 0, 1])
+    >>> round(est.mutual_info_, 6), round(est.label_mutual_info_, 6)
+    (1.022587, 0.562335)
+
+    Two directions of a layer of four:
+
+    >>> from sklearn.decomposition import PCA
+    >>> from sklearn.pipeline import make_pipeline
+    >>> S = np.array([[-1.0, 0, 0, 0], [1, 0, 0, 0], [0, 0.5, 0, 0], [0, -0.5, 0.1, 0]])
+    >>> pipeline = make_pipeline(PCA(2), NoisyMIEstimator(0.5, random_state=0)).fit(S)
+    >>> projected = pipeline[-1].bracket_
+    >>> whole = NoisyMIEstimator(0.5, random_state=0).fit(S).bracket_
+    >>> projected[0] <= whole[1]
+    True
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "sigma": [Real, None],
+        "tol": [Interval(Real, 0, None, closed="neither")],
+        "inputs": [StrOptions({"given", "sampled"})],
+        "max_evaluations": [Interval(Integral, N_RANDOMISATIONS, None, closed="left")],
+        "bounds": ["boolean"],
+        "units": [StrOptions({"nats", "bits"})],
+        "n_jobs": [Integral, None],
+        "random_state": ["random_state"],
+    }
+
+    def __init__(
+        self,
+        sigma: float | None = 0.1,
+        *,
+        tol: float = 0.01,
+        inputs: Inputs = "given",
+        max_evaluations: int = 2**20,
+        bounds: bool = False,
+        units: str = "nats",
+        n_jobs: int | None = None,
+        random_state: int | np.random.RandomState | None = None,
+    ) -> None:
+        self.sigma = sigma
+        self.tol = tol
+        self.inputs = inputs
+        self.max_evaluations = max_evaluations
+        self.bounds = bounds
+        self.units = units
+        self.n_jobs = n_jobs
+        self.random_state = random_state
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(
+        self, X: Any, y: Any = None, *, groups: Any = None, sample_weight: Any = None
+    ) -> NoisyMIEstimator:
+        """Learn the mixture of the rows and measure their information.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_units)
+            Activations before this layer's noise (S, not the network's input).
+        y : array-like of shape (n_samples,), default=None
+            Label of each row's input.
+        groups : array-like of shape (n_samples,), default=None
+            Input of each row; rows of one group are replicas of it. None: every row is an input.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Probability of each row's input, up to a factor; equal within a group. Zero drops a row.
+
+        Returns
+        -------
+        NoisyMIEstimator
+            The estimator itself.
+
+        Raises
+        ------
+        ValueError
+            If sigma is not positive, or for the input errors named in the message.
+        """
+        sigma = check_sigma(self.sigma)
+        rows = check_rows(self, X, y, groups, sample_weight)
+        if self.bounds and (groups is not None or sample_weight is not None):
+            raise ValueError(
+                "bounds=True takes every row for an input of its own and of the same weight; fit "
+                "without groups and sample_weight, or with bounds=False."
+            )
+        self._seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+        self._mixture = Mixture.of(rows, sigma)
+        found = measure_mixture(
+            self._mixture,
+            tol=self.tol / nats_to(self.units),
+            inputs=self.inputs,
+            max_evaluations=self.max_evaluations,
+            seed=self._seed,
+            n_jobs=self.n_jobs,
+        )
+        unit = self.units
+        pairwise = self._bound(rows, sigma) if self.bounds else ()
+        self.n_evaluations_ = found.n_evaluations
+        self.converged_ = found.converged
+        self.rank_ = found.rank
+        self.stderr_inputs_ = found.stderr_inputs * nats_to(unit)
+        self.quantities_ = tuple(
+            quantity.in_units(unit)
+            for quantity in (
+                found.mutual_info,
+                found.plug_in,
+                found.label_mutual_info,
+                found.entropy,
+                found.conditional_entropy,
+                Quantity.exact("ceiling", found.ceiling),
+                None
+                if found.label_ceiling is None
+                else Quantity.exact("label_ceiling", found.label_ceiling),
+                *pairwise,
+            )
+            if quantity is not None
+        )
+        self._name_quantities()
+        if "saturated" in self.notes_:
+            warnings.warn(
+                f"mutual_info_ = {self.mutual_info_:.4g} {unit} is within 1 % of the entropy of "
+                f"the inputs: at sigma={sigma:g} all of them can be told apart, and the value says "
+                "no more than that.",
+                SaturationWarning,
+                stacklevel=2,
+            )
+        return self
+
+    def check_settings(self) -> None:
+        """Check what can be wrong whatever the activations; ``sigma=None`` is for a run to fill.
+
+        Raises
+        ------
+        ValueError
+            For a sigma that is not positive.
+        """
+        if self.sigma is not None:
+            check_sigma(self.sigma)
+
+    def _bound(self, rows: Rows, sigma: float) -> tuple[Quantity, Quantity]:
+        found = pairwise_bounds(rows.points, sigma, seed=self._seed, n_jobs=self.n_jobs)
+        return found.lower, found.upper
+
+    def _name_quantities(self) -> None:
+        by_name = {quantity.name: quantity for quantity in self.quantities_}
+        label = by_name.get("label_mutual_info")
+        information, entropy = by_name["mutual_info"], by_name["entropy"]
+        conditional = by_name["conditional_entropy"]
+        self.mutual_info_ = information.value
+        self.stderr_ = information.stderr
+        self.bracket_ = (information.lower, information.upper)
+        self.plug_in_ = by_name["plug_in"].value
+        self.ceiling_ = by_name["ceiling"].value
+        self.label_mutual_info_ = None if label is None else label.value
+        self.label_stderr_ = None if label is None else label.stderr
+        self.label_bracket_ = None if label is None else (label.lower, label.upper)
+        self.label_ceiling_ = None if label is None else by_name["label_ceiling"].value
+        self.entropy_ = entropy.value
+        self.entropy_bracket_ = (entropy.lower, entropy.upper)
+        self.conditional_entropy_ = conditional.value
+        self.conditional_entropy_bracket_ = (conditional.lower, conditional.upper)
+        ends = [by_name.get(f"mutual_info_pairwise_{end}") for end in ("lower", "upper")]
+        self.pairwise_bounds_ = tuple(end.value for end in ends if end is not None) or None
+        self.notes_ = notes_of(self.quantities_)
+
+    def score(self, X: Any, y: Any = None) -> float:  # noqa: ARG002
+        """Cross-information of other activations under the fitted mixture.
+
+        E log phi(Z) / g_fit(s + sigma Z) over the rows s of X, one by one. On the rows of ``fit``
+        it is I(S;T), which is ``mutual_info_`` if fit had no groups; on fresh rows it is larger.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_units)
+            Activations before this layer's noise.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        float
+            The cross-information, in ``units``.
+        """
+        check_is_fitted(self)
+        points = check_activations(self, X, reset=False)
+        value = cross_information(
+            self._mixture,
+            points,
+            tol=self.tol / nats_to(self.units),
+            max_evaluations=self.max_evaluations,
+            seed=self._seed,
+            n_jobs=self.n_jobs,
+        )
+        return value * nats_to(self.units)
+
+    def score_samples(self, X: Any) -> np.ndarray:
+        """Logarithm of the density of T at given points, log g(t); natural whatever ``units``.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_units)
+            Points t of the noisy layer.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+            log g(t).
+        """
+        check_is_fitted(self)
+        points = check_activations(self, X, reset=False)
+        check_near(self._mixture.subspace, points, 1e150, "the square of the distance overflows")
+        return self._mixture.log_density(points, self.n_jobs)
+
+
+def check_sigma(sigma: float | None) -> float:
+    """Check that sigma is a positive number; the message explains why it must be."""
+    if sigma is None:
+        raise ValueError(
+            "sigma=None means the sigma that a run was recorded with, which only "
+            "information_flow knows; give a number here."
+        )
+    if not (sigma > 0 and np.isfinite(sigma)):
+        raise ValueError(
+            f"sigma must be a positive standard deviation; got {sigma!r}. Without noise nothing "
+            "tells near from far: inputs with different activations are told apart, so I(X;T) of a "
+            "tanh network is H(X) for a finite data set and infinite for a continuous input, for "
+            "almost all weights. For deterministic networks use BinningMIEstimator or "
+            "ClusteringScore, which measure how the activations cluster."
+        )
+    return float(sigma)

@@ -1,0 +1,246 @@
+"""The mixture of Gaussians around the rows of a layer, summed at noisy draws."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+
+from skinfo._rows import Rows
+from skinfo.noisy.kernels.blocks import WIDE
+from skinfo.noisy.layout import BINARY, LOG2, Layout, lay_out, order_by_label, order_rows
+from skinfo.noisy.sampling import Draws, DrawStream
+from skinfo.noisy.subspace import Subspace
+from skinfo.noisy.summation import Queries, sum_layout
+from skinfo.noisy.sums import DrawSums
+
+# Unequal replicas are halved, for the extrapolation of their bias, where all inputs have so many.
+_FEWEST_UNEQUAL = 8
+# A mixture of more numbers is laid out in parts, each time it is summed.
+_MOST_KEPT = 2**24
+_A_PART = 2**21
+# In single precision rows lie within so many sigma of their mean, else double is used.
+_FARTHEST_SINGLE = 1000.0
+
+Inputs = Literal["given", "sampled"]
+
+
+@dataclass(frozen=True)
+class _Half:
+    """Which rows belong to a half, and where they stand in it.
+
+    Attributes
+    ----------
+    members : ndarray of shape (n_members,)
+        The rows, in order; those of an input are neighbours.
+    positions : ndarray of shape (n,)
+        Where each row stands; negative, far below, for rows of the other half.
+    spans : ndarray of shape (n_inputs, 2)
+        First and one past the last position of each input.
+    """
+
+    members: np.ndarray
+    positions: np.ndarray
+    spans: np.ndarray
+
+    @classmethod
+    def of(cls, members: np.ndarray, inputs: np.ndarray) -> _Half:
+        positions = np.full(len(inputs), -len(inputs), dtype=np.int64)
+        positions[members] = np.arange(len(members))
+        spans = np.zeros((int(inputs.max()) + 1, 2), dtype=np.int64)
+        begins = np.flatnonzero(np.diff(inputs[members], prepend=-1))
+        spans[inputs[members[begins]], 0] = begins
+        spans[inputs[members[begins]], 1] = np.append(begins[1:], len(members))
+        return cls(members, positions, spans)
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """The mixture of Gaussians around rows of activations, ready to be summed.
+
+    Attributes
+    ----------
+    rows : Rows
+        The rows as they were given.
+    subspace : Subspace
+        The directions in which they vary.
+    order : ndarray of shape (n,)
+        Neighbours in space are neighbours here, unless the rows are too many to be kept sorted.
+    half_of_row : ndarray of shape (n,)
+        Two halves of every input's replicas where inputs have replicas; 0 elsewhere.
+    """
+
+    rows: Rows
+    subspace: Subspace
+    order: np.ndarray
+    half_of_row: np.ndarray
+
+    @classmethod
+    def of(cls, rows: Rows, sigma: float, order: np.ndarray | None = None) -> Mixture:
+        """Reduce and sort the rows; ``order`` is that of a mixture of the same rows."""
+        subspace = Subspace.of(rows, sigma)
+        if order is None:
+            few = len(rows.points) * subspace.rank <= _MOST_KEPT
+            order = order_rows(rows) if few else order_by_label(rows)
+        equal = np.ptp(rows.replicas) == 0
+        if rows.has_replicas and (equal or rows.replicas.min() >= _FEWEST_UNEQUAL):
+            half_of_row = rows.replica_numbers % 2
+        else:
+            half_of_row = np.zeros(len(order), dtype=np.int64)
+        return cls(rows, subspace, order, half_of_row)
+
+    @property
+    def n_halves(self) -> int:
+        """Into how many parts the replicas of each input are divided, 1 or 2."""
+        return int(self.half_of_row.max()) + 1
+
+    @cached_property
+    def in_subspace(self) -> Rows:
+        """The rows in their subspace, in units of sigma."""
+        return self.rows.moved_to(self.subspace.project(self.rows.points))
+
+    def layouts(self, half: int, farthest: float = 0.0) -> Iterator[tuple[int, Layout]]:
+        """Rows of one half in blocks, at once or part by part, and the position of the first.
+
+        They are for queries no farther than ``farthest`` from the mean, in units of sigma.
+        """
+        members, dtype = self._halves[half].members, self._dtype(farthest)
+        kept = len(self.order) * self.subspace.rank <= _MOST_KEPT
+        if kept and dtype == self._dtype(0.0):
+            yield 0, self._whole_layouts[half]
+            return
+        step = len(members) if kept else max(1, _A_PART // (WIDE * self.subspace.rank)) * WIDE
+        for start in range(0, len(members), step):
+            yield start, lay_out(self.rows, members[start : start + step], self.subspace, dtype)
+
+    def _dtype(self, farthest: float) -> np.dtype:
+        """Single precision for rows that came so, as long as its digits do."""
+        single = self.rows.points.dtype == np.float32
+        near = max(self.subspace.radius, farthest) < _FARTHEST_SINGLE
+        return np.dtype(np.float32 if single and near else np.float64)
+
+    @cached_property
+    def _whole_layouts(self) -> list[Layout]:
+        dtype = self._dtype(0.0)
+        return [lay_out(self.rows, half.members, self.subspace, dtype) for half in self._halves]
+
+    @cached_property
+    def _halves(self) -> list[_Half]:
+        half = self.half_of_row[self.order]
+        return [_Half.of(self.order[half == h], self.rows.inputs) for h in range(self.n_halves)]
+
+    def draw_stream(self, seed: int, spread: float = 1.0) -> DrawStream:
+        """Start drawing from the mixture."""
+        return DrawStream(self.rows.weights, self.order, self.subspace.rank, seed, spread)
+
+    def sums_at(self, draws: Draws, inputs: Inputs, n_jobs: int | None) -> DrawSums:
+        """Evaluate the four disjoint sums at draws from the mixture's own rows."""
+        rows = self.rows
+        shape = draws.rows.shape
+        drawn = draws.rows.ravel()
+        input_of = rows.inputs[drawn]
+        parts = self._sums_of_halves(drawn, draws.noise.reshape(len(drawn), -1), inputs, n_jobs)
+        half, half_replicas = None, np.ones(len(drawn))
+        if self.n_halves == 2:
+            own_half = self.half_of_row[drawn]
+            mine = parts[own_half, np.arange(len(drawn))].T.reshape(3, *shape)
+            half = (mine[0], mine[1], mine[2])
+            half_replicas = np.bincount(rows.inputs * 2 + self.half_of_row)[input_of * 2 + own_half]
+        group, label, other = np.logaddexp.reduce(parts, axis=0).T.reshape(3, *shape)
+        label_weight = (
+            np.ones(shape)
+            if rows.label_weights is None
+            else rows.label_weights[self._labels[drawn]]
+        )
+        return DrawSums(
+            own=np.log(rows.weights[drawn]).reshape(shape),
+            group=group,
+            label=label,
+            other=other,
+            half=half,
+            half_replicas=half_replicas.reshape(shape),
+            replicas=rows.replicas[input_of].reshape(shape).astype(np.float64),
+            input_weight=rows.input_weights[input_of].reshape(shape),
+            label_weight=label_weight.reshape(shape),
+            control=self._control(drawn, draws.noise.reshape(len(drawn), -1)).reshape(shape),
+        )
+
+    def _control(self, drawn: np.ndarray, noise: np.ndarray) -> np.ndarray:
+        """Half of t' C^-1 t - |z|^2 with C the covariance of T: both terms have mean rank."""
+        t = self.subspace.project(self.rows.points[drawn]) + noise
+        along = np.einsum("ni,ni->n", t @ self.subspace.precision, t)
+        return 0.5 * (along - np.einsum("ni,ni->n", noise, noise))
+
+    def _sums_of_halves(
+        self, drawn: np.ndarray, noise: np.ndarray, inputs: Inputs, n_jobs: int | None
+    ) -> np.ndarray:
+        """Natural logarithms of the three sums over each half at each draw."""
+        rows = self.rows
+        # Neighbours after one another: what one query reads is still near for the next.
+        turns = np.argsort(self._position[drawn], kind="stable")
+        drawn, noise = drawn[turns], noise[turns]
+        points = (self.subspace.project(rows.points[drawn]) + noise) * BINARY
+        references = np.einsum("ni,ni->n", noise, noise) * BINARY**2
+        given = inputs == "given"
+        # With other replicas the own row does not count as a reference: the ends leave it out.
+        floors = np.full(len(drawn), -np.inf)
+        if given and not rows.has_replicas:
+            floors = np.log2(rows.weights[drawn])
+        parts = np.full((self.n_halves, len(drawn), 3), -np.inf)
+        for half in range(self.n_halves):
+            where = self._halves[half]
+            for start, layout in self.layouts(half):
+                places = (
+                    layout.slots_of(where.positions[drawn] - start),
+                    layout.spans_of(where.spans[rows.inputs[drawn]] - start),
+                    layout.label_blocks[self._labels[drawn]],
+                )
+                queries = Queries(points, references, *places, floors, nested=given)
+                sums = sum_layout(layout, queries, n_jobs)
+                parts[half, turns] = np.logaddexp2(parts[half, turns], sums)
+        return parts * LOG2
+
+    @cached_property
+    def _position(self) -> np.ndarray:
+        """Where each row stands in the order."""
+        position = np.empty(len(self.order), dtype=np.int64)
+        position[self.order] = np.arange(len(self.order))
+        return position
+
+    @cached_property
+    def _labels(self) -> np.ndarray:
+        labels = self.rows.labels
+        return np.zeros(len(self.order), dtype=np.int64) if labels is None else labels
+
+    def log_ratios(
+        self, points: np.ndarray, references: np.ndarray, n_jobs: int | None
+    ) -> np.ndarray:
+        """Logarithm of the mixture at any points of the subspace, times exp(references).
+
+        The factor (2 pi)^(-rank / 2) is left out. ``points`` are in units of sigma.
+        """
+        m = len(points)
+        queries = Queries(
+            points * BINARY,
+            references / LOG2,
+            own=np.full(m, -1, dtype=np.int64),
+            group_slots=np.zeros((m, 2), dtype=np.int64),
+            label_blocks=np.zeros((m, 2), dtype=np.int64),
+            floors=np.full(m, -np.inf),
+            nested=False,
+        )
+        total = np.full(m, -np.inf)
+        farthest = float(np.sqrt(np.einsum("ni,ni->n", points, points).max(initial=0.0)))
+        for half in range(self.n_halves):
+            for _, layout in self.layouts(half, farthest):
+                total = np.logaddexp2(total, sum_layout(layout, queries, n_jobs)[:, 2])
+        return total * LOG2
+
+    def log_density(self, points: np.ndarray, n_jobs: int | None = None) -> np.ndarray:
+        """Logarithm of g at points of the layer's full space, in nats."""
+        logs = self.log_ratios(self.subspace.project(points), np.zeros(len(points)), n_jobs)
+        constant = 0.5 * self.subspace.dimension * np.log(2 * np.pi * self.subspace.sigma**2)
+        return logs - 0.5 * self.subspace.squared_distances(points) - constant

@@ -1,0 +1,175 @@
+"""One layer of a network trained without noise, measured with noise of many sigmas."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import validate_parameter_constraints
+
+from skinfo._validation import check_rows
+from skinfo.noisy.estimator import NoisyMIEstimator, check_sigma
+from skinfo.noisy.information import MixtureInformation, measure_mixture
+from skinfo.noisy.mixture import Inputs, Mixture
+from skinfo.quantities import CURVE_COLUMNS, Quantity, nats_to
+
+
+def sigma_curve(
+    X: Any,
+    y: Any = None,
+    *,
+    sigmas: Any,
+    sample_weight: Any = None,
+    tol: float = 0.01,
+    inputs: Inputs = "given",
+    units: str = "nats",
+    max_evaluations: int = 2**20,
+    n_jobs: int | None = None,
+    random_state: int | np.random.RandomState | None = None,
+) -> pd.DataFrame:
+    r"""Measure one layer of a network trained without noise, at every sigma of a list.
+
+    A layer outputs S, and for the measurement alone Gaussian noise of a declared standard deviation
+    is added to it, :math:`T = S + \sigma Z`. As S is a function of the input X,
+
+    .. math:: I(X;T) = I(S; S + \sigma Z), \qquad I(Y;T) = I(Y; S + \sigma Z)
+
+    against :math:`\sigma`, both estimated as by :class:`skinfo.NoisyMIEstimator` without groups.
+    Such a network has no sigma of its own and no single one is right: a statement about it holds
+    for the sigmas at which its curve says so.
+
+    Parameters
+    ----------
+    X : array-like of shape (n_samples, n_units)
+        Activations S of the layer (not the network's input), one row an input.
+    y : array-like of shape (n_samples,), default=None
+        Label of each row's input.
+    sigmas : array-like of shape (n_sigmas,)
+        Standard deviations of the noise, in the units of the activations, all different.
+    sample_weight : array-like of shape (n_samples,), default=None
+        Probability of each row's input, up to a factor. Zero drops a row.
+    tol : float, default=0.01
+        Standard error of the integration to reach at each sigma, in ``units``.
+    inputs : {"given", "sampled"}, default="given"
+        "given": the inputs at hand are all there are. "sampled": they were drawn from a larger
+        population; the bracket then allows for the inputs that were not drawn.
+    units : {"nats", "bits"}, default="nats"
+        Unit of every information.
+    max_evaluations : int, default=2**20
+        Most points at which the mixture is evaluated, for each sigma.
+    n_jobs : int or None, default=None
+        Threads; the result does not depend on it.
+    random_state : int, RandomState instance or None, default=None
+        Seed of the draws, the same for all sigmas.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns sigma, quantity, value, stderr, lower, upper, unit, notes; sigmas in the order
+        given. The quantities are mutual_info and ceiling, with y also label_mutual_info and
+        label_ceiling. A note is made of words from :data:`skinfo.quantities.NOTES`, joined
+        by "; ": "saturated" takes the place of a SaturationWarning.
+
+    Raises
+    ------
+    ValueError
+        For no sigma, one that is not positive and finite, one given twice, a parameter out of its
+        range, and the input errors of :class:`skinfo.NoisyMIEstimator`.
+
+    Notes
+    -----
+    Every sigma meets the same draws of (row, Z), common random numbers: neighbouring points err
+    alike, and the curve is smoother than its standard errors. A point is what NoisyMIEstimator
+    gives with this sigma and seed, to the last bit, unless exact ties between coordinates, or
+    directions that drown in larger noise, would make it order the rows in another way there: then
+    the two differ by their errors.
+
+    Two layers, or one layer before and after its activations grew, are not comparable at the same
+    sigma: the factor that scales the activations shifts the curve along a logarithmic axis.
+
+    References
+    ----------
+    Goldfeld, van den Berg, Greenewald, Melnyk, Nguyen, Kingsbury, Polyanskiy, "Estimating
+    Information Flow in Deep Neural Networks", ICML 2019, equations (9) and (10).
+
+    Examples
+    --------
+    Two points, the binary-input Gaussian channel:
+
+    >>> from skinfo import sigma_curve
+    >>> curve = sigma_curve([[-1.0], [1.0]], sigmas=[0.25, 0.5, 1.0], random_state=0)
+    >>> curve[["sigma", "quantity", "value", "unit"]].round(4)
+       sigma     quantity   value  unit
+    0   0.25  mutual_info  0.6931  nats
+    1   0.25      ceiling  0.6931  nats
+    2   0.50  mutual_info  0.6327  nats
+    3   0.50      ceiling  0.6931  nats
+    4   1.00  mutual_info  0.3368  nats
+    5   1.00      ceiling  0.3466  nats
+    """
+    estimator = NoisyMIEstimator(
+        tol=tol,
+        inputs=inputs,
+        max_evaluations=max_evaluations,
+        units=units,
+        n_jobs=n_jobs,
+        random_state=random_state,
+    )
+    validate_parameter_constraints(
+        NoisyMIEstimator._parameter_constraints, estimator.get_params(), "sigma_curve"
+    )
+    declared = check_sigmas(sigmas)
+    rows = check_rows(estimator, X, y, None, sample_weight)
+    seed = int(check_random_state(random_state).randint(2**31 - 1))
+    # The smallest sigma resolves the most directions.
+    order = Mixture.of(rows, min(declared)).order
+    table = []
+    for sigma in declared:
+        found = measure_mixture(
+            Mixture.of(rows, sigma, order),
+            tol=tol / nats_to(units),
+            inputs=inputs,
+            max_evaluations=max_evaluations,
+            seed=seed,
+            n_jobs=n_jobs,
+        )
+        table += [{"sigma": sigma} | q.in_units(units).cells() for q in _quantities(found)]
+    return pd.DataFrame(table, columns=list(CURVE_COLUMNS))
+
+
+def check_sigmas(sigmas: Any) -> list[float]:
+    """Check that sigmas are different positive numbers, at least one.
+
+    Raises
+    ------
+    ValueError
+        That names the sigma at fault.
+
+    Examples
+    --------
+    >>> check_sigmas([0.1, 1])
+    [0.1, 1.0]
+    """
+    values = np.asarray(sigmas, dtype=np.float64)
+    if values.ndim != 1 or not len(values):
+        raise ValueError(
+            "sigmas must be a list of standard deviations, at least one; got an array of shape "
+            f"{values.shape}."
+        )
+    declared = [check_sigma(sigma) for sigma in values.tolist()]
+    different, counts = np.unique(declared, return_counts=True)
+    if len(different) < len(declared):
+        raise ValueError(f"sigmas holds {different[counts.argmax()]:g} more than once.")
+    return declared
+
+
+def _quantities(found: MixtureInformation) -> Iterator[Quantity]:
+    """I(X;T) and, with labels, I(Y;T), each with what it cannot exceed."""
+    yield found.mutual_info
+    yield Quantity.exact("ceiling", found.ceiling)
+    if found.label_mutual_info is not None and found.label_ceiling is not None:
+        yield found.label_mutual_info
+        yield Quantity.exact("label_ceiling", found.label_ceiling)

@@ -1,0 +1,1 @@
+"""Where the arrays of a run lie: a file per format."""

@@ -1,0 +1,190 @@
+"""The paper's main experiment on one line: train, record, estimate, print, draw."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from skinfo._files import write_atomically
+from skinfo.binned.estimator import BinningMIEstimator
+from skinfo.clustered.estimator import ClusteringScore
+from skinfo.errors import RunError
+from skinfo.flow import information_flow
+from skinfo.flow.snapshots import collect_panel
+from skinfo.flow.tables import check_table_name, write_table
+from skinfo.noisy.estimator import NoisyMIEstimator
+from skinfo.szt.recording import Progress, SztSettings, record_training, show_nothing
+from skinfo.view.pictures import InformationFlowDisplay, InformationPlaneDisplay, save_figure
+from skinfo.view.pictures.figures import pyplot
+
+# With 24 replicas the brackets are wider than this; a smaller one would cost time for nothing.
+TOLERANCE = 0.02
+
+
+class DirectoryTakenError(RunError):
+    """The directory holds something else than this demo."""
+
+
+@dataclass(frozen=True)
+class DemoResult:
+    """What the demo leaves behind.
+
+    Attributes
+    ----------
+    table : pandas.DataFrame
+        The flow table.
+    accuracy : float
+        Test accuracy at the end.
+    table_path, panel_path, plane_path : Path
+        Files written.
+    seconds : dict of str to float
+        Wall time of each part.
+    """
+
+    table: pd.DataFrame
+    accuracy: float
+    table_path: Path
+    panel_path: Path
+    plane_path: Path
+    seconds: dict[str, float]
+
+
+def run_demo(
+    directory: Path,
+    settings: SztSettings,
+    *,
+    n_jobs: int | None = None,
+    progress: Progress = show_nothing,
+) -> DemoResult:
+    """Train the SZT network, record it, measure its information flow, draw the panel.
+
+    What is there already is not done again: a demo that was killed goes on where it stopped.
+
+    Parameters
+    ----------
+    directory : Path
+        Where everything goes.
+    settings : SztSettings
+        What to run.
+    n_jobs : int or None, default=None
+        Threads of the estimates; the numbers do not depend on it.
+    progress : callable
+        Called with the part, what is done of it and what there is to do.
+
+    Returns
+    -------
+    DemoResult
+        The flow table, the test accuracy, the files written and where the time went.
+
+    Raises
+    ------
+    RunError
+        If the directory holds something else, or the demo of other settings.
+    MissingExtraError
+        Where pyarrow, which writes the table, or matplotlib is not installed; nothing is trained
+        then.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from skinfo.szt.demo import run_demo
+    >>> from skinfo.szt import SztSettings
+    >>> settings = SztSettings(epochs=1, n_replicas=2, n_checkpoints=1)
+    >>> result = run_demo(Path(tempfile.mkdtemp()), settings)
+    >>> result.table["layer"].unique().tolist(), result.panel_path.name
+    (['layer1', 'layer2', 'layer3', 'layer4', 'layer5'], 'panel.png')
+    """
+    table_path = directory / "flow.parquet"
+    check_table_name(table_path)
+    pyplot()
+    directory.mkdir(parents=True, exist_ok=True)
+    _claim(directory, settings)
+    seconds: dict[str, float] = {}
+    started = time.perf_counter()
+
+    def lap(part: str) -> None:
+        nonlocal started
+        now = time.perf_counter()
+        seconds[part] = now - started
+        started = now
+
+    run = record_training(directory, settings, progress)
+    lap("train and record")
+    estimators = {
+        "noisy": NoisyMIEstimator(sigma=None, tol=TOLERANCE, random_state=settings.seed),
+        "binned": BinningMIEstimator(bin_width=10 * settings.sigma),
+        "clustering": ClusteringScore(),
+    }
+    table = information_flow(
+        estimators,
+        run,
+        n_jobs=n_jobs,
+        memory=str(directory / "estimates"),
+        progress=lambda done, total: progress("Estimating", done, total),
+    )
+    lap("estimate")
+    panel = collect_panel(run, settings=table.attrs | {"demo": asdict(settings)})
+    write_table(table_path, table, panel)
+    lap("write the table")
+    panel_path, plane_path = directory / "panel.png", directory / "plane.png"
+    save_figure(InformationFlowDisplay(table, panel).plot().figure_, panel_path, close=True)
+    save_figure(InformationPlaneDisplay.from_flow(table).plot().figure_, plane_path, close=True)
+    lap("draw")
+    accuracy = run.losses[run.epochs[-1]]["test_accuracy"]
+    return DemoResult(table, accuracy, table_path, panel_path, plane_path, seconds)
+
+
+def _claim(directory: Path, settings: SztSettings) -> None:
+    """Note the settings, or check that they are those of the demo that is there."""
+    note = directory / "demo.json"
+    wanted = asdict(settings)
+    if not note.exists():
+        if any(directory.iterdir()):
+            raise DirectoryTakenError(
+                "this directory is not empty and holds no demo; choose another directory",
+                path=directory,
+            )
+        with write_atomically(note) as file:
+            file.write(json.dumps(wanted).encode())
+        return
+    try:
+        there = json.loads(note.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise RunError(f"cannot be read ({error}); remove it", path=note) from error
+    if there != wanted:
+        raise DirectoryTakenError(
+            f"a demo with other settings is there ({there}); remove it, or choose another "
+            "directory",
+            path=directory,
+        )
+
+
+def layer_summary(table: pd.DataFrame) -> pd.DataFrame:
+    """One line a layer at the last epoch: values, standard error, bracket."""
+    last = table[table["epoch"] == table["epoch"].max()]
+    lines = []
+    for layer in dict.fromkeys(last["layer"]):
+        rows = last[last["layer"] == layer].set_index(["estimator", "quantity"])
+        information = rows.loc[("noisy", "mutual_info")]
+        label = rows.loc[("noisy", "label_mutual_info")]
+        lines.append(
+            {
+                "layer": layer,
+                "I(X;T)": information["value"],
+                "stderr": information["stderr"],
+                "lower": information["lower"],
+                "upper": information["upper"],
+                "I(Y;T)": label["value"],
+                "Y lower": label["lower"],
+                "Y upper": label["upper"],
+                "H(Bin(T))": rows.loc[("binned", "entropy"), "value"],
+                "AUC": rows.loc[("clustering", "auc"), "value"],
+                "notes": information["notes"],
+            }
+        )
+    return pd.DataFrame(lines)

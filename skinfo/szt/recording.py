@@ -1,0 +1,162 @@
+"""The SZT network of the paper and its variants, trained and recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from skinfo._files import write_atomically
+from skinfo.datasets import make_szt
+from skinfo.monitoring import log_spaced_epochs
+from skinfo.networks import Recorder
+from skinfo.runs import Run, RunWriter, open_run
+from skinfo.szt.network import make_mlp
+from skinfo.szt.training import Trainer
+
+__all__ = [
+    "HIDDEN",
+    "N_TRAIN",
+    "SIGMA",
+    "Progress",
+    "SztSettings",
+    "record_training",
+    "show_nothing",
+]
+
+#: Noise of the paper's run.
+SIGMA = 0.005
+#: The hidden layers.
+HIDDEN = tuple(f"layer{k}" for k in range(1, 6))
+#: Inputs that are trained on, of 4,096.
+N_TRAIN = 3277
+
+#: Called with a part of the work, what is done of it and what there is to do.
+Progress = Callable[[str, int, int], None]
+
+
+def show_nothing(part: str, done: int, total: int) -> None:
+    """Progress that nobody watches."""
+
+
+@dataclass(frozen=True)
+class SztSettings:
+    """What a recorded training of the SZT network depends on.
+
+    Attributes
+    ----------
+    epochs : int
+        Training epochs; 10,000 in the paper.
+    n_replicas : int
+        Noisy passes recorded of every input.
+    n_checkpoints : int
+        About so many, spread evenly over the logarithm of the epochs.
+    seed : int
+        Of weights, split, batches, noise and estimates.
+    sigma : float
+        Standard deviation of the noise on every hidden layer; 0 for none.
+    activation : str
+        Of the hidden layers: "tanh", "relu", "leaky_relu" or "linear".
+    parseval : float
+        Strength of the orthonormal regularisation.
+    shuffle_labels : bool
+        Whether the network is trained on a random permutation of the labels.
+
+    Examples
+    --------
+    >>> from skinfo.szt import SztSettings
+    >>> SztSettings(epochs=10_000, parseval=1e-3).sigma
+    0.005
+    """
+
+    epochs: int = 2000
+    n_replicas: int = 24
+    n_checkpoints: int = 25
+    seed: int = 0
+    sigma: float = SIGMA
+    activation: str = "tanh"
+    parseval: float = 0.0
+    shuffle_labels: bool = False
+
+
+def record_training(
+    directory: Path, settings: SztSettings, progress: Progress = show_nothing
+) -> Run:
+    """Train the SZT network and record it at log-spaced checkpoints.
+
+    The state of the training is saved at each: what is there already is not done again, and the
+    weights are those of a training that was not interrupted.
+
+    Parameters
+    ----------
+    directory : Path
+        Where ``run`` and the state of the training are written; it exists.
+    settings : SztSettings
+        What is trained and recorded.
+    progress : callable
+        Called after every epoch with "Training", the epoch and the last one.
+
+    Returns
+    -------
+    Run
+        Activations of the five hidden layers, shaped (4096, n_replicas, n_units).
+
+    Raises
+    ------
+    RunError
+        If the directory holds the run of other settings.
+
+    References
+    ----------
+    Goldfeld et al., ICML 2019, Section 5: the network, its noise and its training.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from skinfo.szt import SztSettings, record_training
+    >>> settings = SztSettings(epochs=2, n_replicas=2, n_checkpoints=2)
+    >>> run = record_training(Path(tempfile.mkdtemp()), settings)
+    >>> run.epochs, run.array(2, "layer5").shape
+    ([1, 2], (4096, 2, 3))
+    """
+    X, y = make_szt()
+    train = np.random.default_rng(settings.seed).permutation(len(X))[:N_TRAIN]
+    train.sort()
+    test = np.setdiff1d(np.arange(len(X)), train)
+    sigmas = dict.fromkeys(HIDDEN, settings.sigma)
+    model = make_mlp(activation=settings.activation, seed=settings.seed)
+    trainer = Trainer(
+        model, X[train], y[train], sigmas=sigmas, parseval=settings.parseval,
+        shuffle_labels=settings.shuffle_labels, seed=settings.seed,
+    )  # fmt: skip
+    recorder = Recorder(
+        model, HIDDEN, sigmas=sigmas, n_replicas=settings.n_replicas, seed=settings.seed
+    )
+    path = directory / "run"
+    writer = RunWriter(
+        path, recorder.describe(X), labels=y, train=train, seed=settings.seed,
+        settings=asdict(settings),
+    )  # fmt: skip
+    state = directory / "training.pt"
+    if state.exists():
+        trainer.load(state)
+    checkpoints = log_spaced_epochs(settings.epochs, settings.n_checkpoints)
+
+    def after_epoch(epoch: int) -> None:
+        progress("Training", epoch, settings.epochs)
+        if epoch not in checkpoints:
+            return
+        losses = {}
+        for part, rows in (("train", train), ("test", test)):
+            losses[f"{part}_loss"], losses[f"{part}_accuracy"] = trainer.evaluate(X[rows], y[rows])
+        with recorder.record(X) as activations:
+            writer.add(epoch, activations, losses=losses)
+        with write_atomically(state) as file:
+            trainer.save(file)
+
+    trainer.train_until(settings.epochs, after_epoch)
+    progress("Training", settings.epochs, settings.epochs)
+    return open_run(path)

@@ -1,0 +1,159 @@
+"""Training with noise, from a state that can be saved."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from skinfo.errors import RunError
+from skinfo.networks.noise import noisy_layers
+from skinfo.networks.running import as_tensor, evaluating, keeping_modes, one_thread_if_small
+
+OPTIMISERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
+    "adam": torch.optim.Adam,
+    "sgd": torch.optim.SGD,
+}
+
+
+class Trainer:
+    """Train a classifier with noise on, epoch by epoch, from a state that can be saved.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        Maps inputs to class scores.
+    X, y : array-like of shape (n_samples, …) and (n_samples,)
+        Training inputs and class numbers.
+    sigmas : mapping of str to float, default={}
+        Noise on the outputs of named layers.
+    learning_rate, batch_size : float and int, default 4e-4 and 256
+        Of the optimiser.
+    optimiser : {"adam", "sgd"}, default="adam"
+        Adam, or stochastic gradient descent without momentum.
+    parseval : float, default=0
+        Strength alpha of the orthonormal regularisation: after each step, for the weights of every
+        linear layer but the last, W <- W - alpha (W W' W - W).
+    shuffle_labels : bool, default=False
+        Whether to train on a random permutation of the labels.
+    seed : int, default=0
+        Seed of batches, noise and shuffling; torch's global generator is left alone.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skinfo.szt import Trainer, make_mlp
+    >>> X = np.array([[-1.0], [1.0]] * 50)
+    >>> trainer = Trainer(make_mlp((1, 4, 2)), X, (X > 0).ravel(), learning_rate=0.05)
+    >>> trainer.train_until(50)
+    >>> trainer.evaluate(X, (X > 0).ravel())[1]
+    1.0
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        X: Any,
+        y: Any,
+        *,
+        sigmas: Mapping[str, float] | None = None,
+        learning_rate: float = 4e-4,
+        batch_size: int = 256,
+        optimiser: str = "adam",
+        parseval: float = 0.0,
+        shuffle_labels: bool = False,
+        seed: int = 0,
+    ) -> None:
+        self.model = model
+        self.epoch = 0
+        self._X = as_tensor(X, torch.float32)
+        self._y = as_tensor(y, torch.int64)
+        self._sigmas = dict(sigmas or {})
+        self._batch_size = batch_size
+        self._parseval = parseval
+        self._generator = torch.Generator().manual_seed(seed)
+        if shuffle_labels:
+            self._y = self._y[torch.randperm(len(self._y), generator=self._generator)]
+        self._loss = nn.CrossEntropyLoss()
+        if optimiser not in OPTIMISERS:
+            raise ValueError(f"optimiser is one of {', '.join(OPTIMISERS)}; got {optimiser!r}.")
+        self._optimiser = OPTIMISERS[optimiser](model.parameters(), lr=learning_rate, fused=True)
+        linear = [m for m in model.modules() if isinstance(m, nn.Linear)]
+        self._regularised = [module.weight for module in linear[:-1]]
+
+    def train_until(self, epoch: int, after_epoch: Callable[[int], None] | None = None) -> None:
+        """Train up to and including an epoch; ``after_epoch`` is called with each one's number."""
+        with one_thread_if_small(self.model):
+            while self.epoch < epoch:
+                with (
+                    keeping_modes(self.model),
+                    noisy_layers(self.model, self._sigmas, self._generator),
+                ):
+                    self.model.train()
+                    self._train_epoch()
+                self.epoch += 1
+                if after_epoch is not None:
+                    after_epoch(self.epoch)
+
+    def _train_epoch(self) -> None:
+        order = torch.randperm(len(self._X), generator=self._generator)
+        for rows in order.split(self._batch_size):
+            self._optimiser.zero_grad()
+            self._loss(self.model(self._X[rows]), self._y[rows]).backward()
+            self._optimiser.step()
+            if self._parseval:
+                parseval_step(self._regularised, self._parseval)
+
+    def evaluate(self, X: Any, y: Any) -> tuple[float, float]:
+        """Cross-entropy in nats and accuracy on any data, with noise off."""
+        with evaluating(self.model):
+            scores = self.model(as_tensor(X, torch.float32))
+            target = as_tensor(y, torch.int64)
+            accuracy = (scores.argmax(dim=1) == target).float().mean()
+            return float(self._loss(scores, target)), float(accuracy)
+
+    def save(self, file: Any) -> None:
+        """Save everything that the next epoch depends on."""
+        state = {
+            "epoch": self.epoch,
+            "model": self.model.state_dict(),
+            "optimiser": self._optimiser.state_dict(),
+            "generator": self._generator.get_state(),
+        }
+        torch.save(state, file)
+
+    def load(self, path: str | Path) -> None:
+        """Go on from a saved state, to the same weights as without the interruption."""
+        try:
+            state = torch.load(path, weights_only=True)
+        except Exception as error:
+            raise RunError(
+                f"the state of the training cannot be read ({error}); remove the file to train "
+                "again from the start",
+                path=path,
+            ) from error
+        self.model.load_state_dict(state["model"])
+        self._optimiser.load_state_dict(state["optimiser"])
+        self._generator.set_state(state["generator"])
+        self.epoch = state["epoch"]
+
+
+def parseval_step(weights: Sequence[torch.Tensor], alpha: float) -> None:
+    """Move weights towards orthonormal rows: W <- W - alpha (W W' W - W).
+
+    Cisse et al., "Parseval Networks", ICML 2017.
+
+    Examples
+    --------
+    >>> import torch
+    >>> W = 2 * torch.eye(2)
+    >>> parseval_step([W], 0.1)
+    >>> W.diagonal().tolist()
+    [1.399999976158142, 1.399999976158142]
+    """
+    with torch.no_grad():
+        for weight in weights:
+            weight.sub_(weight @ weight.T @ weight - weight, alpha=alpha)

@@ -1,0 +1,79 @@
+"""What all pictures share: matplotlib imported late, colours of layers, files."""
+
+from __future__ import annotations
+
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from skinfo._files import write_atomically
+from skinfo.errors import needs_extra
+
+# Of small print, in an inch.
+_LETTERS = 19
+
+# Of its ceiling an axis of information shows this share at least. A value within 1 % of its ceiling
+# is noted as stuck there: what it does then must not fill the axis.
+_LEAST_SHARE = 0.02
+
+
+def pyplot() -> Any:
+    """Import matplotlib only where something is drawn."""
+    with needs_extra("Drawing", "plot"):
+        import matplotlib.pyplot as plt
+    return plt
+
+
+def layer_colours(n: int) -> list[Any]:
+    """Dark to light along the depth of the network; readable in grey."""
+    return list(pyplot().colormaps["viridis"](np.linspace(0.0, 0.9, max(n, 2))))[:n]
+
+
+def write_below(ax: Any, text: str) -> None:
+    """Write small lines below the name of the horizontal axis; what is too long is broken."""
+    if not text:
+        return
+    inches = ax.get_window_extent().width / ax.figure.dpi
+    width = max(40, int(_LETTERS * inches))
+    lines = [part for line in text.splitlines() for part in textwrap.wrap(line, width)]
+    ax.annotate(
+        "\n".join(lines), (0.5, 0), xycoords=ax.xaxis.label, xytext=(0, -4),
+        textcoords="offset points", ha="center", va="top", fontsize=7, color="0.35",
+        parse_math=False,
+    )  # fmt: skip
+
+
+def widened(ends: tuple[float, float], highest: float) -> tuple[float, float]:
+    """Ends of an axis of information, apart by a share of its highest value at least.
+
+    Examples
+    --------
+    >>> widened((7.4932, 7.494), 7.5)
+    (7.4186, 7.5686)
+    >>> widened((0.0, 7.0), 7.5)
+    (0.0, 7.0)
+    """
+    low, high = ends
+    lacking = _LEAST_SHARE * highest - (high - low)
+    if not lacking > 0:
+        return ends
+    return low - lacking / 2, high + lacking / 2
+
+
+def save_figure(figure: Any, path: Path, *, dpi: int = 150, close: bool = False) -> None:
+    """Write a figure in the format its suffix names, whole or not at all; close it if asked to.
+
+    Raises
+    ------
+    ValueError
+        If matplotlib cannot write that format.
+    """
+    known = figure.canvas.get_supported_filetypes()
+    if path.suffix[1:] not in known:
+        raise ValueError(f"{path}: a picture ends in one of {', '.join('.' + k for k in known)}.")
+    with write_atomically(path) as file:
+        figure.savefig(file, dpi=dpi, format=path.suffix[1:])
+    if close:
+        pyplot().close(figure)

@@ -1,0 +1,290 @@
+"""The panel: everything that a flow table and its arrays show of a run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from skinfo.flow.snapshots import Panel
+from skinfo.kinds import estimators_of
+from skinfo.view.pictures.curves import SHOWN, Curves, notes_of
+from skinfo.view.pictures.figures import layer_colours, pyplot, widened, write_below
+from skinfo.view.style import is_log
+
+# Axes of information: the quantity that is its ceiling, and what that is called.
+_CEILINGS = {
+    "information": ("ceiling", "ceiling"),
+    "label_information": ("label_ceiling", "H(Y)"),
+    "binned": ("ceiling", "H(X)"),
+}
+
+
+class InformationFlowDisplay:
+    """The panel: activations, information with brackets, H(Bin), losses, and the last layer.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        A flow table.
+    panel : Panel, optional
+        What :func:`skinfo.flow.snapshots.collect_panel` gathered; without it only the curves are
+        drawn.
+    estimator : str, optional
+        Which is drawn of several estimators of one kind; by default the first of each kind.
+
+    Attributes
+    ----------
+    left_out : dict of str to list of str
+        For each estimator that is drawn, others of its kind that are not.
+    figure_ : matplotlib Figure
+        The figure.
+    axes_ : dict of str to matplotlib Axes
+        "information", "label_information", "binned", "clustering", "losses" where drawn.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skinfo import NoisyMIEstimator, information_flow, open_run
+    >>> from skinfo.view.pictures import InformationFlowDisplay
+    >>> run = open_run({(1, "hidden"): np.array([[-1.0], [1.0]])}, sigma=0.5)
+    >>> flow = information_flow(NoisyMIEstimator(sigma=None, random_state=0), run, progress=False)
+    >>> list(InformationFlowDisplay.from_flow(flow).plot().axes_)
+    ['information']
+    """
+
+    def __init__(
+        self, table: pd.DataFrame, panel: Panel | None = None, *, estimator: str | None = None
+    ) -> None:
+        self.table = table
+        self.panel = panel
+        self.estimator = estimator
+        found = {tells: estimators_of(table, tells) for tells, *_ in SHOWN.values()}
+        if estimator is not None and estimator not in {
+            n for names in found.values() for n in names
+        }:
+            raise ValueError(
+                f"The table holds nothing of {estimator!r} that a panel shows; it holds that of "
+                f"{', '.join(dict.fromkeys(n for names in found.values() for n in names))}."
+            )
+        drawn = {
+            tells: estimator if estimator in names else names[0]
+            for tells, names in found.items() if names
+        }  # fmt: skip
+        self._drawn = {tells: str(name) for tells, name in drawn.items()}
+        self.left_out = {
+            name: [other for other in found[tells] if other != name]
+            for tells, name in self._drawn.items()
+        }
+
+    @classmethod
+    def from_flow(
+        cls, table: pd.DataFrame, panel: Panel | None = None, *, estimator: str | None = None
+    ) -> InformationFlowDisplay:
+        """Make the display of a flow table and, where there is one, its panel."""
+        return cls(table, panel, estimator=estimator)
+
+    def plot(self) -> InformationFlowDisplay:
+        """Draw into a new figure."""
+        plt = pyplot()
+        curves = self._curves()
+        panel = self.panel
+        losses = panel is not None and bool(panel.losses)
+        rows = [*curves, *(["losses"] if losses else [])]
+        if not rows:
+            raise ValueError("The table holds nothing that a panel shows.")
+        heights = [1.25 if name == "information" else 0.8 for name in rows]
+        has_panel = panel is not None
+        # The column of snapshots beside the curves needs its own height.
+        height = max(2.3 + 2.15 * sum(heights), 0 if panel is None else 1.4 * len(panel.snapshots))
+        self.figure_ = plt.figure(
+            figsize=(13.5 if has_panel else 8.5, height), layout="constrained"
+        )
+        left, right = self.figure_, None
+        if panel is not None:
+            left, right = self.figure_.subfigures(1, 2, width_ratios=[3.2, 1], wspace=0.02)
+            top, left = left.subfigures(2, 1, height_ratios=[1.0, 1.05 * sum(heights)])
+            self._draw_values(top, panel)
+            self._draw_scatter(right, panel)
+        axes = left.subplots(len(rows), 1, sharex=True, height_ratios=heights, squeeze=False)[:, 0]
+        self.axes_ = dict(zip(rows, axes, strict=True))
+        for name, (found, label, ceiling) in curves.items():
+            ax = self.axes_[name]
+            found.draw(ax, bracket=name != "binned")
+            self._draw_ceiling(ax, ceiling)
+            if name in _CEILINGS:
+                highest = ceiling[0] if ceiling else np.nanmax(found.value, initial=0.0)
+                ax.set_ylim(widened(ax.get_ylim(), highest))
+            unit = f" [{found.unit}]" if found.unit else ""
+            ax.set_ylabel(f"{label}{unit}")
+        if panel is not None and panel.losses:
+            self._draw_losses(self.axes_["losses"], panel)
+        epochs = np.unique(self.table["epoch"])
+        if is_log(epochs):
+            axes[0].set_xscale("log")
+        if len(epochs) > 1:
+            axes[0].set_xlim(epochs[0], epochs[-1])
+        axes[-1].set_xlabel("Epoch")
+        write_below(axes[-1], self._notes(list(curves)))
+        axes[0].legend(
+            loc="lower left", bbox_to_anchor=(0, 1.0), ncols=8, fontsize=8, frameon=False,
+            borderaxespad=0.2, handlelength=1.4,
+        )  # fmt: skip
+        for ax in axes:
+            ax.grid(alpha=0.25, lw=0.5)
+            ax.spines[["top", "right"]].set_visible(False)
+        return self
+
+    def _curves(self) -> dict[str, tuple[Curves, str, tuple[float, str] | None]]:
+        found = {}
+        for name, (tells, quantity, label) in SHOWN.items():
+            estimator, ceiling = self._drawn.get(tells), _CEILINGS.get(name)
+            curves = Curves.of(self.table, estimator, quantity)
+            if curves is None:
+                continue
+            guide = None
+            if ceiling is not None:
+                values = self.table.loc[
+                    (self.table["estimator"] == estimator) & (self.table["quantity"] == ceiling[0]),
+                    "value",
+                ]
+                highest = values.max() if len(values) else np.inf
+                guide = (float(highest), ceiling[1]) if np.isfinite(highest) else None
+            found[name] = (curves, label, guide)
+        return found
+
+    def _notes(self, names: list[str]) -> str:
+        """A line for each estimator that is drawn and noted."""
+        drawn: dict[str, list[str]] = {}
+        for tells, quantity, _ in (SHOWN[name] for name in names):
+            drawn.setdefault(self._drawn[tells], []).append(quantity)
+        noted = [notes_of(self.table, name, told) for name, told in drawn.items()]
+        return "\n".join(filter(None, noted))
+
+    @staticmethod
+    def _draw_ceiling(ax: Any, guide: tuple[float, str] | None) -> None:
+        if guide is None:
+            return
+        value, name = guide
+        ax.axhline(value, color="0.5", lw=0.8, ls="--", zorder=0)
+        low, high = ax.get_ylim()
+        ax.set_ylim(low, max(high, value + 0.16 * (value - low)))
+        ax.annotate(
+            f"{name} = {value:.3f}", (1, value), xycoords=("axes fraction", "data"),
+            xytext=(-2, 2), textcoords="offset points", ha="right", va="bottom", fontsize=7,
+            color="0.35",
+        )  # fmt: skip
+
+    @staticmethod
+    def _draw_values(figure: Any, panel: Panel) -> None:
+        n = len(panel.layers)
+        axes = figure.subplots(1, n, squeeze=False)[0]
+        for k, (ax, layer, colour) in enumerate(
+            zip(axes, panel.layers, layer_colours(n), strict=True)
+        ):
+            counts = panel.value_counts[k]
+            share = counts / np.maximum(counts.max(axis=1, keepdims=True), 1)
+            ax.pcolormesh(
+                cell_edges(panel.epochs), panel.value_edges[k], np.sqrt(share.T), cmap="Greys",
+                rasterized=True,
+            )  # fmt: skip
+            if is_log(panel.epochs):
+                ax.set_xscale("log")
+            if len(panel.epochs) > 1:
+                # As the curves below.
+                ax.set_xlim(panel.epochs[0], panel.epochs[-1])
+            ax.set_title(layer, fontsize=9, color=colour)
+            ax.tick_params(labelsize=7)
+            ax.set_xlabel("Epoch", fontsize=8)
+        axes[0].set_ylabel("Activation", fontsize=9)
+
+    @staticmethod
+    def _draw_scatter(figure: Any, panel: Panel) -> None:
+        units = _widest_units(panel.scatter)
+        dimension, n = len(units), panel.scatter.shape[2]
+        kind = {"projection": "3d"} if dimension == 3 else {}
+        axes = figure.subplots(len(panel.snapshots), 1, squeeze=False, subplot_kw=kind)[:, 0]
+        for ax, epoch, points in zip(axes, panel.snapshots, panel.scatter, strict=True):
+            coordinates = points[:, units].T
+            if dimension == 1:
+                coordinates = np.vstack([coordinates, np.zeros(points.shape[0])])
+            ax.scatter(
+                *coordinates,
+                c=panel.scatter_labels,
+                cmap="coolwarm" if panel.scatter_labels.max(initial=0) < 2 else "tab10",
+                s=7,
+                alpha=0.7,
+                lw=0,
+            )
+            ax.set_title(f"{panel.layers[-1]}, epoch {epoch}", fontsize=9, y=0.98)
+            ax.tick_params(labelsize=6, pad=-2)
+            ax.locator_params(nbins=4)
+            if dimension == 3:
+                ax.set_box_aspect(None, zoom=1.05)
+                for axis in (ax.xaxis, ax.yaxis, ax.zaxis):
+                    axis.set_pane_color((1, 1, 1, 0))
+        if n > dimension:
+            named = ", ".join(map(str, units))
+            figure.suptitle(
+                f"Units {named} of {n}, counted from 0:\nthose of the largest variance", fontsize=8,
+                color="0.35",
+            )  # fmt: skip
+
+    @staticmethod
+    def _draw_losses(ax: Any, panel: Panel) -> None:
+        losses = panel.losses
+        drawn = [name for name in losses if "loss" in name]
+        for name in drawn:
+            style = "--" if name.startswith("test") else "-"
+            ax.plot(panel.epochs, losses[name], style, color="0.2", lw=1.3,
+                    label=name.replace("_", " "))  # fmt: skip
+        ax.set_ylabel("Loss [nats]")
+        handles, labels = ax.get_legend_handles_labels()
+        accuracy = [name for name in losses if "accuracy" in name]
+        if accuracy:
+            other = ax.twinx()
+            for name in accuracy:
+                style = "--" if name.startswith("test") else "-"
+                other.plot(panel.epochs, losses[name], style, color="#c44e52", lw=1.0,
+                           label=name.replace("_", " "))  # fmt: skip
+            other.set_ylabel("Accuracy", color="#c44e52")
+            other.tick_params(axis="y", colors="#c44e52")
+            other.spines["top"].set_visible(False)
+            more, names = other.get_legend_handles_labels()
+            handles, labels = handles + more, labels + names
+        ax.legend(handles, labels, fontsize=7, frameon=False, loc="center left")
+
+
+def _widest_units(scatter: np.ndarray) -> list[int]:
+    """Numbers of the three units of the largest variance, its mean over all snapshots."""
+    n = scatter.shape[2]
+    if n <= 3:
+        return list(range(n))
+    # One snapshot after the other: they may have many units.
+    read = [points for points in scatter if not np.isnan(points).all()]
+    # The squares of a network that diverged would overflow.
+    largest = max((float(max(points.max(), -points.min())) for points in read), default=0.0) or 1.0
+    variance = sum(((points / largest).var(axis=0) for points in read), np.zeros(n))
+    return sorted(np.argsort(-variance, kind="stable")[:3].tolist())
+
+
+def cell_edges(epochs: np.ndarray) -> np.ndarray:
+    """Edges halfway between epochs, in the logarithm where they are drawn in it.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> cell_edges(np.array([1, 100])).round(3).tolist()
+    [0.1, 10.0, 1000.0]
+    >>> cell_edges(np.array([1, 2, 10])).tolist()
+    [0.5, 1.5, 6.0, 14.0]
+    """
+    log = is_log(epochs)
+    at = np.log(epochs) if log else epochs.astype(np.float64)
+    if len(at) == 1:
+        edges = np.array([at[0] - 0.5, at[0] + 0.5])
+    else:
+        middle = (at[1:] + at[:-1]) / 2
+        edges = np.concatenate([[2 * at[0] - middle[0]], middle, [2 * at[-1] - middle[-1]]])
+    return np.exp(edges) if log else edges

@@ -1,0 +1,214 @@
+"""What the figures share: colours, axes, and their way into the page as JSON."""
+
+from __future__ import annotations
+
+import html
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from skinfo.errors import needs_extra
+from skinfo.view import style
+from skinfo.view.report.wording import epoch_name, number
+
+#: Markers by layer, in plotly's names and as a letter of a legend.
+MARKERS = (
+    ("circle", "●"), ("square", "■"), ("diamond", "◆"), ("triangle-up", "▲"),
+    ("triangle-down", "▼"), ("star", "★"),
+)  # fmt: skip
+GREY, FAINT = "#6b7280", "#e5e7eb"
+_FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
+# Beyond this ratio numbers above 0 are drawn in the logarithm.
+_WIDE = 50.0
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure on the page.
+
+    Attributes
+    ----------
+    description : str
+        What a screen reader says.
+    caption : str
+        HTML above it.
+    json : str
+        Data, layout and how they move, for the script of the page.
+    css_class : str
+        "wide", "" or "small".
+    footnote : str
+        HTML below it.
+    layer : int or None
+        The layer that all of it shows, if it shows one only.
+    """
+
+    description: str
+    caption: str
+    json: str
+    css_class: str = ""
+    footnote: str = ""
+    layer: int | None = None
+
+
+def plotly_offline() -> Any:
+    """Import plotly only where a report is made."""
+    with needs_extra("A report", "report"):
+        import plotly.graph_objects
+        import plotly.offline
+    return plotly
+
+
+def layer_colours(n: int) -> list[str]:
+    """Dark to light along the depth of the network, as in the other pictures.
+
+    Examples
+    --------
+    >>> layer_colours(2)
+    ['rgb(68, 1, 84)', 'rgb(188, 223, 42)']
+    """
+    plotly_offline()
+    from plotly.colors import sample_colorscale
+
+    return list(sample_colorscale("Viridis", np.linspace(0.0, 0.9, max(n, 2)).tolist()))[:n]
+
+
+def marker(k: int) -> str:
+    """Marker of a layer."""
+    return MARKERS[k % len(MARKERS)][0]
+
+
+def seen(text: str) -> str:
+    """Make plotly show a text as it is: it takes tags for its own."""
+    return html.escape(text, quote=False)
+
+
+def hover(*lines: str) -> str:
+    """Join lines of a box that shows on hover."""
+    return "<br>".join(seen(line) for line in lines)
+
+
+def listed(values: np.ndarray) -> list[float | None]:
+    """Numbers for JSON; what is none, or infinite, is a gap."""
+    return [float(v) if np.isfinite(v) else None for v in values]
+
+
+def is_log(places: tuple[float, ...]) -> bool:
+    """Whether epochs are drawn in the logarithm: they start at 0 or above and reach far."""
+    above = np.array([place for place in places if place > 0])
+    return places[0] >= 0 and style.is_log(above)
+
+
+def drawn_places(places: tuple[float, ...], on: tuple[float, ...] | None = None) -> np.ndarray:
+    """Where epochs lie on their axis: as they are, or log10(1 + epoch) where 0 is one of them.
+
+    ``on`` holds the epochs of the axis, if these are others.
+
+    Examples
+    --------
+    >>> drawn_places((0.0, 1.0, 99.0)).round(3).tolist(), drawn_places((1.0, 100.0)).tolist()
+    ([0.0, 0.301, 2.0], [1.0, 100.0])
+    """
+    axis, at = places if on is None else on, np.array(places)
+    return np.log10(1 + at) if is_log(axis) and axis[0] == 0 else at
+
+
+def places_axis(places: tuple[float, ...], title: str) -> dict[str, Any]:
+    """The axis of epochs; a logarithmic one shows epoch 0 as well."""
+    axis: dict[str, Any] = {"title": {"text": title}}
+    at = drawn_places(places)
+    if len(places) == 1:
+        return axis | {"tickvals": at.tolist(), "ticktext": [epoch_name(places[0])],
+                       "range": [float(at[0]) - 1, float(at[0]) + 1]}  # fmt: skip
+    if is_log(places):
+        decades = 10.0 ** np.arange(np.floor(np.log10(places[-1])) + 1)
+        if places[0] == 0:
+            ticks = np.array([0.0, *decades])
+            axis |= {"tickvals": np.log10(1 + ticks).tolist(),
+                     "ticktext": [epoch_name(tick) for tick in ticks]}  # fmt: skip
+            low, high = at[0], at[-1]
+        else:
+            axis |= {"type": "log", "dtick": 1 if places[-1] > 50 * places[0] else "D2"}
+            axis |= {"exponentformat": "none"} if places[-1] < 1e6 else {}
+            low, high = np.log10(at[0]), np.log10(at[-1])
+    else:
+        low, high = at[0], at[-1]
+    pad = 0.03 * (high - low)
+    return axis | {"range": [float(low - pad), float(high + pad)]}
+
+
+def values_axis(*arrays: np.ndarray, title: str, log: bool = True) -> dict[str, Any]:
+    """The axis of values, logarithmic (if it may be) where they are above 0 and lie far apart."""
+    values = np.concatenate([array[np.isfinite(array)] for array in arrays])
+    log = log and values.size > 0 and values.min() > 0 and values.max() > _WIDE * values.min()
+    axis: dict[str, Any] = {"title": {"text": title}}
+    return axis | {"type": "log", "dtick": 1} if log else axis
+
+
+def layout(
+    height: int, xaxis: dict[str, Any], yaxis: dict[str, Any], **more: Any
+) -> dict[str, Any]:
+    """A layout in the style of the page."""
+    common: dict[str, Any] = {
+        "gridcolor": FAINT, "linecolor": "#9ca3af", "ticks": "outside", "tickcolor": "#9ca3af",
+        "zeroline": False, "automargin": True,
+    }  # fmt: skip
+    small: dict[str, Any] = {"font": {"size": 12}, "standoff": 8}
+    axes = [common | axis for axis in (xaxis, yaxis)]
+    for axis in axes:
+        axis["title"] = small | axis.get("title", {})
+    base: dict[str, Any] = {
+        "template": {}, "height": height, "showlegend": False, "hovermode": "closest",
+        "font": {"family": _FONT, "size": 12, "color": "#1f2937"},
+        "paper_bgcolor": "#ffffff", "plot_bgcolor": "#ffffff",
+        "margin": {"l": 56, "r": 16, "t": 12, "b": 44},
+        "hoverlabel": {"align": "left", "bgcolor": "#ffffff", "font": {"size": 12}},
+        "xaxis": axes[0], "yaxis": axes[1],
+    }  # fmt: skip
+    return base | more
+
+
+def to_json(traces: list[dict[str, Any]], laid_out: dict[str, Any], **moves: Any) -> str:
+    """Data, layout and movements as JSON that may stand inside a script of a page.
+
+    plotly checks every name in it. Nothing in it can end the script: < > & are escaped.
+    """
+    graph_objects = plotly_offline().graph_objects
+    made = graph_objects.Figure(data=traces, layout=laid_out).to_plotly_json()
+    text = json.dumps({"data": made["data"], "layout": made["layout"], **moves}, allow_nan=False)
+    return in_script(text)
+
+
+def in_script(text: str) -> str:
+    r"""Escape what could end a script, within strings of JSON.
+
+    Examples
+    --------
+    >>> in_script('{"name": "</script>"}')
+    '{"name": "\\u003c/script\\u003e"}'
+    """
+    for character in "<>&\u2028\u2029":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return text
+
+
+def dashed_ceiling(
+    value: float, name: str, *, upright: bool = False, left: bool = False
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A dashed line across a figure and its name: a shape and an annotation."""
+    along, over = ("x", "y") if not upright else ("y", "x")
+    shape = {
+        "type": "line", f"{along}ref": "paper", f"{over}ref": over, f"{along}0": 0, f"{along}1": 1,
+        f"{over}0": value, f"{over}1": value, "layer": "below",
+        "line": {"color": GREY, "width": 1, "dash": "dash"},
+    }  # fmt: skip
+    text = f"{name} {number(value)}"
+    note = {"text": seen(text), "showarrow": False, "font": {"size": 11, "color": GREY}}
+    if upright:
+        note |= {"x": value, "y": 0, "xref": "x", "yref": "paper", "textangle": -90,
+                 "xanchor": "right", "yanchor": "bottom"}  # fmt: skip
+    else:
+        note |= {"x": 0 if left else 1, "y": value, "xref": "paper", "yref": "y",
+                 "xanchor": "left" if left else "right", "yanchor": "bottom"}  # fmt: skip
+    return shape, note

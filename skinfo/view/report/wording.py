@@ -1,0 +1,150 @@
+"""Numbers, epochs and notes in words."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from skinfo.comparison import POOLING_NOTES
+from skinfo.quantities import JOINT, NOTES
+
+#: Notes that say that a number must not be used as it is.
+SEVERE = ("read error", "data processing violated", "above ceiling", "tolerance not met")
+_KNOWN = NOTES | POOLING_NOTES
+# Decimals beyond this are written as a power of ten.
+_MOST_DECIMALS = 6
+# Ends that are closer than this share of them are one.
+_FINEST = 1e-6
+
+
+def number(value: float) -> str:
+    """Write a number with four significant digits.
+
+    Examples
+    --------
+    >>> [number(x) for x in (8.317766, 4096.0, -0.00512, 2.5e-9, float("inf"), float("nan"))]
+    ['8.318', '4096', '−0.00512', '2.5e−09', '∞', '–']
+    """
+    if math.isnan(value):
+        return "–"
+    if math.isinf(value):
+        return "∞" if value > 0 else "−∞"
+    if value == int(value) and abs(value) < 1e6:
+        text = f"{value:.0f}"
+    elif 10.0**-_MOST_DECIMALS < abs(value) < 1e6:
+        text = f"{value:.{max(0, 3 - _exponent(value))}f}"
+        text = text.rstrip("0").rstrip(".") if "." in text and abs(value) < 0.1 else text
+    else:
+        text = f"{value:.4g}"
+    return text.replace("-", "−")
+
+
+def with_error(value: float, stderr: float) -> str:
+    """Write a value and its standard error, to two digits of the error; exact ones without.
+
+    Examples
+    --------
+    >>> with_error(7.772404, 0.00867), with_error(8.317766, 5.9e-16), with_error(0.9167, 0.0)
+    ('7.7724 ± 0.0087', '8.3178 ± <0.0001', '0.9167')
+    """
+    if not (math.isfinite(value) and math.isfinite(stderr)) or stderr == 0:
+        return number(value)
+    most = max(4, 3 - _exponent(value)) if value else 4
+    decimals = min(max(0, 1 - _exponent(stderr)), most)
+    if decimals > _MOST_DECIMALS or abs(value) >= 1e6:
+        return f"{value:.4g} ± {stderr:.2g}".replace("-", "−")
+    least = 10.0**-decimals
+    error = f"{stderr:.{decimals}f}" if stderr >= least else f"<{least:.{decimals}f}"
+    return f"{value:.{decimals}f} ± {error}".replace("-", "−")
+
+
+def bracket(lower: float, upper: float) -> str:
+    """Write a bracket, with as many decimals as show that it has two ends.
+
+    Examples
+    --------
+    >>> bracket(7.735997, 7.805533), bracket(0.524361, 0.524368), bracket(2.0, 2.0)
+    ('7.736 … 7.806', '0.5243610 … 0.5243680', '')
+    """
+    if math.isnan(lower) or math.isnan(upper) or lower == upper:
+        return ""
+    ends = number(lower), number(upper)
+    if ends[0] == ends[1] and upper - lower > _FINEST * abs(upper):
+        decimals = min(max(0, 1 - _exponent(upper - lower)), 15)
+        ends = tuple(f"{end:.{decimals}f}".replace("-", "−") for end in (lower, upper))  # type: ignore[assignment]
+    return "" if ends[0] == ends[1] else f"{ends[0]} … {ends[1]}"
+
+
+def _exponent(value: float) -> int:
+    return math.floor(math.log10(abs(value)))
+
+
+def epoch_name(epoch: float) -> str:
+    """Write an epoch: whole ones as such, however large.
+
+    Examples
+    --------
+    >>> epoch_name(2000000.0), epoch_name(0.5)
+    ('2000000', '0.5')
+    """
+    return str(int(epoch)) if epoch == int(epoch) else f"{epoch:g}"
+
+
+def epoch_ranges(chosen: Sequence[float], known: Sequence[float], word: str = "epoch") -> str:
+    """Name some of the epochs of a table, those that follow one another as a range.
+
+    Examples
+    --------
+    >>> epoch_ranges([1, 2, 5, 50], [1, 2, 5, 10, 50])
+    'epochs 1 to 5, 50'
+    >>> epoch_ranges([1, 2], [1, 2]), epoch_ranges([2], [1, 2])
+    ('all 2 epochs', 'epoch 2')
+    """
+    wanted = set(chosen)
+    if len(wanted) == len(known) > 1:
+        return f"all {len(known)} {word}s"
+    groups: list[list[float]] = []
+    for before, epoch in zip([None, *known], known, strict=False):
+        if epoch in wanted:
+            if groups and groups[-1][-1] == before:
+                groups[-1].append(epoch)
+            else:
+                groups.append([epoch])
+    texts = []
+    for group in groups:
+        if len(group) > 2:
+            texts.append(f"{epoch_name(group[0])} to {epoch_name(group[-1])}")
+        else:
+            texts += map(epoch_name, group)
+    return f"{word}{'s' if len(wanted) > 1 else ''} {', '.join(texts)}"
+
+
+def notes_of(cell: str) -> list[tuple[str, str]]:
+    """Take the notes out of a cell: each a word of the list, and what was said beside it.
+
+    What no list knows belongs to the note before it, or stands for itself.
+
+    Examples
+    --------
+    >>> notes_of("saturated; read error: a.npz: cut short; 3 bytes")
+    [('saturated', ''), ('read error', 'a.npz: cut short; 3 bytes')]
+    >>> notes_of("my own")
+    [('my own', '')]
+    >>> notes_of("read error: b.npz: cut short; seeds missing")
+    [('read error', 'b.npz: cut short'), ('seeds missing', '')]
+    """
+    found: list[tuple[str, str]] = []
+    for part in filter(None, cell.split(JOINT)):
+        word, _, said = part.partition(":")
+        if word in _KNOWN:
+            found.append((word, said.strip()))
+        elif found and found[-1][1]:
+            found[-1] = (found[-1][0], f"{found[-1][1]}{JOINT}{part}")
+        else:
+            found.append((part, ""))
+    return found
+
+
+def meaning(note: str) -> str:
+    """Say what a note means."""
+    return _KNOWN.get(note, "a note that this version does not know")
