@@ -8,7 +8,10 @@ from typing import Any
 
 import numpy as np
 
+#: How the array of one layer becomes units: a name, the number of a token, or a callable.
 Choice = str | int | Callable[[np.ndarray], Any]
+#: What ``flatten`` may be, wherever it is an argument: a choice for all layers, or one per layer.
+Flatten = Choice | Mapping[str, Choice] | None
 _SPACE = "hwdl"
 _LETTERS = "nrtc" + _SPACE
 _MAPS = ("all", "channel_mean", "spatial")
@@ -134,7 +137,7 @@ class Flattener:
 class Flattening:
     """What the user chose, for all layers or by layer; :func:`skinfo.open_run` explains it."""
 
-    choice: Choice | Mapping[str, Choice] | None = None
+    choice: Flatten = None
     channels: str = "first"
     axes: str | Mapping[str, str] | None = None
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from numbers import Integral
 from pathlib import Path
@@ -12,7 +12,7 @@ import numpy as np
 
 from skinfo.errors import RunError
 from skinfo.runs.description import BESIDE, check_groups, described_run, training_mask
-from skinfo.runs.flatten import Choice, Flattening
+from skinfo.runs.flatten import Flatten, Flattening
 from skinfo.runs.layers import Layer, layers_in_order
 from skinfo.runs.naming import natural_order
 from skinfo.runs.run import Run, Store
@@ -38,7 +38,7 @@ def open_run(
     train: Any = None,
     epochs: Sequence[int] | None = None,
     format: str | None = None,  # noqa: A002
-    flatten: str | int | Callable[[np.ndarray], Any] | Mapping[str, Choice] | None = None,
+    flatten: Flatten = None,
     channels: str = "first",
     axes: str | Mapping[str, str] | None = None,
 ) -> Run:
