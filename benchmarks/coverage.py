@@ -38,7 +38,7 @@ def estimate_population(law: laws.Population, seed: int) -> tuple[float, ...]:
     """Value, both ends, both ends of the label's information, evaluations."""
     warnings.simplefilter("ignore")
     S, groups, y = law.draw(np.random.default_rng(seed))
-    estimator = NoisyMIEstimator(law.sigma, inputs=law.inputs, random_state=seed)
+    estimator = NoisyMIEstimator(law.sigma, population=law.population, random_state=seed)
     found = estimator.fit(S, y, groups=groups)
     label = (np.nan, np.nan) if y is None else found.label_bracket_
     return found.mutual_info_, *found.bracket_, *label, found.n_evaluations_

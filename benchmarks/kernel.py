@@ -112,7 +112,7 @@ def our_four_sums(S: np.ndarray) -> Engine:
     inputs = np.arange(len(S)) // N_REPLICAS
     mixture = Mixture.of(Rows.make(S, groups=inputs, labels=inputs % 2), SIGMA)
     draws = mixture.draw_stream(0).take(N_QUERIES // N_RANDOMISATIONS)
-    return lambda: mixture.sums_at(draws, "given", N_JOBS).all_data.total
+    return lambda: mixture.sums_at(draws, population=False, n_jobs=N_JOBS).all_data.total
 
 
 def engines_for(T: np.ndarray, S: np.ndarray) -> dict[str, Engine]:

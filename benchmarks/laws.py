@@ -48,7 +48,7 @@ class Population:
     sigma: float
     information: float
     label_information: float | None = None
-    inputs: str = "sampled"
+    population: bool = True
 
 
 def line_information(points: np.ndarray, sigma: float) -> float:
@@ -215,7 +215,7 @@ def given_chain(d: int, n: int, r: int) -> Population:
         lambda rng: replicated(propagate(weights, X, r, rng)),
         _CHAIN_SIGMA,
         truth,
-        inputs="given",
+        population=False,
     )
 
 

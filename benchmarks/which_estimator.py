@@ -34,20 +34,20 @@ def replicas() -> None:
         groups = np.repeat(np.arange(N_INPUTS), n_replicas)
         for k in (1, 2):
             S = np.concatenate(layers[k])
-            est = NoisyMIEstimator(0.2, inputs="sampled", random_state=0).fit(S, groups=groups)
+            est = NoisyMIEstimator(0.2, population=True, random_state=0).fit(S, groups=groups)
             alone = NoisyMIEstimator(0.2, random_state=0).fit(S)
             values = (chain.mutual_info()[k], est.mutual_info_, ends(est.bracket_), est.plug_in_)
             cells = (v if isinstance(v, str) else f"{v:.2f}" for v in (*values, alone.mutual_info_))
             print_row(k + 1, n_replicas, *cells)
 
 
-def sampled_inputs() -> None:
+def populations() -> None:
     """Too few rows for the dimension, and what the bracket of the population says of it."""
-    print_header("d", "n", "truth", "value", "bracket, sampled inputs", "n needed at least")
+    print_header("d", "n", "truth", "value", "bracket, population", "n needed at least")
     for d in (5, 10, 15):
         law = corners(d, spread=0.02)
         for n in (1000, 4000):
-            est = NoisyMIEstimator(0.1, inputs="sampled", random_state=0).fit(law.draw(n, 0))
+            est = NoisyMIEstimator(0.1, population=True, random_state=0).fit(law.draw(n, 0))
             truth, needed = law.mutual_info(0.1), min_samples(d, 0.1)
             value = f"{est.mutual_info_:.2f}"
             print_row(d, n, f"{truth:.2f}", value, ends(est.bracket_), f"{needed:.0f}")
@@ -59,7 +59,7 @@ def random_labels() -> None:
     S, y = rng.normal(size=(500, 20)), rng.integers(2, size=500)
     print_header("sigma", "I(Y;T), plug-in", "bracket")
     for sigma in (0.1, 0.5, 1.0):
-        est = NoisyMIEstimator(sigma, inputs="sampled", random_state=0).fit(S, y)
+        est = NoisyMIEstimator(sigma, population=True, random_state=0).fit(S, y)
         print_row(sigma, f"{est.label_mutual_info_:.3f}", ends(est.label_bracket_))
 
 
@@ -81,6 +81,6 @@ def widths() -> None:
 
 if __name__ == "__main__":
     warnings.simplefilter("ignore", SaturationWarning)
-    for part in (replicas, sampled_inputs, random_labels, widths):
+    for part in (replicas, populations, random_labels, widths):
         print(f"\n{part.__doc__}\n")
         part()

@@ -29,7 +29,7 @@ ESTIMATORS = {
     "clustering": lambda: ClusteringScore(**PAIRS),
     "clustering, cosine": lambda: ClusteringScore(metric="cosine", **PAIRS),
     "noisy": lambda: NoisyMIEstimator(5.0, **QUICK),
-    "noisy, sampled": lambda: NoisyMIEstimator(5.0, inputs="sampled", **QUICK),
+    "noisy, population": lambda: NoisyMIEstimator(5.0, population=True, **QUICK),
 }
 # Units, replicas, type.
 SHAPES = ((128, 1, "float32"), (64, 1, "float64"), (1000, 1, "float32"), (3, 1, "float32"),

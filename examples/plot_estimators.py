@@ -253,7 +253,7 @@ figures.append(fig)
 # noisy linear layers after a normal input: every I(X;T) is a ratio of determinants. From layer 2 on
 # noise comes before the layer too, so every input is propagated many times. kNN and KDE
 # subtract mean entropies of the replicas of an input. SP is asked about the population
-# (``inputs="sampled"``), and its bracket says how little a few hundred inputs tell in four
+# (``population=True``), and its bracket says how little a few hundred inputs tell in four
 # dimensions: layer 1 is a smooth law much wider than its noise, and there kNN is the better
 # estimator. It just has no way of saying so.
 
@@ -271,7 +271,7 @@ chain = GaussianChain([rng.normal(size=s) / np.sqrt(s[0]) for s in ((4, 4), (4, 
 
 def measure_layer(S, noise):
     """I(X;T) of one layer by each estimator, and the ends of SP's bracket."""
-    est = NoisyMIEstimator(chain.sigma, inputs="sampled", random_state=0)
+    est = NoisyMIEstimator(chain.sigma, population=True, random_state=0)
     if S.ndim == 2:
         est.fit(S)
         T = S[:, None] + noise

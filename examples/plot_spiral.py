@@ -103,11 +103,11 @@ rows = Parallel(n_jobs=2, prefer="threads")(
 table = pd.DataFrame([row for several in rows for row in several])
 
 # %%
-# There is no closed form here. With ``inputs="sampled"`` the estimator brackets the entropy of the
+# There is no closed form here. With ``population=True`` the estimator brackets the entropy of the
 # law that the rows came from, so all rows of all seeds together say where the truth lies.
 
 rows = np.concatenate(pool)
-est = NoisyMIEstimator(SIGMA, tol=0.003, inputs="sampled", random_state=0).fit(rows)
+est = NoisyMIEstimator(SIGMA, tol=0.003, population=True, random_state=0).fit(rows)
 low, high = est.entropy_bracket_
 print(f"h(T) from {len(rows)} rows: {est.entropy_:.3f}, between {low:.3f} and {high:.3f} nats")
 spread = table.groupby(["n", "estimator"])["entropy"].agg(["mean", "std"])

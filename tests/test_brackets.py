@@ -65,9 +65,7 @@ def test_sampled_inputs_of_a_noisy_linear_chain():
     for seed in range(20):
         rng = np.random.default_rng(seed)
         S = run_chain(weights, rng.normal(size=(2000, 4)), 50, rng)
-        found = measure_mixture(
-            Mixture.of(rows_of(S), SIGMA), inputs="sampled", seed=seed, n_jobs=2
-        )
+        found = measure_mixture(Mixture.of(rows_of(S), SIGMA), population=True, seed=seed, n_jobs=2)
         information = found.mutual_info
         inside.append(information.lower <= truth <= information.upper)
         widths.append(information.upper - information.lower)
@@ -152,7 +150,7 @@ def test_an_input_with_one_row_among_replicas_leaves_the_lower_end_at_zero(rng):
 def test_random_labels_reach_down_to_zero(rng):
     """500 rows in 20 dimensions: the plug-in I(Y;T) is all of H(Y), and all of it overfitting."""
     S, y = rng.normal(size=(500, 20)), rng.integers(0, 2, size=500)
-    found = measure_mixture(Mixture.of(Rows.make(S, labels=y), 0.3), inputs="sampled")
+    found = measure_mixture(Mixture.of(Rows.make(S, labels=y), 0.3), population=True)
     assert found.label_mutual_info.value > 0.65
     assert found.label_mutual_info.lower < 0.01
     given = measure_mixture(Mixture.of(Rows.make(S, labels=y), 0.3))
@@ -168,9 +166,7 @@ def test_sampled_labels_of_far_classes_hold_the_entropy_of_the_population(share,
         rng = np.random.default_rng(seed)
         y = rng.uniform(size=n) < share
         S = np.column_stack([20.0 * y, np.zeros(n)]) + rng.normal(size=(n, 2))
-        found = measure_mixture(
-            Mixture.of(Rows.make(S, labels=y), 1.0), inputs="sampled", seed=seed
-        )
+        found = measure_mixture(Mixture.of(Rows.make(S, labels=y), 1.0), population=True, seed=seed)
         inside += found.label_mutual_info.lower <= truth <= found.label_mutual_info.upper
         assert found.label_ceiling == pytest.approx(np.log(2))
     assert inside >= 26
@@ -203,7 +199,7 @@ def test_replicas_far_apart_in_sigma_are_measured(rng):
 def test_crossed_weights_keep_every_bracket_in_order(rng):
     weights = np.array([1.0] + [1e-17] * 19)
     rows = Rows.make(rng.normal(size=(20, 2)), input_weights=weights)
-    found = measure_mixture(Mixture.of(rows, 0.5), inputs="sampled")
+    found = measure_mixture(Mixture.of(rows, 0.5), population=True)
     for quantity in (found.mutual_info, found.entropy, found.conditional_entropy):
         assert quantity.lower <= quantity.value <= quantity.upper
 
@@ -224,7 +220,7 @@ def test_real_labels_keep_their_lower_end(rng):
     y = rng.integers(0, 2, size=500)
     S = np.column_stack([4.0 * y + rng.normal(size=500), rng.normal(size=500)])
     found = measure_mixture(
-        Mixture.of(Rows.make(S, labels=y), 1.0), inputs="sampled"
+        Mixture.of(Rows.make(S, labels=y), 1.0), population=True
     ).label_mutual_info
     assert 0.3 < found.lower <= found.value <= found.upper
 
@@ -234,7 +230,7 @@ def test_sampled_gaussian_without_groups_holds_the_capacity():
     inside = []
     for seed in range(20):
         S = np.random.default_rng(seed).normal(size=(500, 3))
-        found = measure_mixture(Mixture.of(Rows.make(S), 0.8), inputs="sampled", seed=seed)
+        found = measure_mixture(Mixture.of(Rows.make(S), 0.8), population=True, seed=seed)
         inside.append(found.mutual_info.lower <= truth <= found.mutual_info.upper)
         assert found.ceiling == np.inf
     assert sum(inside) >= 19
@@ -254,7 +250,7 @@ def test_every_draw_obeys_the_ceiling(rng):
     rows = Rows.make(rng.normal(size=(90, 3)), groups=np.arange(90) // 3)
     mixture = Mixture.of(rows, 0.2)
     draws = mixture.draw_stream(0).take(64)
-    sums = mixture.sums_at(draws, "given", 1)
+    sums = mixture.sums_at(draws, population=False, n_jobs=1)
     highest = Contributions.of(sums.all_data, sums).mutual_info.max()
     assert highest <= np.log(30) + 1e-12
 

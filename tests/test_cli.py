@@ -295,7 +295,7 @@ def test_analyze_takes_its_options(call, run, tmp_path):
 
 def test_analyze_of_sampled_inputs_has_no_ceiling(call, run, tmp_path):
     target = tmp_path / "flow.csv"
-    assert call("analyze", run, "-o", target, "--sampled", *QUICK)[0] == 0
+    assert call("analyze", run, "-o", target, "--population", *QUICK)[0] == 0
     table = read_table(target)[0]
     ceiling = table.query("estimator == 'noisy' and quantity == 'ceiling'")["value"]
     assert len(ceiling) == 6

@@ -191,8 +191,8 @@ def test_json_is_all_rows_and_nothing_else(call, tables, tmp_path):
 
 
 def test_json_has_null_for_what_is_no_finite_number(call, tmp_path):
-    write_table(tmp_path / "a.csv", measured(0, inputs="sampled"))
-    write_table(tmp_path / "b.csv", measured(1, epochs=(1, 20), inputs="sampled"))
+    write_table(tmp_path / "a.csv", measured(0, population=True))
+    write_table(tmp_path / "b.csv", measured(1, epochs=(1, 20), population=True))
     code, out, _ = call("a.csv", "b.csv", "--json")
     assert code == 0
     rows = json.loads(out, parse_constant=pytest.fail)

@@ -80,7 +80,7 @@ def test_bracket_of_a_deep_linear_network_holds_its_information():
     chain = GaussianChain(weights, sigma=0.2)
     layers = chain.draw(200, n_replicas=20, random_state=0)
     for S, truth in zip(layers[1:], chain.mutual_info()[1:], strict=True):
-        est = NoisyMIEstimator(0.2, inputs="sampled", random_state=0)
+        est = NoisyMIEstimator(0.2, population=True, random_state=0)
         est.fit(np.concatenate(S), groups=np.repeat(np.arange(200), 20))
         assert est.bracket_[0] <= truth <= est.bracket_[1]
         assert est.bracket_[1] - est.bracket_[0] < 0.4 * truth + 0.2

@@ -112,16 +112,18 @@ def survives(est, data):
     data=hostile_data(),
     sigma=st.sampled_from([1e-3, 0.1, 1.0, 1e3, 1e-140, 1e-20, 1e140]),
     relative=st.booleans(),
-    inputs=st.sampled_from(["given", "sampled"]),
+    population=st.booleans(),
     max_evaluations=st.sampled_from([16, 256, 8192]),
 )
-def test_noisy_information_is_a_number_or_an_error(data, sigma, relative, inputs, max_evaluations):
+def test_noisy_information_is_a_number_or_an_error(
+    data, sigma, relative, population, max_evaluations
+):
     largest = float(np.abs(data[0]).max())
     if relative and 1e-140 < sigma * largest < 1e140:
         sigma *= largest
     est = NoisyMIEstimator(
-        sigma, inputs=inputs, max_evaluations=max_evaluations, random_state=0,
-        bounds=data[2] is None and data[3] is None,
+        sigma, population=population, max_evaluations=max_evaluations, random_state=0,
+        pairwise_bounds=data[2] is None and data[3] is None,
     )  # fmt: skip
     survives(est, data)
 
@@ -173,7 +175,7 @@ def test_sampled_inputs_that_lie_far_apart_have_a_bracket(known, rng):
     """The covariance without one input is a difference, and was singular."""
     X = rng.normal(size=(40, 3)) * [1e10, 1, 1] @ np.linalg.qr(rng.normal(size=(3, 3)))[0]
     values = {"groups": np.arange(40) // 2, "sample_weight": 1.0 + np.arange(40) % 3}[known]
-    est = NoisyMIEstimator(1.0, inputs="sampled", random_state=0)
+    est = NoisyMIEstimator(1.0, population=True, random_state=0)
     with pytest.warns(SaturationWarning):
         est.fit(X, **{known: values})
     assert est.bracket_[0] <= est.mutual_info_ <= est.bracket_[1]
@@ -181,7 +183,7 @@ def test_sampled_inputs_that_lie_far_apart_have_a_bracket(known, rng):
 
 def test_an_input_that_weighs_all_leaves_no_others_to_fit(rng):
     weight = np.array([1.0] + [1e-250] * 9)
-    est = NoisyMIEstimator(0.5, inputs="sampled", random_state=0)
+    est = NoisyMIEstimator(0.5, population=True, random_state=0)
     est.fit(rng.normal(size=(10, 2)), sample_weight=weight)
     assert est.bracket_[0] <= est.mutual_info_ <= est.bracket_[1]
 

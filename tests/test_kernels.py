@@ -96,7 +96,7 @@ def test_disjoint_sums_of_any_rows_equal_the_oracle(case):
     rows, moved, _, sigma = case
     mixture = Mixture.of(moved, sigma)
     draws, drawn, noise = draws_of(mixture)
-    sums = mixture.sums_at(draws, "sampled", 1)
+    sums = mixture.sums_at(draws, population=True, n_jobs=1)
     found = np.stack([sums.own, sums.group, sums.label, sums.other]).reshape(4, -1)
     for k in range(0, len(drawn), 4):
         known = (rows.weights, rows.inputs, rows.labels, drawn[k], noise[k], sigma)
@@ -114,7 +114,7 @@ def test_contributions_of_given_inputs_equal_the_oracle(case):
     rows, moved, _, sigma = case
     mixture = Mixture.of(moved, sigma)
     draws, drawn, noise = draws_of(mixture)
-    sums = mixture.sums_at(draws, "given", 1)
+    sums = mixture.sums_at(draws, population=False, n_jobs=1)
     of_draws = Contributions.of(sums.all_data, sums)
     for k in range(0, len(drawn), 4):
         expected = reference.contributions(
@@ -157,12 +157,12 @@ def test_single_precision_input_gives_what_its_values_give(seed, n, d):
 
 
 @pytest.mark.parametrize("labelled", [True, False])
-@pytest.mark.parametrize("inputs", ["given", "sampled"])
-def test_one_row_or_rows_in_one_place_carry_nothing(inputs, labelled):
+@pytest.mark.parametrize("population", [False, True])
+def test_one_row_or_rows_in_one_place_carry_nothing(population, labelled):
     for X in (np.array([[1.0, 2.0]]), np.full((130, 3), 0.1)):
         labels = np.zeros(len(X), dtype=int) if labelled else None
         found = measure_mixture(
-            Mixture.of(Rows.make(X, labels=labels), 0.1), inputs=inputs, max_evaluations=256
+            Mixture.of(Rows.make(X, labels=labels), 0.1), population=population, max_evaluations=256
         )
         assert found.mutual_info.value == found.plug_in.value == 0
         assert found.label_mutual_info is None or found.label_mutual_info.value == 0

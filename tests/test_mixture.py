@@ -27,10 +27,10 @@ def draws_in_original_space(mixture, draws):
     return draws.rows.ravel(), noise.reshape(draws.rows.size, -1)
 
 
-def compare_with_oracle(rows, sigma, inputs="given", m=4, tolerance=1e-10):
+def compare_with_oracle(rows, sigma, population=False, m=4, tolerance=1e-10):
     mixture = Mixture.of(rows, sigma)
     draws = mixture.draw_stream(3).take(m)
-    sums = mixture.sums_at(draws, inputs, 1)
+    sums = mixture.sums_at(draws, population=population, n_jobs=1)
     found = Contributions.of(sums.all_data, sums)
     drawn, noise = draws_in_original_space(mixture, draws)
     for k in range(0, len(drawn), 5):
@@ -47,7 +47,7 @@ def compare_with_oracle(rows, sigma, inputs="given", m=4, tolerance=1e-10):
             np.testing.assert_allclose(
                 getattr(found, name).ravel()[k], value, rtol=tolerance, atol=tolerance, err_msg=name
             )
-        if inputs == "sampled":
+        if population:
             computed = [
                 getattr(sums, name).ravel()[k] for name in ("own", "group", "label", "other")
             ]
@@ -55,17 +55,17 @@ def compare_with_oracle(rows, sigma, inputs="given", m=4, tolerance=1e-10):
     return mixture, draws, sums
 
 
-@pytest.mark.parametrize("inputs", ["given", "sampled"])
+@pytest.mark.parametrize("population", [False, True])
 @pytest.mark.parametrize("grouped", [False, True])
 @pytest.mark.parametrize("labelled", [False, True])
 @pytest.mark.parametrize(("n", "d", "sigma"), [(300, 3, 0.1), (300, 3, 2.0), (130, 10, 0.7)])
-def test_four_sums_equal_the_oracle(inputs, grouped, labelled, n, d, sigma, rng):
+def test_four_sums_equal_the_oracle(population, grouped, labelled, n, d, sigma, rng):
     groups = rng.permutation(np.arange(n) // 5) if grouped else None
     labels = None
     if labelled:
         labels = rng.integers(0, 3, size=n) if groups is None else rng.integers(0, 3, n)[groups]
     rows = Rows.make(rng.normal(size=(n, d)), groups=groups, labels=labels)
-    compare_with_oracle(rows, sigma, inputs)
+    compare_with_oracle(rows, sigma, population)
 
 
 @pytest.mark.parametrize("d", [128, 784])
@@ -85,7 +85,7 @@ def test_far_own_row_out_sums_keep_their_digits(rng):
     n = 64
     X = np.concatenate([rng.normal(size=(n // 2, 4)), 60 + rng.normal(size=(n // 2, 4))])
     rows = Rows.make(X, labels=np.arange(n) % 2)
-    _, _, sums = compare_with_oracle(rows, 0.02, "sampled")
+    _, _, sums = compare_with_oracle(rows, 0.02, population=True)
     assert sums.other.max() > -np.inf
     assert sums.other.min() < -350
 
@@ -234,13 +234,13 @@ def test_far_rows_reach_exactly_the_ceiling(d, rng):
     assert "saturated" in found.mutual_info.notes
 
 
-@pytest.mark.parametrize("inputs", ["given", "sampled"])
-def test_same_bits_for_any_number_of_threads(inputs, rng):
+@pytest.mark.parametrize("population", [False, True])
+def test_same_bits_for_any_number_of_threads(population, rng):
     rows = Rows.make(
         rng.normal(size=(400, 4)), groups=np.arange(400) // 8, labels=np.arange(400) // 200
     )
     found = [
-        measure_mixture(Mixture.of(rows, 0.3), inputs=inputs, seed=5, n_jobs=n_jobs)
+        measure_mixture(Mixture.of(rows, 0.3), population=population, seed=5, n_jobs=n_jobs)
         for n_jobs in (1, 2, 4)
     ]
     assert found[0] == found[1] == found[2]
@@ -294,8 +294,8 @@ def test_more_evaluations_than_allowed_are_never_made(rng):
         assert "tolerance not met" in found.mutual_info.notes
 
 
-@pytest.mark.parametrize("inputs", ["given", "sampled"])
-def test_weights_count_as_repeated_rows(inputs, rng):
+@pytest.mark.parametrize("population", [False, True])
+def test_weights_count_as_repeated_rows(population, rng):
     X = rng.normal(size=(30, 2))
     y = np.arange(30) % 3
     weight = rng.integers(0, 4, size=30)
@@ -327,13 +327,13 @@ def test_the_control_has_mean_zero_and_takes_out_most_of_a_gaussian_error(rng):
     rows = Rows.make(S, groups=np.arange(600) // 3, input_weights=1.0 + np.arange(600) // 3 % 4)
     mixture = Mixture.of(rows, 1.0)
     draws = mixture.draw_stream(3).take(512)
-    sums = mixture.sums_at(draws, "given", 1)
+    sums = mixture.sums_at(draws, population=False, n_jobs=1)
     error = sums.control.mean(axis=1).std(ddof=1) / 4
     assert abs(sums.control.mean()) < 4 * error
 
     mixture = Mixture.of(Rows.make(S[:, :8]), 3.0)
     draws = mixture.draw_stream(0).take(256)
-    sums = mixture.sums_at(draws, "given", 1)
+    sums = mixture.sums_at(draws, population=False, n_jobs=1)
     values = Contributions.of(sums.all_data, sums).mutual_info
     plain = integration_error(values, np.zeros_like(values), draws.weights)
     controlled = integration_error(values, sums.control, draws.weights)

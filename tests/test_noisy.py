@@ -242,7 +242,7 @@ class TestBadInput:
 
 @pytest.mark.parametrize(
     "options",
-    [{"tol": 0}, {"inputs": "both"}, {"max_evaluations": 3}, {"units": "hartley"}],
+    [{"tol": 0}, {"population": "both"}, {"max_evaluations": 3}, {"units": "hartley"}],
     ids=lambda o: next(iter(o)),
 )
 def test_bad_parameters_are_named(options, X):
@@ -262,19 +262,19 @@ def test_noise_lost_in_rounding_is_an_error(X):
 
 
 def test_pairwise_bounds_hold_the_information(X):
-    est = fitted(X, bounds=True, units="bits")
+    est = fitted(X, pairwise_bounds=True, units="bits")
     lower, upper = est.pairwise_bounds_
     assert lower <= est.mutual_info_ <= upper
     assert {q.name for q in est.quantities_} >= {
         "mutual_info_pairwise_lower", "mutual_info_pairwise_upper",
     }  # fmt: skip
-    assert est.set_params(bounds=False).fit(X).pairwise_bounds_ is None
+    assert est.set_params(pairwise_bounds=False).fit(X).pairwise_bounds_ is None
 
 
 def test_pairwise_bounds_of_replicas_are_refused_before_anything_is_measured(X, monkeypatch):
     monkeypatch.setattr("skinfo.noisy.estimator.measure_mixture", None)
-    with pytest.raises(ValueError, match="bounds=True"):
-        NoisyMIEstimator(0.5, bounds=True).fit(X, groups=np.arange(60) // 2)
+    with pytest.raises(ValueError, match="pairwise_bounds=True"):
+        NoisyMIEstimator(0.5, pairwise_bounds=True).fit(X, groups=np.arange(60) // 2)
 
 
 @pytest.mark.parametrize("estimator", ESTIMATORS, ids=lambda e: type(e).__name__)

@@ -126,8 +126,8 @@ def test_information_falls_as_sigma_grows(X, y):
 # --- what all sigmas share -----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("options", [{}, {"inputs": "sampled"}, {"units": "bits", "tol": 0.05}],
-                         ids=["given", "sampled", "bits"])  # fmt: skip
+@pytest.mark.parametrize("options", [{}, {"population": True}, {"units": "bits", "tol": 0.05}],
+                         ids=["given", "population", "bits"])  # fmt: skip
 @pytest.mark.filterwarnings("ignore::skinfo.errors.SaturationWarning")
 def test_every_point_is_the_estimators_to_the_last_bit(X, y, options):
     weights = np.arange(80) % 3
@@ -222,15 +222,15 @@ def test_what_was_not_reached_is_noted(X):
 
 
 def test_sampled_inputs_have_a_wider_bracket_and_no_ceiling(X, y):
-    given, sampled = measure(X, [0.5], y), measure(X, [0.5], y, inputs="sampled")
+    given, sampled = measure(X, [0.5], y), measure(X, [0.5], y, population=True)
     assert column(sampled, "ceiling") == np.inf
     assert column(sampled, name="upper") > column(given, name="upper") + 0.1
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
-@pytest.mark.parametrize("inputs", ["given", "sampled"])
-def test_a_curve_comes_back_from_disk_as_it_was(tmp_path, X, y, suffix, inputs):
-    curve = measure(X, np.geomspace(1e-3, 7, 9), y, inputs=inputs, tol=0.1)
+@pytest.mark.parametrize("population", [False, True])
+def test_a_curve_comes_back_from_disk_as_it_was(tmp_path, X, y, suffix, population):
+    curve = measure(X, np.geomspace(1e-3, 7, 9), y, population=population, tol=0.1)
     path = tmp_path / f"curve{suffix}"
     write_table(path, curve)
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
@@ -273,7 +273,7 @@ def test_a_sigma_given_twice_is_named(X):
         measure(X, [0.1, 0.5, 1, 0.5])
 
 
-@pytest.mark.parametrize("options", [{"tol": 0}, {"inputs": "both"}, {"max_evaluations": 3},
+@pytest.mark.parametrize("options", [{"tol": 0}, {"population": "both"}, {"max_evaluations": 3},
                                      {"units": "hartley"}, {"n_jobs": "two"}],
                          ids=lambda o: next(iter(o)))  # fmt: skip
 def test_bad_parameters_are_named(options, X):
@@ -354,7 +354,7 @@ def test_saturated_points_are_hollow(curve):
 
 
 def test_a_curve_without_labels_or_ceiling_draws(X):
-    display = drawn(SigmaCurveDisplay.from_table(measure(X, inputs="sampled")).plot())
+    display = drawn(SigmaCurveDisplay.from_table(measure(X, population=True)).plot())
     assert list(display.axes_) == ["information"]
     assert list(lines(display.axes_["information"])) == ["_curve"]
     assert display.axes_["information"].get_legend() is None

@@ -38,10 +38,10 @@ def make_rows(n, d, *, replicas=1, labels=0, dtype=np.float64, seed=0, weighted=
     )
 
 
-def sums_by(kernel, rows, sigma, monkeypatch, inputs="given", m=16):
+def sums_by(kernel, rows, sigma, monkeypatch, population=False, m=16):
     monkeypatch.setattr(summation, "_most_count", lambda *_: kernel == "dense")
     mixture = Mixture.of(rows, sigma)
-    sums = mixture.sums_at(mixture.draw_stream(1).take(m), inputs, 1)
+    sums = mixture.sums_at(mixture.draw_stream(1).take(m), population=population, n_jobs=1)
     found = [sums.group, sums.label, sums.other]
     return np.stack(found + ([] if sums.half is None else list(sums.half)))
 
@@ -52,17 +52,17 @@ def assert_same(found, expected, tolerance):
     assert np.abs(found[finite] - expected[finite]).max(initial=0.0) < tolerance
 
 
-@pytest.mark.parametrize("inputs", ["given", "sampled"])
+@pytest.mark.parametrize("population", [False, True])
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize(("n", "d", "sigma"), [(700, 3, 1.0), (1300, 17, 3.0), (300, 130, 9.0)])
-def test_products_and_differences_give_the_same_sums(n, d, sigma, case, inputs, monkeypatch):
+def test_products_and_differences_give_the_same_sums(n, d, sigma, case, population, monkeypatch):
     rows = make_rows(n, d, **CASES[case])
     dense, skipping = (
-        sums_by(kernel, rows, sigma, monkeypatch, inputs) for kernel in ("dense", "skipping")
+        sums_by(kernel, rows, sigma, monkeypatch, population) for kernel in ("dense", "skipping")
     )
-    # With inputs given a sum matters beside the ones before it only.
-    expected = skipping if inputs == "sampled" else np.maximum(skipping, -40)
-    found = dense if inputs == "sampled" else np.maximum(dense, -40)
+    # Of the inputs alone a sum matters beside the ones before it only.
+    expected = skipping if population else np.maximum(skipping, -40)
+    found = dense if population else np.maximum(dense, -40)
     assert_same(found, expected, 1e-9)
 
 
@@ -72,8 +72,8 @@ def test_products_and_differences_give_the_same_sums(n, d, sigma, case, inputs, 
 def test_single_precision_is_right_to_a_thousandth(case, kernel, d, sigma, monkeypatch):
     single = make_rows(1300, d, dtype=np.float32, **CASES[case])
     double = Rows(single.points.astype(np.float64), single.weights, single.inputs, single.labels)
-    expected = sums_by("skipping", double, sigma, monkeypatch, "sampled")
-    assert_same(sums_by(kernel, single, sigma, monkeypatch, "sampled"), expected, 1e-3)
+    expected = sums_by("skipping", double, sigma, monkeypatch, True)
+    assert_same(sums_by(kernel, single, sigma, monkeypatch, True), expected, 1e-3)
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
@@ -84,7 +84,7 @@ def test_sums_beyond_the_span_of_a_product_are_taken_again(dtype, monkeypatch):
     S = rng.normal(size=(512, 4)) + 300.0 * y[:, None]
     rows = Rows.make(S.astype(dtype), labels=y)
     dense, skipping = (
-        sums_by(kernel, rows, 1.0, monkeypatch, "sampled") for kernel in ("dense", "skipping")
+        sums_by(kernel, rows, 1.0, monkeypatch, True) for kernel in ("dense", "skipping")
     )
     assert np.nanmin(skipping[2]) < -40_000
     error = np.abs(dense[1:] / skipping[1:] - 1).max()
@@ -96,8 +96,7 @@ def test_rounding_of_expanded_squares_never_shows(monkeypatch):
     rng = np.random.default_rng(0)
     S = rng.normal(size=(600, 3)) + 1e6 * rng.integers(0, 2, size=(600, 1))
     dense, skipping = (
-        sums_by(kernel, Rows.make(S), 1.0, monkeypatch, "sampled")
-        for kernel in ("dense", "skipping")
+        sums_by(kernel, Rows.make(S), 1.0, monkeypatch, True) for kernel in ("dense", "skipping")
     )
     assert_same(dense, skipping, 1e-9)
 
@@ -110,12 +109,12 @@ def test_parts_add_up_to_the_whole(case, kernel, monkeypatch):
     order = order_rows(rows)
     whole = Mixture.of(rows, 1.0, order)
     draws = whole.draw_stream(1).take(16)
-    expected = whole.sums_at(draws, "sampled", 1)
+    expected = whole.sums_at(draws, population=True, n_jobs=1)
     monkeypatch.setattr(mixture_module, "_MOST_KEPT", 0)
     monkeypatch.setattr(mixture_module, "_A_PART", 256 * 6)
     in_parts = Mixture.of(rows, 1.0, order)
     assert len(list(in_parts.layouts(0))) > 2
-    found = in_parts.sums_at(draws, "sampled", 1)
+    found = in_parts.sums_at(draws, population=True, n_jobs=1)
     for name in ("group", "label", "other"):
         assert_same(getattr(found, name), getattr(expected, name), 1e-9)
     points = whole.subspace.project(rows.points[:50])
@@ -156,7 +155,7 @@ def test_products_are_chosen_where_most_rows_count():
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(summation, "_most_count", spy)
-            mixture.sums_at(mixture.draw_stream(0).take(16), "sampled", 1)
+            mixture.sums_at(mixture.draw_stream(0).take(16), population=True, n_jobs=1)
         assert chosen == [expected]
 
 
@@ -189,7 +188,7 @@ def test_padding_that_lies_where_the_own_row_does_decides_nothing(kernel, dtype,
     monkeypatch.setattr(summation, "_most_count", lambda *_: kernel == "dense")
     mixture = Mixture.of(rows, 1.0)
     draws = Draws(np.array([[64]]), np.zeros((1, 1, 2)), np.ones((1, 1)))
-    sums = mixture.sums_at(draws, "sampled", 1)
+    sums = mixture.sums_at(draws, population=True, n_jobs=1)
     squares = np.sum((S[64].astype(float) - S.astype(float)) ** 2, axis=1)
     expected = logsumexp(-squares[:64] / 2) - np.log(130)
     assert sums.label[0, 0] == pytest.approx(expected, rel=1e-4)

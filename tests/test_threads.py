@@ -33,17 +33,17 @@ def assert_equal_bits(found):
 
 
 @pytest.mark.parametrize("grouped", [False, True])
-@pytest.mark.parametrize("inputs", ["given", "sampled"])
+@pytest.mark.parametrize("population", [False, True])
 @pytest.mark.parametrize("d", [1, 3, 40])
-def test_the_same_bits_for_any_number_of_threads(d, inputs, grouped, rng):
+def test_the_same_bits_for_any_number_of_threads(d, population, grouped, rng):
     """More draws and points than a slice holds, so that there is something to share out."""
     X, groups = rng.normal(size=(150, d)), np.arange(150) // 3
     fresh = rng.normal(size=(1600, d))
     found = []
     for n_jobs in N_JOBS:
         est = NoisyMIEstimator(
-            0.4 * np.sqrt(d), inputs=inputs, max_evaluations=2**12, bounds=not grouped,
-            n_jobs=n_jobs, random_state=0,
+            0.4 * np.sqrt(d), population=population, max_evaluations=2**12,
+            pairwise_bounds=not grouped, n_jobs=n_jobs, random_state=0,
         ).fit(X, groups % 3, groups=groups if grouped else None)  # fmt: skip
         numbers = {q.name: [q.value, q.stderr, q.lower, q.upper] for q in est.quantities_}
         numbers["stderr_inputs_"] = est.stderr_inputs_

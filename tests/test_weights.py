@@ -13,7 +13,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::skinfo.OutsideEdgesWarning")
 
 NOISY = [
     NoisyMIEstimator(0.5, tol=0.005, random_state=0),
-    NoisyMIEstimator(0.5, tol=0.005, inputs="sampled", units="bits", random_state=0),
+    NoisyMIEstimator(0.5, tol=0.005, population=True, units="bits", random_state=0),
 ]
 BINNING = [
     BinningMIEstimator(bin_width=0.7),
@@ -93,13 +93,13 @@ def test_an_integer_weight_is_a_repeated_row(estimator, n_units, X, y, weight):
     repeated = fitted(estimator, np.repeat(X, weight, axis=0), np.repeat(y, weight))
     allowed = 1e-9 if n_units == 1 else 5 * np.hypot(weighted.stderr_, repeated.stderr_)
     names = ["mutual_info_", "plug_in_", "label_mutual_info_", "entropy_", "conditional_entropy_"]
-    names += ["ceiling_"] if estimator.inputs == "sampled" or n_units == 3 else []
+    names += ["ceiling_"] if estimator.population or n_units == 3 else []
     for name in [*names, "label_ceiling_", "rank_"]:
         expected = getattr(repeated, name)
         assert getattr(weighted, name) == pytest.approx(expected, abs=allowed), name
     assert weighted.score(X) == pytest.approx(repeated.score(X), abs=allowed)
     np.testing.assert_allclose(weighted.score_samples(X), repeated.score_samples(X), rtol=1e-9)
-    if estimator.inputs == "given":
+    if not estimator.population:
         for name in ("bracket_", "label_bracket_", "entropy_bracket_"):
             expected = getattr(repeated, name)
             assert getattr(weighted, name) == pytest.approx(expected, abs=2 * allowed), name

@@ -58,8 +58,8 @@ def analyze(
         ),
     ] = None,
     tol: Annotated[float, typer.Option(help="Standard error to reach, in units.")] = 0.01,
-    sampled: Annotated[
-        bool, typer.Option("--sampled", help="The inputs are drawn from a larger population.")
+    population: Annotated[
+        bool, typer.Option("--population", help="The inputs are drawn from a larger population.")
     ] = False,
     units: Annotated[str, typer.Option(help="nats or bits.")] = "nats",
     subset: Annotated[
@@ -117,7 +117,7 @@ def analyze(
             check_sigma(sigma)
         estimators = usual_estimators(
             opened, subset=subset, sigma=sigma, bin_width=bin_width, tol=tol, units=units,
-            inputs="sampled" if sampled else "given", random_state=seed,
+            population=population, random_state=seed,
         )  # fmt: skip
         complain_of_labels(opened, estimators)
         if sigma is None:
@@ -144,7 +144,7 @@ def _complain_of_silence(run: Any, estimators: Any) -> None:
 
 def _refuse_beside_estimators(context: typer.Context, config: Path) -> None:
     """Options that a file's own estimators would leave without effect are a mistake."""
-    for name in ("sigma", "bin_width", "tol", "sampled", "units", "seed"):
+    for name in ("sigma", "bin_width", "tol", "population", "units", "seed"):
         source = context.get_parameter_source(name)
         if source is not None and source.name == "COMMANDLINE":
             raise ValueError(

@@ -15,7 +15,7 @@ _SILENT: dict[str, dict[str, Any]] = {
     "clustering": {},
 }
 # What each estimator of a file decides for itself.
-_OF_ESTIMATORS = ("sigma", "bin_width", "tol", "sampled", "units", "seed")
+_OF_ESTIMATORS = ("sigma", "bin_width", "tol", "population", "units", "seed")
 
 
 def read_config(path: Path, options: list[str]) -> dict[str, Any]:

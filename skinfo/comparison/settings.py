@@ -10,8 +10,8 @@ import pandas as pd
 
 # They change the error of a number, not what it means; other units are an error of their own.
 _HARMLESS = {
-    "random_state", "tol", "max_evaluations", "n_jobs", "max_pairs", "bounds", "measures", "units",
-    "memory", "verbose", "copy",
+    "random_state", "tol", "max_evaluations", "n_jobs", "max_pairs", "pairwise_bounds", "measures",
+    "units", "memory", "verbose", "copy",
 }  # fmt: skip
 _ABSENT = object()
 

@@ -249,7 +249,7 @@ def _working(estimator: BaseEstimator, rows: int, values: int) -> int:
     """Bytes that a fit takes beside its rows, which take ``rows`` bytes."""
     last = last_step(estimator)
     doubles = 0.0 if steps_before(estimator) is None else _STEPS
-    if isinstance(last, NoisyMIEstimator) and last.inputs == "given":
+    if isinstance(last, NoisyMIEstimator) and not last.population:
         return int(8 * values * doubles + _NOISY * rows)
     if isinstance(last, NoisyMIEstimator):
         doubles += _SAMPLED

@@ -13,7 +13,7 @@ from skinfo.noisy.gaussians import (
     own_row_out_entropies,
     posterior_log_sums,
 )
-from skinfo.noisy.mixture import Inputs, Mixture
+from skinfo.noisy.mixture import Mixture
 from skinfo.noisy.quadrature import line_cross_entropy, line_information
 from skinfo.noisy.sampling import Average, Draws, average_draws, integration_error
 from skinfo.noisy.sums import Contributions, DrawSums
@@ -124,24 +124,23 @@ class Ends:
 
 
 def find_ends(
-    averages: Averages, mixture: Mixture, inputs: Inputs, tol: float, n_jobs: int | None
+    averages: Averages, mixture: Mixture, population: bool, tol: float, n_jobs: int | None
 ) -> Ends:
     """The brackets: plug-in at one end, what never saw the own row or input at the other."""
-    sampled = inputs == "sampled"
     plug_in = {name: averages.plug_in(name) for name in QUANTITIES}
     lows: _Candidates = {name: [average] for name, average in plug_in.items()}
     highs = lows
     if mixture.rows.has_replicas:
         lower, upper = _with_replicas(averages, mixture, plug_in, tol, n_jobs)
         lows, highs = lows | lower, highs | upper
-    if sampled:
+    if population:
         lower, upper = _of_population(averages, mixture, plug_in)
         lows, highs = lows | lower, highs | upper
     return Ends(
         **{
             name: (
-                max(low.mean - low.margin(sampled=sampled) for low in lows[name]),
-                min(high.mean + high.margin(sampled=sampled) for high in highs[name]),
+                max(low.mean - low.margin(population=population) for low in lows[name]),
+                min(high.mean + high.margin(population=population) for high in highs[name]),
             )
             for name in QUANTITIES
         }

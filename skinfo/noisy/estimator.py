@@ -17,7 +17,7 @@ from skinfo._validation import check_activations, check_rows
 from skinfo.errors import SaturationWarning
 from skinfo.noisy.bounds import pairwise_bounds
 from skinfo.noisy.information import check_near, cross_information, measure_mixture
-from skinfo.noisy.mixture import Inputs, Mixture
+from skinfo.noisy.mixture import Mixture
 from skinfo.noisy.sampling import N_RANDOMISATIONS
 from skinfo.quantities import Quantity, nats_to, notes_of
 
@@ -41,13 +41,13 @@ class NoisyMIEstimator(BaseEstimator):
         means the run's own, layer by layer, and is understood by ``information_flow`` alone.
     tol : float, default=0.01
         Standard error of the integration to reach, in ``units``.
-    inputs : {"given", "sampled"}, default="given"
-        "given": the inputs at hand are all there are, X is uniform on them (or follows
-        ``sample_weight``). "sampled": they were drawn from a larger population; the bracket then
+    population : bool, default=False
+        False: the inputs at hand are all there are, X is uniform on them (or follows
+        ``sample_weight``). True: they were drawn from a larger population; the bracket then
         allows for the inputs that were not drawn, and there is no ceiling at log n.
     max_evaluations : int, default=2**20
         Most points at which the mixture is evaluated, all 16 randomisations together.
-    bounds : bool, default=False
+    pairwise_bounds : bool, default=False
         Whether to compute the pairwise-distance bounds of Kolchinsky & Tracey as well; they take
         every row for an input of its own, so not with groups, and no weights.
     units : {"nats", "bits"}, default="nats"
@@ -73,7 +73,7 @@ class NoisyMIEstimator(BaseEstimator):
         (lower, upper) end for the true I(X;T), widened by their 95 % errors.
     ceiling_ : float
         What I(X;T) cannot exceed: the smaller of H(X) and the capacity of a Gaussian channel with
-        this covariance; infinite for sampled inputs.
+        this covariance; infinite for a population.
     label_mutual_info_, label_stderr_, label_bracket_, label_ceiling_ : float, float, tuple, float
         The same for I(Y;T); None without y. The ceiling is H(Y).
     entropy_, entropy_bracket_ : float, tuple of float
@@ -81,7 +81,7 @@ class NoisyMIEstimator(BaseEstimator):
     conditional_entropy_, conditional_entropy_bracket_ : float, tuple of float
         Differential entropy h(T|X) and its bracket.
     pairwise_bounds_ : tuple of float
-        (lower, upper) pairwise bound of I(S;T), with ``bounds=True``, else None; see
+        (lower, upper) pairwise bound of I(S;T), with ``pairwise_bounds=True``, else None; see
         :func:`skinfo.noisy.bounds.pairwise_bounds`.
     n_evaluations_ : int
         Points at which the mixture was evaluated, all randomisations together.
@@ -147,31 +147,34 @@ class NoisyMIEstimator(BaseEstimator):
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "sigma": [Real, None],
         "tol": [Interval(Real, 0, None, closed="neither")],
-        "inputs": [StrOptions({"given", "sampled"})],
+        "population": ["boolean"],
         "max_evaluations": [Interval(Integral, N_RANDOMISATIONS, None, closed="left")],
-        "bounds": ["boolean"],
+        "pairwise_bounds": ["boolean"],
         "units": [StrOptions({"nats", "bits"})],
         "n_jobs": [Integral, None],
         "random_state": ["random_state"],
     }
+
+    #: Rows of one group are replicas of an input, and are measured as such.
+    uses_replicas: ClassVar[bool] = True
 
     def __init__(
         self,
         sigma: float | None = 0.1,
         *,
         tol: float = 0.01,
-        inputs: Inputs = "given",
+        population: bool = False,
         max_evaluations: int = 2**20,
-        bounds: bool = False,
+        pairwise_bounds: bool = False,
         units: str = "nats",
         n_jobs: int | None = None,
         random_state: int | np.random.RandomState | None = None,
     ) -> None:
         self.sigma = sigma
         self.tol = tol
-        self.inputs = inputs
+        self.population = population
         self.max_evaluations = max_evaluations
-        self.bounds = bounds
+        self.pairwise_bounds = pairwise_bounds
         self.units = units
         self.n_jobs = n_jobs
         self.random_state = random_state
@@ -205,23 +208,23 @@ class NoisyMIEstimator(BaseEstimator):
         """
         sigma = check_sigma(self.sigma)
         rows = check_rows(self, X, y, groups, sample_weight)
-        if self.bounds and (groups is not None or sample_weight is not None):
+        if self.pairwise_bounds and (groups is not None or sample_weight is not None):
             raise ValueError(
-                "bounds=True takes every row for an input of its own and of the same weight; fit "
-                "without groups and sample_weight, or with bounds=False."
+                "pairwise_bounds=True takes every row for an input of its own and of the same "
+                "weight; fit without groups and sample_weight, or with pairwise_bounds=False."
             )
         self._seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         self._mixture = Mixture.of(rows, sigma)
         found = measure_mixture(
             self._mixture,
             tol=self.tol / nats_to(self.units),
-            inputs=self.inputs,
+            population=self.population,
             max_evaluations=self.max_evaluations,
             seed=self._seed,
             n_jobs=self.n_jobs,
         )
         unit = self.units
-        pairwise = self._bound(rows, sigma) if self.bounds else ()
+        pairwise = self._bound(rows, sigma) if self.pairwise_bounds else ()
         self.n_evaluations_ = found.n_evaluations
         self.converged_ = found.converged
         self.rank_ = found.rank

@@ -17,7 +17,7 @@ from skinfo._rows import Rows
 from skinfo.noisy.brackets import Averages, find_ends, plug_in_by_quadrature
 from skinfo.noisy.gaussians import MAX_POSTERIOR_DIMENSION
 from skinfo.noisy.layout import order_rows
-from skinfo.noisy.mixture import Inputs, Mixture
+from skinfo.noisy.mixture import Mixture
 from skinfo.noisy.quadrature import line_cross_entropy
 from skinfo.noisy.sampling import (
     N_RANDOMISATIONS,
@@ -84,7 +84,7 @@ def measure_mixture(
     mixture: Mixture,
     *,
     tol: float = 0.01,
-    inputs: Inputs = "given",
+    population: bool = False,
     max_evaluations: int = 2**20,
     seed: int = 0,
     n_jobs: int | None = None,
@@ -97,8 +97,8 @@ def measure_mixture(
         The mixture of Gaussians of this layer's noise around activations before it.
     tol : float
         Standard error aimed at, in nats.
-    inputs : {"given", "sampled"}
-        Whether the inputs are the whole input law or drawn from a larger population.
+    population : bool
+        Whether the inputs were drawn from a larger population, or are the whole input law.
     max_evaluations : int
         Most points at which the mixture is evaluated.
     seed : int
@@ -124,20 +124,22 @@ def measure_mixture(
         few, many = replicas
         of_few = Mixture.of(rows.where(rows.replica_numbers < few), mixture.subspace.sigma)
         base = measure_mixture(
-            of_few, tol=tol, inputs=inputs, max_evaluations=max_evaluations, seed=seed,
+            of_few, tol=tol, population=population, max_evaluations=max_evaluations, seed=seed,
             n_jobs=n_jobs,
         )  # fmt: skip
-        return _correct(base, replica_excess(mixture, few, many, inputs, seed, n_jobs), inputs)
+        return _correct(
+            base, replica_excess(mixture, few, many, population, seed, n_jobs), population
+        )
     exact = plug_in_by_quadrature(mixture)
     spread, spent = 1.0, 0
-    if exact is None and inputs == "given" and max_evaluations >= 4 * _PILOT:
+    if exact is None and not population and max_evaluations >= 4 * _PILOT:
         spread, spent = _choose_spread(mixture, seed, n_jobs), _PILOT
     stream = mixture.draw_stream(seed, spread)
     rule = StoppingRule(tol)
     portions: list[tuple[Draws, DrawSums]] = []
     for m in level_sizes(max_evaluations - spent):
         draws = stream.take(m)
-        sums = mixture.sums_at(draws, inputs, n_jobs)
+        sums = mixture.sums_at(draws, population=population, n_jobs=n_jobs)
         if mixture.subspace.rank > MAX_POSTERIOR_DIMENSION:
             # Only the Gaussian posteriors need the noise again.
             draws = replace(draws, noise=draws.noise[:, :, :0])
@@ -146,14 +148,16 @@ def measure_mixture(
         averages = Averages(mixture, _join_draws(portions), _join_sums(portions), exact)
         if rule.is_done(averages.largest_stderr()) or (rule.met and exact is not None):
             break
-    return _assemble(averages, mixture, inputs, tol, n_jobs, spent, rule.met)
+    return _assemble(averages, mixture, population, tol, n_jobs, spent, rule.met)
 
 
-def _correct(base: MixtureInformation, excess: ReplicaExcess, inputs: Inputs) -> MixtureInformation:
+def _correct(
+    base: MixtureInformation, excess: ReplicaExcess, population: bool
+) -> MixtureInformation:
     """Correct what few replicas of all inputs gave by what many replicas of some changed."""
-    margin = excess.information.margin(sampled=inputs == "sampled")
+    margin = excess.information.margin(population=population)
     highest = base.mutual_info.upper - excess.information.mean + margin
-    above = min(a.mean + a.margin(sampled=inputs == "sampled") for a in excess.conditional)
+    above = min(a.mean + a.margin(population=population) for a in excess.conditional)
     mutual_info = _between(
         base.mutual_info,
         base.plug_in.value - excess.extrapolated.mean,
@@ -189,7 +193,7 @@ def _between(quantity: Quantity, value: float, lower: float, upper: float) -> Qu
 def _choose_spread(mixture: Mixture, seed: int, n_jobs: int | None) -> float:
     """Near saturation, how much wider half of the noise is drawn; 1 elsewhere."""
     draws = independent_draws(mixture.rows.weights, mixture.subspace.rank, _PILOT, seed)
-    sums = mixture.sums_at(draws, "given", n_jobs)
+    sums = mixture.sums_at(draws, population=False, n_jobs=n_jobs)
     information = Contributions.of(sums.all_data, sums).mutual_info
     deficit = np.mean(-np.log(sums.input_weight) - information)
     return 1 + _SPREAD / np.sqrt(mixture.subspace.rank) if deficit < _SMALL_DEFICIT else 1.0
@@ -284,15 +288,15 @@ def _join_sums(portions: list[tuple[Draws, DrawSums]]) -> DrawSums:
 def _assemble(
     averages: Averages,
     mixture: Mixture,
-    inputs: Inputs,
+    population: bool,
     tol: float,
     n_jobs: int | None,
     n_evaluations: int,
     converged: bool,
 ) -> MixtureInformation:
-    ends = find_ends(averages, mixture, inputs, tol, n_jobs)
+    ends = find_ends(averages, mixture, population, tol, n_jobs)
     notes = () if converged else ("tolerance not met",)
-    ceiling, label_ceiling = _ceilings(mixture, inputs)
+    ceiling, label_ceiling = _ceilings(mixture, population)
 
     def within(name: str, lowest: float = -np.inf, highest: float = np.inf) -> Quantity:
         # Ends that cross, by their errors, span the bracket all the same.
@@ -330,16 +334,18 @@ def _assemble(
     )
 
 
-def _ceilings(mixture: Mixture, inputs: Inputs) -> tuple[float, float | None]:
+def _ceilings(mixture: Mixture, population: bool) -> tuple[float, float | None]:
     """What I(X;T) and, with labels, I(Y;T) cannot exceed."""
-    rows, given = mixture.rows, inputs == "given"
-    ceiling = min(rows.input_entropy, mixture.subspace.gaussian_information) if given else np.inf
+    rows = mixture.rows
+    ceiling = (
+        np.inf if population else min(rows.input_entropy, mixture.subspace.gaussian_information)
+    )
     if rows.label_weights is None:
         return ceiling, None
     # Of a population only the number of classes is known for certain.
-    return ceiling, rows.label_entropy if given else float(np.log(len(rows.label_weights)))
+    return ceiling, float(np.log(len(rows.label_weights))) if population else rows.label_entropy
 
 
 def _around(average: Average) -> tuple[float, float]:
-    margin = replace(average, replicas=0.0).margin(sampled=False)
+    margin = replace(average, replicas=0.0).margin(population=False)
     return average.mean - margin, average.mean + margin

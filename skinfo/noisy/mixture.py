@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
 
 import numpy as np
 
@@ -24,8 +23,6 @@ _MOST_KEPT = 2**24
 _A_PART = 2**21
 # In single precision rows lie within so many sigma of their mean, else double is used.
 _FARTHEST_SINGLE = 1000.0
-
-Inputs = Literal["given", "sampled"]
 
 
 @dataclass(frozen=True)
@@ -136,13 +133,13 @@ class Mixture:
         """Start drawing from the mixture."""
         return DrawStream(self.rows.weights, self.order, self.subspace.rank, seed, spread)
 
-    def sums_at(self, draws: Draws, inputs: Inputs, n_jobs: int | None) -> DrawSums:
+    def sums_at(self, draws: Draws, *, population: bool, n_jobs: int | None) -> DrawSums:
         """Evaluate the four disjoint sums at draws from the mixture's own rows."""
         rows = self.rows
         shape = draws.rows.shape
         drawn = draws.rows.ravel()
         input_of = rows.inputs[drawn]
-        parts = self._sums_of_halves(drawn, draws.noise.reshape(len(drawn), -1), inputs, n_jobs)
+        parts = self._sums_of_halves(drawn, draws.noise.reshape(len(drawn), -1), population, n_jobs)
         half, half_replicas = None, np.ones(len(drawn))
         if self.n_halves == 2:
             own_half = self.half_of_row[drawn]
@@ -175,7 +172,7 @@ class Mixture:
         return 0.5 * (along - np.einsum("ni,ni->n", noise, noise))
 
     def _sums_of_halves(
-        self, drawn: np.ndarray, noise: np.ndarray, inputs: Inputs, n_jobs: int | None
+        self, drawn: np.ndarray, noise: np.ndarray, population: bool, n_jobs: int | None
     ) -> np.ndarray:
         """Natural logarithms of the three sums over each half at each draw."""
         rows = self.rows
@@ -184,10 +181,9 @@ class Mixture:
         drawn, noise = drawn[turns], noise[turns]
         points = (self.subspace.project(rows.points[drawn]) + noise) * BINARY
         references = np.einsum("ni,ni->n", noise, noise) * BINARY**2
-        given = inputs == "given"
         # With other replicas the own row does not count as a reference: the ends leave it out.
         floors = np.full(len(drawn), -np.inf)
-        if given and not rows.has_replicas:
+        if not population and not rows.has_replicas:
             floors = np.log2(rows.weights[drawn])
         parts = np.full((self.n_halves, len(drawn), 3), -np.inf)
         for half in range(self.n_halves):
@@ -198,7 +194,7 @@ class Mixture:
                     layout.spans_of(where.spans[rows.inputs[drawn]] - start),
                     layout.label_blocks[self._labels[drawn]],
                 )
-                queries = Queries(points, references, *places, floors, nested=given)
+                queries = Queries(points, references, *places, floors, nested=not population)
                 sums = sum_layout(layout, queries, n_jobs)
                 parts[half, turns] = np.logaddexp2(parts[half, turns], sums)
         return parts * LOG2

@@ -180,10 +180,10 @@ class Average:
     replicas: float = 0.0
     inputs: float = 0.0
 
-    def margin(self, *, sampled: bool) -> float:
+    def margin(self, *, population: bool) -> float:
         """Half the width of the 95 % interval."""
         spread = np.hypot(self.integration, self.replicas)
-        if sampled:
+        if population:
             spread = np.hypot(spread, self.inputs)
         return _QUANTILE * float(spread)
 

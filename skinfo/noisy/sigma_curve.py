@@ -13,7 +13,7 @@ from sklearn.utils._param_validation import validate_parameter_constraints
 from skinfo._validation import check_rows
 from skinfo.noisy.estimator import NoisyMIEstimator, check_sigma
 from skinfo.noisy.information import MixtureInformation, measure_mixture
-from skinfo.noisy.mixture import Inputs, Mixture
+from skinfo.noisy.mixture import Mixture
 from skinfo.quantities import CURVE_COLUMNS, Quantity, nats_to
 
 
@@ -24,7 +24,7 @@ def sigma_curve(
     sigmas: Any,
     sample_weight: Any = None,
     tol: float = 0.01,
-    inputs: Inputs = "given",
+    population: bool = False,
     units: str = "nats",
     max_evaluations: int = 2**20,
     n_jobs: int | None = None,
@@ -53,8 +53,8 @@ def sigma_curve(
         Probability of each row's input, up to a factor. Zero drops a row.
     tol : float, default=0.01
         Standard error of the integration to reach at each sigma, in ``units``.
-    inputs : {"given", "sampled"}, default="given"
-        "given": the inputs at hand are all there are. "sampled": they were drawn from a larger
+    population : bool, default=False
+        False: the inputs at hand are all there are. True: they were drawn from a larger
         population; the bracket then allows for the inputs that were not drawn.
     units : {"nats", "bits"}, default="nats"
         Unit of every information.
@@ -112,7 +112,7 @@ def sigma_curve(
     """
     estimator = NoisyMIEstimator(
         tol=tol,
-        inputs=inputs,
+        population=population,
         max_evaluations=max_evaluations,
         units=units,
         n_jobs=n_jobs,
@@ -131,7 +131,7 @@ def sigma_curve(
         found = measure_mixture(
             Mixture.of(rows, sigma, order),
             tol=tol / nats_to(units),
-            inputs=inputs,
+            population=population,
             max_evaluations=max_evaluations,
             seed=seed,
             n_jobs=n_jobs,

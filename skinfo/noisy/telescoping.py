@@ -19,7 +19,7 @@ import numpy as np
 from skinfo._rows import Rows
 from skinfo.noisy.gaussians import InputGaussians, own_row_out_entropies
 from skinfo.noisy.layout import order_rows
-from skinfo.noisy.mixture import Inputs, Mixture
+from skinfo.noisy.mixture import Mixture
 from skinfo.noisy.sampling import Average, Draws
 from skinfo.noisy.sums import Contributions
 
@@ -62,7 +62,7 @@ def two_numbers_of_replicas(rows: Rows) -> tuple[int, int] | None:
 
 
 def replica_excess(
-    mixture: Mixture, few: int, many: int, inputs: Inputs, seed: int, n_jobs: int | None
+    mixture: Mixture, few: int, many: int, population: bool, seed: int, n_jobs: int | None
 ) -> ReplicaExcess:
     """Compare all rows with few replicas of every input, at draws from inputs that have many."""
     rows = mixture.rows
@@ -82,8 +82,10 @@ def replica_excess(
     drawn = np.take_along_axis(by_input, chosen, axis=1)
     noise = rng.normal(size=(*drawn.shape, mixture.subspace.rank))
     ones = np.ones(drawn.shape)
-    sums_less = of_less.sums_at(Draws(drawn, noise, ones), inputs, n_jobs)
-    sums_more = mixture.sums_at(Draws(row_of_all[drawn], noise, ones), inputs, n_jobs)
+    sums_less = of_less.sums_at(Draws(drawn, noise, ones), population=population, n_jobs=n_jobs)
+    sums_more = mixture.sums_at(
+        Draws(row_of_all[drawn], noise, ones), population=population, n_jobs=n_jobs
+    )
 
     base = Contributions.of(sums_less.all_data, sums_less)
     plug_in = Contributions.of(sums_more.all_data, sums_more)

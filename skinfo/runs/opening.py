@@ -81,7 +81,7 @@ def open_run(
         - "token_mean", "token_last", or the number of a token: one row a sequence;
         - "tokens": each token is an input of its own, with its sequence's label. Then I(X;T) is
           about X = (sequence, position), with log(n_inputs n_tokens) as its ceiling; tokens of one
-          sequence are not drawn independently, so ``inputs="sampled"`` gives brackets that are too
+          sequence are not drawn independently, so ``population=True`` gives brackets that are too
           narrow.
 
         For all layers, the first four leave arrays of two and three axes as they are. What is given

@@ -187,7 +187,7 @@ def several():
     rng = np.random.default_rng(0)
     arrays = {(e, x): rng.normal(size=(30, 2)) for e in (1, 10, 100) for x in ("first", "second")}
     estimators = {
-        "noisy": NoisyMIEstimator(None, tol=0.1, bounds=True, random_state=0),
+        "noisy": NoisyMIEstimator(None, tol=0.1, pairwise_bounds=True, random_state=0),
         "binned": BinningMIEstimator(bin_width=0.5),
     }
     return information_flow(estimators, open_run(arrays, sigma=0.5), progress=False)

@@ -94,7 +94,7 @@ def test_amounts_that_are_none_are_refused(amount):
 
 def test_what_a_layer_needs_grows_with_what_measures_it():
     run, _ = counted()
-    sampled = NoisyMIEstimator(0.1, inputs="sampled")
+    sampled = NoisyMIEstimator(0.1, population=True)
     needs = [
         need_of_task(run, 1, "back", [estimator])
         for estimator in (BinningMIEstimator(), ClusteringScore(), NoisyMIEstimator(0.1), sampled)

@@ -206,9 +206,9 @@ class EstimatorComparisonDisplay:
     """What the estimators say of one run: information, its pairwise bounds, binned entropy.
 
     An axes a layer, against the epoch: I(X;T) of the noisy estimator with its bracket, the band
-    between the pairwise-distance bounds (``NoisyMIEstimator(bounds=True)``), H(Bin(T)) and the
-    ceiling. Only the first estimates the information of the noisy layer; the bounds hold it between
-    them, and the binned entropy depends on the bins.
+    between the pairwise-distance bounds (``NoisyMIEstimator(pairwise_bounds=True)``), H(Bin(T)) and
+    the ceiling. Only the first estimates the information of the noisy layer; the bounds hold it
+    between them, and the binned entropy depends on the bins.
 
     Parameters
     ----------
@@ -230,7 +230,8 @@ class EstimatorComparisonDisplay:
     >>> from skinfo import BinningMIEstimator, NoisyMIEstimator, information_flow, open_run
     >>> from skinfo.view.pictures import EstimatorComparisonDisplay
     >>> run = open_run({(e, "hidden"): np.array([[-e], [e]]) for e in (1, 2)}, sigma=1.0)
-    >>> estimators = [NoisyMIEstimator(None, bounds=True), BinningMIEstimator(bin_width=0.5)]
+    >>> noisy = NoisyMIEstimator(None, pairwise_bounds=True)
+    >>> estimators = [noisy, BinningMIEstimator(bin_width=0.5)]
     >>> flow = information_flow(estimators, run, progress=False)
     >>> display = EstimatorComparisonDisplay.from_flow(flow).plot()
     >>> [text.get_text() for text in display.figure_.legends[0].get_texts()]
