@@ -36,8 +36,8 @@ def checkpoints(epochs: Sequence[int], directory: Path) -> Iterator[tuple[int, n
     """
     X, y = make_szt()
     train = np.sort(np.random.default_rng(0).permutation(len(X))[:N_TRAIN])
-    model = make_mlp(seed=0)
-    trainer = Trainer(model, X[train], y[train], sigmas=SIGMAS, seed=0)
+    model = make_mlp(random_state=0)
+    trainer = Trainer(model, X[train], y[train], sigma=SIGMAS, random_state=0)
     for epoch in epochs:
         state = directory / f"epoch_{epoch:05d}.pt"
         if state.exists():
@@ -51,7 +51,7 @@ def checkpoints(epochs: Sequence[int], directory: Path) -> Iterator[tuple[int, n
 
 def recorder(model: nn.Module, n_replicas: int, seed: int = 0) -> Recorder:
     """Records the five hidden layers, with the noise that they were trained with."""
-    return Recorder(model, HIDDEN, sigmas=SIGMAS, n_replicas=n_replicas, seed=seed)
+    return Recorder(model, HIDDEN, sigma=SIGMAS, n_replicas=n_replicas, random_state=seed)
 
 
 def flow_of(

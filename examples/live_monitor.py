@@ -44,7 +44,7 @@ def main() -> None:
         NoisyMIEstimator(sigma=None, tol=0.05, random_state=0),
         X[::4],
         y[::4],
-        sigmas=SIGMAS,
+        sigma=SIGMAS,
         n_replicas=6,
         every=log_spaced_epochs(options.epochs, 12),
         path="live_monitor.csv",

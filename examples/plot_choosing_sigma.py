@@ -38,8 +38,8 @@ started = time.perf_counter()
 
 X, y = make_szt()
 train = np.random.default_rng(SEED).permutation(len(X))[:3277]
-model = make_mlp(seed=SEED)
-trainer = Trainer(model, X[train], y[train], seed=SEED)
+model = make_mlp(random_state=SEED)
+trainer = Trainer(model, X[train], y[train], random_state=SEED)
 recorder = Recorder(model, LAYERS, n_replicas=1)
 layers = {}
 for epoch in (EARLY, LATE):

@@ -73,9 +73,9 @@ def losses(trainer: Trainer) -> dict[str, float]:
 # before it needs them. ``sigma=None`` takes the sigma that each layer was run with.
 
 sigmas = dict.fromkeys(LAYERS, SIGMA)
-model = make_mlp(seed=SEED)
-trainer = Trainer(model, X[train], y[train], sigmas=sigmas, seed=SEED)
-recorder = Recorder(model, LAYERS, sigmas=sigmas, n_replicas=N_REPLICAS, seed=SEED)
+model = make_mlp(random_state=SEED)
+trainer = Trainer(model, X[train], y[train], sigma=sigmas, random_state=SEED)
+recorder = Recorder(model, LAYERS, sigma=sigmas, n_replicas=N_REPLICAS, random_state=SEED)
 estimator = NoisyMIEstimator(sigma=None, tol=TOLERANCE, random_state=SEED)
 # Few of them by default, two where layer 5 has its first peak and its first low.
 recorded = checkpoints(60) if FULL else [1, 4, 10, 16, 25, 40, 65, 110, 180, 300]
@@ -113,8 +113,8 @@ def counted_information(model: torch.nn.Module) -> dict[str, float]:
     return found
 
 
-model = make_mlp(seed=SEED)
-trainer = Trainer(model, X[train], y[train], seed=SEED)
+model = make_mlp(random_state=SEED)
+trainer = Trainer(model, X[train], y[train], random_state=SEED)
 recorder = Recorder(model, LAYERS, n_replicas=1)
 sweeps, twin_losses = [], {}
 for epoch in checkpoints(84 if FULL else 30):

@@ -92,9 +92,10 @@ def make_trainer(name: str) -> Trainer:
     """A network and its training, not begun."""
     sigma, dropout = NETWORKS[name]
     return Trainer(
-        make_cnn(images.shape[-1], dropout=dropout, seed=SEED), images[train], labels[train],
-        sigmas=dict.fromkeys(HIDDEN, sigma) if sigma else {},
-        optimiser="sgd", learning_rate=5e-3, batch_size=32, seed=SEED,
+        make_cnn(images.shape[-1], dropout=dropout, random_state=SEED),
+        images[train], labels[train],
+        sigma=dict.fromkeys(HIDDEN, sigma) if sigma else {},
+        optimiser="sgd", learning_rate=5e-3, batch_size=32, random_state=SEED,
     )  # fmt: skip
 
 
@@ -226,8 +227,8 @@ compared = slice(test.start, test.start + N_COMPARED)
 def record(trainer: Trainer, name: str, rows: slice, n_replicas: int) -> dict[str, np.ndarray]:
     """What the layers put out before their own noise, (n, n_replicas, units)."""
     recorder = Recorder(
-        trainer.model, LAYERS, sigmas=sigmas_of(name), n_replicas=n_replicas, batch_size=500,
-        seed=SEED, flatten=True,
+        trainer.model, LAYERS, sigma=sigmas_of(name), n_replicas=n_replicas, batch_size=500,
+        random_state=SEED, flatten=True,
     )  # fmt: skip
     with recorder.record(images[rows]) as arrays:
         return {layer: np.array(S if S.ndim == 3 else S[:, None]) for layer, S in arrays.items()}

@@ -52,8 +52,8 @@ started = time.perf_counter()
 
 X, y = make_spiral(1000, noise=JITTER, random_state=0)
 fresh = make_spiral(3000, noise=JITTER, random_state=1)
-model = make_mlp((2, 8, 9, 10, 3), seed=0)
-trainer = Trainer(model, X, y, sigmas=SIGMAS, learning_rate=0.02, batch_size=64, seed=0)
+model = make_mlp((2, 8, 9, 10, 3), random_state=0)
+trainer = Trainer(model, X, y, sigma=SIGMAS, learning_rate=0.02, batch_size=64, random_state=0)
 trainer.train_until(50)
 accuracy = trainer.evaluate(*fresh)[1]
 print(f"Accuracy after {trainer.epoch} epochs: training {trainer.evaluate(X, y)[1]:.3f}, "
@@ -72,7 +72,7 @@ N_SEEDS = 20 if FULL else 6
 def record_last(n, seed):
     """Rows of S of the last hidden layer for n fresh points."""
     points, _ = make_spiral(n, noise=JITTER, random_state=100 + seed)
-    recorder = Recorder(model, LAYERS[-1:], sigmas=SIGMAS, n_replicas=1, seed=seed)
+    recorder = Recorder(model, LAYERS[-1:], sigma=SIGMAS, n_replicas=1, random_state=seed)
     with recorder.record(points) as activations:
         return activations[LAYERS[-1]].reshape(n, -1).astype(float)
 
@@ -122,7 +122,7 @@ print(cells.unstack("estimator").to_string())
 # each. Ends of the brackets: with finitely many passes the plug-in value is too large, the
 # density that leaves out a draw's own row gives the other end.
 
-recorder = Recorder(model, LAYERS, sigmas=SIGMAS, n_replicas=100 if FULL else 24, seed=0)
+recorder = Recorder(model, LAYERS, sigma=SIGMAS, n_replicas=100 if FULL else 24, random_state=0)
 with recorder.record(X) as activations:
     run = open_run(
         {(trainer.epoch, name): np.array(activations[name]) for name in LAYERS},

@@ -19,7 +19,7 @@ from skinfo.datasets import make_szt
 from skinfo.errors import MissingExtraError, RunError
 from skinfo.monitoring import log_spaced_epochs
 from skinfo.runs import open_run
-from skinfo.szt import SztSettings, Trainer, demo, make_mlp, record_training
+from skinfo.szt import SztSettings, Trainer, demo, make_mlp, record_training, recording
 from skinfo.szt.demo import DemoResult, run_demo
 
 
@@ -53,8 +53,8 @@ def small_data():
     X, y = make_szt()
     rows = np.random.default_rng(0).permutation(4096)[:256]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(szt, "make_szt", lambda: (X[rows], y[rows]))
-        patch.setattr(szt, "N_TRAIN", 200)
+        patch.setattr(recording, "make_szt", lambda: (X[rows], y[rows]))
+        patch.setattr(recording, "N_TRAIN", 200)
         patch.setattr(demo, "TOLERANCE", 0.2)
         yield
 
@@ -221,7 +221,7 @@ def test_another_setting_in_the_same_directory_is_an_error(uninterrupted):
     for other in (
         SztSettings(epochs=4, n_replicas=2, n_checkpoints=2),
         SztSettings(epochs=3, n_replicas=3, n_checkpoints=2),
-        SztSettings(epochs=3, n_replicas=2, n_checkpoints=2, seed=1),
+        SztSettings(epochs=3, n_replicas=2, n_checkpoints=2, random_state=1),
     ):
         with pytest.raises(RunError, match="whole: a demo with other settings is there"):
             run_demo(directory, other, progress=Progress())
@@ -244,7 +244,7 @@ def test_a_damaged_note_of_the_demo_is_an_error(tmp_path, text):
 
 def test_the_demo_notes_its_settings(uninterrupted):
     assert json.loads((uninterrupted.directory / "demo.json").read_text()) == {
-        "epochs": 3, "n_replicas": 2, "n_checkpoints": 2, "seed": 0, "sigma": 0.005,
+        "epochs": 3, "n_replicas": 2, "n_checkpoints": 2, "random_state": 0, "sigma": 0.005,
         "activation": "tanh", "parseval": 0.0, "shuffle_labels": False,
     }  # fmt: skip
 

@@ -22,8 +22,8 @@ def task():
 def layer(task):
     """The last hidden layer of the paper's network without noise, at three epochs."""
     X, y, train = task
-    model = make_mlp(seed=0)
-    trainer = Trainer(model, X[train], y[train], seed=0)
+    model = make_mlp(random_state=0)
+    trainer = Trainer(model, X[train], y[train], random_state=0)
     recorder = Recorder(model, ["layer5"], n_replicas=1)
     layer = {}
     for epoch in (10, 24, 80):
@@ -54,9 +54,9 @@ def test_brackets_of_the_noisy_twin_overlap_whatever_the_number_of_replicas(task
     X, y, train = task
     layers = ["layer4", "layer5"]
     sigmas = dict.fromkeys((f"layer{k}" for k in range(1, 6)), 0.005)
-    model = make_mlp(seed=0)
-    Trainer(model, X[train], y[train], sigmas=sigmas, seed=0).train_until(30)
-    recorder = Recorder(model, layers, sigmas=sigmas, n_replicas=24)
+    model = make_mlp(random_state=0)
+    Trainer(model, X[train], y[train], sigma=sigmas, random_state=0).train_until(30)
+    recorder = Recorder(model, layers, sigma=sigmas, n_replicas=24)
     with recorder.record(X[::16]) as activations:
         for name in layers:
             # Of one another's replicas none, so that nothing but the truth brings them together.

@@ -89,15 +89,15 @@ def test_bracket_of_a_deep_linear_network_holds_its_information():
 def test_spread_of_the_entropy_of_a_spiral_layer(entropies):
     sigmas = dict.fromkeys(("layer1", "layer2", "layer3"), 0.2)
     X, y = make_spiral(1000, noise=0.06, random_state=0)
-    model = make_mlp((2, 8, 9, 10, 3), seed=0)
-    trainer = Trainer(model, X, y, sigmas=sigmas, learning_rate=0.02, batch_size=64, seed=0)
+    model = make_mlp((2, 8, 9, 10, 3), random_state=0)
+    trainer = Trainer(model, X, y, sigma=sigmas, learning_rate=0.02, batch_size=64, random_state=0)
     trainer.train_until(50)
     assert trainer.evaluate(X, y)[1] > 0.97
 
     n, n_seeds = 300, 24
     points, _ = make_spiral(n * n_seeds, noise=0.06, random_state=2)
     points = np.random.default_rng(0).permutation(points)
-    with Recorder(model, ["layer3"], sigmas=sigmas, n_replicas=1).record(points) as arrays:
+    with Recorder(model, ["layer3"], sigma=sigmas, n_replicas=1).record(points) as arrays:
         S = arrays["layer3"].reshape(n_seeds, n, 10).astype(float)
     T = S + 0.2 * np.random.default_rng(1).normal(size=S.shape)
     own = np.std([information(rows, 0.2) for rows in S])

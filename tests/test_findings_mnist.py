@@ -30,7 +30,7 @@ def normalise(model, X, sigmas):
 
 def last_hidden_layer(model, X, sigmas):
     """T of the fully connected layer, flat, with its own noise."""
-    recorder = Recorder(model, ["fc"], sigmas=sigmas, n_replicas=1)
+    recorder = Recorder(model, ["fc"], sigma=sigmas, n_replicas=1)
     with recorder.record(X) as arrays:
         S = np.array(arrays["fc"]).reshape(len(X), -1)
     noise = np.random.default_rng(0).standard_normal(S.shape)
@@ -41,11 +41,11 @@ def last_hidden_layer(model, X, sigmas):
 def test_training_draws_digits_of_a_class_together_in_the_last_hidden_layer(digits, sigma):
     X, y = digits
     sigmas = dict.fromkeys(HIDDEN, sigma) if sigma else {}
-    untrained = make_cnn(8, seed=0)
+    untrained = make_cnn(8, random_state=0)
     normalise(untrained, X[:N_TRAIN], sigmas)
     trainer = Trainer(
-        make_cnn(8, seed=0), X[:N_TRAIN], y[:N_TRAIN], sigmas=sigmas, optimiser="sgd",
-        learning_rate=5e-3, batch_size=32, seed=0,
+        make_cnn(8, random_state=0), X[:N_TRAIN], y[:N_TRAIN], sigma=sigmas, optimiser="sgd",
+        learning_rate=5e-3, batch_size=32, random_state=0,
     )  # fmt: skip
     trainer.train_until(8)
     found = {}
@@ -67,7 +67,7 @@ def test_without_training_nothing_moves(digits):
     X, y = digits
     within = []
     for seed in range(3):
-        model = make_cnn(8, seed=seed)
+        model = make_cnn(8, random_state=seed)
         normalise(model, X[:N_TRAIN], {})
         T = last_hidden_layer(model, X[N_TRAIN:], {})
         est = ClusteringScore(metric="cosine", measures=()).fit(T, y[N_TRAIN:])

@@ -16,8 +16,8 @@ def curves():
     """Brackets of I(X;T) of the last hidden layer at two epochs, by sigma."""
     X, y = make_szt()
     train = np.random.default_rng(0).permutation(4096)[:3277]
-    model = make_mlp(seed=0)
-    trainer = Trainer(model, X[train], y[train], seed=0)
+    model = make_mlp(random_state=0)
+    trainer = Trainer(model, X[train], y[train], random_state=0)
     recorder = Recorder(model, ["layer5"], n_replicas=1)
     found = {}
     for epoch in (10, 80):

@@ -138,10 +138,10 @@ def test_numbers_are_those_of_the_recorded_run_to_the_last_bit(data, tmp_path):
     }
     model = make_mlp(SIZES)
     optimiser = torch.optim.SGD(model.parameters(), lr=0.5)
-    recorder = Recorder(model, NAMES, sigmas=SIGMAS, n_replicas=6, seed=3)
+    recorder = Recorder(model, NAMES, sigma=SIGMAS, n_replicas=6, random_state=3)
     writer = RunWriter(tmp_path / "run", recorder.describe(data[0]), labels=data[1])
     monitor = FlowMonitor(
-        model, NAMES[::-1], estimators, *data, sigmas=SIGMAS, n_replicas=6, seed=3,
+        model, NAMES[::-1], estimators, *data, sigma=SIGMAS, n_replicas=6, random_state=3,
         path=tmp_path / "flow.parquet", n_jobs=2,
     )  # fmt: skip
     for epoch in (1, 2, 5):
@@ -161,7 +161,7 @@ def test_numbers_are_those_of_the_recorded_run_to_the_last_bit(data, tmp_path):
 def test_activations_handed_over_are_measured_without_a_model(data, rng):
     arrays = {"a": rng.standard_normal((80, 3)), "b": rng.standard_normal((80, 4, 2))}
     estimator = NoisyMIEstimator(sigma=None, tol=0.05, random_state=0)
-    monitor = FlowMonitor(None, ["a", "b"], estimator, None, data[1], sigmas={"a": 0.5, "b": 0.4})
+    monitor = FlowMonitor(None, ["a", "b"], estimator, None, data[1], sigma={"a": 0.5, "b": 0.4})
     monitor.update(7, activations={name: torch.as_tensor(array) for name, array in arrays.items()})
     run = open_run(
         {(7, n): x for n, x in arrays.items()}, labels=data[1], sigma={"a": 0.5, "b": 0.4}
@@ -280,19 +280,19 @@ def test_a_half_written_line_is_dropped_with_a_note(data, tmp_path, cut):
 
 def test_another_setting_at_the_same_path_is_an_error(data, tmp_path):
     path, model, (X, y) = tmp_path / "flow.csv", make_mlp(SIZES), data
-    FlowMonitor(model, NAMES, CHEAP, X, y, sigmas=SIGMAS, path=path)(1)
+    FlowMonitor(model, NAMES, CHEAP, X, y, sigma=SIGMAS, path=path)(1)
     before = (tmp_path / "flow.csv.journal").read_bytes()
     others = {
         "layers": {"layers": ["layer1"]},
         "estimators": {"estimators": BinningMIEstimator(bin_width=0.4)},
         "n_replicas": {"n_replicas": 2},
-        "seed": {"seed": 1},
+        "random_state": {"random_state": 1},
         "inputs": {"X": X + 1},
         "batch_size": {"batch_size": 16},
         "flatten": {"flatten": True},
     }  # fmt: skip
-    base = {"layers": NAMES, "estimators": CHEAP, "X": X, "y": y, "sigmas": SIGMAS}
-    for name, change in [*others.items(), ("inputs", {"y": 1 - y}), ("layers", {"sigmas": {}})]:
+    base = {"layers": NAMES, "estimators": CHEAP, "X": X, "y": y, "sigma": SIGMAS}
+    for name, change in [*others.items(), ("inputs", {"y": 1 - y}), ("layers", {"sigma": {}})]:
         with pytest.raises(RunError, match=f"csv.journal: another .* its {name} differ"):
             FlowMonitor(model, path=path, **(base | change))
     assert (tmp_path / "flow.csv.journal").read_bytes() == before
@@ -302,18 +302,18 @@ def test_another_setting_at_the_same_path_is_an_error(data, tmp_path):
 def test_noise_of_layers_that_are_not_measured_is_a_setting_too(data, tmp_path):
     path, base = tmp_path / "flow.csv", {"layer1": 0.1, "layer2": 0.1}
     given = {"path": path, "n_replicas": 4}
-    FlowMonitor(make_mlp(SIZES), ["layer2"], CHEAP, *data, sigmas=base, **given)(1)
+    FlowMonitor(make_mlp(SIZES), ["layer2"], CHEAP, *data, sigma=base, **given)(1)
     other = base | {"layer1": 5.0}
-    with pytest.raises(RunError, match=r"its sigmas differ \(.*0\.1.* there, .*5\.0"):
-        FlowMonitor(make_mlp(SIZES), ["layer2"], CHEAP, *data, sigmas=other, **given)
+    with pytest.raises(RunError, match=r"its sigma differ \(.*0\.1.* there, .*5\.0"):
+        FlowMonitor(make_mlp(SIZES), ["layer2"], CHEAP, *data, sigma=other, **given)
     quiet = base | {"layer3": 0.0}
-    assert FlowMonitor(make_mlp(SIZES), ["layer2"], CHEAP, *data, sigmas=quiet, **given).epochs
+    assert FlowMonitor(make_mlp(SIZES), ["layer2"], CHEAP, *data, sigma=quiet, **given).epochs
 
     path = tmp_path / "modules.csv"
     model = noisy_model()
     FlowMonitor(model, ["6"], CHEAP, *data, n_replicas=4, path=path)(1)
     model[3].sigma = 0.7
-    with pytest.raises(RunError, match="its sigmas differ"):
+    with pytest.raises(RunError, match="its sigma differ"):
         FlowMonitor(model, ["6"], CHEAP, *data, n_replicas=4, path=path)
 
 
@@ -370,12 +370,12 @@ def entry(epoch, digest="x"):
 
 def test_two_writers_at_once_are_found_out(tmp_path):
     path = tmp_path / "j"
-    one, other = Journal(path, {"seed": 0}, {}), Journal(path, {"seed": 0}, {})
+    one, other = Journal(path, {"batch_size": 0}, {}), Journal(path, {"batch_size": 0}, {})
     one.append(entry(1))
     with pytest.raises(RunError, match="epoch 1: something else has written here"):
         other.append(entry(1))
     one.append(entry(2))
-    assert list(Journal(path, {"seed": 0}, {}).entries) == [1, 2]
+    assert list(Journal(path, {"batch_size": 0}, {}).entries) == [1, 2]
 
 
 @pytest.mark.parametrize(

@@ -69,10 +69,8 @@ def weights_of(model):
     ]
 
 
-def torch_activations(model, X, *, sigma=0.0, n_replicas=1, seed=0):
-    recorder = Recorder(
-        model, NAMES, sigmas=dict.fromkeys(NAMES, sigma), n_replicas=n_replicas, seed=seed
-    )
+def torch_activations(model, X, *, sigma=0.0, n_replicas=1, random_state=0):
+    recorder = Recorder(model, NAMES, sigma=sigma, n_replicas=n_replicas, random_state=random_state)
     with recorder.record(X) as arrays:
         return {name: np.array(array) for name, array in arrays.items()}
 
@@ -147,7 +145,7 @@ def test_every_framework_records_what_torch_does(record, trained, data, tmp_path
 @pytest.mark.parametrize("name", FRAMEWORKS)
 def test_noise_is_fresh_seeded_and_of_its_sigma(record, trained, data):
     n_replicas = 40
-    arrays = record(NOISY, n_replicas=n_replicas, seed=3)
+    arrays = record(NOISY, n_replicas=n_replicas, random_state=3)
     expected = torch_activations(trained, data[0], sigma=SIGMA, n_replicas=n_replicas)
     assert {layer: array.shape for layer, array in arrays.items()} == {
         layer: array.shape for layer, array in expected.items()
@@ -161,7 +159,7 @@ def test_noise_is_fresh_seeded_and_of_its_sigma(record, trained, data):
             np.testing.assert_allclose(ours.mean(0), theirs.mean(0), rtol=0.05, atol=0.01)
         assert len(np.unique(arrays[layer][0], axis=0)) == n_replicas
         assert len(np.unique(arrays[layer][:, 0], axis=0)) == len(data[0])
-    one, again, other = (record(NOISY, n_replicas=2, seed=seed) for seed in (3, 3, 4))
+    one, again, other = (record(NOISY, n_replicas=2, random_state=seed) for seed in (3, 3, 4))
     for layer in NAMES[1:]:
         np.testing.assert_array_equal(one[layer], again[layer])
         assert np.mean(one[layer] == other[layer]) < 0.01
@@ -172,8 +170,8 @@ def test_noisy_information_is_that_of_torch(record, trained, data):
     estimator = NoisyMIEstimator(sigma=None, tol=0.02, random_state=0)
     values = {}
     for framework, arrays in {
-        "torch": torch_activations(trained, data[0], sigma=SIGMA, n_replicas=24, seed=1),
-        "it": record(NOISY, n_replicas=24, seed=1),
+        "torch": torch_activations(trained, data[0], sigma=SIGMA, n_replicas=24, random_state=1),
+        "it": record(NOISY, n_replicas=24, random_state=1),
     }.items():
         run = open_run({(4, n): x for n, x in arrays.items()}, labels=data[1], sigma=SIGMA)
         flow = information_flow(estimator, run, progress=False)
@@ -291,12 +289,12 @@ def test_what_the_monitor_of_keras_records_is_what_torch_does(keras, trained, da
     model = keras_model(keras, sigma=0.0)
     set_keras_weights_of(model, trained)
     recorder = KerasRecorder(
-        model, NAMES[::-1], sigmas={"layer2": SIGMA}, n_replicas=30, batch_size=100
+        model, NAMES[::-1], sigma={"layer2": SIGMA}, n_replicas=30, batch_size=100
     )
     assert recorder.describe(data[0]) == (
         Layer("layer1", 0.0, False), Layer("layer2", SIGMA, False), Layer("layer3", 0.0, True),
     )  # fmt: skip
-    torch_recorder = Recorder(trained, NAMES, sigmas={"layer2": SIGMA}, n_replicas=30)
+    torch_recorder = Recorder(trained, NAMES, sigma={"layer2": SIGMA}, n_replicas=30)
     with recorder.record(data[0]) as found, torch_recorder.record(data[0]) as expected:
         assert {name: x.shape for name, x in found.items()} == {
             name: x.shape for name, x in expected.items()
@@ -356,7 +354,7 @@ def test_keras_models_that_cannot_be_followed_say_so(keras, data):
         (refused(Subclassed(), "a"), "Subclassed has no graph to follow"),
         (refused(keras.Sequential([keras.layers.Dense(2)]), "dense"), "no graph to follow"),
         (refused(model, "layer9"), "no layer 'layer9'; it has: .*layer1"),
-        (refused(model, "layer1", sigmas={"layer1": -1.0}), "sigma of layer 'layer1' must be >= 0"),
+        (refused(model, "layer1", sigma={"layer1": -1.0}), "sigma of layer 'layer1' must be >= 0"),
         (refused(model, "layer1", n_replicas=0), "must be at least 1"),
         (refused(twice, "shared"), "'shared' runs more than once"),
         (refused(nested, "last"), "Model 'inner' inside the model has noise of its own"),

@@ -41,10 +41,10 @@ def forward(params, X, layers: tuple[Layer, ...], key) -> tuple[jax.Array, dict[
 
 
 def record(
-    params, X, layers: Sequence[Layer], *, n_replicas: int = 1, seed: int = 0
+    params, X, layers: Sequence[Layer], *, n_replicas: int = 1, random_state: int = 0
 ) -> dict[str, np.ndarray]:
     """What layers put out before their noise: (n_inputs, n_units), or with replicas in between."""
-    keys = jax.random.split(jax.random.key(seed), n_replicas)
+    keys = jax.random.split(jax.random.key(random_state), n_replicas)
     found = _replicas(params, jnp.asarray(X), tuple(layers), keys)
     return {
         layer.name: np.asarray(found[layer.name] if layer.noise_before else found[layer.name][:, 0])

@@ -33,10 +33,15 @@ LAYERS = [
 
 
 def record(
-    model: keras.Sequential, X, layers: Sequence[Layer], *, n_replicas: int = 1, seed: int = 0
+    model: keras.Sequential,
+    X,
+    layers: Sequence[Layer],
+    *,
+    n_replicas: int = 1,
+    random_state: int = 0,
 ) -> dict[str, np.ndarray]:
     """What layers put out before their noise: (n_inputs, n_units), or with replicas in between."""
-    generator = keras.random.SeedGenerator(seed)
+    generator = keras.random.SeedGenerator(random_state)
     replicas = [_one_pass(model, X, layers, generator) for _ in range(n_replicas)]
     return {
         layer.name: np.stack([found[layer.name] for found in replicas], axis=1)

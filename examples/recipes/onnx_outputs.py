@@ -32,7 +32,10 @@ LAYERS = [
 
 
 def add_outputs(
-    model: onnx.ModelProto, tensors: Mapping[str, str], sigmas: Mapping[str, float], seed: int = 0
+    model: onnx.ModelProto,
+    tensors: Mapping[str, str],
+    sigmas: Mapping[str, float],
+    random_state: int = 0,
 ) -> onnx.ModelProto:
     """Make the tensors of layers outputs of the graph, and add noise behind them."""
     changed = onnx.shape_inference.infer_shapes(model)
@@ -53,7 +56,7 @@ def add_outputs(
                 nodes += [
                     onnx.helper.make_node(
                         "RandomNormalLike", [tensor], [noise],
-                        scale=sigmas[layer], seed=float(seed + len(renamed)),
+                        scale=sigmas[layer], seed=float(random_state + len(renamed)),
                     ),
                     onnx.helper.make_node("Add", [tensor, noise], [renamed[tensor]]),
                 ]  # fmt: skip
@@ -70,11 +73,11 @@ def record(
     tensors: Mapping[str, str],
     *,
     n_replicas: int = 1,
-    seed: int = 0,
+    random_state: int = 0,
 ) -> dict[str, np.ndarray]:
     """What layers put out before their noise: (n_inputs, n_units), or with replicas in between."""
     sigmas = {layer.name: layer.sigma for layer in layers}
-    changed = add_outputs(model, tensors, sigmas, seed)
+    changed = add_outputs(model, tensors, sigmas, random_state)
     session = onnxruntime.InferenceSession(
         changed.SerializeToString(), providers=["CPUExecutionProvider"]
     )
@@ -114,7 +117,7 @@ def main(path="runs/onnx", checkpoints: Sequence[int] = (1, 16)) -> pd.DataFrame
     X, y = make_szt()
     sigmas = {layer.name: layer.sigma for layer in LAYERS}
     model = make_mlp((12, 10, 7, 5, 2))
-    trainer = Trainer(model, X, y, sigmas=sigmas, learning_rate=5e-3)
+    trainer = Trainer(model, X, y, sigma=sigmas, learning_rate=5e-3)
     models = Path(f"{path}-models")
     models.mkdir(parents=True, exist_ok=True)
     writer = RunWriter(path, LAYERS, labels=y)

@@ -32,10 +32,15 @@ ACTIVATIONS = {
 
 
 def record(
-    network: MLPClassifier, X, layers: Sequence[Layer], *, n_replicas: int = 1, seed: int = 0
+    network: MLPClassifier,
+    X,
+    layers: Sequence[Layer],
+    *,
+    n_replicas: int = 1,
+    random_state: int = 0,
 ) -> dict[str, np.ndarray]:
     """What hidden layers put out before their noise: (n_inputs, n_units), or with replicas."""
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(random_state)
     replicas = [_one_pass(network, X, layers, rng) for _ in range(n_replicas)]
     return {
         layer.name: np.stack([found[layer.name] for found in replicas], axis=1)

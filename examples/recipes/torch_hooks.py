@@ -3,7 +3,7 @@
 `Recorder` puts a forward hook on every module that is named, runs the model in evaluation mode and
 takes the hooks off again; the model's class does not matter. Noise is added by hooks too, in
 training by `noisy_layers`, in recording by the recorder: a layer that has noise before it is
-recorded `n_replicas` times, each with fresh noise. For a network without noise leave `sigmas` out:
+recorded `n_replicas` times, each with fresh noise. For a network without noise leave `sigma` out:
 every layer is then recorded once.
 
     python examples/recipes/torch_hooks.py     # writes runs/torch, prints I(X;T)
@@ -58,7 +58,7 @@ def main(path="runs/torch", checkpoints: Sequence[int] = (1, 4, 16)) -> pd.DataF
     model = Net()
     optimiser = torch.optim.Adam(model.parameters(), lr=5e-3)
 
-    recorder = Recorder(model, list(SIGMAS), sigmas=SIGMAS, n_replicas=8, seed=0)
+    recorder = Recorder(model, list(SIGMAS), sigma=SIGMAS, n_replicas=8, random_state=0)
     writer = RunWriter(path, recorder.describe(inputs), labels=y)
     for epoch in range(1, max(checkpoints) + 1):
         loss = train_epoch(model, optimiser, inputs, targets)

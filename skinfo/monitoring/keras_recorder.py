@@ -25,9 +25,9 @@ class KerasRecorder:
         graph to follow.
     layers : sequence of str
         Names of the layers to record. A ``keras.layers.GaussianNoise`` records what enters it.
-    sigmas : mapping of str to float, optional
+    sigma : mapping of str to float, optional
         Noise to add to the outputs of named layers.
-    n_replicas, batch_size, seed, flatten
+    n_replicas, batch_size, random_state, flatten
         As for :class:`skinfo.networks.Recorder`.
 
     Raises
@@ -42,10 +42,10 @@ class KerasRecorder:
         model: Any,
         layers: Sequence[str],
         *,
-        sigmas: Mapping[str, float] | None = None,
+        sigma: Mapping[str, float] | None = None,
         n_replicas: int = 24,
         batch_size: int = 4096,
-        seed: int = 0,
+        random_state: int | None = 0,
         flatten: bool = False,
     ) -> None:
         import keras
@@ -59,10 +59,10 @@ class KerasRecorder:
             )
         #: Standard deviation of the noise of every layer that has some, recorded or not.
         self.noise: dict[str, float] = {}
-        self._sigmas = dict(sigmas or {})
+        self._sigmas = dict(sigma or {})
         self._n_replicas = n_replicas
         self._batch_size = batch_size
-        self._seed = seed
+        self._seed = random_state or 0
         self._flatten = flatten
         self._wanted = set(layers)
         self._layers: list[Layer] = []

@@ -66,14 +66,14 @@ class FlowMonitor:
         Inputs to run the model on, as it takes them.
     y : array-like of shape (n_inputs,), default=None
         Label of each input.
-    sigmas : mapping of str to float, default=None
-        Standard deviation of the noise added to the outputs of named layers; noise layers in the
-        model are known without it.
+    sigma : float or mapping of str to float, optional
+        Standard deviation of the noise added to the outputs of the layers, or a mapping by name;
+        noise layers in the model are known without it.
     n_replicas : int, default=24
         Noisy passes over the inputs; layers with no noise before them are recorded once.
     batch_size : int, default=4096
         Inputs a pass takes at a time.
-    seed : int, default=0
+    random_state : int or None, default=0
         Seed of the noise, the same at every epoch.
     flatten : bool, default=False
         Whether maps and sequences are measured with all their values in a row; otherwise they are
@@ -126,10 +126,10 @@ class FlowMonitor:
         X: Any,
         y: Any = None,
         *,
-        sigmas: Mapping[str, float] | None = None,
+        sigma: float | Mapping[str, float] | None = None,
         n_replicas: int = 24,
         batch_size: int = 4096,
-        seed: int = 0,
+        random_state: int | None = 0,
         flatten: Any = False,
         every: Schedule = 1,
         path: str | Path | None = None,
@@ -155,20 +155,20 @@ class FlowMonitor:
             check_no_panel(self._path)
         self._recorder: _Recorder | None = None
         self._flattening = Flattening()
-        noise = {name: float(sigma) for name, sigma in (sigmas or {}).items() if sigma}
         if model is None:
-            self._layers = layers_in_order(list(layers), sigmas)
+            self._layers = layers_in_order(list(layers), sigma)
+            noise = {layer.name: layer.sigma for layer in self._layers if layer.sigma}
             self._flattening = _as_flattening(flatten, [layer.name for layer in self._layers])
         else:
             with generators_untouched():
                 options: dict[str, Any] = {"n_replicas": n_replicas, "batch_size": batch_size}
-                options |= {"sigmas": sigmas, "seed": seed, "flatten": flatten}
+                options |= {"sigma": sigma, "random_state": random_state, "flatten": flatten}
                 self._recorder = _make_recorder(model, layers, options)
                 self._layers = self._recorder.describe(X)
                 noise = self._recorder.noise
         passes = {
-            "n_replicas": n_replicas, "batch_size": batch_size, "seed": seed,
-            "flatten": plain(flatten),
+            "n_replicas": n_replicas, "batch_size": batch_size,
+            "random_state": random_state, "flatten": plain(flatten),
         }  # fmt: skip
         self._header = self._describe(noise, passes)
         self._entries: dict[int, Entry] = {}
@@ -190,7 +190,7 @@ class FlowMonitor:
         settings = {
             "layers": [describe_layer(layer) for layer in self._layers],
             "estimators": describe_estimators(self._estimators),
-            "sigmas": noise,
+            "sigma": noise,
             **passes,
             "inputs": digest_of(self._inputs, self._labels),
             "skinfo": versions.get("skinfo"),

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
-import torch
 from torch import nn
 
+from skinfo.networks.running import seeded
 
-def make_cnn(side: int = 28, *, dropout: float = 0.0, seed: int = 0) -> nn.Sequential:
+
+def make_cnn(
+    side: int = 28, *, dropout: float = 0.0, random_state: int | None = 0
+) -> nn.Sequential:
     """Make the paper's convolutional network for digits.
 
     Two convolutions of 16 and 32 channels, 5 x 5 pixels with padding 2, each followed by a halving
@@ -23,7 +26,7 @@ def make_cnn(side: int = 28, *, dropout: float = 0.0, seed: int = 0) -> nn.Seque
         Height and width of the images, a multiple of 4.
     dropout : float, default=0
         Probability with which units are left out, where the noise would be.
-    seed : int, default=0
+    random_state : int or None, default=0
         Seed of the weights, Xavier-uniform with biases of 0; torch's global generator is left
         alone.
 
@@ -50,8 +53,7 @@ def make_cnn(side: int = 28, *, dropout: float = 0.0, seed: int = 0) -> nn.Seque
     def layer(linear: nn.Module, norm: nn.Module) -> nn.Sequential:
         return nn.Sequential(linear, norm, nn.Tanh(), *([nn.Dropout(dropout)] if dropout else []))
 
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(random_state):
         model = nn.Sequential(
             OrderedDict[str, nn.Module](
                 conv1=layer(nn.Conv2d(1, 16, 5, padding=2), nn.BatchNorm2d(16)),

@@ -90,9 +90,23 @@ def find_layers(model: nn.Module, names: Sequence[str]) -> dict[str, nn.Module]:
     return {name: modules[name] for name in names}
 
 
+def check_by_layer(sigma: Any) -> None:
+    """Check that sigma says which layers are noisy.
+
+    Raises
+    ------
+    TypeError
+        For a number.
+    """
+    if not isinstance(sigma, Mapping):
+        raise TypeError(
+            f'sigma must say which layers are noisy, as in {{"layer1": 0.1}}; got {sigma!r}.'
+        )
+
+
 @contextmanager
 def noisy_layers(
-    model: nn.Module, sigmas: Mapping[str, float], generator: torch.Generator | None = None
+    model: nn.Module, sigma: Mapping[str, float], generator: torch.Generator | None = None
 ) -> Iterator[None]:
     """Add noise to the outputs of named layers while the context lasts.
 
@@ -100,13 +114,15 @@ def noisy_layers(
     ----------
     model : torch.nn.Module
         Any module; its own noise modules, if it has some, are switched on as well.
-    sigmas : mapping of str to float
-        Standard deviation for the output of each named submodule.
+    sigma : mapping of str to float
+        Standard deviation of the noise on the output of each named submodule.
     generator : torch.Generator, optional
         Source of the noise; torch's global one by default.
 
     Raises
     ------
+    TypeError
+        For a number instead of a mapping: it does not say which layers are noisy.
     ValueError
         For a layer that the model does not have, or a negative sigma.
 
@@ -121,6 +137,7 @@ def noisy_layers(
     >>> noisy, bool((model(x) == model(x)).all())
     (False, True)
     """
+    check_by_layer(sigma)
     with ExitStack() as undo:
         for module in model.modules():
             if isinstance(module, GaussianNoise):
@@ -128,13 +145,13 @@ def noisy_layers(
                     "active": module.active, "generator": module.generator,
                 })  # fmt: skip
                 module.active, module.generator = True, generator
-        for name, module in find_layers(model, list(sigmas)).items():
-            sigma = float(sigmas[name])
-            if not sigma >= 0:
-                raise ValueError(f"sigma of layer {name!r} must be >= 0; got {sigma!r}.")
+        for name, module in find_layers(model, list(sigma)).items():
+            deviation = float(sigma[name])
+            if not deviation >= 0:
+                raise ValueError(f"sigma of layer {name!r} must be >= 0; got {deviation!r}.")
             hook = module.register_forward_hook(
-                lambda _module, _args, output, name=name, sigma=sigma: add_noise(
-                    tensor_of(output, name), sigma, generator
+                lambda _module, _args, output, name=name, deviation=deviation: add_noise(
+                    tensor_of(output, name), deviation, generator
                 )
             )
             undo.callback(hook.remove)

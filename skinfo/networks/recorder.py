@@ -16,7 +16,7 @@ from torch import nn
 
 from skinfo.networks.inputs import ModelInputs, tensors_in
 from skinfo.networks.noise import GaussianNoise, find_layers, noisy_layers, tensor_of
-from skinfo.networks.running import evaluating, one_thread_if_small
+from skinfo.networks.running import evaluating, make_generator, one_thread_if_small
 from skinfo.runs import Layer
 from skinfo.runs.layers import check_passes
 
@@ -30,14 +30,15 @@ class Recorder:
         Any module.
     layers : sequence of str
         Names of the submodules to record. A :class:`GaussianNoise` records what enters it.
-    sigmas : mapping of str to float, default={}
-        Noise to add to the outputs of named submodules, recorded or not.
+    sigma : float or mapping of str to float, optional
+        Standard deviation of the noise to add to the outputs of the recorded layers: one number for
+        all of them, or a mapping by name, which may name layers that are not recorded.
     n_replicas : int, default=24
         Passes over the inputs, each with fresh noise. A layer with no noise before it is recorded
         once.
     batch_size : int, default=4096
         Inputs a pass takes at a time.
-    seed : int, default=0
+    random_state : int or None, default=0
         Seed of the noise; torch's global generator is left alone.
     flatten : bool, default=False
         Whether layers that put out maps or sequences are recorded with all their values in a row;
@@ -53,8 +54,8 @@ class Recorder:
     >>> import numpy as np
     >>> from skinfo.networks import Recorder
     >>> from skinfo.szt import make_mlp
-    >>> sigmas = {"layer1": 0.1, "layer2": 0.1}
-    >>> recorder = Recorder(make_mlp((4, 3, 2, 2)), list(sigmas), sigmas=sigmas, n_replicas=5)
+    >>> model, layers = make_mlp((4, 3, 2, 2)), ["layer1", "layer2"]
+    >>> recorder = Recorder(model, layers, sigma=0.1, n_replicas=5)
     >>> with recorder.record(np.zeros((7, 4))) as arrays:
     ...     {name: array.shape for name, array in arrays.items()}
     {'layer1': (7, 3), 'layer2': (7, 5, 2)}
@@ -65,31 +66,33 @@ class Recorder:
         model: nn.Module,
         layers: Sequence[str],
         *,
-        sigmas: Mapping[str, float] | None = None,
+        sigma: float | Mapping[str, float] | None = None,
         n_replicas: int = 24,
         batch_size: int = 4096,
-        seed: int = 0,
+        random_state: int | None = 0,
         flatten: bool = False,
     ) -> None:
         if not isinstance(model, nn.Module):
             raise TypeError(f"model must be a torch.nn.Module; got a {type(model).__name__}.")
         check_passes(n_replicas, batch_size, flatten)
         self.model = model
-        self.sigmas = dict(sigmas or {})
+        if not isinstance(sigma, Mapping):
+            sigma = dict.fromkeys(layers, float(sigma or 0))
+        self.sigma = dict(sigma)
         self.n_replicas = n_replicas
         self.batch_size = batch_size
-        self.seed = seed
+        self.random_state = random_state
         self.flatten = flatten
         self._modules = find_layers(model, list(layers))
 
     @property
     def noise(self) -> dict[str, float]:
         """Standard deviation of the noise of every layer that has some, recorded or not."""
-        sigmas = {name: self._sigma_of(name) for name, _ in self.model.named_modules()}
-        return {name: sigma for name, sigma in sigmas.items() if sigma > 0}
+        deviations = {name: self._sigma_of(name) for name, _ in self.model.named_modules()}
+        return {name: sigma for name, sigma in deviations.items() if sigma > 0}
 
     def describe(self, inputs: Any) -> tuple[Layer, ...]:
-        """Find the order of the layers, their sigmas and where noise precedes, from one input.
+        """Find the order of the layers, their sigma and where noise precedes, from one input.
 
         Parameters
         ----------
@@ -126,7 +129,7 @@ class Recorder:
         if not _equal([seen, results], [again, others]):
             raise ValueError(
                 "The model gives two results for one input, with skinfo's own noise off: it has "
-                "noise that the recorder does not know of. Add noise by GaussianNoise or sigmas, "
+                "noise that the recorder does not know of. Add noise by GaussianNoise or sigma, "
                 "so that its standard deviation is on record."
             )
         missing = [name for name in self._modules if name not in noise_before]
@@ -142,7 +145,7 @@ class Recorder:
         seen: list[tuple[str, Any]] = []
         with ExitStack() as undo:
             for name, module in self.model.named_modules():
-                known = name in self._modules or name in self.sigmas
+                known = name in self._modules or name in self.sigma
                 if known or isinstance(module, GaussianNoise):
                     hook = module.register_forward_hook(
                         lambda _module, _args, output, name=name: seen.append((name, output))
@@ -167,7 +170,7 @@ class Recorder:
     def _sigma_of(self, name: str) -> float:
         module = self.model.get_submodule(name)
         own = module.sigma if isinstance(module, GaussianNoise) else 0.0
-        return float(np.hypot(own, self.sigmas.get(name, 0.0)))
+        return float(np.hypot(own, self.sigma.get(name, 0.0)))
 
     @contextmanager
     def record(self, inputs: Any) -> Iterator[dict[str, np.ndarray]]:
@@ -187,7 +190,7 @@ class Recorder:
         """
         given = ModelInputs.of(inputs, self.model)
         noise_before = {layer.name: layer.noise_before for layer in self.describe(given)}
-        generator = torch.Generator(device=given.device).manual_seed(self.seed)
+        generator = make_generator(self.random_state, given.device)
         arrays: dict[str, np.ndarray] = {}
         with tempfile.TemporaryDirectory(prefix="skinfo-") as directory:
             paths = {name: Path(directory) / f"{k}.npy" for k, name in enumerate(noise_before)}
@@ -230,7 +233,7 @@ class Recorder:
                         lambda _module, _args, output, name=name: keep(name, output)
                     )
                 stack.callback(hook.remove)
-            stack.enter_context(noisy_layers(self.model, self.sigmas, generator))
+            stack.enter_context(noisy_layers(self.model, self.sigma, generator))
             yield
 
 

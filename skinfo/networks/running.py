@@ -45,6 +45,27 @@ def keeping_modes(model: nn.Module) -> Iterator[None]:
             module.training = training
 
 
+def make_generator(random_state: int | None, device: torch.device | None = None) -> torch.Generator:
+    """Make a source of noise of its own; None seeds it from the system."""
+    generator = torch.Generator(device=device or "cpu")
+    if random_state is None:
+        generator.seed()
+    else:
+        generator.manual_seed(random_state)
+    return generator
+
+
+@contextmanager
+def seeded(random_state: int | None) -> Iterator[None]:
+    """Seed torch's global generator while the context lasts; afterwards it is as it was."""
+    with torch.random.fork_rng(devices=[]):
+        if random_state is None:
+            torch.seed()
+        else:
+            torch.manual_seed(random_state)
+        yield
+
+
 def as_tensor(values: Any, dtype: torch.dtype | None = None) -> torch.Tensor:
     """A tensor of any values; arrays that may not be written to are copied."""
     if isinstance(values, np.ndarray) and not values.flags.writeable:

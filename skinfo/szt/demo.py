@@ -116,7 +116,7 @@ def run_demo(
     run = record_training(directory, settings, progress)
     lap("train and record")
     estimators = {
-        "noisy": NoisyMIEstimator(sigma=None, tol=TOLERANCE, random_state=settings.seed),
+        "noisy": NoisyMIEstimator(sigma=None, tol=TOLERANCE, random_state=settings.random_state),
         "binned": BinningMIEstimator(bin_width=10 * settings.sigma),
         "clustering": ClusteringScore(),
     }

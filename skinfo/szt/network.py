@@ -6,8 +6,9 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 
-import torch
 from torch import nn
+
+from skinfo.networks.running import seeded
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "tanh": nn.Tanh,
@@ -18,7 +19,10 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
 
 
 def make_mlp(
-    sizes: Sequence[int] = (12, 10, 7, 5, 4, 3, 2), *, activation: str = "tanh", seed: int = 0
+    sizes: Sequence[int] = (12, 10, 7, 5, 4, 3, 2),
+    *,
+    activation: str = "tanh",
+    random_state: int | None = 0,
 ) -> nn.Sequential:
     """Make a multilayer perceptron; by default the SZT network of the paper.
 
@@ -28,7 +32,7 @@ def make_mlp(
         Units of the input, of each hidden layer and of the output.
     activation : {"tanh", "relu", "leaky_relu", "linear"}, default="tanh"
         Activation of the hidden layers; leaky ReLU has slope 0.01.
-    seed : int, default=0
+    random_state : int or None, default=0
         Seed of the weights, torch's default initialisation; its global generator is left alone.
 
     Returns
@@ -46,8 +50,7 @@ def make_mlp(
         raise ValueError(f"activation is one of {', '.join(ACTIVATIONS)}; got {activation!r}.")
     if len(sizes) < 2:
         raise ValueError(f"sizes names at least an input and an output; got {tuple(sizes)}.")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(random_state):
         hidden = [
             (f"layer{k}", nn.Sequential(nn.Linear(n_in, n_out), ACTIVATIONS[activation]()))
             for k, (n_in, n_out) in enumerate(pairwise(sizes[:-1]), start=1)

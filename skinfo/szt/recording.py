@@ -53,7 +53,7 @@ class SztSettings:
         Noisy passes recorded of every input.
     n_checkpoints : int
         About so many, spread evenly over the logarithm of the epochs.
-    seed : int
+    random_state : int
         Of weights, split, batches, noise and estimates.
     sigma : float
         Standard deviation of the noise on every hidden layer; 0 for none.
@@ -74,7 +74,7 @@ class SztSettings:
     epochs: int = 2000
     n_replicas: int = 24
     n_checkpoints: int = 25
-    seed: int = 0
+    random_state: int = 0
     sigma: float = SIGMA
     activation: str = "tanh"
     parseval: float = 0.0
@@ -123,21 +123,25 @@ def record_training(
     ([1, 2], (4096, 2, 3))
     """
     X, y = make_szt()
-    train = np.random.default_rng(settings.seed).permutation(len(X))[:N_TRAIN]
+    train = np.random.default_rng(settings.random_state).permutation(len(X))[:N_TRAIN]
     train.sort()
     test = np.setdiff1d(np.arange(len(X)), train)
     sigmas = dict.fromkeys(HIDDEN, settings.sigma)
-    model = make_mlp(activation=settings.activation, seed=settings.seed)
+    model = make_mlp(activation=settings.activation, random_state=settings.random_state)
     trainer = Trainer(
-        model, X[train], y[train], sigmas=sigmas, parseval=settings.parseval,
-        shuffle_labels=settings.shuffle_labels, seed=settings.seed,
+        model, X[train], y[train], sigma=sigmas, parseval=settings.parseval,
+        shuffle_labels=settings.shuffle_labels, random_state=settings.random_state,
     )  # fmt: skip
     recorder = Recorder(
-        model, HIDDEN, sigmas=sigmas, n_replicas=settings.n_replicas, seed=settings.seed
+        model,
+        HIDDEN,
+        sigma=sigmas,
+        n_replicas=settings.n_replicas,
+        random_state=settings.random_state,
     )
     path = directory / "run"
     writer = RunWriter(
-        path, recorder.describe(X), labels=y, train=train, seed=settings.seed,
+        path, recorder.describe(X), labels=y, train=train, seed=settings.random_state,
         settings=asdict(settings),
     )  # fmt: skip
     state = directory / "training.pt"

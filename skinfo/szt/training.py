@@ -10,8 +10,14 @@ import torch
 from torch import nn
 
 from skinfo.errors import RunError
-from skinfo.networks.noise import noisy_layers
-from skinfo.networks.running import as_tensor, evaluating, keeping_modes, one_thread_if_small
+from skinfo.networks.noise import check_by_layer, noisy_layers
+from skinfo.networks.running import (
+    as_tensor,
+    evaluating,
+    keeping_modes,
+    make_generator,
+    one_thread_if_small,
+)
 
 OPTIMISERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "adam": torch.optim.Adam,
@@ -28,8 +34,8 @@ class Trainer:
         Maps inputs to class scores.
     X, y : array-like of shape (n_samples, …) and (n_samples,)
         Training inputs and class numbers.
-    sigmas : mapping of str to float, default={}
-        Noise on the outputs of named layers.
+    sigma : mapping of str to float, default={}
+        Standard deviation of the noise on the outputs of named layers.
     learning_rate, batch_size : float and int, default 4e-4 and 256
         Of the optimiser.
     optimiser : {"adam", "sgd"}, default="adam"
@@ -39,7 +45,7 @@ class Trainer:
         linear layer but the last, W <- W - alpha (W W' W - W).
     shuffle_labels : bool, default=False
         Whether to train on a random permutation of the labels.
-    seed : int, default=0
+    random_state : int or None, default=0
         Seed of batches, noise and shuffling; torch's global generator is left alone.
 
     Examples
@@ -59,22 +65,23 @@ class Trainer:
         X: Any,
         y: Any,
         *,
-        sigmas: Mapping[str, float] | None = None,
+        sigma: Mapping[str, float] | None = None,
         learning_rate: float = 4e-4,
         batch_size: int = 256,
         optimiser: str = "adam",
         parseval: float = 0.0,
         shuffle_labels: bool = False,
-        seed: int = 0,
+        random_state: int | None = 0,
     ) -> None:
         self.model = model
         self.epoch = 0
         self._X = as_tensor(X, torch.float32)
         self._y = as_tensor(y, torch.int64)
-        self._sigmas = dict(sigmas or {})
+        self._sigma = {} if sigma is None else sigma
+        check_by_layer(self._sigma)
         self._batch_size = batch_size
         self._parseval = parseval
-        self._generator = torch.Generator().manual_seed(seed)
+        self._generator = make_generator(random_state)
         if shuffle_labels:
             self._y = self._y[torch.randperm(len(self._y), generator=self._generator)]
         self._loss = nn.CrossEntropyLoss()
@@ -90,7 +97,7 @@ class Trainer:
             while self.epoch < epoch:
                 with (
                     keeping_modes(self.model),
-                    noisy_layers(self.model, self._sigmas, self._generator),
+                    noisy_layers(self.model, self._sigma, self._generator),
                 ):
                     self.model.train()
                     self._train_epoch()

@@ -182,7 +182,7 @@ def test_tables_of_analyze_and_of_a_monitor_are_of_one_setting(tmp_path, suffix)
     labels, estimators = np.arange(20) % 2, {"n": NoisyMIEstimator(None, random_state=0)}
     run = open_run({(e, "h"): a for e, a in arrays.items()}, labels=labels, sigma=0.1)
     write_table(tmp_path / f"a{suffix}", *analyze_run(run, estimators, progress=False))
-    options = {"sigmas": {"h": 0.1}, "path": tmp_path / "m.parquet"}
+    options = {"sigma": {"h": 0.1}, "path": tmp_path / "m.parquet"}
     with FlowMonitor(None, ["h"], estimators, None, labels, **options) as monitor:
         for epoch, array in arrays.items():
             monitor.update(epoch, activations={"h": array})
@@ -191,7 +191,7 @@ def test_tables_of_analyze_and_of_a_monitor_are_of_one_setting(tmp_path, suffix)
     assert set(found["change"]) == {"within error"}
     assert not found["notes"].str.contains("settings").any()
     assert set(pool_flows(flows)["n_seeds"]) == {2}
-    options["sigmas"], options["path"] = {"h": 0.2}, tmp_path / "other.parquet"
+    options["sigma"], options["path"] = {"h": 0.2}, tmp_path / "other.parquet"
     with FlowMonitor(None, ["h"], estimators, None, labels, **options) as other:
         other.update(1, activations={"h": arrays[1]})
     with pytest.raises(ValueError, match="sigma 0.1 and 0.2"):

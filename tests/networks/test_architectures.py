@@ -47,7 +47,7 @@ def test_a_network_without_hidden_layers_is_linear():
 
 def test_weights_are_seeded():
     def weights(seed):
-        return nn.utils.parameters_to_vector(make_mlp(seed=seed).parameters())
+        return nn.utils.parameters_to_vector(make_mlp(random_state=seed).parameters())
 
     with global_state_untouched():
         assert torch.equal(weights(3), weights(3))
@@ -79,7 +79,11 @@ def test_the_convolutional_network_is_the_one_of_the_paper():
 
 def test_weights_of_the_convolutional_network_are_xavier_uniform_and_seeded():
     before = torch.random.get_rng_state()
-    model, same, other = make_cnn(seed=1), make_cnn(seed=1, dropout=0.2), make_cnn(seed=2)
+    model, same, other = (
+        make_cnn(random_state=1),
+        make_cnn(random_state=1, dropout=0.2),
+        make_cnn(random_state=2),
+    )
     assert torch.equal(before, torch.random.get_rng_state())
     for layer, fans in (("conv1", 25 * 17), ("conv2", 25 * 48), ("fc", 1568 + 128)):
         weight, bound = getattr(model, layer)[0].weight, (6 / fans) ** 0.5
@@ -92,9 +96,7 @@ def test_weights_of_the_convolutional_network_are_xavier_uniform_and_seeded():
 def test_noise_of_the_convolutional_network_comes_before_the_maximum():
     """So that the maximum of four is raised by it; dropout sits in the same place."""
     model, x = make_cnn(8).eval(), torch.zeros(64, 1, 8, 8)
-    recorder = Recorder(
-        model, ["conv1", "pool1"], sigmas={"conv1": 0.1}, n_replicas=8, flatten=True
-    )
+    recorder = Recorder(model, ["conv1", "pool1"], sigma={"conv1": 0.1}, n_replicas=8, flatten=True)
     with recorder.record(x) as arrays:
         assert not np.array(arrays["conv1"]).any()
         # The largest of four standard normal numbers is 1.0294 on average.

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from skinfo.networks import GaussianNoise, Recorder, noisy_layers
-from skinfo.szt import make_mlp
+from skinfo.szt import Trainer, make_mlp
 
 from .small_networks import (
     SIGMAS,
@@ -204,3 +204,11 @@ def test_a_layer_that_hands_out_no_tensor_is_named():
     with pytest.raises((TypeError, ValueError), match="rnn"):
         recorded(Recorder(model, ["rnn"]), x)
     assert hooks(model) == []
+
+
+def test_a_number_does_not_say_which_layers_are_noisy():
+    model = make_mlp(SIZES)
+    with pytest.raises(TypeError, match="sigma must say which layers"), noisy_layers(model, 0.1):
+        pass
+    with pytest.raises(TypeError, match="sigma must say which layers"):
+        Trainer(model, torch.zeros(3, SIZES[0]), torch.zeros(3), sigma=0.1)

@@ -29,7 +29,7 @@ from .small_networks import (
 
 def test_the_first_layer_is_recorded_without_noise_exactly(X):
     model = make_mlp(SIZES)
-    arrays = recorded(Recorder(model, NAMES, sigmas=SIGMAS, n_replicas=4), X)
+    arrays = recorded(Recorder(model, NAMES, sigma=SIGMAS, n_replicas=4), X)
     with torch.no_grad():
         np.testing.assert_array_equal(arrays["layer1"], model.layer1(torch.as_tensor(X)).numpy())
     assert {name: array.shape for name, array in arrays.items()} == {
@@ -39,7 +39,7 @@ def test_the_first_layer_is_recorded_without_noise_exactly(X):
 
 
 def test_replicas_have_fresh_noise(X):
-    arrays = recorded(Recorder(make_mlp(SIZES), NAMES, sigmas=SIGMAS, n_replicas=4), X)
+    arrays = recorded(Recorder(make_mlp(SIZES), NAMES, sigma=SIGMAS, n_replicas=4), X)
     for name in ("layer2", "layer3"):
         for one in range(4):
             for other in range(one):
@@ -48,7 +48,7 @@ def test_replicas_have_fresh_noise(X):
 
 def test_a_layer_is_recorded_before_its_own_noise(X):
     model, x = make_mlp(SIZES), torch.as_tensor(X)
-    arrays = recorded(Recorder(model, NAMES, sigmas={"layer2": 0.5}, n_replicas=3), X)
+    arrays = recorded(Recorder(model, NAMES, sigma={"layer2": 0.5}, n_replicas=3), X)
     with torch.no_grad():
         first = model.layer1(x)
         np.testing.assert_array_equal(arrays["layer1"], first.numpy())
@@ -66,10 +66,10 @@ def test_without_noise_everything_is_recorded_once(X):
 
 def test_spread_of_replicas_is_the_propagated_sigma(rng):
     sigma, n_replicas = 0.3, 400
-    model = make_mlp((3, 4, 3, 2), activation="linear", seed=2)
+    model = make_mlp((3, 4, 3, 2), activation="linear", random_state=2)
     X = rng.standard_normal((100, 3))
     recorder = Recorder(
-        model, ["layer1", "layer2"], sigmas={"layer1": sigma, "layer2": 9.0},
+        model, ["layer1", "layer2"], sigma={"layer1": sigma, "layer2": 9.0},
         n_replicas=n_replicas, batch_size=33,
     )  # fmt: skip
     S = recorded(recorder, X)["layer2"].astype(np.float64)
@@ -92,7 +92,7 @@ def test_spread_of_replicas_is_the_propagated_sigma(rng):
 @pytest.mark.parametrize("batch_size", [1, 7, 50, 1000])
 def test_batches_change_neither_shapes_nor_noiseless_values(X, batch_size):
     model = make_mlp(SIZES)
-    recorder = Recorder(model, NAMES, sigmas={"layer1": 1e-3}, n_replicas=3, batch_size=batch_size)
+    recorder = Recorder(model, NAMES, sigma={"layer1": 1e-3}, n_replicas=3, batch_size=batch_size)
     arrays = recorded(recorder, X)
     assert arrays["layer2"].shape == (50, 3, 4)
     clean = outputs_of(model, torch.as_tensor(X))
@@ -104,7 +104,7 @@ def test_batches_change_neither_shapes_nor_noiseless_values(X, batch_size):
 
 @pytest.mark.parametrize("n_replicas", [1, 2, 5])
 def test_replicas_are_as_many_as_asked_for(X, n_replicas):
-    recorder = Recorder(make_mlp(SIZES), ["layer2"], sigmas=SIGMAS, n_replicas=n_replicas)
+    recorder = Recorder(make_mlp(SIZES), ["layer2"], sigma=SIGMAS, n_replicas=n_replicas)
     assert recorded(recorder, X)["layer2"].shape == (50, n_replicas, 4)
 
 
@@ -116,7 +116,7 @@ def test_nothing_to_record_is_an_error(options):
 
 def test_layers_come_in_network_order(X):
     recorder = Recorder(
-        make_mlp(SIZES), ["output", "layer3", "layer1", "layer2"], sigmas=SIGMAS, n_replicas=2
+        make_mlp(SIZES), ["output", "layer3", "layer1", "layer2"], sigma=SIGMAS, n_replicas=2
     )
     assert recorder.describe(X) == (
         Layer("layer1", 0.1, False),
@@ -136,7 +136,7 @@ def test_network_order_is_the_order_of_running(X):
         def forward(self, x):
             return self.last(self.first(x))
 
-    recorder = Recorder(Backwards(), ["last", "first"], sigmas={"first": 0.1})
+    recorder = Recorder(Backwards(), ["last", "first"], sigma={"first": 0.1})
     assert recorder.describe(X) == (Layer("first", 0.1, False), Layer("last", 0.0, True))
 
 
@@ -150,14 +150,14 @@ def test_network_order_is_the_order_of_running(X):
     ],
 )
 def test_noise_anywhere_before_a_layer_counts(X, sigmas, noise_before):
-    recorder = Recorder(make_mlp(SIZES), NAMES, sigmas=sigmas, n_replicas=2)
+    recorder = Recorder(make_mlp(SIZES), NAMES, sigma=sigmas, n_replicas=2)
     assert [layer.noise_before for layer in recorder.describe(X)] == noise_before
     arrays = recorded(recorder, X)
     assert [arrays[name].ndim == 3 for name in NAMES] == noise_before
 
 
 def test_noise_of_a_layer_that_is_not_recorded_counts(X):
-    recorder = Recorder(make_mlp(SIZES), ["layer2.0"], sigmas={"layer1": 0.1}, n_replicas=2)
+    recorder = Recorder(make_mlp(SIZES), ["layer2.0"], sigma={"layer1": 0.1}, n_replicas=2)
     assert recorder.describe(X) == (Layer("layer2.0", 0.0, True),)
     assert recorded(recorder, X)["layer2.0"].shape == (50, 2, 4)
 
@@ -179,7 +179,7 @@ def test_noise_modules_record_what_enters_them(X):
 
 def test_the_sigma_of_a_layer_is_that_of_the_noise_it_gets(X):
     model = nn.Sequential(nn.Linear(6, 4), GaussianNoise(0.3), nn.Identity())
-    recorder = Recorder(model, ["1", "2"], sigmas={"1": 0.4}, n_replicas=300)
+    recorder = Recorder(model, ["1", "2"], sigma={"1": 0.4}, n_replicas=300)
     spread = np.std(recorded(recorder, X)["2"], axis=1, ddof=1).mean()
     assert recorder.describe(X)[0].sigma == pytest.approx(spread, rel=0.02)
 
@@ -189,7 +189,7 @@ def test_convolutional_layers_are_recorded():
     recorder = Recorder(
         model,
         ["features.conv", "head.0"],
-        sigmas={"features.conv": 0.1},
+        sigma={"features.conv": 0.1},
         n_replicas=2,
         flatten=True,
     )
@@ -209,7 +209,7 @@ def test_a_layer_that_runs_twice_is_refused(X):
         def forward(self, x):
             return self.tanh(self.b(self.tanh(self.a(x))))
 
-    recorder = Recorder(Twice(), ["tanh"], sigmas={"a": 0.1})
+    recorder = Recorder(Twice(), ["tanh"], sigma={"a": 0.1})
     with pytest.raises(ValueError, match="'tanh'"):
         recorder.describe(X)
 
@@ -219,11 +219,21 @@ def test_recording_an_unknown_layer_names_those_there_are():
         Recorder(make_mlp(SIZES), ["layer1", "layer9"])
 
 
+def test_one_sigma_is_that_of_every_recorded_layer(X):
+    recorder = Recorder(make_mlp(SIZES), NAMES[:2], sigma=0.1)
+    assert recorder.noise == {"layer1": 0.1, "layer2": 0.1}
+
+
+def test_without_a_random_state_noise_is_fresh_in_every_recording(X):
+    recorder = Recorder(make_mlp(SIZES), NAMES, sigma=0.1, n_replicas=2, random_state=None)
+    assert not np.array_equal(*(recorded(recorder, X)["layer2"] for _ in range(2)))
+
+
 @pytest.mark.parametrize("sigmas", [{"layer9": 0.1}, {"layer1": -0.1}])
 def test_recording_with_noise_that_cannot_be_is_an_error(X, sigmas):
     model = make_mlp(SIZES)
     with pytest.raises(ValueError, match=next(iter(sigmas))):
-        recorded(Recorder(model, NAMES, sigmas=sigmas), X)
+        recorded(Recorder(model, NAMES, sigma=sigmas), X)
     assert hooks(model) == []
 
 
@@ -240,7 +250,7 @@ def test_recording_is_seeded_and_leaves_the_global_generator_alone(X):
     model = nn.Sequential(make_mlp(SIZES), nn.Dropout(0.5))
 
     def record(seed):
-        recorder = Recorder(model, ["0.layer2"], sigmas={"0.layer1": 0.1}, seed=seed)
+        recorder = Recorder(model, ["0.layer2"], sigma={"0.layer1": 0.1}, random_state=seed)
         return recorded(recorder, X)["0.layer2"]
 
     with global_state_untouched():
@@ -269,7 +279,7 @@ def test_the_mode_of_each_module_comes_back(X):
     model = mixed_model(at_call=-1)
     before = modes(model)
     assert len(set(before)) == 2
-    recorder = Recorder(model, ["0.layer2", "2"], sigmas={"0.layer1": 0.1}, n_replicas=2)
+    recorder = Recorder(model, ["0.layer2", "2"], sigma={"0.layer1": 0.1}, n_replicas=2)
     with recorder.record(X):
         assert modes(model) == before
     recorder.describe(X)
@@ -283,7 +293,7 @@ def test_nothing_is_left_when_the_model_raises(X, tmp_path, monkeypatch, at_call
     model = mixed_model(at_call=at_call)
     before = modes(model)
     recorder = Recorder(
-        model, ["0.layer1", "0.layer2"], sigmas={"0.layer1": 0.1}, batch_size=20, n_replicas=2
+        model, ["0.layer1", "0.layer2"], sigma={"0.layer1": 0.1}, batch_size=20, n_replicas=2
     )
     with pytest.raises(BrokenError):
         recorded(recorder, X)
@@ -296,7 +306,7 @@ def test_nothing_is_left_when_the_model_raises(X, tmp_path, monkeypatch, at_call
 
 def test_arrays_are_on_disk_until_the_context_ends(X, tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    recorder = Recorder(make_mlp(SIZES), NAMES, sigmas=SIGMAS, n_replicas=2)
+    recorder = Recorder(make_mlp(SIZES), NAMES, sigma=SIGMAS, n_replicas=2)
     with recorder.record(X) as arrays:
         assert all(isinstance(array, np.memmap) for array in arrays.values())
         assert len(list(tmp_path.glob("skinfo-*/*.npy"))) == 3
@@ -333,7 +343,7 @@ def test_inputs_may_be_read_only(X, tmp_path, warn_each_time):
 
 
 def test_what_is_recorded_is_a_run(X, tmp_path):
-    recorder = Recorder(make_mlp(SIZES), NAMES, sigmas=SIGMAS, n_replicas=3)
+    recorder = Recorder(make_mlp(SIZES), NAMES, sigma=SIGMAS, n_replicas=3)
     writer = RunWriter(tmp_path, recorder.describe(X), labels=np.arange(50) % 2)
     with recorder.record(X) as arrays:
         writer.add(1, arrays)
@@ -362,7 +372,7 @@ class TwoInputs(nn.Module):
 def test_models_of_several_inputs_are_recorded(X, rng, named):
     model, other = TwoInputs(), rng.standard_normal((50, 2))
     given = {"right": other, "left": X, "scale": False} if named else (X, other)
-    recorder = Recorder(model, ["left", "head"], sigmas={"left": 0.1}, n_replicas=3, batch_size=20)
+    recorder = Recorder(model, ["left", "head"], sigma={"left": 0.1}, n_replicas=3, batch_size=20)
     arrays = recorded(recorder, given)
     with torch.no_grad():
         left = model.left(torch.as_tensor(X)).numpy()
@@ -393,7 +403,7 @@ class Attentive(nn.Module):
 def test_transformer_layers_are_recorded_whole_and_inside(rng):
     model, tokens = Attentive(), rng.integers(0, 10, (20, 5))
     recorder = Recorder(
-        model, ["encode", "encode.linear1", "head"], sigmas={"embed": 0.1}, n_replicas=2,
+        model, ["encode", "encode.linear1", "head"], sigma={"embed": 0.1}, n_replicas=2,
         flatten=True,
     )  # fmt: skip
     arrays = recorded(recorder, tokens)

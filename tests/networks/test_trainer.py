@@ -35,7 +35,9 @@ def blobs(n=400):
 
 
 def make_trainer(seed=0, *, weights=0, **options):
-    return Trainer(make_mlp(SIZES, seed=weights), *blobs(), sigmas=SIGMAS, seed=seed, **options)
+    return Trainer(
+        make_mlp(SIZES, random_state=weights), *blobs(), sigma=SIGMAS, random_state=seed, **options
+    )
 
 
 def weights_of(trainer):
@@ -51,7 +53,7 @@ def assert_equal_weights(one, other):
 def test_loss_falls_on_szt():
     X, y = make_szt()
     sigmas = dict.fromkeys(szt.HIDDEN, 0.005)
-    trainer = Trainer(make_mlp(), X, y, sigmas=sigmas, learning_rate=4e-3)
+    trainer = Trainer(make_mlp(), X, y, sigma=sigmas, learning_rate=4e-3)
     losses = [trainer.evaluate(X, y)[0]]
     trainer.train_until(10, lambda _epoch: losses.append(trainer.evaluate(X, y)[0]))
     assert len(losses) == 11
@@ -151,7 +153,7 @@ def test_training_is_seeded_and_leaves_the_global_generator_alone():
 
 def test_the_noise_matters_for_training():
     noisy = make_trainer()
-    quiet = Trainer(make_mlp(SIZES), *blobs(), seed=0)
+    quiet = Trainer(make_mlp(SIZES), *blobs(), random_state=0)
     for trainer in (noisy, quiet):
         trainer.train_until(1)
     assert not torch.equal(
@@ -246,7 +248,7 @@ def test_threads_of_torch_come_back(two_threads):
 
 def test_no_hooks_are_left_by_training():
     model = nn.Sequential(make_mlp(SIZES), Breaking(3), GaussianNoise(0.1))
-    trainer = Trainer(model, *blobs(), sigmas={"0.layer1": 0.1})
+    trainer = Trainer(model, *blobs(), sigma={"0.layer1": 0.1})
     with pytest.raises(BrokenError):
         trainer.train_until(3)
     assert hooks(model) == []
