@@ -1,17 +1,16 @@
 """Entropy of binned activations: ours beside what users could pick instead, in one run.
 
-Every engine takes the same double-precision activations and returns H(Bin(T)) of floor(t / width),
-at one width and at 16 (powers of 2, from 2^-12 to 8). The answers are compared first. Runs
-alternate between the engines; medians are printed, of seven runs for one width and of three for
-sixteen (one for the largest array). "skinfo" counts and takes the entropy, which is what the peers
-do; "skinfo, all" is what the estimator calls: weights, ceiling, singletons and notes as well. The
-peers count integer cell numbers, as published scripts do; "void view, narrow" packs them into the
-smallest type that holds them, which no script does but anyone could.
+Every engine takes the same double-precision activations and returns H(Bin(T)) of floor(t / width).
+The answers are compared first. Runs alternate between the engines; medians of seven are printed.
+"skinfo" counts and takes the entropy, which is what the peers do; "skinfo, all" is what the
+estimator calls: weights, ceiling, singletons and notes as well. The peers count integer cell
+numbers, as published scripts do; "void view, narrow" packs them into the smallest type that holds
+them, which no script does but anyone could. Last comes `binning_sweep` over 16 widths (powers of 2,
+from 2^-12 to 8), median of three; every engine counts anew at each width.
 
 The activations are tanh of 300 clusters whose rows lie 1e-4 to 1 apart, so that the number of cells
 falls over the widths ("clusters"), or tanh of normal numbers ("normal"). polars takes part where it
-is installed; numpy.unique(axis=0) and pandas are left out of the largest array, and at 16 widths
-whatever was three times slower than the best peer at one.
+is installed; numpy.unique(axis=0) and pandas are left out of the largest array.
 
     python benchmarks/binning.py
 """
@@ -23,11 +22,11 @@ import time
 import numpy as np
 import pandas as pd
 
+from skinfo import binning_sweep
 from skinfo._rows import Rows
 from skinfo.binned.cells import WidthCells
 from skinfo.binned.counting import first_rows
-from skinfo.binned.entropy import measure_binned, measure_cells
-from skinfo.binned.nested import first_rows_by_width
+from skinfo.binned.entropy import measure_binned
 
 try:
     import polars as pl
@@ -76,27 +75,12 @@ def polars_groupby(X, width):
 
 
 def ours(X, width):
-    return entropy_of_first(first_rows(X, WidthCells(width)))
-
-
-def entropy_of_first(first):
-    counts = np.bincount(first)
+    counts = np.bincount(first_rows(X, WidthCells(width)))
     return entropy(counts[counts > 0])
-
-
-def our_sweep(X):
-    found = {k: entropy_of_first(first) for k, first in first_rows_by_width(X, WIDTHS)}
-    return [found[k] for k in range(len(WIDTHS))]
 
 
 def all_of_ours(X, width):
     return measure_binned(Rows.make(X), WidthCells(width)).entropy.value
-
-
-def all_of_our_sweep(X):
-    rows = Rows.make(X)
-    found = {k: measure_cells(rows, f).entropy.value for k, f in first_rows_by_width(X, WIDTHS)}
-    return [found[k] for k in range(len(WIDTHS))]
 
 
 def engines_for(n, d):
@@ -159,16 +143,9 @@ def main():
         one["skinfo, all"] = lambda X=X: all_of_ours(X, WIDTH)
         one |= {name: lambda X=X, e=engine: e(X, WIDTH) for name, engine in peers.items()}
         check({name: engine() for name, engine in one.items()})
-        times = medians(one, 7)
-        report(f"{n:6} x {d:<5}  1 width ", times)
-        # All that were within three times the best at one width meet again at sixteen.
-        best = min(times[name] for name in peers)
-        near = [name for name in peers if times[name] < 3 * best]
-        many = {"skinfo": lambda X=X: our_sweep(X)}
-        many["skinfo, all"] = lambda X=X: all_of_our_sweep(X)
-        many |= {name: lambda X=X, e=peers[name]: [e(X, w) for w in WIDTHS] for name in near}
-        check({name: engine() for name, engine in many.items()})
-        report(f"{n:6} x {d:<5} 16 widths", medians(many, 3 if n * d < 2e7 else 1))
+        report(f"{n:6} x {d:<5}  1 width ", medians(one, 7))
+        sweep = medians({"binning_sweep": lambda X=X: binning_sweep(X, bin_widths=WIDTHS)}, 3)
+        print(f"{n:6} x {d:<5} 16 widths  {'binning_sweep':<18} {sweep['binning_sweep']:9.2f} ms")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,4 @@
-"""The sweep over widths: every line is the estimator's own, and no row is counted in vain."""
-
-from fractions import Fraction
+"""The sweep over widths: every line is what the estimator gives."""
 
 import numpy as np
 import pandas as pd
@@ -9,10 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from skinfo import BinningMIEstimator, binning_sweep
-from skinfo.binned import nested as sweeping
 from skinfo.binned.cells import WidthCells
 from skinfo.binned.counting import first_rows
-from skinfo.binned.nested import first_rows_by_width, nested_ratios
 
 import reference
 
@@ -117,73 +113,28 @@ EDGE_VALUES = st.builds(
 @settings(max_examples=200, deadline=None)
 @given(
     rows=st.lists(st.tuples(EDGE_VALUES, EDGE_VALUES), min_size=1, max_size=30),
-    widths=st.sampled_from(
-        [[0.01, 0.1, 1.0], [0.1, 0.3, 0.6], [0.07, 0.14, 0.7], MIXED, [0.25, 1.0], POWERS_OF_10]
-    ),
+    width=st.sampled_from([0.01, 0.07, 0.1, 0.14, 0.25, 0.3, 0.6, 1.0, 1e-4]),
 )
-def test_rows_at_the_edges_of_decimal_widths(rows, widths):
+def test_rows_at_the_edges_of_decimal_widths(rows, width):
     X = np.array(rows)
-    found = dict(first_rows_by_width(X, widths))
-    for place, width in enumerate(widths):
-        assert found[place].tolist() == reference.first_rows(np.floor(X / width))
+    assert first_rows(X, WidthCells(width)).tolist() == reference.first_rows(np.floor(X / width))
 
 
 @settings(max_examples=100, deadline=None)
 @given(
     values=st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=20),
-    base=st.floats(1e-6, 1e3),
-    ratios=st.lists(st.integers(2, 12), min_size=1, max_size=5),
+    width=st.floats(1e-6, 1e6),
 )
-def test_any_values_and_any_nested_widths(values, base, ratios):
-    X, widths = np.array(values)[:, None], [base, *(base * np.cumprod(ratios)).tolist()]
-    found = dict(first_rows_by_width(X, widths))
-    for place, width in enumerate(widths):
-        assert found[place].tolist() == reference.first_rows(np.floor(X / width))
-
-
-def test_rounding_that_breaks_a_chain_is_seen():
-    """0.3 / 0.01 is 30 but 0.3 / 0.1 is below 3: the cells of width 0.1 cut one of width 0.01."""
-    X = np.array([[0.3], [0.305], [0.295]])
-    assert np.floor(X / 0.01).ravel().tolist() == [30, 30, 29]
-    assert np.floor(X / 0.1).ravel().tolist() == [2, 3, 2]
-    assert Fraction(0.3) / Fraction(0.1) < 3
-    found = dict(first_rows_by_width(X, [0.01, 0.1]))
-    assert [found[0].tolist(), found[1].tolist()] == [[0, 0, 2], [0, 1, 0]]
+def test_any_values_and_any_width(values, width):
+    X = np.array(values)[:, None]
+    assert first_rows(X, WidthCells(width)).tolist() == reference.first_rows(np.floor(X / width))
 
 
 def test_values_lost_to_underflow():
     X = np.array([[-5e-324], [-0.5], [0.0], [5e-324]])
-    found = dict(first_rows_by_width(X, [1.0, 8.0]))
-    for place, width in enumerate([1.0, 8.0]):
-        assert found[place].tolist() == reference.first_rows(np.floor(X / width))
-
-
-def test_chains_of_widths():
-    assert list(nested_ratios(POWERS_OF_10).values()) == [1, 10, 100, 1000, 10_000]
-    assert nested_ratios([0.1, 0.2, 0.5, 1.0]) == {0.1: 1, 0.2: 2, 1.0: 10}
-    assert nested_ratios([1e-300, 1.0]) == {1e-300: 1}
-    assert nested_ratios([1.0, 1.0 + 1e-12, 2.0]) == {1.0: 1, 2.0: 2}
-
-
-def test_only_what_is_undecided_is_counted(rng, monkeypatch):
-    """Far apart, rows are looked at twice; as pairs at all distances, hardly more."""
-    looked_at = []
-
-    def counting(points, cells, rows=None):
-        looked_at.append(len(points) if rows is None else len(rows))
-        return first_rows(points, cells, rows)
-
-    monkeypatch.setattr(sweeping, "first_rows", counting)
-    list(first_rows_by_width(100 * np.arange(500.0)[:, None], POWERS_OF_2))
-    assert looked_at == [500, 500]
-    looked_at.clear()
-    list(first_rows_by_width(np.repeat([[0.0], [50.0]], 250, axis=0), POWERS_OF_2))
-    assert looked_at == [500, 2]
-    looked_at.clear()
-    pairs = 100 * np.repeat(np.arange(250.0), 2)[:, None]
-    pairs[1::2] += 10 ** rng.uniform(-6, 2, size=(250, 1))
-    list(first_rows_by_width(pairs, POWERS_OF_2))
-    assert sum(looked_at) < 500 * len(POWERS_OF_2) / 3
+    for width in (1.0, 8.0):
+        expected = reference.first_rows(np.floor(X / width))
+        assert first_rows(X, WidthCells(width)).tolist() == expected
 
 
 def test_wider_cells_of_a_chain_never_have_more_entropy(rng):

@@ -48,22 +48,20 @@ class WidthCells:
             raise _too_narrow(width, largest)
         return cls(width, np.floor(low / width), np.floor(high / width))
 
-    def hash_rows(
-        self, points: np.ndarray, rows: np.ndarray, multipliers: np.ndarray, out: np.ndarray
-    ) -> None:
-        """Hash the cells of some rows.
+    def hash_rows(self, points: np.ndarray, multipliers: np.ndarray, out: np.ndarray) -> None:
+        """Hash the cell of every row.
 
         Raises
         ------
         ValueError
             If the cells are so narrow that they cannot be counted in 64 bits.
         """
-        if not hash_by_width(points, rows, self.width, multipliers, out):
-            raise _too_narrow(self.width, float(np.abs(points[rows]).max()))
+        if not hash_by_width(points, self.width, multipliers, out):
+            raise _too_narrow(self.width, float(np.abs(points).max()))
 
-    def differ(self, points: np.ndarray, rows: np.ndarray, first: np.ndarray) -> bool:
-        """Whether some row's cell is not that of the row it stands beside."""
-        return bool(differ_by_width(points, rows, first, self.width))
+    def differ(self, points: np.ndarray, first: np.ndarray) -> bool:
+        """Whether some row's cell is not that of the row it was taken to equal."""
+        return bool(differ_by_width(points, first, self.width))
 
     def outside_fraction(self, points: np.ndarray) -> float:  # noqa: ARG002
         """Share of values outside the edges: none, for the cells go on."""
@@ -112,15 +110,13 @@ class EdgeCells:
         scales = np.divide(n_cells, ranges, out=np.zeros(len(ranges)), where=ranges > 0)
         return np.concatenate(self.unit_edges), starts, scales
 
-    def hash_rows(
-        self, points: np.ndarray, rows: np.ndarray, multipliers: np.ndarray, out: np.ndarray
-    ) -> None:
-        """Hash the cells of some rows; values outside the edges count in the outer cells."""
-        hash_by_edges(points, rows, *self._packed, multipliers, out)
+    def hash_rows(self, points: np.ndarray, multipliers: np.ndarray, out: np.ndarray) -> None:
+        """Hash the cell of every row; values outside the edges count in the outer cells."""
+        hash_by_edges(points, *self._packed, multipliers, out)
 
-    def differ(self, points: np.ndarray, rows: np.ndarray, first: np.ndarray) -> bool:
-        """Whether some row's cell is not that of the row it stands beside."""
-        return bool(differ_by_edges(points, rows, first, *self._packed))
+    def differ(self, points: np.ndarray, first: np.ndarray) -> bool:
+        """Whether some row's cell is not that of the row it was taken to equal."""
+        return bool(differ_by_edges(points, first, *self._packed))
 
     def outside_fraction(self, points: np.ndarray) -> float:
         """Share of values outside the edges of their unit."""

@@ -52,14 +52,7 @@ class BinnedInformation:
 
 
 def measure_binned(rows: Rows, cells: Cells, correction: str | None = None) -> BinnedInformation:
-    """Count rows in cells and take the entropies of the counts."""
-    return measure_cells(rows, first_rows(rows.points, cells), correction)
-
-
-def measure_cells(
-    rows: Rows, first: np.ndarray, correction: str | None = None
-) -> BinnedInformation:
-    """Take the entropies of the cells, given the first row in the cell of each row.
+    """Count rows in cells and take the entropies of the counts.
 
     Raises
     ------
@@ -67,22 +60,23 @@ def measure_cells(
         If a correction is asked for and rows have different weights.
     """
     per_cell = _bias_per_cell(rows, correction)
+    first = first_rows(rows.points, cells)
     # Cells go by their first row; those of no row weigh nothing.
     masses = np.bincount(first, weights=rows.weights)
     n_occupied = int(np.count_nonzero(masses))
-    cells = _Counted.of(masses, per_cell)
-    information, too_few = cells, False
+    counted = _Counted.of(masses, per_cell)
+    information, too_few = counted, False
     if rows.has_replicas:
         inputs = _Counted.of(rows.input_weights, per_cell)
         joint = _Counted.of(_joint_masses(first, rows.inputs, rows.weights), per_cell)
-        information = cells.shared_with(inputs, joint)
+        information = counted.shared_with(inputs, joint)
         typical = float(np.sum(rows.input_weights * np.log(rows.replicas)))
         too_few = joint.entropy - inputs.entropy > typical - np.log(4)
     label = None
     if rows.labels is not None and rows.label_weights is not None:
         labels = _Counted.of(rows.label_weights, per_cell)
         joint = _Counted.of(_joint_masses(first, rows.labels, rows.weights), per_cell)
-        label = cells.shared_with(labels, joint).quantity("label_mutual_info", labels.entropy)
+        label = counted.shared_with(labels, joint).quantity("label_mutual_info", labels.entropy)
     ceiling = rows.input_entropy
     notes = _stuck(n_occupied, information.entropy, ceiling)
     # Replicas fall into more cells than there are inputs.
@@ -94,7 +88,7 @@ def measure_cells(
         notes = (*notes, "too few replicas")
     return BinnedInformation(
         mutual_info=information.quantity("mutual_info", ceiling).noted(*notes),
-        entropy=Quantity.exact("entropy", cells.entropy + cells.bias).noted(*of_cells),
+        entropy=Quantity.exact("entropy", counted.entropy + counted.bias).noted(*of_cells),
         label_mutual_info=label,
         ceiling=ceiling,
         n_occupied=n_occupied,

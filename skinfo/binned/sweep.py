@@ -9,9 +9,9 @@ import pandas as pd
 from sklearn.utils._param_validation import validate_parameter_constraints
 
 from skinfo._validation import check_rows
-from skinfo.binned.entropy import measure_cells
+from skinfo.binned.cells import WidthCells
+from skinfo.binned.entropy import measure_binned
 from skinfo.binned.estimator import BinningMIEstimator
-from skinfo.binned.nested import first_rows_by_width
 from skinfo.quantities import JOINT, nats_to
 
 #: Columns of a sweep over widths.
@@ -77,11 +77,8 @@ def binning_sweep(
     Notes
     -----
     Every line is what BinningMIEstimator gives with this width and correction, to the last bit.
-    Widths of which each divides the next (powers of 2, or 1e-4, 1e-3, …) cost far less than one by
-    one, because their cells are unions of one another: rows together at a width are together at all
-    wider ones, rows alone at a width are alone at all narrower ones, and only the rest is counted.
-    In floating point 1e-3 is not ten times 1e-4, so this is checked on the values at hand; a width
-    at which rounding breaks it, like any width that divides no other, is counted by itself.
+    The activations are checked once; the cells are counted anew at each width, so that the time
+    grows with the number of widths.
 
     References
     ----------
@@ -107,13 +104,13 @@ def binning_sweep(
     )
     widths = check_widths(bin_widths)
     rows = check_rows(estimator, X, y, groups, sample_weight)
-    lines: dict[int, dict[str, Any]] = {}
-    for place, first in first_rows_by_width(rows.points, widths):
-        found = measure_cells(rows, first, correction)
+    lines = []
+    for width in widths:
+        found = measure_binned(rows, WidthCells(width), correction)
         label = found.label_mutual_info
         notes = (*found.mutual_info.notes, *(() if label is None else label.notes))
-        lines[place] = {
-            "bin_width": widths[place],
+        lines.append({
+            "bin_width": width,
             "entropy": found.entropy.in_units(units).value,
             "mutual_info": found.mutual_info.in_units(units).value,
             "label_mutual_info": np.nan if label is None else label.in_units(units).value,
@@ -121,8 +118,8 @@ def binning_sweep(
             "ceiling": found.ceiling * nats_to(units),
             "unit": units,
             "notes": JOINT.join(dict.fromkeys(notes)),
-        }
-    return pd.DataFrame([lines[place] for place in sorted(lines)], columns=list(SWEEP_COLUMNS))
+        })  # fmt: skip
+    return pd.DataFrame(lines, columns=list(SWEEP_COLUMNS))
 
 
 def check_widths(bin_widths: Any) -> list[float]:
