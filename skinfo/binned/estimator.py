@@ -83,6 +83,10 @@ class BinningMIEstimator(BaseEstimator):
 
     Notes
     -----
+    A flow reads two attributes of the class: ``uses_replicas`` is False, so a layer with noise is
+    given as one noisy sample per input; ``needs_run_range`` is True where ``bin_range="run"``
+    decides the edges, and the flow then puts the range of the layer in its place.
+
     Both conventions of the field: ``bin_width=0.07`` counts floor(t / 0.07), as Saxe et al. do for
     any activation; ``n_bins=30, bin_range=(-1, 1)`` is Shwartz-Ziv and Tishby's, made for tanh. On
     a ReLU network the latter puts many values into its outer cells: ``outside_fraction_`` and the
@@ -128,6 +132,9 @@ class BinningMIEstimator(BaseEstimator):
         "bin_edges": ["array-like", None],
         "units": [StrOptions({"nats", "bits"})],
     }
+
+    #: A flow hands over one noisy row per input.
+    uses_replicas: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -254,8 +261,9 @@ class BinningMIEstimator(BaseEstimator):
         if self.strategy == "uniform" and not given and not isinstance(self.bin_range, str):
             check_range(self.bin_range)
 
-    def takes_run_range(self) -> bool:
-        """Whether the bins are cut out of the range of a whole run, which a sweep must find."""
+    @property
+    def needs_run_range(self) -> bool:
+        """Whether the bins cut the range of a layer over a whole run, which a sweep must find."""
         given = self.bin_width is not None or self.bin_edges is not None
         return self.strategy == "uniform" and not given and self.bin_range == "run"
 
@@ -271,7 +279,7 @@ class BinningMIEstimator(BaseEstimator):
             return EdgeCells(check_edges(self.bin_edges, points.shape[1]))
         if self.bin_width is not None:
             return WidthCells.learn(points, float(self.bin_width))
-        if self.takes_run_range():
+        if self.needs_run_range:
             raise ValueError(
                 "bin_range='run' means the range of a layer over a whole run, which only "
                 "information_flow knows; give 'layer', 'neuron' or (low, high) here."

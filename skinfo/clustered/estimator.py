@@ -109,6 +109,8 @@ class ClusteringScore(BaseEstimator):
 
     Notes
     -----
+    ``uses_replicas`` is False: a flow hands over one noisy sample per input of a layer with noise.
+
     With several label sets (``y`` a dict, a DataFrame or an array of shape (n_samples, n_sets)) all
     attributes that depend on labels are dicts by the name of the set, or by column number.
 
@@ -137,6 +139,9 @@ class ClusteringScore(BaseEstimator):
         "random_state": ["random_state"],
         "n_jobs": [Integral, None],
     }
+
+    #: A flow hands over one noisy row per input.
+    uses_replicas: ClassVar[bool] = False
 
     def __init__(
         self,

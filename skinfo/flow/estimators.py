@@ -11,7 +11,6 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.utils import get_tags
 
-from skinfo.binned.estimator import BinningMIEstimator
 from skinfo.noisy.estimator import NoisyMIEstimator
 from skinfo.quantities import Quantity
 from skinfo.runs import Activations, Layer, Run
@@ -95,8 +94,7 @@ def takes_replicas(estimator: BaseEstimator) -> bool:
 
 def takes_run_range(estimator: BaseEstimator) -> bool:
     """Whether the range of an estimator's bins is that of the run."""
-    last = last_step(estimator)
-    return isinstance(last, BinningMIEstimator) and last.takes_run_range()
+    return bool(getattr(last_step(estimator), "needs_run_range", False))
 
 
 def needs_sigma(estimator: BaseEstimator) -> bool:
