@@ -130,7 +130,7 @@ print(f"Twin, all epochs: I(X;T) by counting, lowest by layer; log 4096 = {CEILI
 print(binned.groupby("layer")["counted"].min().round(4).to_string())
 print(f"Twin, epoch {N_EPOCHS}: H(Bin(T)) in nats by layer and cell width")
 last = binned[binned["epoch"] == N_EPOCHS]
-print(last.pivot(index="layer", columns="bin_width", values="entropy").round(3).to_string())
+print(last.pivot(index="layer", columns="bin_width", values="binned_entropy").round(3).to_string())
 for name, found in (("noisy", noisy_losses), ("twin", twin_losses)):
     print(f"Test accuracy, {name}: {found[N_EPOCHS]['test_accuracy']:.3f}")
 
@@ -152,7 +152,7 @@ fifth = information[information["layer"] == "layer5"].set_index("epoch")["value"
 fall, peak = largest_fall(fifth)
 print(f"Layer 5, noisy network: I(X;T) falls by {fall:.2f} nats, from epoch {peak} on")
 for width, rows in binned[binned["layer"] == "layer5"].groupby("bin_width"):
-    fall, start = largest_fall(rows.set_index("epoch")["entropy"].sort_index())
+    fall, start = largest_fall(rows.set_index("epoch")["binned_entropy"].sort_index())
     print(f"Layer 5, twin, width {width:g}: H(Bin(T)) falls by {fall:.2f} nats, from {start} on")
 
 # %%
@@ -168,7 +168,7 @@ axes["noisy"].set_title("Noisy network: I(X;T), σ = 0.005", fontsize=10)
 axes["noisy"].set_ylabel("I(X;T) [nats]")
 for width in WIDTHS:
     rows = binned[binned["bin_width"] == width]
-    wide = rows.pivot(index="epoch", columns="layer", values="entropy")
+    wide = rows.pivot(index="epoch", columns="layer", values="binned_entropy")
     # Thick below, thin above: curves that lie on one another are all seen.
     for depth, (colour, name) in enumerate(zip(layer_colours(len(LAYERS)), LAYERS, strict=True)):
         axes[width].plot(wide.index, wide[name], color=colour, lw=3.6 - 0.55 * depth,
@@ -202,8 +202,8 @@ if FULL:
     facts |= {"noisy": noisy_losses[N_EPOCHS], "twin": twin_losses[N_EPOCHS]}
     columns = ["network", "seed", "epoch", "layer", "quantity", "bin_width", "value", "stderr",
                "lower", "upper", "unit", "notes", "counted"]  # fmt: skip
-    entropies = binned.rename(columns={"entropy": "value"}).assign(
-        network="twin", quantity="entropy", stderr=0.0
+    entropies = binned.rename(columns={"binned_entropy": "value"}).assign(
+        network="twin", quantity="binned_entropy", stderr=0.0
     )
     both = pd.concat([information.assign(network="noisy"), entropies], ignore_index=True)
     write_results("deterministic_twin", both.assign(seed=SEED)[columns], **facts,

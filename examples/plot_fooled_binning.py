@@ -97,9 +97,9 @@ print(f"log {len(X)} = {CEILING:.4f} nats")
 
 sweeps = {epoch: binning_sweep(layer[epoch], y, bin_widths=WIDTHS) for epoch in epochs}
 table = pd.concat(
-    [sweep[["bin_width", "entropy"]].assign(epoch=epoch) for epoch, sweep in sweeps.items()]
+    [sweep[["bin_width", "binned_entropy"]].assign(epoch=epoch) for epoch, sweep in sweeps.items()]
 )
-curves = table.pivot(index="epoch", columns="bin_width", values="entropy")
+curves = table.pivot(index="epoch", columns="bin_width", values="binned_entropy")
 story = curves.loc[[EARLY, LATE]].T.rename_axis("cell width")
 story["change"] = story[LATE] - story[EARLY]
 print("H(Bin(T)) in nats, no error: it is a count")
@@ -207,7 +207,7 @@ for name in ("binned", "auc"):
         axes[name].axvline(epoch, color="0.55", lw=0.8, ls=":", zorder=0)
 
 if FULL:
-    wide = curves.add_prefix("entropy_").assign(
+    wide = curves.add_prefix("binned_entropy_").assign(
         counted=truth, counted_single=single, auc=auc, unit="nats", seed=SEED
     )
     write_results("fooled_binning", wide.reset_index(), seed=SEED, epochs=N_EPOCHS,

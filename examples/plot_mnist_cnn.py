@@ -361,7 +361,7 @@ print(information.round(4).to_string(index=False))
 # narrow cells hold fewer digits each; in wide ones, where only signs count, digits of one class
 # meet.
 
-share = entropies.assign(share=entropies["entropy"] / np.log(N_COMPARED))
+share = entropies.assign(share=entropies["binned_entropy"] / np.log(N_COMPARED))
 print(f"H(Bin(T)) as a share of log {N_COMPARED}, by width of the cells")
 print(share[share["network"] == name].pivot(
     index=["layer", "state"], columns="bin_width", values="share"

@@ -94,8 +94,9 @@ for layer, rows in information.groupby("layer"):
 
 if FULL:
     save_figure(display.figure_, RESULTS.parent / "images" / "szt_tanh.png", dpi=130)
-    kept = table[table["quantity"].isin(["mutual_info", "label_mutual_info", "entropy", "auc"])]
-    kept = kept[(kept["estimator"] != "noisy") | (kept["quantity"] != "entropy")]
+    information = ["mutual_info", "label_mutual_info"]
+    binned = ["binned_mutual_info", "binned_label_mutual_info", "binned_entropy"]
+    kept = table[table["quantity"].isin([*information, *binned, "auc"])]
     write_results(
         "szt_tanh", kept.round(6), seconds=time.perf_counter() - started, **vars(settings),
         test_accuracy=run.losses[run.epochs[-1]]["test_accuracy"],

@@ -30,9 +30,9 @@ NOISY_NAMES = {
 }
 #: Quantities of a binned layer.
 BINNED_NAMES = {
-    "mutual_info": "I(X;Bin(T))",
-    "label_mutual_info": "I(Y;Bin(T))",
-    "entropy": "H(Bin(T))",
+    "binned_mutual_info": "I(X;Bin(T))",
+    "binned_label_mutual_info": "I(Y;Bin(T))",
+    "binned_entropy": "H(Bin(T))",
     "n_occupied": "Cells occupied",
     "singleton_fraction": "Share of rows alone in a cell",
     "outside_fraction": "Share of values outside the edges",
@@ -85,7 +85,7 @@ def symbol(kind: str, quantity: str) -> str:
 
     Examples
     --------
-    >>> symbol("binned", "entropy"), symbol("other", "auc [fine]")
+    >>> symbol("binned", "binned_entropy"), symbol("other", "auc [fine]")
     ('H(Bin(T))', 'Clustering AUC ↑ [fine]')
     """
     base, space, label_set = quantity.partition(" [")

@@ -1,14 +1,28 @@
-"""What every measure returns: a number that carries its unit, its error and its bracket."""
+"""What every estimator returns: numbers with unit, error and bracket; and what each is called."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
-__all__ = ["COLUMNS", "CURVE_COLUMNS", "JOINT", "NOTES", "Quantity", "nats_to", "notes_of"]
+__all__ = [
+    "COLUMNS",
+    "CURVE_COLUMNS",
+    "JOINT",
+    "NOTES",
+    "QUANTITIES",
+    "Quantity",
+    "QuantityDescription",
+    "declared_quantities",
+    "describe_quantity",
+    "estimators_measuring",
+    "nats_to",
+    "notes_of",
+]
 
 #: Columns of a flow table, which is quantities with epoch, layer and estimator in front.
 COLUMNS = (
@@ -67,12 +81,12 @@ class Quantity:
     Examples
     --------
     >>> from skinfo.quantities import Quantity
-    >>> found = Quantity("mutual_info", 5.545, stderr=0.007, lower=5.5, upper=5.6)
-    >>> bits = found.in_units("bits")
+    >>> information = Quantity("mutual_info", 5.545, stderr=0.007, lower=5.5, upper=5.6)
+    >>> bits = information.in_units("bits")
     >>> round(bits.value, 2), round(bits.stderr, 3), bits.unit
     (8.0, 0.01, 'bits')
-    >>> found.noted("at ceiling").cells()["notes"]
-    'at ceiling'
+    >>> information.noted("saturated").cells()["notes"]
+    'saturated'
     """
 
     name: str
@@ -126,6 +140,183 @@ class Quantity:
             "unit": self.unit,
             "notes": JOINT.join(self.notes),
         }
+
+
+@dataclass(frozen=True)
+class QuantityDescription:
+    """What a quantity is called and how it is drawn, wherever its name stands in a table.
+
+    An estimator describes quantities of its own in ``quantity_descriptions``, a tuple of these.
+
+    Attributes
+    ----------
+    name : str
+        As in the table, for example "mutual_info".
+    symbol : str
+        What it is called on an axis, for example "I(X;T)".
+    unit_kind : {"information", "count", "ratio", "distance", ""}
+        "information" is in nats or bits; the others have no unit in the table. Counts and ratios
+        are drawn in the logarithm where they reach far; "" is a pure number of limited range.
+    ceiling : str, optional
+        Name of the quantity of the same estimator that it cannot exceed.
+    better : {"higher", "lower"}, optional
+        Which way is more clustered.
+    sentence : str, default=""
+        What it says, for the reports.
+    main : bool, default=False
+        Whether it is looked at first: drawn in the overview, and not folded away in reports.
+    baseline : float, optional
+        Its value where nothing is clustered.
+
+    Examples
+    --------
+    >>> QuantityDescription("auc", "Clustering AUC", "", better="higher").title
+    'Clustering AUC ↑'
+    """
+
+    name: str
+    symbol: str
+    unit_kind: str = "information"
+    ceiling: str | None = None
+    better: str | None = None
+    sentence: str = ""
+    main: bool = False
+    baseline: float | None = None
+
+    @property
+    def title(self) -> str:
+        """The symbol, with an arrow that shows which way is more clustered."""
+        return self.symbol + {"higher": " ↑", "lower": " ↓"}.get(self.better or "", "")
+
+
+def _by_name(*descriptions: QuantityDescription) -> dict[str, QuantityDescription]:
+    return {description.name: description for description in descriptions}
+
+
+_Q = QuantityDescription
+#: The quantities that the estimators of this package measure, by name.
+QUANTITIES = _by_name(
+    # Of a noisy layer.
+    _Q("mutual_info", "I(X;T)", ceiling="ceiling", main=True, sentence="The information that the "
+       "layer, its noise included, has about the input."),
+    _Q("label_mutual_info", "I(Y;T)", ceiling="label_ceiling", main=True, sentence="The "
+       "information that the layer, its noise included, has about the label."),
+    _Q("plug_in", "Plug-in I(X;T)", ceiling="ceiling", sentence="The estimate that published "
+       "curves show: from few replicas it is biased upwards."),
+    _Q("entropy", "h(T)", sentence="The differential entropy of the noisy layer."),
+    _Q("conditional_entropy", "h(T|X)", sentence="The differential entropy of the noisy layer "
+       "when the input is known."),
+    _Q("mutual_info_pairwise_lower", "Pairwise lower bound of I(X;T)", sentence="A lower bound of "
+       "I(X;T) from the distances between all pairs of rows."),
+    _Q("mutual_info_pairwise_upper", "Pairwise upper bound of I(X;T)", sentence="An upper bound "
+       "of I(X;T) from the distances between all pairs of rows."),
+    _Q("ceiling", "ceiling", sentence="What I(X;T) cannot exceed: the entropy of the inputs, or "
+       "what a Gaussian channel with the same covariance carries."),
+    _Q("label_ceiling", "H(Y)", sentence="The entropy of the labels, which no information about "
+       "them exceeds."),
+    # Of a layer cut into bins.
+    _Q("binned_mutual_info", "I(X;Bin(T))", ceiling="binned_ceiling", sentence="The information "
+       "that the cell of a row has about the input. Of a deterministic layer it is H(Bin(T))."),
+    _Q("binned_label_mutual_info", "I(Y;Bin(T))", ceiling="label_ceiling", sentence="The "
+       "information that the cell of a row has about the label."),
+    _Q("binned_entropy", "H(Bin(T))", ceiling="binned_ceiling", main=True, sentence="The entropy "
+       "of binned activations. It is not the information of a deterministic layer: it shows how "
+       "inputs cluster at the scale of the bins."),
+    _Q("binned_ceiling", "H(X)", sentence="The entropy of the inputs."),
+    _Q("n_occupied", "Cells occupied", "count", sentence="The number of cells that hold a row."),
+    _Q("singleton_fraction", "Share of rows alone in a cell", "", sentence="The share of the rows "
+       "whose cell no other input reached."),
+    _Q("outside_fraction", "Share of values outside the edges", "", sentence="The share of the "
+       "values that lie outside the edges and are counted in the outer cells."),
+    # Of how inputs cluster.
+    _Q("auc", "Clustering AUC", "", better="higher", main=True, baseline=0.5, sentence="The "
+       "probability that two inputs of different classes lie farther apart than two of one class: "
+       "0.5 without clustering, 1 where it is perfect."),
+    _Q("silhouette", "Silhouette", "", better="higher", baseline=0.0, sentence="How much nearer a "
+       "row lies to its own class than to the nearest other one, between −1 and 1."),
+    _Q("nc1", "NC1", "ratio", better="lower", sentence="The scatter within classes relative to "
+       "that between their means."),
+    _Q("nc2_equinorm", "NC2 equinorm", "", better="lower", sentence="How much the norms of the "
+       "class means differ."),
+    _Q("nc2_equiangularity", "NC2 equiangularity", "", better="lower", sentence="How much the "
+       "angles between the class means differ."),
+    _Q("nc2_maximal_angle", "NC2 maximal angle", "", better="lower", sentence="How far the angles "
+       "between the class means are from the largest possible ones."),
+    _Q("calinski_harabasz", "Calinski-Harabasz", "ratio", better="higher", sentence="The scatter "
+       "between class means relative to that within classes, per degree of freedom."),
+    _Q("davies_bouldin", "Davies-Bouldin", "ratio", better="lower", sentence="The scatter within "
+       "two classes relative to the distance of their means, of the worst pair of each class."),
+    _Q("intrinsic_dimension", "Intrinsic dimension", "", sentence="The number of directions in "
+       "which nearby rows differ, from the distances to two neighbours."),
+    _Q("binned_entropy_share", "H(Bin(T)) / log n", "", better="lower", sentence="The entropy of "
+       "binned activations as a share of the entropy of the inputs."),
+    _Q("within_mean", "Mean distance within", "distance", sentence="The mean distance between two "
+       "rows of one class."),
+    _Q("between_mean", "Mean distance between", "distance", sentence="The mean distance between "
+       "rows of two classes."),
+)  # fmt: skip
+
+
+def describe_quantity(name: str, table: pd.DataFrame | None = None) -> QuantityDescription:
+    """Describe a quantity by its name in a table.
+
+    Parameters
+    ----------
+    name : str
+        The name; that of one label set ends in it, as in "auc [fine]".
+    table : DataFrame, optional
+        A flow table, whose ``attrs`` describe quantities of other estimators.
+
+    Returns
+    -------
+    QuantityDescription
+        From :data:`QUANTITIES`, or else from the table; one made from the name if neither has it.
+
+    Examples
+    --------
+    >>> describe_quantity("auc [fine]").title, describe_quantity("my_number").symbol
+    ('Clustering AUC [fine] ↑', 'my number')
+    """
+    base, space, label_set = name.partition(" [")
+    described = QUANTITIES.get(base) or _from_attrs(table).get(base)
+    if described is None:
+        described = QuantityDescription(base, base.replace("_", " "), "")
+    return replace(described, name=name, symbol=described.symbol + space + label_set)
+
+
+def declared_quantities(
+    estimators: Iterable[Any], measured: Collection[str]
+) -> list[dict[str, Any]]:
+    """Collect what estimators declare of measured quantities that :data:`QUANTITIES` lacks.
+
+    Returns
+    -------
+    list of dict
+        Plain values that JSON can hold, for ``attrs["quantities"]`` of a table.
+    """
+    names = {name.partition(" [")[0] for name in measured} - set(QUANTITIES)
+    declared = (d for e in estimators for d in getattr(e, "quantity_descriptions", ()))
+    return list({d.name: asdict(d) for d in declared if d.name in names}.values())
+
+
+def _from_attrs(table: pd.DataFrame | None) -> dict[str, QuantityDescription]:
+    """Descriptions that a table carries; what is not one, in a file of others, is left out."""
+    entries = None if table is None else table.attrs.get("quantities")
+    names = [field.name for field in fields(QuantityDescription)]
+    descriptions = [
+        QuantityDescription(**{name: entry[name] for name in names if name in entry})
+        for entry in (entries if isinstance(entries, list | tuple) else ())
+        if isinstance(entry, Mapping)
+        and isinstance(entry.get("name"), str)
+        and isinstance(entry.get("symbol"), str)
+    ]
+    return _by_name(*descriptions)
+
+
+def estimators_measuring(table: pd.DataFrame, quantity: str) -> list[str]:
+    """Names of the estimators in a table that measured a quantity, in its order."""
+    names = table.loc[table["quantity"] == quantity, "estimator"]
+    return [str(name) for name in dict.fromkeys(names)]
 
 
 def nats_to(unit: str) -> float:

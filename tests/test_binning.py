@@ -282,7 +282,12 @@ def test_the_range_of_tanh_on_a_relu_layer_is_not_silent():
         est = BinningMIEstimator(bin_range=(-1, 1)).fit(X, [0, 0, 1, 1])
     assert est.outside_fraction_ == 3 / 8
     marked = {q.name for q in est.quantities_ if "outside edges" in q.notes}
-    assert marked == {"mutual_info", "entropy", "label_mutual_info", "outside_fraction"}
+    assert marked == {
+        "binned_mutual_info",
+        "binned_entropy",
+        "binned_label_mutual_info",
+        "outside_fraction",
+    }
     before = dict(vars(est))
     with pytest.warns(OutsideEdgesWarning, match="25.00% of the values lie outside"):
         est.score([[1.0, 2.0], [0.0, -1.0]])
@@ -305,7 +310,7 @@ def test_cells_that_tell_all_inputs_apart_say_nothing_of_labels(rng):
     est = BinningMIEstimator(bin_width=1e-6).fit(X, y)
     assert est.label_mutual_info_ > 0.99 * np.log(4)
     noted = {q.name for q in est.quantities_ if "at ceiling" in q.notes}
-    assert noted == {"mutual_info", "entropy", "label_mutual_info"}
+    assert noted == {"binned_mutual_info", "binned_entropy", "binned_label_mutual_info"}
 
 
 def test_bins_too_narrow_or_too_wide_are_noted(rng):

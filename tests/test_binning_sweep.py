@@ -16,8 +16,8 @@ POWERS_OF_2 = (2.0 ** np.arange(-12, 4)).tolist()
 POWERS_OF_10 = [1e-4, 1e-3, 1e-2, 1e-1, 1.0]
 MIXED = [0.3, 0.1, 0.7, 0.2, 1.1, 0.05, 2.1]
 COLUMNS = [
-    "bin_width", "entropy", "mutual_info", "label_mutual_info", "n_occupied", "ceiling", "unit",
-    "notes",
+    "bin_width", "binned_entropy", "binned_mutual_info", "binned_label_mutual_info", "n_occupied",
+    "binned_ceiling", "unit", "notes",
 ]  # fmt: skip
 
 
@@ -53,11 +53,11 @@ def test_hand_worked_five_points():
     def H(*counts):
         return -sum(c / 5 * np.log2(c / 5) for c in counts)
 
-    np.testing.assert_allclose(sweep["entropy"], [H(4, 1), H(2, 1, 1, 1), H(3, 1, 1)])
+    np.testing.assert_allclose(sweep["binned_entropy"], [H(4, 1), H(2, 1, 1, 1), H(3, 1, 1)])
     joint = [H(2, 2, 1), H(2, 1, 1, 1), H(2, 1, 1, 1)]
-    expected = sweep["entropy"] + H(2, 3) - joint
-    np.testing.assert_allclose(sweep["label_mutual_info"], expected)
-    np.testing.assert_allclose(sweep["ceiling"], np.log2(5))
+    expected = sweep["binned_entropy"] + H(2, 3) - joint
+    np.testing.assert_allclose(sweep["binned_label_mutual_info"], expected)
+    np.testing.assert_allclose(sweep["binned_ceiling"], np.log2(5))
     assert set(sweep["unit"]) == {"bits"}
 
 
@@ -77,7 +77,7 @@ def test_groups_and_weights(rng):
     found = binning_sweep(X, y, bin_widths=POWERS_OF_2, **options)
     same(found, one_by_one(X, y, POWERS_OF_2, **options))
     assert found["notes"].str.contains("too few replicas").any()
-    assert (found["mutual_info"] < found["entropy"]).any()
+    assert (found["binned_mutual_info"] < found["binned_entropy"]).any()
 
 
 @pytest.mark.filterwarnings("ignore::skinfo.ReplicaWarning")
@@ -89,7 +89,9 @@ def test_corrected_lines_are_the_estimators_to_the_last_bit(replicas, rng):
     found = binning_sweep(X, y, bin_widths=POWERS_OF_2, **options)
     same(found, one_by_one(X, y, POWERS_OF_2, **options))
     plain = binning_sweep(X, y, bin_widths=POWERS_OF_2)
-    np.testing.assert_allclose(found["entropy"] - plain["entropy"], (plain["n_occupied"] - 1) / 600)
+    np.testing.assert_allclose(
+        found["binned_entropy"] - plain["binned_entropy"], (plain["n_occupied"] - 1) / 600
+    )
     assert found["notes"].str.contains("correction beyond bounds").any()
 
 
@@ -139,16 +141,16 @@ def test_values_lost_to_underflow():
 
 def test_wider_cells_of_a_chain_never_have_more_entropy(rng):
     found = binning_sweep(clustered(rng), bin_widths=POWERS_OF_2)
-    assert (np.diff(found["entropy"]) <= 1e-12).all()
-    assert found["entropy"].iloc[0] > 2 * found["entropy"].iloc[-1]
+    assert (np.diff(found["binned_entropy"]) <= 1e-12).all()
+    assert found["binned_entropy"].iloc[0] > 2 * found["binned_entropy"].iloc[-1]
     assert (np.diff(found["n_occupied"]) <= 0).all()
 
 
 def test_stuck_widths_are_noted(rng):
     found = binning_sweep(rng.uniform(0.1, 1, size=(100, 2)), bin_widths=[1e-9, 0.5, 2.0])
     assert found["notes"].tolist() == ["at ceiling", "", "in one cell"]
-    assert found["entropy"].iloc[0] == pytest.approx(np.log(100))
-    assert found["entropy"].iloc[2] == 0
+    assert found["binned_entropy"].iloc[0] == pytest.approx(np.log(100))
+    assert found["binned_entropy"].iloc[2] == 0
 
 
 def test_rows_and_units_may_be_permuted(rng):

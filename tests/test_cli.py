@@ -286,7 +286,7 @@ def test_analyze_takes_its_options(call, run, tmp_path):
     assert call("analyze", run, "-o", target, *options, *QUICK)[0] == 0
     table, panel = read_table(target)
     assert set(table["unit"]) == {"bits", ""}
-    binned = table.query("estimator == 'binned' and quantity == 'entropy'")
+    binned = table.query("estimator == 'binned' and quantity == 'binned_entropy'")
     np.testing.assert_allclose(binned["value"], np.log2(10))
     noisy = table.query("estimator == 'noisy' and quantity == 'mutual_info'")
     assert noisy["notes"].str.contains("sigma differs from run").all()
@@ -739,7 +739,7 @@ def test_a_demo_that_was_killed_goes_on_prints_its_table_and_writes_its_files(
         rows = table[(table["layer"] == layer) & (table["epoch"] == 3)]
         values = rows.set_index(["estimator", "quantity"])["value"]
         for key in (("noisy", "mutual_info"), ("noisy", "label_mutual_info"),
-                    ("binned", "entropy"), ("clustering", "auc")):  # fmt: skip
+                    ("binned", "binned_entropy"), ("clustering", "auc")):  # fmt: skip
             assert f"{values[key]:.3f}" in line.split()
     for name in ("flow.parquet", "panel.png", "plane.png"):
         assert (place / name).is_file()

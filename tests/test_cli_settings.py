@@ -33,11 +33,11 @@ def test_a_file_stands_for_options_and_the_command_line_wins(call, run, tmp_path
     )
     target = tmp_path / "flow.csv"
     assert call("analyze", run, "--config", file, "-o", target)[0] == 0
-    binned = read_table(target)[0].query("estimator == 'binned' and quantity == 'entropy'")
+    binned = read_table(target)[0].query("estimator == 'binned' and quantity == 'binned_entropy'")
     np.testing.assert_allclose(binned["value"], np.log2(10))
     options = ("--units", "nats", "--force", "-o", target)
     assert call("analyze", run, "--config", file, *options)[0] == 0
-    binned = read_table(target)[0].query("estimator == 'binned' and quantity == 'entropy'")
+    binned = read_table(target)[0].query("estimator == 'binned' and quantity == 'binned_entropy'")
     np.testing.assert_allclose(binned["value"], np.log(10))
 
 
@@ -63,7 +63,7 @@ def test_a_file_describes_estimators(call, run, tmp_path):
     assert call("analyze", run, "--config", file, "-o", target)[0] == 0
     table, panel = read_table(target)
     assert set(table["estimator"]) == {"narrow", "wide", "noisy", "classes"}
-    entropy = table.query("quantity == 'entropy'").groupby("estimator")["value"].mean()
+    entropy = table.query("quantity == 'binned_entropy'").groupby("estimator")["value"].mean()
     assert entropy["narrow"] == pytest.approx(np.log(16))
     assert entropy["wide"] < np.log(17) - entropy["wide"]
     assert "nc2_equinorm" in set(table["quantity"])

@@ -99,7 +99,7 @@ def test_the_demo_measures_all_layers_at_all_checkpoints(uninterrupted):
     table, progress = uninterrupted.result.table, uninterrupted.progress
     assert set(table["estimator"]) == {"noisy", "binned", "clustering"}
     for layer in szt.HIDDEN:
-        for quantity in ("mutual_info", "label_mutual_info", "entropy", "auc"):
+        for quantity in ("mutual_info", "label_mutual_info", "binned_entropy", "auc"):
             rows = table[(table["layer"] == layer) & (table["quantity"] == quantity)]
             assert sorted(set(rows["epoch"])) == [1, 3]
             assert rows["value"].notna().all()

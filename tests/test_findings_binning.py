@@ -39,7 +39,7 @@ def test_inputs_stay_apart_whatever_the_bins_say(layer):
 
 def test_the_curve_of_binned_entropy_has_the_shape_that_its_width_decides(layer):
     early, middle, late = (
-        binning_sweep(T, bin_widths=WIDTHS).set_index("bin_width")["entropy"]
+        binning_sweep(T, bin_widths=WIDTHS).set_index("bin_width")["binned_entropy"]
         for T in layer.values()
     )
     # With seeds 0, 1 and 2 the changes from the first to the last epoch are, by width, 0.00 at

@@ -648,8 +648,8 @@ def test_tensorboard_reads_what_was_written(data, tmp_path):
             monitor(epoch, losses={"test_loss": 1 / epoch})
     events = EventAccumulator(str(tmp_path / "tb"))
     events.Reload()
-    found = events.Scalars("BinningMIEstimator/entropy/layer2")
-    expected = monitor.table.query("quantity == 'entropy' and layer == 'layer2'")
+    found = events.Scalars("BinningMIEstimator/binned_entropy/layer2")
+    expected = monitor.table.query("quantity == 'binned_entropy' and layer == 'layer2'")
     assert [event.step for event in found] == [1, 2, 3]
     np.testing.assert_allclose([event.value for event in found], expected["value"], rtol=1e-6)
     assert events.Scalars("losses/test_loss")[0].value == 1.0

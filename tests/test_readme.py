@@ -35,6 +35,6 @@ def test_the_run_examples_work(tmp_path, monkeypatch):
     assert (tmp_path / "live.csv").stat().st_size > 1000
     assert set(names["changes"]["change"]) <= CHANGES
     assert names["curve"]["sigma"].nunique() == 20
-    assert names["sweep"]["entropy"].is_monotonic_decreasing
+    assert names["sweep"]["binned_entropy"].is_monotonic_decreasing
     assert names["sweep"]["notes"].iloc[0] == "at ceiling"
     assert set(names["est"].auc_) == {"coarse", "fine"}

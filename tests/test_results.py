@@ -81,7 +81,7 @@ def test_the_tanh_network_ends_so(tanh):
             found += [f"{one['value']:.3f}", *error, bracket]
         found += [
             f"{last.loc[key, 'value']:.3f}"
-            for key in (("binned", "entropy"), ("clustering", "auc"))
+            for key in (("binned", "binned_entropy"), ("clustering", "auc"))
         ]
         assert cells == found
 
@@ -110,7 +110,7 @@ def test_the_falls_of_the_variants():
 
 
 def test_each_width_falls_otherwise():
-    twin = results("deterministic_twin", network="twin", layer="layer5", quantity="entropy")
+    twin = results("deterministic_twin", network="twin", layer="layer5", quantity="binned_entropy")
     falls = [fall(rows) for _, rows in sorted(twin.groupby("bin_width"), reverse=True)]
     assert f"of layer 5 falls by {in_words(falls, 2)} nats at widths 1e-1 to 1e-4" in PROSE
 

@@ -76,7 +76,9 @@ def measure_binned(rows: Rows, cells: Cells, correction: str | None = None) -> B
     if rows.labels is not None and rows.label_weights is not None:
         labels = _Counted.of(rows.label_weights, per_cell)
         joint = _Counted.of(_joint_masses(first, rows.labels, rows.weights), per_cell)
-        label = counted.shared_with(labels, joint).quantity("label_mutual_info", labels.entropy)
+        label = counted.shared_with(labels, joint).quantity(
+            "binned_label_mutual_info", labels.entropy
+        )
     ceiling = rows.input_entropy
     notes = _stuck(n_occupied, information.entropy, ceiling)
     # Replicas fall into more cells than there are inputs.
@@ -87,8 +89,8 @@ def measure_binned(rows: Rows, cells: Cells, correction: str | None = None) -> B
     if too_few:
         notes = (*notes, "too few replicas")
     return BinnedInformation(
-        mutual_info=information.quantity("mutual_info", ceiling).noted(*notes),
-        entropy=Quantity.exact("entropy", counted.entropy + counted.bias).noted(*of_cells),
+        mutual_info=information.quantity("binned_mutual_info", ceiling).noted(*notes),
+        entropy=Quantity.exact("binned_entropy", counted.entropy + counted.bias).noted(*of_cells),
         label_mutual_info=label,
         ceiling=ceiling,
         n_occupied=n_occupied,

@@ -210,7 +210,7 @@ class BinningMIEstimator(BaseEstimator):
             found.mutual_info.noted(*edges),
             found.entropy.noted(*edges),
             None if found.label_mutual_info is None else found.label_mutual_info.noted(*edges),
-            Quantity.exact("ceiling", found.ceiling),
+            Quantity.exact("binned_ceiling", found.ceiling),
             Quantity.exact("n_occupied", found.n_occupied, ""),
             Quantity.exact("singleton_fraction", found.singleton_fraction, ""),
             outside.noted(*edges),
@@ -221,10 +221,10 @@ class BinningMIEstimator(BaseEstimator):
 
     def _name_quantities(self) -> None:
         by_name = {quantity.name: quantity.value for quantity in self.quantities_}
-        self.mutual_info_ = by_name["mutual_info"]
-        self.label_mutual_info_ = by_name.get("label_mutual_info")
-        self.entropy_ = by_name["entropy"]
-        self.ceiling_ = by_name["ceiling"]
+        self.mutual_info_ = by_name["binned_mutual_info"]
+        self.label_mutual_info_ = by_name.get("binned_label_mutual_info")
+        self.entropy_ = by_name["binned_entropy"]
+        self.ceiling_ = by_name["binned_ceiling"]
         self.n_occupied_ = int(by_name["n_occupied"])
         self.singleton_fraction_ = by_name["singleton_fraction"]
         self.outside_fraction_ = by_name["outside_fraction"]

@@ -16,8 +16,8 @@ from skinfo.quantities import JOINT, nats_to
 
 #: Columns of a sweep over widths.
 SWEEP_COLUMNS = (
-    "bin_width", "entropy", "mutual_info", "label_mutual_info", "n_occupied", "ceiling", "unit",
-    "notes",
+    "bin_width", "binned_entropy", "binned_mutual_info", "binned_label_mutual_info", "n_occupied",
+    "binned_ceiling", "unit", "notes",
 )  # fmt: skip
 
 
@@ -61,11 +61,11 @@ def binning_sweep(
     Returns
     -------
     pandas.DataFrame
-        Columns bin_width, entropy, mutual_info, label_mutual_info (NaN without y), n_occupied,
-        ceiling (H of the inputs), unit, notes; widths in the order given. A note is made of words
-        from :data:`skinfo.quantities.NOTES`: "at ceiling" where bins are too narrow, "in one
-        cell" where they are too wide to show anything, "correction beyond bounds", "too few
-        replicas" in place of a ReplicaWarning.
+        Columns bin_width, binned_entropy, binned_mutual_info, binned_label_mutual_info (NaN
+        without y), n_occupied, binned_ceiling (H of the inputs), unit, notes; widths in the order
+        given. A note is made of words from :data:`skinfo.quantities.NOTES`: "at ceiling" where
+        bins are too narrow, "in one cell" where they are too wide to show anything, "correction
+        beyond bounds", "too few replicas" in place of a ReplicaWarning.
 
     Raises
     ------
@@ -90,11 +90,11 @@ def binning_sweep(
     >>> from skinfo import binning_sweep
     >>> X = [[0.1], [0.3], [0.6], [0.9]]
     >>> sweep = binning_sweep(X, [0, 0, 1, 1], bin_widths=[0.25, 0.5, 1.0], units="bits")
-    >>> sweep[["bin_width", "entropy", "label_mutual_info", "n_occupied"]]
-       bin_width  entropy  label_mutual_info  n_occupied
-    0       0.25      2.0                1.0           4
-    1       0.50      1.0                1.0           2
-    2       1.00      0.0                0.0           1
+    >>> sweep[["bin_width", "binned_entropy", "binned_label_mutual_info"]]
+       bin_width  binned_entropy  binned_label_mutual_info
+    0       0.25             2.0                       1.0
+    1       0.50             1.0                       1.0
+    2       1.00             0.0                       0.0
     >>> sweep["notes"].tolist()
     ['at ceiling', '', 'in one cell']
     """
@@ -111,11 +111,11 @@ def binning_sweep(
         notes = (*found.mutual_info.notes, *(() if label is None else label.notes))
         lines.append({
             "bin_width": width,
-            "entropy": found.entropy.in_units(units).value,
-            "mutual_info": found.mutual_info.in_units(units).value,
-            "label_mutual_info": np.nan if label is None else label.in_units(units).value,
+            "binned_entropy": found.entropy.in_units(units).value,
+            "binned_mutual_info": found.mutual_info.in_units(units).value,
+            "binned_label_mutual_info": np.nan if label is None else label.in_units(units).value,
             "n_occupied": found.n_occupied,
-            "ceiling": found.ceiling * nats_to(units),
+            "binned_ceiling": found.ceiling * nats_to(units),
             "unit": units,
             "notes": JOINT.join(dict.fromkeys(notes)),
         })  # fmt: skip

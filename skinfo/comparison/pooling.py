@@ -67,7 +67,7 @@ def pool_flows(flows: Mapping[str, Flow] | Iterable[Flow]) -> pd.DataFrame:
     ...     )
     ...     for seed in range(4)
     ... ]
-    >>> row = pool_flows(seeds).set_index("quantity").loc["entropy"]
+    >>> row = pool_flows(seeds).set_index("quantity").loc["binned_entropy"]
     >>> round(float(row["value"]), 3), round(float(row["spread"]), 3), int(row["n_seeds"])
     (2.571, 0.223, 4)
     """

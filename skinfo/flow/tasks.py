@@ -170,7 +170,7 @@ def _measure_rows(
         drawn = [] if takes_replicas(estimator) else _of_a_draw(task)
         outcome.rows[name] = [
             # What no layer can exceed is that of the inputs.
-            _row(task, name, quantity.noted(*notes, *(drawn if quantity.name != "ceiling" else [])))
+            _row(task, name, quantity.noted(*notes, *([] if "ceiling" in quantity.name else drawn)))
             for quantity in quantities
         ]
 

@@ -182,7 +182,7 @@ def layer_summary(table: pd.DataFrame) -> pd.DataFrame:
                 "I(Y;T)": label["value"],
                 "Y lower": label["lower"],
                 "Y upper": label["upper"],
-                "H(Bin(T))": rows.loc[("binned", "entropy"), "value"],
+                "H(Bin(T))": rows.loc[("binned", "binned_entropy"), "value"],
                 "AUC": rows.loc[("clustering", "auc"), "value"],
                 "notes": information["notes"],
             }

@@ -139,7 +139,7 @@ def test_what_is_drawn_and_of_which_layers_can_be_chosen(real):
     (ax,) = display.axes_.values()
     assert ax.get_ylabel() == "H(Bin(T)) [nats]"
     for line, one in zip(drawn_lines(ax), real.values(), strict=True):
-        expected = curves_of(one, "entropy", "binned").loc["second"]
+        expected = curves_of(one, "binned_entropy", "binned").loc["second"]
         np.testing.assert_array_equal(line.get_ydata(), expected)
 
 
@@ -204,7 +204,7 @@ def test_estimators_of_one_run_in_one_figure(several):
         noisy, binned, ceiling = ax.lines
         for line, (quantity, estimator) in (
             (noisy, ("mutual_info", "noisy")),
-            (binned, ("entropy", "binned")),
+            (binned, ("binned_entropy", "binned")),
             (ceiling, ("ceiling", "noisy")),
         ):
             expected = curves_of(several, quantity, estimator).loc[layer]

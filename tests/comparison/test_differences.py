@@ -150,9 +150,9 @@ def recorded(noise):
 
 def test_of_one_draw_of_the_noise_no_difference_is_claimed():
     found = compare_flows({"one": recorded(0), "other": recorded(1)})
-    second = found[(found["layer"] == "second") & (found["quantity"] != "ceiling")]
+    second = found[(found["layer"] == "second") & (found["quantity"] != "binned_ceiling")]
     moved = second[second["difference"] != 0]
-    assert {"auc", "entropy"} <= set(moved["quantity"])
+    assert {"auc", "binned_entropy"} <= set(moved["quantity"])
     assert set(moved["change"]) == {""}
     assert moved["notes"].str.contains("no standard error").all()
     assert moved["notes"].str.contains("one noise draw").all()
@@ -163,7 +163,7 @@ def test_of_one_draw_of_the_noise_no_difference_is_claimed():
 def test_seeds_know_the_spread_of_their_draws():
     one, other = (pool_flows([recorded(k) for k in range(first, first + 5)]) for first in (0, 5))
     found = compare_flows({"one": one, "other": other})
-    changes = found.loc[found["quantity"].isin(["auc", "entropy"]), "change"]
+    changes = found.loc[found["quantity"].isin(["auc", "binned_entropy"]), "change"]
     assert set(changes) <= {"within error", "beyond error"}
     assert (changes == "within error").mean() >= 0.75
 
@@ -227,7 +227,7 @@ def test_files_are_compared_as_their_tables_are(real, tmp_path, suffix):
 
 def test_rows_of_one_flow_only_are_kept_and_noted():
     one = flow(row(1.0), row(2.0, epoch=10), row(5.0, layer="old"))
-    other = flow(row(1.0), row(3.0, epoch=20), row(np.log(2), quantity="entropy"))
+    other = flow(row(1.0), row(3.0, epoch=20), row(np.log(2), quantity="binned_entropy"))
     found = compare_flows({"one": one, "other": other})
     places = found.set_index(["epoch", "layer", "quantity"])
     assert len(found) == 5
@@ -246,10 +246,10 @@ def test_rows_of_one_flow_only_are_kept_and_noted():
 
 def test_activations_that_could_not_be_read_are_said_to_be_why():
     one = flow(row(1.0), unread(epoch=10))
-    other = flow(row(1.0), row(2.0, epoch=10), row(0.5, epoch=10, quantity="entropy"))
+    other = flow(row(1.0), row(2.0, epoch=10), row(0.5, epoch=10, quantity="binned_entropy"))
     found = compare_flows({"one": one, "other": other})
     notes = found[found["epoch"] == 10].set_index("quantity")["notes"]
-    assert notes["mutual_info"] == notes["entropy"] == "not in one (read error)"
+    assert notes["mutual_info"] == notes["binned_entropy"] == "not in one (read error)"
     assert notes[""] == "not in other; one: read error"
     both = compare_flows({"one": one, "two": one}).set_index("epoch").loc[10]
     assert (both["notes"], both["change"]) == ("one: read error; two: read error", "")

@@ -68,7 +68,7 @@ def test_every_row_equals_a_direct_fit(run, several, table):
             numbers = (row.value, row.stderr, row.lower, row.upper)
             assert numbers == (quantity.value, quantity.stderr, quantity.lower, quantity.upper)
             assert row.unit == quantity.unit
-            drawn = ["one noise draw"] * (name != "n" and quantity.name != "ceiling")
+            drawn = ["one noise draw"] * (name != "n" and quantity.name != "binned_ceiling")
             assert row.notes == "; ".join((*quantity.notes, *drawn))
 
 
@@ -111,8 +111,8 @@ def test_two_of_one_class_stay_distinguishable(run):
     assert "10.0" in coarse
     assert clustering == "ClusteringScore"
     at = {"epoch": 1, "layer": "front"}
-    assert value_of(table, "entropy", estimator=fine, **at) == pytest.approx(np.log(12))
-    assert value_of(table, "entropy", estimator=coarse, **at) < 2
+    assert value_of(table, "binned_entropy", estimator=fine, **at) == pytest.approx(np.log(12))
+    assert value_of(table, "binned_entropy", estimator=coarse, **at) < 2
 
 
 def test_two_that_are_the_same_are_refused(run):

@@ -46,9 +46,9 @@ def test_others_get_the_noise_of_the_layer():
 def test_binned_entropy_is_that_of_noisy_samples():
     run = open_run({(1, "a"): np.zeros((16, 2, 1))}, sigma=1.0)
     table = flow_of(BinningMIEstimator(bin_width=1e-9), run)
-    assert value_of(table, "entropy") == pytest.approx(np.log(16))
+    assert value_of(table, "binned_entropy") == pytest.approx(np.log(16))
     silent = open_run({(1, "a"): np.zeros((16, 2, 1))}, sigma=0.0)
-    assert value_of(flow_of(BinningMIEstimator(bin_width=1e-9), silent), "entropy") == 0
+    assert value_of(flow_of(BinningMIEstimator(bin_width=1e-9), silent), "binned_entropy") == 0
 
 
 # --- one range for a whole run -------------------------------------------------------------------
@@ -75,12 +75,12 @@ def test_one_set_of_edges_for_all_checkpoints_of_a_layer():
             X = run.array(epoch, layer)
             expected = BinningMIEstimator(bin_edges=np.linspace(low, 8, 9)).fit(X, run.labels)
             at = {"epoch": epoch, "layer": layer}
-            assert value_of(table, "entropy", **at) == expected.entropy_
-            assert value_of(table, "label_mutual_info", **at) == expected.label_mutual_info_
+            assert value_of(table, "binned_entropy", **at) == expected.entropy_
+            assert value_of(table, "binned_label_mutual_info", **at) == expected.label_mutual_info_
             assert value_of(table, "outside_fraction", **at) == 0
-    entropies = table[table["quantity"] == "entropy"].groupby("layer")["value"]
+    entropies = table[table["quantity"] == "binned_entropy"].groupby("layer")["value"]
     assert (entropies.diff().dropna() > 0.05).all(), "the layers spread, so their entropy grows"
-    anew = flow_of(BinningMIEstimator(n_bins=8), run).query("quantity == 'entropy'")
+    anew = flow_of(BinningMIEstimator(n_bins=8), run).query("quantity == 'binned_entropy'")
     assert np.ptp(anew[anew["layer"] == "front"]["value"]) < 1e-12
 
 
@@ -107,8 +107,8 @@ def test_a_layer_of_one_value_and_checkpoints_that_cannot_be_read_have_a_range_t
     assert ranges["alive"] == (0, 11)
     with pytest.warns(UserWarning, match="not measured"):
         table = flow_of(BinningMIEstimator(bin_range="run", n_bins=11), run)
-    assert value_of(table, "entropy", epoch=2, layer="dead") == 0
-    assert value_of(table, "entropy", epoch=2, layer="alive") == pytest.approx(np.log(6))
+    assert value_of(table, "binned_entropy", epoch=2, layer="dead") == 0
+    assert value_of(table, "binned_entropy", epoch=2, layer="alive") == pytest.approx(np.log(6))
     assert (table["notes"] == "read error").sum() == 3
 
 

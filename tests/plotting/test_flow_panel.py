@@ -24,7 +24,7 @@ def test_panel_curves_are_the_numbers_of_the_table(table, flow):
     shown = {
         "information": ("mutual_info", "noisy"),
         "label_information": ("label_mutual_info", "noisy"),
-        "binned": ("entropy", "binned"),
+        "binned": ("binned_entropy", "binned"),
         "clustering": ("auc", "clustering"),
     }
     for name, (quantity, estimator) in shown.items():

@@ -63,7 +63,7 @@ def noted(run):
         {"narrow": BinningMIEstimator(bin_width=0.5), "edges": BinningMIEstimator(
             bin_edges=[-0.5, 0.0, 0.5])}, run, progress=False,
     ).assign(notes="")  # fmt: skip
-    narrow = table["estimator"].eq("narrow") & table["quantity"].eq("mutual_info")
+    narrow = table["estimator"].eq("narrow") & table["quantity"].eq("binned_mutual_info")
     table.loc[narrow & table["layer"].eq("first"), "notes"] = "at ceiling; too few replicas"
     table.loc[narrow & table["layer"].eq("third") & (table["epoch"] < 10), "notes"] = "at ceiling"
     edges = table["estimator"].eq("edges") & table["quantity"].eq("outside_fraction")
@@ -81,7 +81,7 @@ def test_notes_of_what_is_drawn_are_written_below(noted):
     assert small_print(drawn(plane.plot()).ax_) == EDGES
     panel = drawn(InformationFlowDisplay.from_flow(noted).plot())
     assert NARROW in small_print(panel.axes_["binned"])
-    curve = ClusteringCurveDisplay.from_flow(noted, "label_mutual_info", estimator="edges")
+    curve = ClusteringCurveDisplay.from_flow(noted, "binned_label_mutual_info", estimator="edges")
     assert small_print(drawn(curve.plot()).ax_) == EDGES
 
 
@@ -104,7 +104,7 @@ def test_notes_of_many_layers_are_counted():
 def stuck(noted):
     """Binned information that hangs just below its ceiling, and moves by 0.0008 nats."""
     table = noted[noted["estimator"] == "narrow"].copy()
-    rows = table["quantity"].isin(["mutual_info", "entropy"])
+    rows = table["quantity"].isin(["binned_mutual_info", "binned_entropy"])
     wiggle = np.log(16) - 0.001 + 0.0008 * (table.loc[rows, "epoch"] % 5) / 4
     for column in ("value", "lower", "upper"):
         table.loc[rows, column] = wiggle
@@ -113,7 +113,7 @@ def stuck(noted):
 
 def test_a_wiggle_below_the_ceiling_does_not_fill_the_axis(stuck):
     panel = drawn(InformationFlowDisplay.from_flow(stuck).plot())
-    curve = drawn(ClusteringCurveDisplay.from_flow(stuck, "mutual_info").plot())
+    curve = drawn(ClusteringCurveDisplay.from_flow(stuck, "binned_mutual_info").plot())
     plane = drawn(InformationPlaneDisplay.from_flow(stuck).plot())
     ends = (panel.axes_["binned"].get_ylim(), curve.ax_.get_ylim(), plane.ax_.get_xlim())
     for low, high in ends:
@@ -125,7 +125,7 @@ def test_a_wiggle_below_the_ceiling_does_not_fill_the_axis(stuck):
 def test_axes_of_what_moves_are_left_as_they_were(table):
     """Clustering has no ceiling in nats, and information that moves fills its axis."""
     panel = InformationFlowDisplay.from_flow(table).plot()
-    values = grid(table, "entropy", estimator="binned")
+    values = grid(table, "binned_entropy", estimator="binned")
     assert panel.axes_["binned"].get_ylim()[0] > values.min() - 0.1 * np.ptp(values) - 0.1
     flat = table.assign(value=np.where(table["quantity"] == "auc", 0.7, table["value"]))
     low, high = ClusteringCurveDisplay.from_flow(flat).plot().ax_.get_ylim()
@@ -147,13 +147,13 @@ def test_of_two_estimators_of_a_kind_one_is_drawn_and_the_other_named(noted):
     for display in (
         InformationPlaneDisplay.from_flow(noted),
         InformationFlowDisplay.from_flow(noted),
-        ClusteringCurveDisplay.from_flow(noted, "entropy"),
+        ClusteringCurveDisplay.from_flow(noted, "binned_entropy"),
     ):
         assert display.left_out == {"narrow": ["edges"]}
     panel = InformationFlowDisplay.from_flow(noted, estimator="edges")
     assert panel.left_out == {"edges": ["narrow"]}
     lines = curves(drawn(panel.plot()).axes_["binned"])
-    expected = grid(noted, "entropy", estimator="edges")
+    expected = grid(noted, "binned_entropy", estimator="edges")
     np.testing.assert_array_equal([line.get_ydata() for line in lines], expected)
     (guide,) = (line for line in panel.axes_["binned"].lines if len(line.get_xdata()) == 2)
     np.testing.assert_allclose(guide.get_ydata(), np.log(16))
@@ -175,8 +175,8 @@ def test_an_estimator_that_is_not_there_is_answered_with_those_that_are(noted):
         InformationFlowDisplay.from_flow(noted, estimator="nobody")
     with pytest.raises(ValueError, match="'nobody'; it holds narrow, edges"):
         InformationPlaneDisplay.from_flow(noted, estimator="nobody")
-    with pytest.raises(ValueError, match="no 'entropy' of 'nobody', but of narrow, edges"):
-        ClusteringCurveDisplay.from_flow(noted, "entropy", estimator="nobody")
+    with pytest.raises(ValueError, match="no 'binned_entropy' of 'nobody', but of narrow, edges"):
+        ClusteringCurveDisplay.from_flow(noted, "binned_entropy", estimator="nobody")
 
 
 def test_small_print_stays_within_the_picture(noted):
@@ -194,8 +194,8 @@ def test_small_print_stays_within_the_picture(noted):
     [
         ("noisy", "mutual_info", "I(X;T) [nats]"),
         ("noisy", "entropy", "h(T) [nats]"),
-        ("binned", "mutual_info", "I(X;Bin(T)) [nats]"),
-        ("binned", "entropy", "H(Bin(T)) [nats]"),
+        ("binned", "binned_mutual_info", "I(X;Bin(T)) [nats]"),
+        ("binned", "binned_entropy", "H(Bin(T)) [nats]"),
         ("binned", "n_occupied", "Cells occupied"),
         ("clustering", "auc", "Clustering AUC ↑"),
     ],

@@ -258,7 +258,7 @@ class EstimatorComparisonDisplay:
             "noisy": (noisy, "mutual_info"),
             "lower": (bounded, "mutual_info_pairwise_lower"),
             "upper": (bounded, "mutual_info_pairwise_upper"),
-            "binned": (binned, "entropy"),
+            "binned": (binned, "binned_entropy"),
             "ceiling": (noisy, "ceiling"),
         }
         taken = {name: Curves.of(self.table, *place) for name, place in wanted.items()}

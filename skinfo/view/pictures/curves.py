@@ -18,12 +18,12 @@ from skinfo.view.pictures.figures import layer_colours
 SHOWN = {
     "information": (MARKS["noisy"], "mutual_info", "I(X;T)"),
     "label_information": (MARKS["noisy"], "label_mutual_info", "I(Y;T)"),
-    "binned": (MARKS["binned"], "entropy", "H(Bin(T))"),
+    "binned": ("binned_entropy", "binned_entropy", "H(Bin(T))"),
     "clustering": ("auc", "auc", "Clustering AUC"),
 }
 
 # Their notes tell of the cells, and so of every number that is counted in them.
-_OF_CELLS = ("mutual_info", "outside_fraction")
+_OF_CELLS = ("binned_mutual_info", "outside_fraction")
 # More layers than this are counted, not named.
 _MOST_NAMED = 5
 
@@ -50,7 +50,7 @@ class Curves:
     >>> from skinfo.view.pictures import Curves
     >>> run = open_run({(epoch, "hidden"): np.eye(4) for epoch in (1, 2)})
     >>> flow = information_flow(BinningMIEstimator(bin_width=0.5), run, progress=False)
-    >>> curves = Curves.of(flow, "BinningMIEstimator", "entropy")
+    >>> curves = Curves.of(flow, "BinningMIEstimator", "binned_entropy")
     >>> curves.value.round(3).tolist(), curves.unit
     ([[1.386, 1.386]], 'nats')
     """

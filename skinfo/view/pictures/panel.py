@@ -17,7 +17,7 @@ from skinfo.view.style import is_log
 _CEILINGS = {
     "information": ("ceiling", "ceiling"),
     "label_information": ("label_ceiling", "H(Y)"),
-    "binned": ("ceiling", "H(X)"),
+    "binned": ("binned_ceiling", "H(X)"),
 }
 
 

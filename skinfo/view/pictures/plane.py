@@ -87,8 +87,9 @@ class InformationPlaneDisplay:
         name = (
             estimator or estimator_of(table, MARKS["noisy"]) or estimator_of(table, MARKS["binned"])
         )
-        information = Curves.of(table, name, "mutual_info")
-        label = Curves.of(table, name, "label_mutual_info")
+        prefix = "binned_" if name and kind_of(table, name) == "binned" else ""
+        measured = (f"{prefix}mutual_info", f"{prefix}label_mutual_info")
+        information, label = (Curves.of(table, name, quantity) for quantity in measured)
         if name is None or information is None or label is None:
             raise ValueError(
                 "The table holds no estimator with both mutual_info and label_mutual_info"
@@ -96,13 +97,13 @@ class InformationPlaneDisplay:
             )
         kind = kind_of(table, name)
         others = [
-            other for other in estimators_of(table, "label_mutual_info")
+            other for other in estimators_of(table, measured[1])
             if other != name and kind_of(table, other) == kind
         ]  # fmt: skip
         return cls(
             information.value, label.value, information.epochs, information.layers,
             information.unit, kind=kind, left_out={name: others},
-            notes=notes_of(table, name, ("mutual_info", "label_mutual_info")),
+            notes=notes_of(table, name, measured),
         )  # fmt: skip
 
     def plot(self, ax: Any = None) -> InformationPlaneDisplay:
@@ -124,7 +125,10 @@ class InformationPlaneDisplay:
                 edgecolors="0.3", linewidths=0.3,
             )  # fmt: skip
         ax.figure.colorbar(points, ax=ax, label="Epoch")
-        across, up = (symbol(self.kind, q) for q in ("mutual_info", "label_mutual_info"))
+        across, up = (
+            symbol(self.kind, ("binned_" if self.kind == "binned" else "") + quantity)
+            for quantity in ("mutual_info", "label_mutual_info")
+        )
         ax.set(xlabel=f"{across} [{self.unit}]", ylabel=f"{up} [{self.unit}]")
         # auto=None: the axes still grow with what the caller adds.
         right, top = (np.nanmax(x, initial=0.0) for x in (self.information, self.label_information))
@@ -140,4 +144,5 @@ class InformationPlaneDisplay:
 
 def _instead(table: pd.DataFrame) -> str:
     names = estimators_of(table, "label_mutual_info")
+    names += estimators_of(table, "binned_label_mutual_info")
     return f"; it holds {', '.join(names)}" if names else ""

@@ -240,7 +240,10 @@ def _chart(
 
 def planes_of(charts: Sequence[Chart]) -> list[tuple[Chart, Chart]]:
     """Pairs of I(X;T) and I(Y;T) of one estimator each, those with a bracket's meaning first."""
-    across = [chart for chart in charts if chart.quantity == "mutual_info"]
-    up = {chart.estimator: chart for chart in charts if chart.quantity == "label_mutual_info"}
+    across = [chart for chart in charts if chart.quantity in ("mutual_info", "binned_mutual_info")]
+    up = {
+        chart.estimator: chart for chart in charts
+        if chart.quantity in ("label_mutual_info", "binned_label_mutual_info")
+    }  # fmt: skip
     pairs = [(chart, up[chart.estimator]) for chart in across if chart.estimator in up]
     return sorted(pairs, key=lambda pair: not pair[0].main)

@@ -7,22 +7,22 @@ _CEILINGS = {
     ("noisy", "mutual_info"): "ceiling",
     ("noisy", "plug_in"): "ceiling",
     ("noisy", "label_mutual_info"): "label_ceiling",
-    ("binned", "mutual_info"): "ceiling",
-    ("binned", "entropy"): "ceiling",
+    ("binned", "binned_mutual_info"): "binned_ceiling",
+    ("binned", "binned_entropy"): "binned_ceiling",
     ("other", "mutual_info"): "ceiling",
     ("other", "label_mutual_info"): "label_ceiling",
 }
 # What is counted, or a ratio: drawn in the logarithm where it reaches far.
 _RATIOS = {"n_occupied", "nc1", "calinski_harabasz", "davies_bouldin"}
 _MAIN = {
-    ("noisy", "mutual_info"), ("noisy", "label_mutual_info"), ("binned", "entropy"),
+    ("noisy", "mutual_info"), ("noisy", "label_mutual_info"), ("binned", "binned_entropy"),
     ("other", "mutual_info"), ("other", "label_mutual_info"), ("other", "auc"),
 }  # fmt: skip
 
 
 def is_ceiling(quantity: str) -> bool:
     """Whether a quantity is drawn as the limit of another."""
-    return quantity in ("ceiling", "label_ceiling")
+    return quantity in ("ceiling", "label_ceiling", "binned_ceiling")
 
 
 def ceiling_of(kind: str, quantity: str) -> str | None:
