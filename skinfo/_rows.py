@@ -116,15 +116,6 @@ class Rows:
         """The weighted mean of the rows."""
         return self.weights @ self.points
 
-    def where(self, keep: np.ndarray) -> Rows:
-        """Keep some rows; the inputs that are left keep their ratios of probability."""
-        return Rows.make(
-            self.points[keep],
-            groups=self.inputs[keep],
-            labels=None if self.labels is None else self.labels[keep],
-            input_weights=self.input_weights[self.inputs[keep]],
-        )
-
     def moved_to(self, points: np.ndarray) -> Rows:
         """Give the same rows other coordinates."""
         return Rows(points, self.weights, self.inputs, self.labels)

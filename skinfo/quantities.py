@@ -42,7 +42,6 @@ NOTES = {
     "above ceiling": "the estimate was above what any layer can reach, and was cut there",
     "data processing violated": "more than the layer before, beyond both brackets",
     "tolerance not met": "max_evaluations was spent before the standard error fell below tol",
-    "telescoped": "corrected by inputs with more replicas, taken for a random sample of all",
     "replicas missing": "noise precedes this layer and inputs have one row: this is I(S;T)",
     "sigma differs from run": "measured at another sigma than the network was run with",
     "noise added": "noise was added for measuring: the network has none here",

@@ -119,7 +119,12 @@ def test_few_replicas_widen_the_bracket_around_the_truth(n_replicas):
     assert inside >= 9
 
 
-def test_unequal_replicas_hold_the_truth():
+@pytest.mark.parametrize(
+    "share",
+    [lambda x: np.where(x % 2, 0.3, 0.9), lambda x: np.where(x % 5, 0.2, 1.0)],
+    ids=["scattered", "few of most and many of some"],
+)
+def test_unequal_replicas_hold_the_truth(share):
     weights = linear_chain()
     noise, M = noise_covariance(weights), end_to_end(weights)
     X = np.random.default_rng(5).normal(size=(100, 4))
@@ -131,7 +136,7 @@ def test_unequal_replicas_hold_the_truth():
         rng = np.random.default_rng(seed)
         groups = np.repeat(np.arange(100), 60)
         S = run_chain(weights, X, 60, rng).reshape(-1, 2)
-        keep = rng.uniform(size=len(groups)) < np.where(groups % 2, 0.3, 0.9)
+        keep = rng.uniform(size=len(groups)) < share(groups)
         found = measure_mixture(
             Mixture.of(Rows.make(S[keep], groups=groups[keep]), SIGMA), seed=seed
         )

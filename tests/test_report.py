@@ -191,7 +191,7 @@ def test_the_plane_holds_the_numbers_of_all_epochs(page, table):
 def test_hover_says_value_error_bracket_ceiling_and_notes(few):
     first = (few["epoch"] == 8) & (few["layer"] == "second") & (few["estimator"] == "noisy")
     row = few[first & (few["quantity"] == "mutual_info")].iloc[0]
-    few.loc[row.name, "notes"] = "telescoped"
+    few.loc[row.name, "notes"] = "above ceiling"
     page = parsed(few)
     expected = [
         "second, epoch 8",
@@ -199,7 +199,7 @@ def test_hover_says_value_error_bracket_ceiling_and_notes(few):
         "σ = 0.5",
         f"bracket {bracket(row['lower'], row['upper'])}",
         f"ceiling {few[first & (few['quantity'] == 'ceiling')]['value'].iloc[0]:.3f}",
-        "⚑ telescoped",
+        "⚑ above ceiling",
     ]
     (line,) = [t for t in page.figure("I(X;T) [nats]")["data"] if t["name"] == "second"]
     assert line["hovertext"][2].split("<br>") == expected

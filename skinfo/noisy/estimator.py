@@ -99,8 +99,7 @@ class NoisyMIEstimator(BaseEstimator):
     A larger value is more information, not "better", and it grows as sigma shrinks: never choose
     sigma by the score. A layer that has noise before it needs ``groups`` with several rows of each
     input; without them the value is I(S;T), which is larger. Prefer equally many rows of all
-    inputs. Where storage is short, few rows of all and many of 16 inputs or more, chosen at random,
-    are telescoped: the many correct the bias of the few, and ``notes_`` says so.
+    inputs: unequal numbers cost the bracket its tightest lower end.
 
     Rows in single precision stay so, with sums right to about 1e-4 nat; with the inputs given and
     without groups, more than 17 million numbers are never copied as a whole. The pairwise bounds

@@ -31,7 +31,6 @@ from skinfo.noisy.sampling import (
 )
 from skinfo.noisy.subspace import RESOLVED, Subspace
 from skinfo.noisy.sums import Contributions, DrawSums
-from skinfo.noisy.telescoping import ReplicaExcess, replica_excess, two_numbers_of_replicas
 from skinfo.quantities import Quantity
 
 # Draws that tell whether information is near its ceiling: below it by less than this, in nats.
@@ -118,18 +117,6 @@ def measure_mixture(
     >>> round(measure_mixture(mixture).mutual_info.value, 6)
     0.63272
     """
-    rows = mixture.rows
-    replicas = two_numbers_of_replicas(rows)
-    if replicas is not None:
-        few, many = replicas
-        of_few = Mixture.of(rows.where(rows.replica_numbers < few), mixture.subspace.sigma)
-        base = measure_mixture(
-            of_few, tol=tol, population=population, max_evaluations=max_evaluations, seed=seed,
-            n_jobs=n_jobs,
-        )  # fmt: skip
-        return _correct(
-            base, replica_excess(mixture, few, many, population, seed, n_jobs), population
-        )
     exact = plug_in_by_quadrature(mixture)
     spread, spent = 1.0, 0
     if exact is None and not population and max_evaluations >= 4 * _PILOT:
@@ -149,45 +136,6 @@ def measure_mixture(
         if rule.is_done(averages.largest_stderr()) or (rule.met and exact is not None):
             break
     return _assemble(averages, mixture, population, tol, n_jobs, spent, rule.met)
-
-
-def _correct(
-    base: MixtureInformation, excess: ReplicaExcess, population: bool
-) -> MixtureInformation:
-    """Correct what few replicas of all inputs gave by what many replicas of some changed."""
-    margin = excess.information.margin(population=population)
-    highest = base.mutual_info.upper - excess.information.mean + margin
-    above = min(a.mean + a.margin(population=population) for a in excess.conditional)
-    mutual_info = _between(
-        base.mutual_info,
-        base.plug_in.value - excess.extrapolated.mean,
-        max(base.mutual_info.lower, base.plug_in.lower - above),
-        min(base.mutual_info.upper, highest),
-    )
-    entropy, conditional = base.entropy, base.conditional_entropy
-    conditional = _between(
-        conditional,
-        entropy.value - mutual_info.value,
-        max(conditional.lower, entropy.lower - mutual_info.upper),
-        min(conditional.upper, entropy.upper - mutual_info.lower),
-    )
-    return replace(
-        base,
-        mutual_info=mutual_info,
-        conditional_entropy=conditional,
-        stderr_inputs=float(np.hypot(base.stderr_inputs, excess.extrapolated.integration)),
-        n_evaluations=base.n_evaluations + excess.n_evaluations,
-    )
-
-
-def _between(quantity: Quantity, value: float, lower: float, upper: float) -> Quantity:
-    """Put another value within other ends; ends that cross, by their errors, span it still."""
-    lower, upper = sorted((lower, upper))
-    kept = tuple(note for note in quantity.notes if note != "above ceiling")
-    changed = replace(
-        quantity, value=float(np.clip(value, lower, upper)), lower=lower, upper=upper, notes=kept
-    )
-    return changed.noted("telescoped")
 
 
 def _choose_spread(mixture: Mixture, seed: int, n_jobs: int | None) -> float:

@@ -256,8 +256,8 @@ def test_activations_that_could_not_be_read_are_said_to_be_why():
 
 
 def test_notes_of_the_flows_are_repeated():
-    found = compared(row(1.0, notes="saturated"), row(1.0, notes="saturated; telescoped"))
-    assert found["notes"] == "a: saturated; b: saturated; b: telescoped"
+    found = compared(row(1.0, notes="saturated"), row(1.0, notes="saturated; above ceiling"))
+    assert found["notes"] == "a: saturated; b: saturated; b: above ceiling"
 
 
 def test_a_number_without_an_error_is_no_change_unless_brackets_say_so():

@@ -88,9 +88,9 @@ def test_infinite_ceilings_and_unknown_brackets_pool():
 
 
 def test_notes_of_seeds_are_joined():
-    tables = [flow(row(1.0, notes=n)) for n in ("saturated", "", "telescoped; saturated")]
-    assert pool_flows(tables)["notes"].tolist() == ["saturated; telescoped"]
-    assert {"saturated", "telescoped"} <= set(NOTES)
+    tables = [flow(row(1.0, notes=n)) for n in ("saturated", "", "above ceiling; saturated")]
+    assert pool_flows(tables)["notes"].tolist() == ["saturated; above ceiling"]
+    assert {"saturated", "above ceiling"} <= set(NOTES)
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])

@@ -151,7 +151,6 @@ def test_notes_are_words_of_the_fixed_list():
         "above ceiling",
         "data processing violated",
         "tolerance not met",
-        "telescoped",
         "sampled",
         "replicas missing",
         "sigma differs from run",
@@ -175,7 +174,7 @@ def test_notes_are_words_of_the_fixed_list():
     with pytest.warns(UserWarning, match="not measured"):
         found = words(flow_of(estimators, run))
     assert found <= set(NOTES)
-    elsewhere = {"above ceiling", "sampled", "telescoped", "no noise", "not measured"}
+    elsewhere = {"above ceiling", "sampled", "no noise", "not measured"}
     assert found >= set(NOTES) - of_bins - elsewhere
     assert found & of_bins == {"at ceiling"}
 
