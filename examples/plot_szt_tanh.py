@@ -34,7 +34,7 @@ from pathlib import Path
 from results import FULL, RESULTS, write_results
 
 from skinfo import BinningMIEstimator, ClusteringScore, NoisyMIEstimator
-from skinfo.flow.defaults import analyze_run
+from skinfo.flow.defaults import measure_run
 from skinfo.szt import SIGMA, SztSettings, record_training
 from skinfo.szt.demo import layer_summary
 from skinfo.view.pictures import InformationFlowDisplay, InformationPlaneDisplay, save_figure
@@ -58,10 +58,10 @@ print(f"Test accuracy {run.losses[run.epochs[-1]]['test_accuracy']:.4f}")
 estimators = {
     "noisy": NoisyMIEstimator(sigma=None, tol=0.01 if FULL else 0.05, random_state=0),
     "binned": BinningMIEstimator(bin_width=10 * SIGMA),
-    "clustering": ClusteringScore(max_pairs=None if FULL else 200_000, random_state=0),
+    "clustered": ClusteringScore(max_pairs=None if FULL else 200_000, random_state=0),
 }
 memory = str(directory / "estimates") if FULL else None
-table, panel = analyze_run(run, estimators, n_jobs=2, memory=memory, progress=False)
+table, panel = measure_run(run, estimators, n_jobs=2, memory=memory, progress=False)
 layer_summary(table).round(3)
 
 # %%

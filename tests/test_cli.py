@@ -250,7 +250,7 @@ def test_analyze_writes_what_information_flow_measures(run, tables, name):
     estimators = {
         "noisy": skinfo.NoisyMIEstimator(None, tol=0.2, random_state=0),
         "binned": skinfo.BinningMIEstimator(bin_range="run"),
-        "clustering": skinfo.ClusteringScore(),
+        "clustered": skinfo.ClusteringScore(),
     }
     expected = information_flow(estimators, open_run(run), progress=False)
     table.attrs = {}
@@ -325,11 +325,11 @@ def test_analyze_measures_noise_where_there_is_noise(call, tmp_path):
     run, target = write_run(tmp_path / "run", MIXED), tmp_path / "flow.csv"
     assert call("analyze", run, "-o", target, *QUICK)[0] == 0
     measured = read_table(target)[0].groupby("layer")["estimator"].agg(set)
-    assert measured["second"] == {"binned", "clustering", "noisy"}
+    assert measured["second"] == {"binned", "clustered", "noisy"}
     noisy = read_table(target)[0].query("layer == 'second' and estimator == 'noisy'")
     assert set(noisy["notes"]) == {"no noise"}
     assert noisy["value"].isna().all()
-    assert measured["first"] == {"noisy", "binned", "clustering"}
+    assert measured["first"] == {"noisy", "binned", "clustered"}
 
 
 def test_analyze_of_a_deterministic_run_bins_and_clusters_and_says_so(call, tmp_path):
@@ -338,7 +338,7 @@ def test_analyze_of_a_deterministic_run_bins_and_clusters_and_says_so(call, tmp_
     assert code == 0
     assert says(err, "no noise on record, so binned and clustered only", "--sigma")
     assert "labels" not in err
-    assert set(read_table(target)[0]["estimator"]) == {"binned", "clustering"}
+    assert set(read_table(target)[0]["estimator"]) == {"binned", "clustered"}
 
 
 def test_analyze_of_a_run_without_labels_does_not_cluster(call, tmp_path):
@@ -396,7 +396,7 @@ def test_analyze_takes_labels_and_layers(call, dump, tmp_path, from_file):
     assert code == 0
     assert "not clustered" not in err
     table, panel = read_table(target)
-    assert set(table["estimator"]) == {"binned", "clustering"}
+    assert set(table["estimator"]) == {"binned", "clustered"}
     assert panel.layers == ["fc2", "fc1"]
 
 
@@ -479,7 +479,7 @@ def test_plot_overwrites_nothing_without_force(call, tables, tmp_path):
         ),
         (["plot", "{table}", "--quantity", "silhouette"], ["--quantity", "--kind curve"]),
         (["plot", "{table}", "--kind", "ridges", "--estimator", "noisy"], ["--estimator"]),
-        (["plot", "{table}", "--estimator", "nobody"], ["'nobody'", "noisy, binned, clustering"]),
+        (["plot", "{table}", "--estimator", "nobody"], ["'nobody'", "noisy, binned, clustered"]),
         (["plot", "{table}", "-o", "{tmp}/picture.doc"], ["picture.doc", ".png"]),
         (["plot", "{table}", "-o", "{tmp}/no/picture.png"], ["there is no directory"]),
         (["demo", "-o", "{tmp}/d", "--epochs", "0"], ["--epochs"]),
@@ -739,7 +739,7 @@ def test_a_demo_that_was_killed_goes_on_prints_its_table_and_writes_its_files(
         rows = table[(table["layer"] == layer) & (table["epoch"] == 3)]
         values = rows.set_index(["estimator", "quantity"])["value"]
         for key in (("noisy", "mutual_info"), ("noisy", "label_mutual_info"),
-                    ("binned", "binned_entropy"), ("clustering", "auc")):  # fmt: skip
+                    ("binned", "binned_entropy"), ("clustered", "auc")):  # fmt: skip
             assert f"{values[key]:.3f}" in line.split()
     for name in ("flow.parquet", "panel.png", "plane.png"):
         assert (place / name).is_file()

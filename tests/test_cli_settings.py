@@ -46,16 +46,16 @@ def test_a_file_describes_estimators(call, run, tmp_path):
         tmp_path,
         """
         [estimators.narrow]
-        kind = "binning"
+        kind = "binned"
         bin_width = 0.01
         [estimators.wide]
-        kind = "binning"
+        kind = "binned"
         bin_width = 100.0
         [estimators.noisy]
         kind = "noisy"
         tol = 0.2
         [estimators.classes]
-        kind = "clustering"
+        kind = "clustered"
         measures = ["nc2"]
         """,
     )
@@ -79,13 +79,13 @@ def test_a_file_describes_estimators(call, run, tmp_path):
         ("sigma = 'much'", ["--sigma", "valid number"]),
         ("tol = 0.1\n[estimators.a]\nkind = 'noisy'", ["tol stands beside [estimators]"]),
         ("estimators = 3", ["tables such as"]),
-        ("[estimators.a]\nkind = 'kde'", ["[estimators.a]", "'kde'", "noisy, binning, clustering"]),
+        ("[estimators.a]\nkind = 'kde'", ["[estimators.a]", "'kde'", "noisy, binned, clustered"]),
         (
             "[estimators.a]\nkind = ['noisy']",
-            ["[estimators.a]", "['noisy']", "noisy, binning, clu"],
+            ["[estimators.a]", "['noisy']", "noisy, binned, clu"],
         ),
-        ("[estimators.a]\nkind = {}", ["[estimators.a]", "kind {}", "noisy, binning, clustering"]),
-        ("[estimators.a]\ntol = 0.1", ["no kind", 'add kind = "noisy" | "binning" | "clustering"']),
+        ("[estimators.a]\nkind = {}", ["[estimators.a]", "kind {}", "noisy, binned, clustered"]),
+        ("[estimators.a]\ntol = 0.1", ["no kind", 'add kind = "noisy" | "binned" | "clustered"']),
         ("[estimators.a]\nkind = 'noisy'\nwidth = 3", ["[estimators.a]", "'width'", "tol"]),
         ("[estimators.a]\nkind = 'noisy'\ntol = -1", ["tol"]),
     ],
@@ -99,7 +99,7 @@ def test_a_wrong_file_is_named(call, run, tmp_path, text, parts):
 
 
 def test_an_option_that_a_file_leaves_without_effect_is_refused(call, run, tmp_path):
-    file = settings_file(tmp_path, "[estimators.a]\nkind = 'binning'\n")
+    file = settings_file(tmp_path, "[estimators.a]\nkind = 'binned'\n")
     code, _, err = call("analyze", run, "--config", file, "--bin-width", 1)
     assert code == 2
     assert says(err, "--bin-width has no effect", file)

@@ -97,7 +97,7 @@ def test_no_checkpoints_are_an_error(last, n):
 
 def test_the_demo_measures_all_layers_at_all_checkpoints(uninterrupted):
     table, progress = uninterrupted.result.table, uninterrupted.progress
-    assert set(table["estimator"]) == {"noisy", "binned", "clustering"}
+    assert set(table["estimator"]) == {"noisy", "binned", "clustered"}
     for layer in szt.HIDDEN:
         for quantity in ("mutual_info", "label_mutual_info", "binned_entropy", "auc"):
             rows = table[(table["layer"] == layer) & (table["quantity"] == quantity)]

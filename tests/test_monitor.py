@@ -134,7 +134,7 @@ def test_numbers_are_those_of_the_recorded_run_to_the_last_bit(data, tmp_path):
     estimators = {
         "noisy": NoisyMIEstimator(sigma=None, tol=0.05, random_state=0),
         "binned": BinningMIEstimator(bin_width=0.5),
-        "clustering": ClusteringScore(),
+        "clustered": ClusteringScore(),
     }
     model = make_mlp(SIZES)
     optimiser = torch.optim.SGD(model.parameters(), lr=0.5)

@@ -186,7 +186,7 @@ import json
 from pathlib import Path
 import numpy as np
 from skinfo import BinningMIEstimator
-from skinfo.flow.defaults import analyze_run
+from skinfo.flow.defaults import measure_run
 from skinfo.runs import Layer, Run
 
 class Many:
@@ -199,7 +199,7 @@ class Many:
 
 run = Run(Many(), (Layer("a", 0.0),))
 estimators = {"binned": BinningMIEstimator(bin_width=1.0)}
-table, panel = analyze_run(run, estimators, memory_limit=600_000_000, progress=False)
+table, panel = measure_run(run, estimators, memory_limit=600_000_000, progress=False)
 assert len(table["epoch"].unique()) == 40 and (panel.value_counts.sum(axis=2) == 2e6).all()
 status = Path("/proc/self/status").read_text()
 print(int(status.split("VmHWM:")[1].split()[0]) * 1024)

@@ -50,7 +50,7 @@ def measure(run, measures=(), **noisy):
         "binned": BinningMIEstimator(bin_width=0.5),
     }
     if run.labels is not None:
-        estimators["clustering"] = ClusteringScore(measures=measures)
+        estimators["clustered"] = ClusteringScore(measures=measures)
     return information_flow(estimators, run, progress=False)
 
 
@@ -462,11 +462,11 @@ def test_without_a_panel_the_rest_is_there(table):
     assert {f["section"] for f in page.figures} == {"plane", "curves"}
 
 
-@pytest.mark.parametrize("estimator", ["noisy", "binned", "clustering"])
+@pytest.mark.parametrize("estimator", ["noisy", "binned", "clustered"])
 def test_one_estimator_alone_makes_a_page(table, estimator):
     page = parsed(table[table["estimator"] == estimator])
     assert [f for f in page.figures if f["section"] == "curves" and not f["folded"]]
-    if estimator == "clustering":
+    if estimator == "clustered":
         assert "no mutual_info and no label_mutual_info" in page.texts["plane"]
 
 

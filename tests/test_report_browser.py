@@ -84,7 +84,7 @@ def table():
     estimators = {
         "noisy": NoisyMIEstimator(None, tol=0.1, random_state=0),
         "binned": BinningMIEstimator(bin_width=0.3),
-        "clustering": ClusteringScore(measures=()),
+        "clustered": ClusteringScore(measures=()),
     }
     made = information_flow(estimators, run, progress=False)
     losses = {name: np.geomspace(0.7, 0.1, 5) for name in ("train_loss", "test_loss")}

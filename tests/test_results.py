@@ -81,7 +81,7 @@ def test_the_tanh_network_ends_so(tanh):
             found += [f"{one['value']:.3f}", *error, bracket]
         found += [
             f"{last.loc[key, 'value']:.3f}"
-            for key in (("binned", "binned_entropy"), ("clustering", "auc"))
+            for key in (("binned", "binned_entropy"), ("clustered", "auc"))
         ]
         assert cells == found
 

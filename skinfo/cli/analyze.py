@@ -98,7 +98,7 @@ def analyze(
     them, which keeps its noise too.
     Beside the table a .npz of the same name holds what `skinfo plot` draws.
     """
-    from skinfo.flow.defaults import usual_estimators
+    from skinfo.flow.defaults import default_estimators
     from skinfo.flow.tables import check_table_name, write_table
     from skinfo.noisy.estimator import check_sigma
 
@@ -115,7 +115,7 @@ def analyze(
     else:
         if sigma is not None:
             check_sigma(sigma)
-        estimators = usual_estimators(
+        estimators = default_estimators(
             opened, subset=subset, sigma=sigma, bin_width=bin_width, tol=tol, units=units,
             population=population, random_state=seed,
         )  # fmt: skip
@@ -134,7 +134,7 @@ def _complain_of_silence(run: Any, estimators: Any) -> None:
     """Say which layers have no noise to measure with, and what is done with them."""
     silent = [layer.name for layer in run.layers if not layer.sigma]
     if silent:
-        done = "binned and clustered" if "clustering" in estimators else "binned"
+        done = "binned and clustered" if "clustered" in estimators else "binned"
         complain(
             f"{', '.join(silent)}: no noise on record, so {done} only; with --sigma it is measured "
             "with noise added at each layer alone.",

@@ -115,7 +115,7 @@ def complain_of_labels(run: Any, estimators: Any) -> None:
             "`skinfo analyze` gives them, a .npy of one label an input.",
             "yellow",
         )
-    elif "clustering" not in estimators:
+    elif "clustered" not in estimators:
         complain(
             f"{run.name}: no two inputs of one class and others of another, so not clustered.",
             "yellow",

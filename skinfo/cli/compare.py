@@ -52,7 +52,7 @@ def compare(
     show: Annotated[
         list[str] | None,
         typer.Option(
-            help="What to print and draw: information, label_information, binned, clustering; may "
+            help="What to print and draw: information, label_information, binned, clustered; may "
             "be given several times. Default: all that there is; the first two are drawn."
         ),
     ] = None,

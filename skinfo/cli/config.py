@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 #: How a file names the estimators.
-KINDS = ("noisy", "binning", "clustering")
+KINDS = ("noisy", "binned", "clustered")
 # Where a file is silent: each layer's own noise, the same draws and bins every time.
 _SILENT: dict[str, dict[str, Any]] = {
     "noisy": {"sigma": None, "random_state": 0},
-    "binning": {},
-    "clustering": {},
+    "binned": {},
+    "clustered": {},
 }
 # What each estimator of a file decides for itself.
 _OF_ESTIMATORS = ("sigma", "bin_width", "tol", "population", "units", "seed")
@@ -25,7 +25,7 @@ def read_config(path: Path, options: list[str]) -> dict[str, Any]:
     ----------
     path : Path
         A TOML file; a table [estimators.NAME] describes an estimator by ``kind`` ("noisy",
-        "binning", "clustering") and its parameters.
+        "binned", "clustered") and its parameters.
     options : list of str
         What the command takes.
 
@@ -90,7 +90,7 @@ def make_estimators(described: Any, path: Path) -> dict[str, Any]:
                 f"{', '.join(known)}."
             )
         given = _SILENT[kind] | parameters
-        if kind == "binning" and "strategy" not in parameters:
+        if kind == "binned" and "strategy" not in parameters:
             given = {"bin_range": "run"} | given
         made[name] = classes[kind](**given)
     return made

@@ -132,14 +132,14 @@ def table_of(source: Path, jobs: int) -> Path:
 
 def _measure(run: Path, target: Path, jobs: int) -> None:
     """Measure a run as ``skinfo analyze`` does."""
-    from skinfo.flow.defaults import usual_estimators
+    from skinfo.flow.defaults import default_estimators
     from skinfo.flow.tables import write_table
     from skinfo.runs import open_run
 
     opened = open_run(run)
     complain(f"{run} has no table beside it: measured into {target} with default settings.",
              "yellow")  # fmt: skip
-    estimators = usual_estimators(opened, random_state=0)
+    estimators = default_estimators(opened, random_state=0)
     complain_of_labels(opened, estimators)
     table, panel = measure(opened, estimators, n_jobs=jobs)
     write_table(target, table, panel)

@@ -13,11 +13,11 @@ _MOST_NAMED = 8
 
 def measure(run: Any, estimators: dict[str, Any], **options: Any) -> tuple[Any, Any]:
     """Measure a run; what could not be measured is said at the end, alike errors once."""
-    from skinfo.flow.defaults import analyze_run
+    from skinfo.flow.defaults import measure_run
 
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "not measured: ")
-        table, panel = analyze_run(run, estimators, **options)
+        table, panel = measure_run(run, estimators, **options)
     for message in summarised(table.attrs["errors"]):
         complain(f"not measured: {message}")
     read = table.loc[~table["notes"].str.contains("read error", regex=False), "layer"]

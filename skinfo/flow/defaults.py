@@ -18,10 +18,10 @@ from skinfo.noisy.estimator import NoisyMIEstimator
 from skinfo.runs import Run
 from skinfo.runs.fingerprint import describe_files
 
-__all__ = ["analyze_run", "usual_estimators"]
+__all__ = ["default_estimators", "measure_run"]
 
 
-def usual_estimators(
+def default_estimators(
     run: Run,
     *,
     subset: str | np.ndarray | None = None,
@@ -47,7 +47,7 @@ def usual_estimators(
     Returns
     -------
     dict of str to estimator
-        "noisy" where there is a sigma; "binned"; and "clustering" where classes hold pairs of
+        "noisy" where there is a sigma; "binned"; and "clustered" where classes hold pairs of
         inputs.
 
     Examples
@@ -55,8 +55,8 @@ def usual_estimators(
     >>> import numpy as np
     >>> from skinfo import open_run
     >>> run = open_run({(1, "a"): np.zeros((4, 1))}, sigma=0.1, labels=[0, 0, 1, 1])
-    >>> list(usual_estimators(run))
-    ['noisy', 'binned', 'clustering']
+    >>> list(default_estimators(run))
+    ['noisy', 'binned', 'clustered']
     """
     units = parameters.get("units", "nats")
     estimators: dict[str, BaseEstimator] = {}
@@ -66,11 +66,11 @@ def usual_estimators(
     mask = run.mask(subset)
     labels = run.labels if run.labels is None or mask is None else run.labels[mask]
     if labels is not None and makes_pairs(labels):
-        estimators["clustering"] = ClusteringScore()
+        estimators["clustered"] = ClusteringScore()
     return estimators
 
 
-def analyze_run(
+def measure_run(
     run: Run,
     estimators: Mapping[str, BaseEstimator],
     *,
@@ -108,7 +108,7 @@ def analyze_run(
     >>> import numpy as np
     >>> from skinfo import BinningMIEstimator, open_run
     >>> run = open_run({(1, "a"): np.array([[0.0], [1.0]])})
-    >>> table, panel = analyze_run(run, {"binned": BinningMIEstimator()}, progress=False)
+    >>> table, panel = measure_run(run, {"binned": BinningMIEstimator()}, progress=False)
     >>> table["value"][0].round(4), panel.layers
     (np.float64(0.6931), ['a'])
     """

@@ -118,7 +118,7 @@ def run_demo(
     estimators = {
         "noisy": NoisyMIEstimator(sigma=None, tol=TOLERANCE, random_state=settings.random_state),
         "binned": BinningMIEstimator(bin_width=10 * settings.sigma),
-        "clustering": ClusteringScore(),
+        "clustered": ClusteringScore(),
     }
     table = information_flow(
         estimators,
@@ -183,7 +183,7 @@ def layer_summary(table: pd.DataFrame) -> pd.DataFrame:
                 "Y lower": label["lower"],
                 "Y upper": label["upper"],
                 "H(Bin(T))": rows.loc[("binned", "binned_entropy"), "value"],
-                "AUC": rows.loc[("clustering", "auc"), "value"],
+                "AUC": rows.loc[("clustered", "auc"), "value"],
                 "notes": information["notes"],
             }
         )

@@ -144,7 +144,7 @@ def recorded(noise):
     clean = np.random.default_rng(99).normal(size=(40, 1, 3))
     arrays = {(1, "first"): clean[:, 0], (1, "second"): clean + 0.3 * rng.normal(size=(40, 2, 3))}
     run = open_run(arrays, labels=np.arange(40) % 2, sigma={"first": 0.3, "second": 0.3})
-    estimators = {"clustering": ClusteringScore(), "binned": BinningMIEstimator(bin_width=0.5)}
+    estimators = {"clustered": ClusteringScore(), "binned": BinningMIEstimator(bin_width=0.5)}
     return information_flow(estimators, run, progress=False)
 
 

@@ -15,7 +15,7 @@ from skinfo import (
     open_run,
     pool_flows,
 )
-from skinfo.flow.defaults import analyze_run
+from skinfo.flow.defaults import measure_run
 from skinfo.flow.snapshots import collect_panel
 from skinfo.flow.tables import read_table, write_table
 from skinfo.monitoring import FlowMonitor
@@ -181,7 +181,7 @@ def test_tables_of_analyze_and_of_a_monitor_are_of_one_setting(tmp_path, suffix)
     arrays = {epoch: np.random.default_rng(epoch).normal(size=(20, 3)) for epoch in (1, 5)}
     labels, estimators = np.arange(20) % 2, {"n": NoisyMIEstimator(None, random_state=0)}
     run = open_run({(e, "h"): a for e, a in arrays.items()}, labels=labels, sigma=0.1)
-    write_table(tmp_path / f"a{suffix}", *analyze_run(run, estimators, progress=False))
+    write_table(tmp_path / f"a{suffix}", *measure_run(run, estimators, progress=False))
     options = {"sigma": {"h": 0.1}, "path": tmp_path / "m.parquet"}
     with FlowMonitor(None, ["h"], estimators, None, labels, **options) as monitor:
         for epoch, array in arrays.items():

@@ -29,7 +29,7 @@ def measure(run, units="nats", others=True):
     if others:
         estimators["binned"] = BinningMIEstimator(bin_width=0.5, units=units)
         if run.labels is not None:
-            estimators["clustering"] = ClusteringScore()
+            estimators["clustered"] = ClusteringScore()
     return information_flow(estimators, run, progress=False)
 
 

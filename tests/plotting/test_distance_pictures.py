@@ -145,7 +145,7 @@ def test_clustering_curves_are_the_numbers_of_the_table(table, quantity):
     display = drawn(ClusteringCurveDisplay.from_flow(table, quantity).plot())
     lines = curves(display.ax_)
     assert [line.get_label() for line in lines] == LAYERS
-    expected = grid(table, quantity, "value", "clustering")
+    expected = grid(table, quantity, "value", "clustered")
     for line, values in zip(lines, expected, strict=True):
         np.testing.assert_array_equal(line.get_ydata(), values)
     assert display.ax_.get_xlabel() == "Epoch"

@@ -20,12 +20,12 @@ def flow(table, panel):
 
 def test_panel_curves_are_the_numbers_of_the_table(table, flow):
     axes = flow.axes_
-    assert list(axes) == ["information", "label_information", "binned", "clustering", "losses"]
+    assert list(axes) == ["information", "label_information", "binned", "clustered", "losses"]
     shown = {
         "information": ("mutual_info", "noisy"),
         "label_information": ("label_mutual_info", "noisy"),
         "binned": ("binned_entropy", "binned"),
-        "clustering": ("auc", "clustering"),
+        "clustered": ("auc", "clustered"),
     }
     for name, (quantity, estimator) in shown.items():
         lines = curves(axes[name])
@@ -64,7 +64,7 @@ def test_panel_axes_name_quantity_and_unit(table, in_bits, panel, unit):
         "information": f"I(X;T) [{unit}]",
         "label_information": f"I(Y;T) [{unit}]",
         "binned": f"H(Bin(T)) [{unit}]",
-        "clustering": "Clustering AUC",
+        "clustered": "Clustering AUC",
         "losses": "Loss [nats]",
     }
 
@@ -120,7 +120,7 @@ def test_panel_scatters_the_last_layer_at_the_snapshots(table, n_units):
     panel = collect_panel(
         open_run(arrays(n_units=n_units), labels=LABELS, sigma=0.5, layers=LAYERS)
     )
-    alone = table[table["estimator"] == "clustering"]
+    alone = table[table["estimator"] == "clustered"]
     figure = InformationFlowDisplay(alone, panel).plot().figure_
     if n_units == 3:
         drawn(figure)
@@ -144,7 +144,7 @@ def test_panel_scatters_the_units_of_the_largest_variance_and_names_them(table, 
     # A unit that moves, but tells no inputs apart.
     scatter[:, :, 4] = 100 * np.arange(4)[:, None]
     made = replace(panel, scatter=scatter, scatter_labels=LABELS)
-    alone = table[table["estimator"] == "clustering"]
+    alone = table[table["estimator"] == "clustered"]
     display = drawn(InformationFlowDisplay(alone, made).plot())
     axes = [ax for ax in display.figure_.axes if ax.name == "3d"]
     assert len(axes) == 4
@@ -182,13 +182,13 @@ def test_panel_scatters_whatever_was_kept(table, panel, scatter, units):
 
 def test_panel_without_its_arrays_draws_the_curves(table):
     display = drawn(InformationFlowDisplay.from_flow(table).plot())
-    assert list(display.axes_) == ["information", "label_information", "binned", "clustering"]
+    assert list(display.axes_) == ["information", "label_information", "binned", "clustered"]
     assert len(display.figure_.axes) == 4
 
 
 def test_panel_without_losses_draws_the_rest(table, panel):
     display = InformationFlowDisplay.from_flow(table, replace(panel, losses={})).plot()
-    assert list(display.axes_) == ["information", "label_information", "binned", "clustering"]
+    assert list(display.axes_) == ["information", "label_information", "binned", "clustered"]
 
 
 def test_panel_without_labels_draws():
@@ -207,14 +207,14 @@ def test_panel_of_any_epochs_draws(epochs):
         assert line.get_xdata().tolist() == list(epochs)
 
 
-@pytest.mark.parametrize("estimator", ["noisy", "binned", "clustering"])
+@pytest.mark.parametrize("estimator", ["noisy", "binned", "clustered"])
 def test_panel_of_one_estimator_draws_its_curves_alone(table, panel, estimator):
     alone = table[table["estimator"] == estimator]
     display = InformationFlowDisplay(alone, panel).plot()
     rows = {
         "noisy": ["information", "label_information", "losses"],
         "binned": ["binned", "losses"],
-        "clustering": ["clustering", "losses"],
+        "clustered": ["clustered", "losses"],
     }
     assert list(display.axes_) == rows[estimator]
 

@@ -101,7 +101,7 @@ def test_plane_needs_label_information(table):
         InformationPlaneDisplay.from_flow(without)
 
 
-@pytest.mark.parametrize("estimator", ["clustering", "nobody"])
+@pytest.mark.parametrize("estimator", ["clustered", "nobody"])
 def test_plane_names_the_estimator_that_has_no_information(table, estimator):
     with pytest.raises(ValueError, match=f"named '{estimator}'"):
         InformationPlaneDisplay.from_flow(table, estimator=estimator)

@@ -164,8 +164,8 @@ def test_estimators_of_other_kinds_stay_as_they_are(table, noted):
     plane = InformationPlaneDisplay.from_flow(both)
     assert (plane.kind, plane.left_out) == ("noisy", {"noisy": []})
     panel = InformationFlowDisplay.from_flow(both, estimator="edges").plot()
-    assert list(panel.axes_) == ["information", "label_information", "binned", "clustering"]
-    assert panel.left_out == {"noisy": [], "edges": ["binned", "narrow"], "clustering": []}
+    assert list(panel.axes_) == ["information", "label_information", "binned", "clustered"]
+    assert panel.left_out == {"noisy": [], "edges": ["binned", "narrow"], "clustered": []}
     lines = curves(panel.axes_["information"])
     np.testing.assert_array_equal([line.get_ydata() for line in lines], grid(table, "mutual_info"))
 
@@ -197,7 +197,7 @@ def test_small_print_stays_within_the_picture(noted):
         ("binned", "binned_mutual_info", "I(X;Bin(T)) [nats]"),
         ("binned", "binned_entropy", "H(Bin(T)) [nats]"),
         ("binned", "n_occupied", "Cells occupied"),
-        ("clustering", "auc", "Clustering AUC ↑"),
+        ("clustered", "auc", "Clustering AUC ↑"),
     ],
 )
 def test_curve_is_called_what_its_kind_of_estimator_measured(table, estimator, quantity, name):
@@ -211,5 +211,5 @@ def test_a_table_that_went_through_csv_draws_the_same(tmp_path, table):
     one = InformationPlaneDisplay.from_flow(back)
     np.testing.assert_allclose(one.information, grid(table, "mutual_info"))
     assert list(drawn(InformationFlowDisplay(back).plot()).axes_) == [
-        "information", "label_information", "binned", "clustering",
+        "information", "label_information", "binned", "clustered",
     ]  # fmt: skip

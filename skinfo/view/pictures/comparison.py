@@ -41,7 +41,7 @@ class FlowComparisonDisplay:
     reference : str, optional
         The flow that the others are compared with; by default the first.
     shown : sequence of str, optional
-        Of "information", "label_information", "binned", "clustering"; by default the first two, or
+        Of "information", "label_information", "binned", "clustered"; by default the first two, or
         what there is.
     layers : sequence of str, optional
         Which layers; by default all.

@@ -19,7 +19,7 @@ SHOWN = {
     "information": (MARKS["noisy"], "mutual_info", "I(X;T)"),
     "label_information": (MARKS["noisy"], "label_mutual_info", "I(Y;T)"),
     "binned": ("binned_entropy", "binned_entropy", "H(Bin(T))"),
-    "clustering": ("auc", "auc", "Clustering AUC"),
+    "clustered": ("auc", "auc", "Clustering AUC"),
 }
 
 # Their notes tell of the cells, and so of every number that is counted in them.

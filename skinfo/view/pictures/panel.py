@@ -41,7 +41,7 @@ class InformationFlowDisplay:
     figure_ : matplotlib Figure
         The figure.
     axes_ : dict of str to matplotlib Axes
-        "information", "label_information", "binned", "clustering", "losses" where drawn.
+        "information", "label_information", "binned", "clustered", "losses" where drawn.
 
     Examples
     --------
