@@ -24,8 +24,7 @@ import pandas as pd
 
 from skinfo import binning_sweep
 from skinfo._rows import Rows
-from skinfo.binned.cells import WidthCells
-from skinfo.binned.counting import first_rows
+from skinfo.binned.cells import WidthCells, first_rows
 from skinfo.binned.entropy import measure_binned
 
 try:
@@ -80,7 +79,7 @@ def ours(X, width):
 
 
 def all_of_ours(X, width):
-    return measure_binned(Rows.make(X), WidthCells(width)).entropy.value
+    return measure_binned(Rows.make(X), WidthCells(width))[0].value
 
 
 def engines_for(n, d):

@@ -8,9 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from skinfo import BinningMIEstimator, OutsideEdgesWarning, ReplicaWarning, binning_sweep
-from skinfo.binned import counting
-from skinfo.binned.cells import EdgeCells, WidthCells
-from skinfo.binned.counting import first_rows, odd_multipliers
+from skinfo.binned import cells as counting
+from skinfo.binned.cells import EdgeCells, WidthCells, first_rows, odd_multipliers
 
 import reference
 

@@ -7,8 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from skinfo import BinningMIEstimator, binning_sweep
-from skinfo.binned.cells import WidthCells
-from skinfo.binned.counting import first_rows
+from skinfo.binned.cells import WidthCells, first_rows
 
 import reference
 

@@ -1,18 +1,28 @@
-"""Bins: units cut by a width or by edges, and the cells that rows fall into."""
+"""Cells: units cut by a width or by edges, and which rows share a cell.
+
+No table of cell numbers is made: a row is cut into cells, hashed and forgotten. Rows of one hash
+are cut again and compared; should two of them differ, all rows are hashed anew with other
+multipliers.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
+from itertools import count
 
 import numpy as np
 
-from skinfo.binned.kernels import differ_by_edges, differ_by_width, hash_by_edges, hash_by_width
+from skinfo.binned.kernels import (
+    differ_by_edges,
+    differ_by_width,
+    hash_by_edges,
+    hash_by_width,
+    link_hashes,
+)
 
 # More edges than this are not written out.
 _MOST_EDGES = 10_000_000
-# Beyond this floor(t / w) is no exact integer in double precision.
-_MOST_CELLS = 2.0**53
 # The steps that cut a wider range overflow.
 _WIDEST = 1e308
 
@@ -25,28 +35,13 @@ class WidthCells:
     ----------
     width : float
         The width w.
-    first, last : ndarray of shape (d,) or None
-        Lowest and highest cell number that the rows reached, where they were looked at.
+    low, high : ndarray of shape (d,), optional
+        Lowest and highest activation of every unit; needed for the edges alone.
     """
 
     width: float
-    first: np.ndarray | None = None
-    last: np.ndarray | None = None
-
-    @classmethod
-    def learn(cls, points: np.ndarray, width: float) -> WidthCells:
-        """Note which cells the rows reach.
-
-        Raises
-        ------
-        ValueError
-            If the cells are so narrow that they cannot be counted in 64 bits.
-        """
-        low, high = (end.astype(np.float64) for end in (points.min(axis=0), points.max(axis=0)))
-        largest = float(max(np.abs(low).max(), np.abs(high).max()))
-        if largest >= _MOST_CELLS * width:
-            raise _too_narrow(width, largest)
-        return cls(width, np.floor(low / width), np.floor(high / width))
+    low: np.ndarray | None = None
+    high: np.ndarray | None = None
 
     def hash_rows(self, points: np.ndarray, multipliers: np.ndarray, out: np.ndarray) -> None:
         """Hash the cell of every row.
@@ -57,41 +52,42 @@ class WidthCells:
             If the cells are so narrow that they cannot be counted in 64 bits.
         """
         if not hash_by_width(points, self.width, multipliers, out):
-            raise _too_narrow(self.width, float(np.abs(points).max()))
+            raise ValueError(
+                f"bin_width={self.width:g} is too narrow for activations up to "
+                f"{np.abs(points).max():.3g}: there would be more than 2^53 cells along a unit, "
+                "narrower than the activations' own precision."
+            )
 
     def differ(self, points: np.ndarray, first: np.ndarray) -> bool:
-        """Whether some row's cell is not that of the row it was taken to equal."""
+        """Whether some row lies in another cell than the row given for it in ``first``."""
         return bool(differ_by_width(points, first, self.width))
 
     def outside_fraction(self, points: np.ndarray) -> float:  # noqa: ARG002
-        """Share of values outside the edges: none, for the cells go on."""
+        """Share of values outside the edges: 0, because there is no outermost cell."""
         return 0.0
 
     def edges(self) -> list[np.ndarray]:
-        """The edges of every unit, over the range that the rows reached."""
-        if self.first is None or self.last is None:
-            raise ValueError("These cells were not learnt from rows, so they go on without end.")
-        if (self.last - self.first).max() > _MOST_EDGES:
+        """The edges of every unit, from its lowest to its highest activation.
+
+        Raises
+        ------
+        ValueError
+            If the ends are not known, or there are more than ten million edges.
+        """
+        if self.low is None or self.high is None:
+            raise ValueError("These cells go on without end: no lowest and highest one is known.")
+        first, last = (np.floor(e.astype(np.float64) / self.width) for e in (self.low, self.high))
+        if (last - first).max() > _MOST_EDGES:
             raise ValueError(
-                f"The range of a unit holds {int((self.last - self.first).max()):,} cells of width "
+                f"The range of a unit holds {int((last - first).max()):,} cells of width "
                 f"{self.width:g}; their edges, k * {self.width:g}, are not written out."
             )
-        return [
-            np.arange(first, last + 2) * self.width
-            for first, last in zip(self.first, self.last, strict=True)
-        ]
-
-
-def _too_narrow(width: float, largest: float) -> ValueError:
-    return ValueError(
-        f"bin_width={width:g} is too narrow for activations up to {largest:.3g}: there would be "
-        "more than 2^53 cells along a unit, narrower than the activations' own precision."
-    )
+        return [np.arange(a, b + 2) * self.width for a, b in zip(first, last, strict=True)]
 
 
 @dataclass(frozen=True)
 class EdgeCells:
-    """Cells between given edges, one array a unit; the last is closed, values outside join it.
+    """Cells between given edges; the last is closed, and values outside count in the outer cells.
 
     Attributes
     ----------
@@ -103,7 +99,7 @@ class EdgeCells:
 
     @cached_property
     def _packed(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Edges one after the other, where each unit's start, and cells over their range."""
+        """All edges in one array, where those of each unit start, and cells over their range."""
         starts = np.cumsum([0, *(len(edges) for edges in self.unit_edges)])
         ranges = np.array([edges[-1] - edges[0] for edges in self.unit_edges])
         n_cells = np.diff(starts) - 1
@@ -111,11 +107,11 @@ class EdgeCells:
         return np.concatenate(self.unit_edges), starts, scales
 
     def hash_rows(self, points: np.ndarray, multipliers: np.ndarray, out: np.ndarray) -> None:
-        """Hash the cell of every row; values outside the edges count in the outer cells."""
+        """Hash the cell of every row."""
         hash_by_edges(points, *self._packed, multipliers, out)
 
     def differ(self, points: np.ndarray, first: np.ndarray) -> bool:
-        """Whether some row's cell is not that of the row it was taken to equal."""
+        """Whether some row lies in another cell than the row given for it in ``first``."""
         return bool(differ_by_edges(points, first, *self._packed))
 
     def outside_fraction(self, points: np.ndarray) -> float:
@@ -136,7 +132,13 @@ Cells = WidthCells | EdgeCells
 def uniform_edges(
     points: np.ndarray, n_bins: int, bin_range: str | tuple[float, float]
 ) -> EdgeCells:
-    """Equal cells over the range of the layer, of each neuron, or a given one."""
+    """Equal cells over the range of the layer, of each neuron, or a given one.
+
+    Raises
+    ------
+    ValueError
+        If the width of the range overflows.
+    """
     d = points.shape[1]
     if bin_range == "neuron":
         lows, highs = points.min(axis=0), points.max(axis=0)
@@ -170,3 +172,49 @@ def quantile_edges(points: np.ndarray, weights: np.ndarray, n_bins: int) -> Edge
                 edges = np.append(edges, np.nextafter(edges[-1], np.inf))
         unit_edges.append(edges)
     return EdgeCells(tuple(unit_edges))
+
+
+def first_rows(points: np.ndarray, cells: Cells) -> np.ndarray:
+    """Find for every row the first row in the same cell.
+
+    Parameters
+    ----------
+    points : ndarray of shape (n, d)
+        Activations.
+    cells : WidthCells or EdgeCells
+        The cells.
+
+    Returns
+    -------
+    ndarray of shape (n,), int64
+        Numbers of rows.
+
+    Raises
+    ------
+    ValueError
+        If cells are so narrow that they cannot be counted in 64 bits.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> first_rows(np.array([[0.1, 3.0], [0.9, 3.5], [1.0, 3.0]]), WidthCells(1.0)).tolist()
+    [0, 0, 2]
+    """
+    points = np.ascontiguousarray(points)
+    n, d = points.shape
+    hashes, first = np.empty(n, dtype=np.int64), np.empty(n, dtype=np.int64)
+    n_slots = 1 << int(2 * n - 1).bit_length()
+    for attempt in count():
+        # Hashes wrap around, and numpy warns of it where the kernel is not compiled.
+        with np.errstate(over="ignore"):
+            cells.hash_rows(points, odd_multipliers(d, attempt), hashes)
+        link_hashes(hashes, np.full(n_slots, -1, dtype=np.int64), first)
+        if not cells.differ(points, first):
+            break
+    return first
+
+
+@lru_cache(maxsize=64)
+def odd_multipliers(d: int, attempt: int) -> np.ndarray:
+    """Draw the multipliers of a hash, other ones at each attempt."""
+    return np.random.default_rng([d, attempt]).integers(-(2**62), 2**62, size=d) | 1

@@ -1,4 +1,4 @@
-"""Binned activations: the discrete entropies of the cells.
+"""Discrete entropies of binned activations.
 
 For a deterministic network I(X;Bin(T)) = H(Bin(T)): the entropy of how the inputs fall into cells.
 It is log n when no two inputs share a cell and falls as they cluster.
@@ -6,13 +6,12 @@ It is log n when no two inputs share a cell and falls as they cluster.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from skinfo._rows import Rows, discrete_entropy
-from skinfo.binned.cells import Cells
-from skinfo.binned.counting import first_rows
+from skinfo.binned.cells import Cells, first_rows
 from skinfo.binned.kernels import mark_shared
 from skinfo.quantities import Quantity
 
@@ -22,102 +21,92 @@ _FULL_TABLE = 16
 _NEAR = 0.01
 
 
-@dataclass(frozen=True)
-class BinnedInformation:
-    """What :func:`measure_binned` found, in nats.
-
-    Attributes
-    ----------
-    mutual_info, entropy : Quantity
-        I(X;Bin(T)) and H(Bin(T)); the same where every input has one row.
-    label_mutual_info : Quantity or None
-        I(Y;Bin(T)).
-    ceiling : float
-        H of the inputs; with one row an input the entropy cannot exceed it.
-    n_occupied : int
-        Number of occupied cells.
-    singleton_fraction : float
-        Share of the rows whose cell no other input reached.
-    too_few_replicas : bool
-        Whether inputs have too few rows for H(Bin(T)|X) to mean anything.
-    """
-
-    mutual_info: Quantity
-    entropy: Quantity
-    label_mutual_info: Quantity | None
-    ceiling: float
-    n_occupied: int
-    singleton_fraction: float
-    too_few_replicas: bool
-
-
-def measure_binned(rows: Rows, cells: Cells, correction: str | None = None) -> BinnedInformation:
+def measure_binned(rows: Rows, cells: Cells, correction: str | None = None) -> tuple[Quantity, ...]:
     """Count rows in cells and take the entropies of the counts.
+
+    Parameters
+    ----------
+    rows : Rows
+        Activations; I(Y;Bin(T)) is measured if they have labels.
+    cells : WidthCells or EdgeCells
+        The cells.
+    correction : {"miller-madow"} or None
+        What is added to every entropy.
+
+    Returns
+    -------
+    tuple of Quantity
+        In nats: binned_mutual_info, binned_entropy, binned_label_mutual_info (with labels),
+        binned_ceiling (H of the inputs), n_occupied, singleton_fraction, outside_fraction. The
+        note "too few replicas" says that H(Bin(T)|X) is limited by their number.
 
     Raises
     ------
     ValueError
-        If a correction is asked for and rows have different weights.
+        If cells are too narrow, or a correction is asked for and rows have different weights.
     """
     per_cell = _bias_per_cell(rows, correction)
     first = first_rows(rows.points, cells)
-    # Cells go by their first row; those of no row weigh nothing.
+    # A cell has the number of its first row; numbers of other rows have no mass.
     masses = np.bincount(first, weights=rows.weights)
     n_occupied = int(np.count_nonzero(masses))
-    counted = _Counted.of(masses, per_cell)
-    information, too_few = counted, False
+    of_cells = _Entropy.of(masses, per_cell)
+    information, too_few = of_cells, False
     if rows.has_replicas:
-        inputs = _Counted.of(rows.input_weights, per_cell)
-        joint = _Counted.of(_joint_masses(first, rows.inputs, rows.weights), per_cell)
-        information = counted.shared_with(inputs, joint)
+        of_inputs = _Entropy.of(rows.input_weights, per_cell)
+        joint = _Entropy.of(_joint_masses(first, rows.inputs, rows.weights), per_cell)
+        information = of_cells.shared_with(of_inputs, joint)
         typical = float(np.sum(rows.input_weights * np.log(rows.replicas)))
-        too_few = joint.entropy - inputs.entropy > typical - np.log(4)
-    label = None
-    if rows.labels is not None and rows.label_weights is not None:
-        labels = _Counted.of(rows.label_weights, per_cell)
-        joint = _Counted.of(_joint_masses(first, rows.labels, rows.weights), per_cell)
-        label = counted.shared_with(labels, joint).quantity(
-            "binned_label_mutual_info", labels.entropy
-        )
-    ceiling = rows.input_entropy
-    notes = _stuck(n_occupied, information.entropy, ceiling)
+        too_few = joint.counted - of_inputs.counted > typical - np.log(4)
+    ceiling, outside = rows.input_entropy, cells.outside_fraction(rows.points)
+    edges = ("outside edges",) if outside > 0 else ()
+    notes = _stuck(n_occupied, information.counted, ceiling)
+    replicas = ("too few replicas",) if too_few else ()
+    entropy = Quantity.exact("binned_entropy", of_cells.counted + of_cells.bias)
     # Replicas fall into more cells than there are inputs.
-    of_cells = () if rows.has_replicas else notes
-    if label is not None:
-        # Where the cells tell all inputs apart they tell the labels too, random ones as well.
-        label = label.noted(*notes)
-    if too_few:
-        notes = (*notes, "too few replicas")
-    return BinnedInformation(
-        mutual_info=information.quantity("binned_mutual_info", ceiling).noted(*notes),
-        entropy=Quantity.exact("binned_entropy", counted.entropy + counted.bias).noted(*of_cells),
-        label_mutual_info=label,
-        ceiling=ceiling,
-        n_occupied=n_occupied,
-        singleton_fraction=_singleton_fraction(rows, first),
-        too_few_replicas=too_few,
+    entropy = entropy.noted(*(() if rows.has_replicas else notes), *edges)
+    quantities = [
+        information.quantity("binned_mutual_info", ceiling).noted(*notes, *replicas, *edges),
+        entropy,
+    ]
+    if rows.labels is not None and rows.label_weights is not None:
+        of_labels = _Entropy.of(rows.label_weights, per_cell)
+        joint = _Entropy.of(_joint_masses(first, rows.labels, rows.weights), per_cell)
+        label = of_cells.shared_with(of_labels, joint)
+        # Cells that tell all inputs apart tell their labels apart too, random labels as well.
+        quantities.append(
+            label.quantity("binned_label_mutual_info", of_labels.counted).noted(*notes, *edges)
+        )
+    return (
+        *quantities,
+        Quantity.exact("binned_ceiling", ceiling),
+        Quantity.exact("n_occupied", n_occupied, ""),
+        Quantity.exact("singleton_fraction", _singleton_fraction(rows, first), ""),
+        Quantity.exact("outside_fraction", outside, "").noted(*edges),
     )
 
 
-@dataclass(frozen=True)
-class _Counted:
-    """An entropy, or a difference of some, as counted, and what is to be added to it."""
+class _Entropy(NamedTuple):
+    """An entropy, or a difference of entropies, as counted, and the correction to be added."""
 
-    entropy: float
+    counted: float
     bias: float
 
     @classmethod
-    def of(cls, masses: np.ndarray, per_cell: float) -> _Counted:
+    def of(cls, masses: np.ndarray, per_cell: float) -> _Entropy:
         return cls(discrete_entropy(masses), per_cell * (np.count_nonzero(masses) - 1))
 
-    def shared_with(self, other: _Counted, joint: _Counted) -> _Counted:
+    def shared_with(self, other: _Entropy, joint: _Entropy) -> _Entropy:
         """H(A) + H(B) - H(A,B), each with its own correction."""
-        entropy = self.entropy + (other.entropy - joint.entropy)
-        return _Counted(_settle(entropy), self.bias + other.bias - joint.bias)
+        information = self.counted + (other.counted - joint.counted)
+        if abs(information) < 1e-12:
+            # Rounding around 0; a larger negative value is left as it is.
+            information = 0.0
+        return _Entropy(information, self.bias + other.bias - joint.bias)
 
     def quantity(self, name: str, ceiling: float) -> Quantity:
-        """The corrected information; it is left where the correction carries it, and noted."""
-        value = self.entropy + self.bias
+        """The corrected information, never clipped; beyond its bounds it is noted."""
+        value = self.counted + self.bias
         beyond = self.bias != 0 and not 0 <= value <= ceiling
         return Quantity.exact(name, value).noted(*(["correction beyond bounds"] if beyond else []))
 
@@ -135,7 +124,7 @@ def _bias_per_cell(rows: Rows, correction: str | None) -> float:
 
 
 def _stuck(n_occupied: int, information: float, ceiling: float) -> tuple[str, ...]:
-    """Words for bins that show nothing: too wide, or too narrow."""
+    """Notes for bins that show nothing: too wide, or too narrow."""
     if n_occupied == 1:
         return ("in one cell",)
     return ("at ceiling",) if information >= (1 - _NEAR) * ceiling else ()
@@ -146,11 +135,6 @@ def _singleton_fraction(rows: Rows, first: np.ndarray) -> float:
     shared = np.zeros(len(first), dtype=bool)
     mark_shared(rows.inputs, first, shared)
     return float(min(1.0, rows.weights[~shared[first]].sum()))
-
-
-def _settle(information: float) -> float:
-    """A difference of entropies, its rounding around 0 removed and nothing else."""
-    return 0.0 if abs(information) < 1e-12 else information
 
 
 def _joint_masses(first: np.ndarray, codes: np.ndarray, weights: np.ndarray) -> np.ndarray:

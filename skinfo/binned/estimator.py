@@ -16,9 +16,9 @@ from skinfo._validation import check_activations, check_rows
 from skinfo.binned.cells import Cells, EdgeCells, WidthCells, quantile_edges, uniform_edges
 from skinfo.binned.entropy import measure_binned
 from skinfo.errors import OutsideEdgesWarning, ReplicaWarning
-from skinfo.quantities import Quantity, nats_to, notes_of
+from skinfo.quantities import Quantity, notes_of
 
-# Rows that are checked at a time.
+# So many rows are looked at together for a value that is not an integer.
 _BLOCK = 4096
 # From here on double precision does not tell integers apart.
 _LARGEST_INTEGER = 2.0**53
@@ -37,7 +37,7 @@ class BinningMIEstimator(BaseEstimator):
         Width of the cells [k w, (k + 1) w), anchored at 0: floor(t / w), the convention of Saxe et
         al. None: ``n_bins`` cells.
     n_bins : int, default=30
-        Number of bins of a unit, where no width is given.
+        Number of bins per unit, where no width is given.
     bin_range : {"layer", "neuron", "run"} or tuple of (low, high), default="layer"
         Range cut into ``n_bins`` equal bins, the last one closed: of all units together, of each
         unit, or a given one ((-1, 1) with 30 bins is the convention of Shwartz-Ziv & Tishby).
@@ -45,11 +45,12 @@ class BinningMIEstimator(BaseEstimator):
         learns for each layer in a first pass; ``fit`` by itself refuses it.
     strategy : {"uniform", "quantile", "discrete"}, default="uniform"
         Equal widths, or equal weights along each unit with ties merged, or no bins at all: integer
-        activations are counted as they are, the exact information of a quantised network.
+        activations are counted as they are, which gives the exact information of a quantised
+        network.
     correction : {"miller-madow"} or None, default=None
         What is added to every entropy; see Notes.
     bin_edges : array-like or list of array-like, default=None
-        Edges themselves, one increasing array for all units or one for each.
+        The edges themselves, one increasing array for all units or one per unit.
     units : {"nats", "bits"}, default="nats"
         Unit of every information and entropy.
 
@@ -64,20 +65,21 @@ class BinningMIEstimator(BaseEstimator):
     n_occupied_ : int
         Number of occupied cells.
     singleton_fraction_ : float
-        Share of the rows, by weight, whose cell no other input reached. With one row an input it
+        Share of the rows, by weight, whose cell no other input reached. With one row per input it
         is the share of inputs alone in their cell, Good and Turing's estimate of how likely the
-        next input opens a new one; at 1 the entropy is log n.
+        next input opens a new cell; at 1 the entropy is log n.
     outside_fraction_ : float
-        Share of the values given to ``fit`` that lie outside the edges and count in outer cells.
+        Share of the values given to ``fit`` that lie outside the edges and count in the outer
+        cells.
     ceiling_ : float
-        H of the inputs, log n if they weigh the same; without correction nothing lies above it.
+        H(X) of the inputs, log n if they weigh the same; without correction no value exceeds it.
     notes_ : tuple of str
         Words from :data:`skinfo.quantities.NOTES`: "at ceiling" or "in one cell" where the
         bins are too narrow or too wide to show anything, "too few replicas", "outside edges",
         "correction beyond bounds".
     edges_ : list of ndarray
-        Edges of every unit; values outside count in the outer cells, but for a given width, whose
-        cells go on.
+        Edges of every unit. Values outside count in the outer cells, except with a given width,
+        whose cells go on without end.
     quantities_ : tuple of Quantity
         All numbers with unit, error and bracket; they are exact for the rows given.
 
@@ -97,11 +99,12 @@ class BinningMIEstimator(BaseEstimator):
 
     ``correction="miller-madow"`` adds (m - 1) / (2 n) to an entropy with m occupied cells of n
     rows, the first term of its bias, to estimate the entropy of the population that the inputs were
-    drawn from. It enters every entropy of a difference: H(Bin(T)), and so I(X;Bin(T)) without
+    drawn from. It is added to every entropy of a difference: H(Bin(T)), and so I(X;Bin(T)) without
     groups, grows by (m_T - 1) / (2 n); I(Y;Bin(T)) = H(Bin(T)) + H(Y) - H(Bin(T),Y) changes by
     (m_T + m_Y - m_TY - 1) / (2 n), downwards where cells hold several labels; with groups
-    I(X;Bin(T)) changes by (m_T + m_X - m_TX - 1) / (2 n). Nothing is cut: a value below 0 or above
-    its ceiling carries the note "correction beyond bounds". Rows must weigh the same.
+    I(X;Bin(T)) changes by (m_T + m_X - m_TX - 1) / (2 n). Nothing is clipped: a value
+    below 0 or above its ceiling carries the note "correction beyond bounds". Rows must weigh the
+    same.
 
     References
     ----------
@@ -181,15 +184,24 @@ class BinningMIEstimator(BaseEstimator):
         ------
         ValueError
             For edges that do not increase or do not fit the units, an empty range, the range of a
-            run, both a width and edges, activations that are no integers where these are counted, a
-            correction of rows that weigh differently, or the input errors named in the message.
+            run, both a width and edges, activations that are not integers where integers are
+            counted, a correction of rows that weigh differently, or the input errors named in the
+            message.
         """
         rows = check_rows(self, X, y, groups, sample_weight)
         self._cells = self._learn_cells(rows)
         self._discrete = self.strategy == "discrete"
-        found = measure_binned(rows, self._cells, self.correction)
-        outside = Quantity.exact("outside_fraction", self._cells.outside_fraction(rows.points), "")
-        if found.too_few_replicas:
+        self.quantities_ = self._measure(rows)
+        values = {quantity.name: quantity.value for quantity in self.quantities_}
+        self.mutual_info_ = values["binned_mutual_info"]
+        self.label_mutual_info_ = values.get("binned_label_mutual_info")
+        self.entropy_ = values["binned_entropy"]
+        self.ceiling_ = values["binned_ceiling"]
+        self.n_occupied_ = int(values["n_occupied"])
+        self.singleton_fraction_ = values["singleton_fraction"]
+        self.outside_fraction_ = values["outside_fraction"]
+        self.notes_ = notes_of(self.quantities_)
+        if "too few replicas" in self.notes_:
             warnings.warn(
                 "H(Bin(T)|X) is about the logarithm of the number of replicas of an input: there "
                 "are too few of them, and mutual_info_ says little. Use wider bins, more replicas, "
@@ -197,97 +209,7 @@ class BinningMIEstimator(BaseEstimator):
                 ReplicaWarning,
                 stacklevel=2,
             )
-        if outside.value > 0:
-            warnings.warn(
-                f"{outside.value:.2%} of the values lie outside the edges and were counted in the "
-                "outer cells, where inputs merge that the layer keeps apart. Give a bin_range that "
-                "holds them, or a bin_width.",
-                OutsideEdgesWarning,
-                stacklevel=2,
-            )
-        edges = ("outside edges",) if outside.value > 0 else ()
-        quantities = (
-            found.mutual_info.noted(*edges),
-            found.entropy.noted(*edges),
-            None if found.label_mutual_info is None else found.label_mutual_info.noted(*edges),
-            Quantity.exact("binned_ceiling", found.ceiling),
-            Quantity.exact("n_occupied", found.n_occupied, ""),
-            Quantity.exact("singleton_fraction", found.singleton_fraction, ""),
-            outside.noted(*edges),
-        )
-        self.quantities_ = tuple(q.in_units(self.units) for q in quantities if q is not None)
-        self._name_quantities()
         return self
-
-    def _name_quantities(self) -> None:
-        by_name = {quantity.name: quantity.value for quantity in self.quantities_}
-        self.mutual_info_ = by_name["binned_mutual_info"]
-        self.label_mutual_info_ = by_name.get("binned_label_mutual_info")
-        self.entropy_ = by_name["binned_entropy"]
-        self.ceiling_ = by_name["binned_ceiling"]
-        self.n_occupied_ = int(by_name["n_occupied"])
-        self.singleton_fraction_ = by_name["singleton_fraction"]
-        self.outside_fraction_ = by_name["outside_fraction"]
-        self.notes_ = notes_of(self.quantities_)
-
-    @property
-    def edges_(self) -> list[np.ndarray]:
-        """Edges of every unit."""
-        check_is_fitted(self, "quantities_")
-        return self._cells.edges()
-
-    def check_settings(self) -> None:
-        """Check what can be wrong whatever the activations.
-
-        Raises
-        ------
-        ValueError
-            For parameters that exclude each other, or a range that is none.
-        """
-        given = self.bin_width is not None or self.bin_edges is not None
-        if self.strategy == "discrete" and given:
-            raise ValueError(
-                "strategy='discrete' counts integers as they are; it takes no bin_width and no "
-                "bin_edges."
-            )
-        of_its_own = self.bin_range in ("layer", "neuron")
-        if self.strategy == "quantile" and (given or not of_its_own):
-            raise ValueError(
-                "strategy='quantile' learns edges from the activations it is fitted on; it "
-                "takes no bin_width, no bin_edges and no bin_range of a run or of one's own."
-            )
-        if self.bin_width is not None and self.bin_edges is not None:
-            raise ValueError("Give bin_width or bin_edges, not both.")
-        if self.strategy == "uniform" and not given and not isinstance(self.bin_range, str):
-            check_range(self.bin_range)
-
-    @property
-    def needs_run_range(self) -> bool:
-        """Whether the bins cut the range of a layer over a whole run, which a sweep must find."""
-        given = self.bin_width is not None or self.bin_edges is not None
-        return self.strategy == "uniform" and not given and self.bin_range == "run"
-
-    def _learn_cells(self, rows: Rows) -> Cells:
-        self.check_settings()
-        points = rows.points
-        if self.strategy == "discrete":
-            check_integers(points)
-            return WidthCells.learn(points, 1.0)
-        if self.strategy == "quantile":
-            return quantile_edges(points, rows.weights, self.n_bins)
-        if self.bin_edges is not None:
-            return EdgeCells(check_edges(self.bin_edges, points.shape[1]))
-        if self.bin_width is not None:
-            return WidthCells.learn(points, float(self.bin_width))
-        if self.needs_run_range:
-            raise ValueError(
-                "bin_range='run' means the range of a layer over a whole run, which only "
-                "information_flow knows; give 'layer', 'neuron' or (low, high) here."
-            )
-        named = isinstance(self.bin_range, str)
-        return uniform_edges(
-            points, self.n_bins, self.bin_range if named else check_range(self.bin_range)
-        )
 
     def score(self, X: Any, y: Any = None) -> float:  # noqa: ARG002
         """H(Bin(T)) of other activations under the fitted edges.
@@ -298,7 +220,7 @@ class BinningMIEstimator(BaseEstimator):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_units)
-            Activations (T), one row an input.
+            Activations (T), one row per input.
         y : None
             Ignored.
 
@@ -309,23 +231,87 @@ class BinningMIEstimator(BaseEstimator):
         """
         check_is_fitted(self)
         rows = Rows.make(check_activations(self, X, reset=False))
+        return next(q.value for q in self._measure(rows) if q.name == "binned_mutual_info")
+
+    def _measure(self, rows: Rows) -> tuple[Quantity, ...]:
+        """Measure rows under the edges that fit learnt, and warn of values outside them."""
         if self._discrete:
             check_integers(rows.points)
-        outside = self._cells.outside_fraction(rows.points)
+        quantities = measure_binned(rows, self._cells, self.correction)
+        outside = next(q.value for q in quantities if q.name == "outside_fraction")
         if outside > 0:
             warnings.warn(
-                f"{outside:.2%} of the values lie outside the edges that fit learnt; they were "
-                "counted in the outer cells. Fit on activations that reach as far, or give "
-                "bin_range or bin_width.",
+                f"{outside:.2%} of the values lie outside the edges and were counted in the outer "
+                "cells, where inputs merge that the layer keeps apart. Give a bin_range that holds "
+                "them or a bin_width, or fit on activations that reach as far.",
                 OutsideEdgesWarning,
-                stacklevel=2,
+                stacklevel=3,
             )
-        found = measure_binned(rows, self._cells, self.correction)
-        return found.mutual_info.value * nats_to(self.units)
+        return tuple(quantity.in_units(self.units) for quantity in quantities)
+
+    @property
+    def edges_(self) -> list[np.ndarray]:
+        """Edges of every unit."""
+        check_is_fitted(self, "quantities_")
+        return self._cells.edges()
+
+    def check_settings(self) -> None:
+        """Check the parameters as far as that is possible without activations.
+
+        Raises
+        ------
+        ValueError
+            For parameters that exclude each other, or a range without two increasing ends.
+        """
+        given = self._edges_given
+        if self.strategy == "discrete" and given:
+            raise ValueError(
+                "strategy='discrete' counts integers as they are; it takes no bin_width and no "
+                "bin_edges."
+            )
+        if self.strategy == "quantile" and (given or self.bin_range not in ("layer", "neuron")):
+            raise ValueError(
+                "strategy='quantile' learns edges from the activations it is fitted on; it "
+                "takes no bin_width, no bin_edges and no given bin_range or that of a run."
+            )
+        if self.bin_width is not None and self.bin_edges is not None:
+            raise ValueError("Give bin_width or bin_edges, not both.")
+        if self.strategy == "uniform" and not given and not isinstance(self.bin_range, str):
+            check_range(self.bin_range)
+
+    @property
+    def needs_run_range(self) -> bool:
+        """Whether the bins cut the range of a layer over a whole run, which a flow must find."""
+        uniform = self.strategy == "uniform" and not self._edges_given
+        return uniform and self.bin_range == "run"
+
+    @property
+    def _edges_given(self) -> bool:
+        return self.bin_width is not None or self.bin_edges is not None
+
+    def _learn_cells(self, rows: Rows) -> Cells:
+        self.check_settings()
+        points = rows.points
+        width = 1.0 if self.strategy == "discrete" else self.bin_width
+        if width is not None:
+            return WidthCells(float(width), points.min(axis=0), points.max(axis=0))
+        if self.strategy == "quantile":
+            return quantile_edges(points, rows.weights, self.n_bins)
+        if self.bin_edges is not None:
+            return EdgeCells(check_edges(self.bin_edges, points.shape[1]))
+        if self.needs_run_range:
+            raise ValueError(
+                "bin_range='run' means the range of a layer over a whole run, which only "
+                "information_flow knows; give 'layer', 'neuron' or (low, high) here."
+            )
+        named = isinstance(self.bin_range, str)
+        return uniform_edges(
+            points, self.n_bins, self.bin_range if named else check_range(self.bin_range)
+        )
 
 
 def check_range(bin_range: Any) -> tuple[float, float]:
-    """Check that a given range has two ends, the lower one first."""
+    """Check that a given range has two finite ends, the lower one first."""
     ends = np.asarray(bin_range, dtype=np.float64)
     if ends.shape != (2,) or not np.isfinite(ends).all() or ends[0] >= ends[1]:
         raise ValueError(
@@ -340,7 +326,8 @@ def check_integers(points: np.ndarray) -> None:
     Raises
     ------
     ValueError
-        That names the first value that is none, or is too large to be told from its neighbours.
+        Names the first value that is not an integer, or is too large to be told from its
+        neighbours.
     """
     for start in range(0, len(points), _BLOCK):
         block = points[start : start + _BLOCK]
@@ -357,7 +344,7 @@ def check_integers(points: np.ndarray) -> None:
 
 
 def check_edges(bin_edges: Any, d: int) -> tuple[np.ndarray, ...]:
-    """Check given edges: one increasing array for all units, or one for each."""
+    """Check given edges: one increasing array for all units, or one per unit."""
     several = len(bin_edges) > 0 and all(np.ndim(edges) == 1 for edges in bin_edges)
     arrays = [np.asarray(e, dtype=np.float64) for e in (bin_edges if several else [bin_edges] * d)]
     if len(arrays) != d:

@@ -1,7 +1,4 @@
-"""Rows that share a cell: hashed straight from the activations, then compared in full.
-
-A cell number is made where it is used and forgotten: no table of codes exists, let alone of cells.
-"""
+"""Kernels that hash rows by their cells and compare them; no table of cell numbers is made."""
 
 from __future__ import annotations
 
@@ -9,7 +6,7 @@ import numpy as np
 
 from skinfo._numba import EXACT, kernel
 
-# Beyond this floor(t / w) is no exact integer in double precision.
+# From here on floor(t / w) is not an exact integer in double precision.
 _MOST_CELLS = 2.0**53
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 _HALF = np.uint64(32)
@@ -17,7 +14,7 @@ _HALF = np.uint64(32)
 
 @kernel(EXACT, inline=True)
 def _mix(total):
-    """Spread a sum over all bits: its high ones are good, its low ones are parities."""
+    """Spread a sum over all bits: its high bits are random, its low bits are parities."""
     mixed = np.uint64(total)
     mixed = (mixed ^ (mixed >> _HALF)) * _MULTIPLIER
     return np.int64(mixed ^ (mixed >> _HALF))
@@ -25,7 +22,7 @@ def _mix(total):
 
 @kernel(EXACT, inline=True)
 def _cell_between(edges, start, last, scale, t):
-    """Cell 0 … last of a value: guessed from equal widths, searched for where that is wrong."""
+    """Cell 0 … last of a value: guessed from equal widths, by bisection where that is wrong."""
     guess = (t - edges[start]) * scale
     cell = 0
     if guess >= last:
@@ -75,7 +72,7 @@ def hash_by_width(points, width, multipliers, out):
 
 @kernel(EXACT)
 def differ_by_width(points, first, width):
-    """Whether some row's cells floor(t / width) are not those of the row it was taken to equal.
+    """Whether some row lies in another cell, floor(t / width), than the row given for it.
 
     Parameters
     ----------
@@ -103,9 +100,9 @@ def hash_by_edges(points, edges, starts, scales, multipliers, out):
     Parameters
     ----------
     points : (n, d) activations.
-    edges : (n_edges,) the edges of all units, one after the other.
-    starts : (d + 1,) where those of each unit start.
-    scales : (d,) number of cells of a unit over their range.
+    edges : (n_edges,) the edges of all units, unit after unit.
+    starts : (d + 1,) where the edges of each unit start.
+    scales : (d,) number of cells of each unit over their range.
     multipliers : (d,) odd int64.
     out : (n,) int64, filled with the sum of cell times multiplier, mixed.
     """
@@ -122,7 +119,7 @@ def hash_by_edges(points, edges, starts, scales, multipliers, out):
 
 @kernel(EXACT)
 def differ_by_edges(points, first, edges, starts, scales):
-    """Whether some row's cells are not those of the row it was taken to equal.
+    """Whether some row lies in another cell between edges than the row given for it.
 
     Parameters
     ----------
@@ -147,38 +144,38 @@ def differ_by_edges(points, first, edges, starts, scales):
 
 @kernel(EXACT)
 def link_hashes(hashes, table, first):
-    """Find for every hash the first place that holds the same one.
+    """Find for every hash the first row that has the same one.
 
     Parameters
     ----------
-    hashes : (m,) int64.
-    table : (2^k,) int64 with 2^k >= 2 m, filled with -1; a hash table of places.
-    first : (m,) int64, filled with places.
+    hashes : (n,) int64.
+    table : (2^k,) int64 with 2^k >= 2 n, filled with -1; a hash table of rows.
+    first : (n,) int64, filled with rows.
     """
     mask = table.shape[0] - 1
     for i in range(hashes.shape[0]):
-        place = hashes[i] & mask
+        slot = hashes[i] & mask
         while True:
-            found = table[place]
-            if found < 0:
-                table[place] = i
+            row = table[slot]
+            if row < 0:
+                table[slot] = i
                 first[i] = i
                 break
-            if hashes[found] == hashes[i]:
-                first[i] = found
+            if hashes[row] == hashes[i]:
+                first[i] = row
                 break
-            place = (place + 1) & mask
+            slot = (slot + 1) & mask
 
 
 @kernel(EXACT)
 def mark_shared(inputs, first, shared):
-    """Mark the cells that more than one input reached.
+    """Mark the cells that hold rows of more than one input.
 
     Parameters
     ----------
     inputs : (n,) the input of each row.
     first : (n,) the first row in each row's cell.
-    shared : (n,) bool, filled with False; marks cells by their first row.
+    shared : (n,) bool, filled with False; set to True at the first row of such a cell.
     """
     for i in range(first.shape[0]):
         if inputs[i] != inputs[first[i]]:

@@ -12,7 +12,7 @@ from skinfo._validation import check_rows
 from skinfo.binned.cells import WidthCells
 from skinfo.binned.entropy import measure_binned
 from skinfo.binned.estimator import BinningMIEstimator
-from skinfo.quantities import JOINT, nats_to
+from skinfo.quantities import JOINT, notes_of
 
 #: Columns of a sweep over widths.
 SWEEP_COLUMNS = (
@@ -106,20 +106,12 @@ def binning_sweep(
     rows = check_rows(estimator, X, y, groups, sample_weight)
     lines = []
     for width in widths:
-        found = measure_binned(rows, WidthCells(width), correction)
-        label = found.label_mutual_info
-        notes = (*found.mutual_info.notes, *(() if label is None else label.notes))
-        lines.append({
-            "bin_width": width,
-            "binned_entropy": found.entropy.in_units(units).value,
-            "binned_mutual_info": found.mutual_info.in_units(units).value,
-            "binned_label_mutual_info": np.nan if label is None else label.in_units(units).value,
-            "n_occupied": found.n_occupied,
-            "binned_ceiling": found.ceiling * nats_to(units),
-            "unit": units,
-            "notes": JOINT.join(dict.fromkeys(notes)),
-        })  # fmt: skip
-    return pd.DataFrame(lines, columns=list(SWEEP_COLUMNS))
+        quantities = measure_binned(rows, WidthCells(width), correction)
+        line: dict[str, Any] = {q.name: q.in_units(units).value for q in quantities}
+        line |= {"bin_width": width, "unit": units, "notes": JOINT.join(notes_of(quantities))}
+        lines.append(line)
+    sweep = pd.DataFrame(lines, columns=list(SWEEP_COLUMNS))
+    return sweep.astype({"n_occupied": np.int64, "binned_label_mutual_info": np.float64})
 
 
 def check_widths(bin_widths: Any) -> list[float]:

@@ -205,7 +205,8 @@ def measure_binned_entropy(rows: Rows, bin_width: float) -> tuple[Quantity, Quan
     rows = Rows.make(rows.points[rows.first_rows], input_weights=rows.input_weights)
     if rows.input_entropy == 0:
         raise ValueError("The share of binned_entropy needs two inputs at least; got one.")
-    entropy = measure_binned(rows, WidthCells.learn(rows.points, bin_width)).entropy.value
+    quantities = measure_binned(rows, WidthCells(bin_width))
+    entropy = next(q.value for q in quantities if q.name == "binned_entropy")
     return (
         Quantity.exact("binned_entropy", entropy),
         Quantity.exact("binned_entropy_share", entropy / rows.input_entropy, ""),
