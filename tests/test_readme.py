@@ -30,7 +30,7 @@ def test_the_run_examples_work(tmp_path, monkeypatch):
         exec(compile(code, "README.md", "exec"), names)
     plt.close("all")
     assert set(names["flow"]["estimator"]) == {"NoisyMIEstimator", "ClusteringScore"}
-    assert open_run("my-run.h5").epochs == [1, 10]
+    assert open_run("my-run").epochs == [1, 10]
     assert open_run("recorded").layers[1].noise_before
     assert (tmp_path / "live.csv").stat().st_size > 1000
     assert set(names["changes"]["change"]) <= CHANGES

@@ -26,7 +26,8 @@ def _read_labels(path: Path) -> Any:
     import numpy as np
 
     try:
-        values = np.load(path, allow_pickle=False)
+        with path.open("rb") as file:
+            values = np.load(file, allow_pickle=False)
     except MemoryError:
         raise
     # What numpy raises for a damaged file is anybody's guess.

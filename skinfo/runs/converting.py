@@ -16,8 +16,7 @@ from skinfo.runs.description import Record, as_json, make_record
 from skinfo.runs.locks import only_writer
 from skinfo.runs.opening import open_run
 from skinfo.runs.run import Run
-from skinfo.runs.staging import pending_of, recover
-from skinfo.runs.stores.base import DiskStore
+from skinfo.runs.stores.base import WritableStore
 from skinfo.runs.stores.formats import find_store, format_for, growing_beside, new_store
 from skinfo.runs.writing import append, naming_failure, same
 
@@ -45,7 +44,7 @@ def convert_run(
     target : path-like
         Where to.
     format : {"npz", "npy", "safetensors", "hdf5", "zarr"}, optional
-        By default what the suffix says.
+        By default "zarr" if the target ends with .zarr, else "npz".
     overwrite : bool, default=False
         Whether a target that is there is replaced.
     progress : callable, optional
@@ -91,8 +90,6 @@ def convert_run(
                 append(store, record, epoch, arrays)
             if progress is not None:
                 progress(done + 1, len(epochs))
-        # A journal does not go along when the file beside it gets another name.
-        store.tidy()
         _move(growing, target)
     return open_run(target)
 
@@ -127,7 +124,7 @@ class _Checkpoint(Mapping[str, np.ndarray]):
         return len(self._run.layers)
 
 
-def _begin(run: Run, growing: Path, fmt: str) -> tuple[DiskStore, Record]:
+def _begin(run: Run, growing: Path, fmt: str) -> tuple[WritableStore, Record]:
     """Begin, or go on with what an earlier call left if it is of the same run."""
     train = None if run.train is None else np.flatnonzero(run.train)
     record = make_record(run.layers, fmt, train=train, seed=run.seed, settings=run.settings)
@@ -156,7 +153,7 @@ def _same_text(one: Record | None, other: Record) -> bool:
     return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
 
 
-def _equal(arrays: Mapping[str, np.ndarray], store: DiskStore, epoch: int) -> bool:
+def _equal(arrays: Mapping[str, np.ndarray], store: WritableStore, epoch: int) -> bool:
     """Whether a checkpoint that is there has the bits of the source's."""
     for layer in arrays:
         try:
@@ -184,9 +181,6 @@ def _move(growing: Path, target: Path) -> None:
         os.rename(growing, target)
         return
     with only_writer(find_store(target).lock, target):
-        if target.is_file():
-            # A journal is of the file that goes, not of the one that comes.
-            recover(target)
         os.rename(target, old)
         os.rename(growing, target)
     _remove(old)
@@ -197,4 +191,3 @@ def _remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
-        pending_of(path).unlink(missing_ok=True)

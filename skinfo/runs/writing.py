@@ -25,7 +25,7 @@ from skinfo.runs.layers import Layer, as_layers
 from skinfo.runs.locks import only_writer
 from skinfo.runs.naming import whole_epoch
 from skinfo.runs.run import Run
-from skinfo.runs.stores.base import DiskStore
+from skinfo.runs.stores.base import WritableStore
 from skinfo.runs.stores.formats import new_store
 from skinfo.runs.stores.memory import MemoryStore
 
@@ -54,8 +54,8 @@ class RunWriter:
     settings : mapping, optional
         Anything else worth noting, as JSON.
     format : {"npz", "npy", "safetensors", "hdf5", "zarr"}, optional
-        How it is stored; by default what is there, else what the suffix says: .h5 or .hdf5, .zarr,
-        anything else a directory of .npz.
+        How it is stored; by default as it was begun, a new run as .zarr if the path ends so, else
+        as .npz.
 
     Raises
     ------
@@ -160,7 +160,7 @@ def save_run(
     Parameters
     ----------
     path : path-like
-        The run: a file .h5 or .hdf5, a directory .zarr, else a directory of one .npz a checkpoint.
+        The run: a directory of one .npz per checkpoint, or a container if it ends with .zarr.
     epoch : int
         Number of the checkpoint, 0 or more.
     activations : mapping of str to array
@@ -185,7 +185,7 @@ def save_run(
     settings : mapping, optional
         Anything else worth noting, as JSON.
     format : {"npz", "npy", "safetensors", "hdf5", "zarr"}, optional
-        How it is stored, where the suffix of the path does not say it.
+        How it is stored; "hdf5" is a directory of one .h5 per checkpoint.
 
     Raises
     ------
@@ -234,7 +234,7 @@ def save_run(
 
 
 def append(
-    store: DiskStore,
+    store: WritableStore,
     record: Record,
     epoch: int,
     activations: Mapping[str, Any],
@@ -294,7 +294,7 @@ def _beside(labels: Any, groups: Any, path: Path) -> dict[str, np.ndarray | None
 
 
 @contextmanager
-def _writing(store: DiskStore, epoch: int | None = None) -> Iterator[None]:
+def _writing(store: WritableStore, epoch: int | None = None) -> Iterator[None]:
     with ExitStack() as stack:
         with naming_failure(store.path, epoch):
             store.lock.parent.mkdir(parents=True, exist_ok=True)
@@ -302,7 +302,7 @@ def _writing(store: DiskStore, epoch: int | None = None) -> Iterator[None]:
         yield
 
 
-def _stored_record(store: DiskStore) -> Record:
+def _stored_record(store: WritableStore) -> Record:
     record = store.record()
     if record is None:
         raise RunError("the run is not there any more", path=store.path)
@@ -313,7 +313,7 @@ def _place(path: Path) -> dict[str, str | Path]:
     return dict.fromkeys(("record", *BESIDE), path)
 
 
-def _run_of(store: DiskStore, record: Record) -> Run:
+def _run_of(store: WritableStore, record: Record) -> Run:
     arrays = {name: store.beside(name) for name in BESIDE}
     where = {name: store.where(name) for name in ("record", *BESIDE)}
     return described_run(store, record, arrays, name=str(store.path), where=where)
@@ -325,7 +325,7 @@ def same(one: np.ndarray | None, other: np.ndarray | None) -> bool:
 
 
 def _contradictions(
-    store: DiskStore,
+    store: WritableStore,
     record: Record,
     arrays: Mapping[str, np.ndarray | None],
     sigma: float | Mapping[str, float] | None,

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-NAMES = {"npz": "run", "npy": "run", "safetensors": "run", "hdf5": "run.h5", "zarr": "run.zarr"}
+NAMES = {"npz": "run", "npy": "run", "safetensors": "run", "hdf5": "run", "zarr": "run.zarr"}
 LABELS = np.array([5, 7, 7, 5])
 
 

@@ -16,7 +16,6 @@ import pytest
 from skinfo import open_run, save_run
 from skinfo.errors import RunError
 from skinfo.runs import Layer, RunWriter, convert_run
-from skinfo.runs.staging import pending_of
 
 from .stored import NAMES
 
@@ -156,33 +155,6 @@ def test_killed_at_any_step_a_run_is_whole(fmt, path, processes, tmp_path_factor
     assert seen == ({(1, 20), (1, 20, 300)} if epoch == 300 else {(1, 20)})
 
 
-@pytest.mark.parametrize("fmt", ["hdf5"], indirect=True)
-def test_a_journal_shows_the_new_state_before_the_file_has_it(fmt, path, monkeypatch):
-    """Whoever only reads changes nothing, and sees all or nothing."""
-    import skinfo.runs.staging as staging
-
-    before = path.read_bytes()
-
-    def interrupted(*_):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(staging, "_apply", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        save_run(path, 300, activations(300))
-    monkeypatch.undo()
-    assert pending_of(path).exists()
-    now = path.read_bytes()
-    assert now[: len(before)] == before
-    check_is_whole(path, [1, 20, 300])
-    assert path.read_bytes() == now
-    save_run(path, 400, activations(400))
-    check_is_whole(path, [1, 20, 300, 400])
-    assert not pending_of(path).exists()
-    pending_of(path).write_bytes(b"no journal")
-    with pytest.raises(RunError, match=r"run\.h5\.journal: is a damaged journal"):
-        open_run(path)
-
-
 def convert_slowly(source, path, fmt, wanted):
     def progress(done, _total):
         if done == 1:
@@ -229,7 +201,7 @@ def convert_and_die(template, target, fmt, results):
 
 
 def test_a_conversion_killed_at_any_step_goes_on(fmt, path, processes, tmp_path_factory):
-    """At every one: also between a journal and the file that it is for."""
+    """At every one: also while the old run makes way for the new one."""
     save_run(path.with_name("source"), 300, activations(300), labels=LABELS)
     save_run(path.with_name("source"), 2, activations(2))
     target, results = tmp_path_factory.mktemp("killed"), processes.SimpleQueue()
@@ -307,8 +279,6 @@ def test_where_no_file_can_be_made_is_named(tmp_path):
 
 def files_of(path, epoch):
     """The files of a checkpoint, the largest last."""
-    if path.is_file():
-        return [path]
     found = [
         f for f in path.rglob("*") if f.is_file() and str(epoch) in f.relative_to(path).parts[0]
     ]
@@ -324,11 +294,10 @@ def test_a_truncated_file_is_named(fmt, path, keep):
         open_run(path, flatten="all").array(20, "first")
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
-    if fmt != "hdf5":
-        assert "epoch 20, layer 'first'" in str(caught.value)
-        np.testing.assert_array_equal(open_run(path).array(1, "first"), activations(1)["first"])
-        # And training goes on.
-        save_run(path, 21, activations(21))
+    assert "epoch 20, layer 'first'" in str(caught.value)
+    np.testing.assert_array_equal(open_run(path).array(1, "first"), activations(1)["first"])
+    # And training goes on.
+    save_run(path, 21, activations(21))
 
 
 @pytest.mark.parametrize("fmt", ["zarr"], indirect=True)
@@ -411,9 +380,9 @@ def test_a_damaged_chunk_of_other_compressors_is_named(tmp_path, damage):
 
 @pytest.mark.parametrize("fmt", ["hdf5"], indirect=True)
 def test_what_is_no_dataset_is_no_layer(fmt, path):
-    with h5py.File(path, "r+") as file:
-        del file["20/activations/first"]
-        file["20/activations/first"] = np.dtype("f8")
+    with h5py.File(path / "epoch_00000020.h5", "r+") as file:
+        del file["first"]
+        file["first"] = np.dtype("f8")
     with pytest.raises(RunError, match=r"epoch 20, layer 'first': .*no such layer.*: second$"):
         open_run(path).shape(20, "first")
 
@@ -427,8 +396,8 @@ def test_a_layer_of_npz_named_like_a_file_is_itself(tmp_path):
 
 def test_a_layer_that_is_gone_lists_those_there_are(fmt, path):
     if fmt == "hdf5":
-        with h5py.File(path, "r+") as file:
-            del file["20/activations/first"]
+        with h5py.File(path / "epoch_00000020.h5", "r+") as file:
+            del file["first"]
     elif fmt == "zarr":
         shutil.rmtree(path / "20" / "activations" / "first")
     elif fmt == "npy":
@@ -675,8 +644,14 @@ def test_what_is_no_run_is_not_added_to(tmp_path):
         save_run(tmp_path / "a.zarr", 1, activations())
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file["1/activations/a"] = np.zeros((2, 1))
-    with pytest.raises(RunError, match=r"a\.h5: was not written by skinfo.*convert it first"):
+    with pytest.raises(RunError, match=r"a\.h5: is a file, .*convert it to a directory first"):
         save_run(tmp_path / "a.h5", 2, {"a": np.zeros((2, 1))})
-    with pytest.raises(RunError, match=r"b\.h5: the name ends like hdf5, format= says zarr"):
-        save_run(tmp_path / "b.h5", 1, activations(), format="zarr")
+    zarr.create_group(tmp_path / "b.zarr")
+    with pytest.raises(RunError, match=r"b\.zarr: was not written by skinfo.*convert it first"):
+        save_run(tmp_path / "b.zarr", 2, {"a": np.zeros((2, 1))})
+    with pytest.raises(RunError, match=r"c\.zarr: the name ends like zarr, format= says npy"):
+        save_run(tmp_path / "c.zarr", 1, activations(), format="npy")
+    for fmt in (None, "hdf5"):
+        with pytest.raises(RunError, match=r"d\.h5: HDF5 is written as a directory of one \.h5"):
+            save_run(tmp_path / "d.h5", 1, activations(), format=fmt)
     assert (tmp_path / "notes.txt").read_text() == "mine"

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from skinfo import open_run, save_run
+from skinfo._files import size_on_disk
 from skinfo.errors import RunError
 from skinfo.runs import Layer, convert_run
 
@@ -46,7 +47,7 @@ def test_conversion_describes_what_others_wrote(tmp_path):
     (tmp_path / "dump").mkdir()
     np.savez(tmp_path / "dump" / "net-3.npz", a=np.zeros((4, 2)), b=np.ones((4, 2)))
     run = open_run(tmp_path / "dump", labels=LABELS, sigma=0.1)
-    found = convert_run(run, tmp_path / "run.h5")
+    found = convert_run(run, tmp_path / "run", format="hdf5")
     assert found.layers == (Layer("a", 0.1), Layer("b", 0.1, True))
     np.testing.assert_array_equal(found.labels, LABELS)
 
@@ -126,15 +127,15 @@ def test_info_and_convert_print_json(tmp_path, call):
     for epoch, dtype in ((3, "float32"), (4, "float64")):
         save_run(tmp_path / "run", epoch, {"b": np.zeros((4, 2), dtype), "a": np.ones((4, 2, 2))},
                  labels=LABELS, sigma={"b": 0.1}, train=[0], seed=5)  # fmt: skip
-    target = tmp_path / "new.h5"
-    code, out, _ = call("convert", tmp_path / "run", target, "--json")
+    target = tmp_path / "new"
+    code, out, _ = call("convert", tmp_path / "run", target, "--format", "hdf5", "--json")
     assert code == 0
     written = {"run": str(target), "format": "hdf5", "epochs": [3, 4]}
-    assert json.loads(out) == written | {"bytes": target.stat().st_size}
+    assert json.loads(out) == written | {"bytes": size_on_disk(target)}
     code, out, err = call("info", target, "--json")
     assert (code, err) == (0, "")
     assert json.loads(out) == written | {
-        "schema": 2, "bytes": target.stat().st_size, "lost_epochs": [], "inputs": 4, "classes": 2,
+        "schema": 2, "bytes": size_on_disk(target), "lost_epochs": [], "inputs": 4, "classes": 2,
         "trained_on": 1, "seed": 5, "order_from_names": False, "unread": [],
         "layers": [
             {"name": "b", "sigma": 0.1, "noise_before": False, "shape": [4, 2], "dtype": "float64",
@@ -149,8 +150,8 @@ def test_info_looks_at_every_checkpoint(tmp_path, fmt, path, call):
     for epoch in (1, 2, 3):
         save_run(path, epoch, {"a": np.full((40, 30), np.nan if epoch == 3 else 1)}, format=fmt)
     if fmt == "hdf5":
-        with h5py.File(path, "r+") as file:
-            del file["1/activations/a"]
+        with h5py.File(path / "epoch_00000001.h5", "r+") as file:
+            del file["a"]
     else:
         name = {"npz": "epoch_00000001.npz", "npy": "epoch_00000001/a.npy", "zarr":
                 "1/activations/a/zarr.json"}.get(fmt, "epoch_00000001.safetensors")  # fmt: skip
@@ -187,7 +188,7 @@ def test_labels_that_fit_nothing_on_disk_are_refused_by_the_path_that_was_typed(
     (tmp_path / "dump").mkdir()
     np.savez(tmp_path / "dump" / "1.npz", fc1=np.zeros((4, 2)))
     np.save(tmp_path / "short.npy", LABELS[:3])
-    for command in (("convert", tmp_path / "new.h5"), ("analyze", "-o", tmp_path / "flow.csv")):
+    for command in (("convert", tmp_path / "new"), ("analyze", "-o", tmp_path / "flow.csv")):
         name, *options = command
         code, out, err = call(name, tmp_path / "dump", *options, "--labels", tmp_path / "short.npy")
         assert (code, out) == (2, "")
@@ -199,7 +200,7 @@ def test_labels_that_fit_nothing_on_disk_are_refused_by_the_path_that_was_typed(
 def test_an_array_that_cannot_be_converted_is_named_by_its_source(tmp_path, call):
     (tmp_path / "dump").mkdir()
     np.savez(tmp_path / "dump" / "1.npz", a=np.zeros((4, 2)), y=np.zeros(4))
-    code, _, err = call("convert", tmp_path / "dump", tmp_path / "new.h5")
+    code, _, err = call("convert", tmp_path / "dump", tmp_path / "new")
     assert code == 2
     assert err.splitlines()[-1].startswith(f"skinfo: {tmp_path / 'dump'}, epoch 1, layer 'y'")
 
@@ -226,15 +227,15 @@ def test_convert_on_the_command_line(tmp_path, call):
             tmp_path / "dump" / f"net-{epoch}.npz", b=np.zeros((4, 2), dtype), a=np.ones((4, 2))
         )
     np.save(tmp_path / "y.npy", LABELS)
-    target = tmp_path / "run.h5"
+    target = tmp_path / "run"
     command = ["convert", tmp_path / "dump", target, "--labels", tmp_path / "y.npy"]
-    code, out, _ = call(*command, "--sigma", "0.1", "--layers", "a,b")
+    code, out, _ = call(*command, "--format", "hdf5", "--sigma", "0.1", "--layers", "a,b")
     assert (code, out) == (0, f"2 checkpoints in {target}\n")
     assert open_run(target).layers == (Layer("a", 0.1), Layer("b", 0.1, True))
     code, _, err = call(*command)
     assert code == 2
     assert "is there already" in err
-    assert call(*command, "--force", "--format", "zarr")[0] == 2
+    assert call("convert", tmp_path / "dump", tmp_path / "run.h5")[0] == 2
     code, out, _ = call("info", target)
     assert code == 0
     assert "Format hdf5, described by schema 2, " in out

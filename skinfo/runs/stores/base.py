@@ -1,4 +1,4 @@
-"""What every format on disk can do, and what all that are directories of files share."""
+"""What every format on disk can do, and what all directories of files share."""
 
 from __future__ import annotations
 
@@ -9,17 +9,16 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import ClassVar
+from typing import IO, ClassVar
 
 import numpy as np
 
 from skinfo._files import remove_leftovers, size_on_disk, write_atomically
 from skinfo.errors import MissingExtraError, RunError
 from skinfo.runs.description import BESIDE, Record, parse_record
-from skinfo.runs.naming import by_epoch
-from skinfo.runs.stores.stream import write_npy
+from skinfo.runs.naming import by_epoch, epoch_of
 
-#: Arrays of a checkpoint, each made when its turn comes.
+#: Arrays of a checkpoint by layer, each made when it is written.
 Arrays = Iterable[tuple[str, np.ndarray]]
 _OWN = re.compile(r"epoch_(\d{8,})")
 
@@ -32,7 +31,7 @@ class DiskStore(ABC):
     path : Path
         The run.
     own : bool, default=True
-        Whether skinfo wrote it. If not, names are free: the last number in one is its epoch.
+        Whether skinfo wrote it. If not, names are free: the last number in a name is its epoch.
     """
 
     format: ClassVar[str]
@@ -40,6 +39,11 @@ class DiskStore(ABC):
     def __init__(self, path: Path, *, own: bool = True) -> None:
         self.path = path
         self.own = own
+
+    @classmethod
+    @abstractmethod
+    def recognises(cls, path: Path) -> bool:
+        """Whether there is something at a path that may be a run of this format."""
 
     @abstractmethod
     def epochs(self) -> list[int]:
@@ -73,6 +77,24 @@ class DiskStore(ABC):
     def where(self, name: str) -> Path | str:
         """Place of labels, groups or the record, for messages."""
 
+    @property
+    def lock(self) -> Path:
+        """File that a writer locks."""
+        return self.path.with_name(f".{self.path.name}.lock")
+
+    def size(self) -> int:
+        """Bytes on disk."""
+        return size_on_disk(self.path)
+
+
+class WritableStore(DiskStore):
+    """A format that runs are written in, too."""
+
+    #: How the name of a run ends that is of this format without being told.
+    path_suffix: ClassVar[str | None] = None
+    #: Whether a run may begin in a directory that holds other files.
+    shares_directory: ClassVar[bool] = True
+
     @abstractmethod
     def create(self, record: Record, arrays: dict[str, np.ndarray | None]) -> None:
         """Begin a run that has no checkpoints yet."""
@@ -87,44 +109,51 @@ class DiskStore(ABC):
 
     @abstractmethod
     def tidy(self) -> None:
-        """Finish or remove what a killed writer left half; only whoever holds the lock may."""
-
-    @property
-    def lock(self) -> Path:
-        """File that a writer locks."""
-        return self.path.with_name(f".{self.path.name}.lock")
-
-    def size(self) -> int:
-        """Bytes on disk."""
-        return size_on_disk(self.path)
+        """Finish or remove what a killed writer left half; only the holder of the lock may."""
 
 
-class DirectoryStore(DiskStore):
-    """A directory with run.json, labels.npy, groups.npy and one entry a checkpoint."""
+class DirectoryStore(WritableStore):
+    """A directory with run.json, labels.npy, groups.npy and one entry per checkpoint."""
 
     #: How the name of a checkpoint ends.
     suffix: ClassVar[str]
 
+    @classmethod
+    def recognises(cls, path: Path) -> bool:
+        """Whether a directory holds a numbered checkpoint."""
+        return path.is_dir() and any(
+            epoch_of(entry.name.removesuffix(cls.suffix)) is not None
+            and cls.is_checkpoint(entry)
+            and cls.has_arrays(entry)
+            for entry in list_directory(path)
+        )
+
+    @classmethod
+    def is_checkpoint(cls, entry: Path) -> bool:
+        """Whether an entry of the directory may be a checkpoint of this format."""
+        return entry.name.endswith(cls.suffix) and not entry.name.startswith(".")
+
+    @classmethod
+    def has_arrays(cls, entry: Path) -> bool:
+        """Whether what is named like a checkpoint is one, as far as a first look tells."""
+        return entry.is_file()
+
     def entries(self) -> dict[int, Path]:
         """What holds each checkpoint, increasing."""
-        found = {entry.name: entry for entry in list_directory(self.path) if self._holds(entry)}
-        if self.own:
-            numbers = {name: _OWN.fullmatch(name.removesuffix(self.suffix)) for name in found}
-            own = {int(match[1]): found[name] for name, match in numbers.items() if match}
-            return dict(sorted(own.items()))
-        stems = ((name.removesuffix(self.suffix), entry) for name, entry in sorted(found.items()))
-        return by_epoch(stems, self.path)
-
-    def _holds(self, entry: Path) -> bool:
-        """Whether an entry may be a checkpoint of this format."""
-        return entry.name.endswith(self.suffix) and not entry.name.startswith(".")
+        entries = {e.name.removesuffix(self.suffix): e for e in sorted(list_directory(self.path))
+                   if self.is_checkpoint(e)}  # fmt: skip
+        if not self.own:
+            return by_epoch(entries.items(), self.path)
+        numbers = {stem: _OWN.fullmatch(stem) for stem in entries}
+        return dict(sorted((int(match[1]), entries[stem]) for stem, match in numbers.items()
+                           if match))  # fmt: skip
 
     def entry(self, epoch: int) -> Path:
         """What holds a checkpoint, or would."""
-        if not self.own:
-            found = self.entries().get(epoch)
-            if found is not None:
-                return found
+        written = self._written(epoch)
+        return written if self.own else self.entries().get(epoch, written)
+
+    def _written(self, epoch: int) -> Path:
         return self.path / f"epoch_{epoch:08d}{self.suffix}"
 
     def epochs(self) -> list[int]:
@@ -165,15 +194,15 @@ class DirectoryStore(DiskStore):
     def write(self, epoch: int, arrays: Arrays) -> None:
         """Write one entry."""
         self.tidy()
-        self._write(self.path / f"epoch_{epoch:08d}{self.suffix}", arrays)
+        self.write_entry(self._written(epoch), arrays)
+
+    @abstractmethod
+    def write_entry(self, path: Path, arrays: Arrays) -> None:
+        """Write a checkpoint that appears under its path when it is complete."""
 
     def tidy(self) -> None:
         """Remove what has no name yet."""
         remove_leftovers(self.path, rf"epoch_\d+{re.escape(self.suffix)}|run\.json|\w+\.npy")
-
-    @abstractmethod
-    def _write(self, path: Path, arrays: Arrays) -> None:
-        """Write a checkpoint to an entry."""
 
     @property
     def lock(self) -> Path:
@@ -203,31 +232,48 @@ def list_directory(path: Path) -> list[Path]:
 
 @contextmanager
 def reading(path: Path | str, layer: str | None = None, epoch: int | None = None) -> Iterator[None]:
-    """Name the file, the layer and the epoch in whatever goes wrong.
+    """Raise whatever goes wrong as a RunError that names the file, the layer and the epoch.
 
-    What a library raises for a damaged file is anybody's guess: of numpy's headers alone it is
-    ValueError, EOFError, SyntaxError and TokenError.
+    Libraries raise many things for a damaged file: for headers of numpy alone ValueError, EOFError,
+    SyntaxError and TokenError.
     """
     try:
         yield
     except (RunError, MissingExtraError, MemoryError):
         raise
     except Exception as error:
-        raise unreadable(error, path, layer, epoch) from error
+        if isinstance(error, ValueError) and re.search("allow_pickle|Python objects", str(error)):
+            what = "holds Python objects, which are never loaded; save plain arrays of numbers"
+        else:
+            what = f"cannot be read ({error}); the file is damaged or cut short: write it again"
+        raise RunError(what, path=path, layer=layer, epoch=epoch) from error
 
 
-def unreadable(error: Exception, path: Path | str, layer: str | None = None,
-               epoch: int | None = None) -> RunError:  # fmt: skip
-    """Say that a file is damaged, or holds what is never loaded."""
-    if isinstance(error, ValueError) and re.search("allow_pickle|Python objects", str(error)):
-        what = "holds Python objects, which are never loaded; save plain arrays of numbers"
-    else:
-        what = f"cannot be read ({error}); the file is damaged or cut short: write it again"
-    return RunError(what, path=path, layer=layer, epoch=epoch)
-
-
-def no_such_layer(known: Iterable[str], path: Path | str, layer: str,
+def no_such_layer(names: Iterable[str], path: Path | str, layer: str,
                   epoch: int | None = None) -> RunError:  # fmt: skip
     """Say which layers there are instead."""
-    return RunError(f"the file has no such layer; it has: {', '.join(known) or 'none'}", path=path,
+    return RunError(f"the file has no such layer; it has: {', '.join(names) or 'none'}", path=path,
                     layer=layer, epoch=epoch)  # fmt: skip
+
+
+def read_npy_header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:
+    """Shape and type of a .npy file."""
+    version = np.lib.format.read_magic(file)
+    read = {
+        (1, 0): np.lib.format.read_array_header_1_0,
+        (2, 0): np.lib.format.read_array_header_2_0,
+    }.get(version)
+    if read is None:
+        raise ValueError(f"version {version} of the .npy format is not known")
+    shape, _, dtype = read(file)
+    return shape, dtype
+
+
+def write_npy(file: IO[bytes], array: np.ndarray) -> None:
+    """Write a .npy; what goes wrong is the system's own error, with its number."""
+
+    class Stream:
+        # numpy would hand a real file to the C library, which does not say why it stopped.
+        write = staticmethod(file.write)
+
+    np.lib.format.write_array(Stream(), array, allow_pickle=False)

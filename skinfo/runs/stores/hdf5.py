@@ -1,221 +1,240 @@
-"""One HDF5 file: /<epoch>/activations/<layer>, beside them /labels, /groups and /run.json."""
+"""HDF5: a directory of one .h5 per checkpoint, or a single file that something else wrote."""
 
 from __future__ import annotations
 
-import json
-import re
+import io
+from abc import abstractmethod
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
 import numpy as np
 
-from skinfo._files import remove_leftovers, write_atomically
+from skinfo._files import write_atomically
 from skinfo.errors import needs_extra
-from skinfo.runs.description import BESIDE, Record, parse_record
+from skinfo.runs.description import Record
 from skinfo.runs.naming import by_epoch, natural_order, quoted
-from skinfo.runs.staging import StagedFile, is_changing, recover
-from skinfo.runs.stores.base import Arrays, DiskStore, no_such_layer, reading
+from skinfo.runs.stores.base import Arrays, DirectoryStore, DiskStore, no_such_layer, reading
 
-_RECORD = "run.json"
 _ARRAYS = "activations"
 # Arrays start where any processor likes to find them in a mapped file.
 _ALIGNED = {"alignment_threshold": 512, "alignment_interval": 64}
 _MAGIC = b"\x89HDF\r\n\x1a\n"
 
 
-class Hdf5Store(DiskStore):
-    """Checkpoints of a file; arrays stored in one piece are mapped into memory."""
+class _Datasets(DiskStore):
+    """Checkpoints whose layers are datasets; those stored in one piece are mapped into memory."""
 
-    format = "hdf5"
-
-    def epochs(self) -> list[int]:
-        """Epochs of the groups in the file, increasing."""
-        with self._open() as file:
-            return list(self._groups(file))
-
-    def _groups(self, file: Any) -> dict[int, str]:
-        h5py = _library()
-        names = [name for name in file if file.get(name, getclass=True) is h5py.Group]
-        if self.own:
-            return {int(name): name for name in sorted(filter(str.isdigit, names), key=int)}
-        return by_epoch(((name, name) for name in names), self.path)
-
-    def _checkpoint(self, file: Any, epoch: int) -> Any:
-        name = str(epoch) if self.own else self._groups(file)[epoch]
-        group = file[name]
-        return group.get(_ARRAYS, group)
+    @abstractmethod
+    def _open(
+        self, epoch: int, layer: str | None = None
+    ) -> AbstractContextManager[tuple[Any, Path]]:
+        """The group that holds a checkpoint, and its file."""
 
     def names(self, epoch: int) -> list[str]:
-        """Datasets of a checkpoint as they were created if the file knows, or by their numbers."""
-        h5py = _library()
-        found: list[str] = []
-
-        def visit(name: str, node: Any) -> None:
-            if isinstance(node, h5py.Dataset):
-                found.append(name)
-
-        with self._open(epoch) as file:
-            group = self._checkpoint(file, epoch)
-            group.visititems(visit)
-            if _tracks_order(group) and all("/" not in name for name in found):
-                found = [name for name in group if name in found]
-            else:
-                found = natural_order(found)
-        return [unquote(name) for name in found] if self.own else found
+        """Datasets in the order of their creation if the file knows it, or by their numbers."""
+        with self._open(epoch) as (group, _):
+            names = _datasets(group)
+            names = names if _keeps_order(group, names) else natural_order(names)
+        return [unquote(name) for name in names] if self.own else names
 
     def keeps_order(self, epoch: int) -> bool:
         """Whether the file tracks it, and no names are nested."""
-        with self._open(epoch) as file:
-            tracked = _tracks_order(self._checkpoint(file, epoch))
-        return tracked and (self.own or all("/" not in name for name in self.names(epoch)))
-
-    def _dataset(self, file: Any, epoch: int, layer: str) -> Any:
-        group = self._checkpoint(file, epoch)
-        name = quoted(layer) if self.own else layer
-        found = group.get(name)
-        if not isinstance(found, _library().Dataset):
-            raise no_such_layer(self.names(epoch), self.path, layer, epoch)
-        return found
+        with self._open(epoch) as (group, _):
+            return _keeps_order(group, _datasets(group))
 
     def read(self, epoch: int, layer: str) -> np.ndarray:
         """One dataset: mapped if it lies in one piece, else read."""
-        with self._open(epoch, layer) as file:
-            dataset = self._dataset(file, epoch, layer)
-            offset = self._offset(file, dataset)
+        with self._open(epoch, layer) as (group, path):
+            dataset = self._dataset(group, epoch, layer)
+            offset = _offset(dataset)
             if offset is None:
                 return np.asarray(dataset[()])
-            mapped = np.memmap(self.path, dataset.dtype, "r", offset, dataset.shape)
-            return np.asarray(mapped)
-
-    def _offset(self, file: Any, dataset: Any) -> int | None:
-        """Where in the file an array lies as it is, if it does."""
-        plain = (
-            file.driver == "sec2"
-            and file.userblock_size == 0
-            and dataset.chunks is None
-            and not dataset.is_virtual
-            and dataset.external is None
-            and dataset.dtype.kind in "fiu"
-            and dataset.size
-        )
-        offset = dataset.id.get_offset() if plain else None
-        return None if offset is None or offset % dataset.dtype.itemsize else int(offset)
+            return np.asarray(np.memmap(path, dataset.dtype, "r", offset, dataset.shape))
 
     def shape(self, epoch: int, layer: str) -> tuple[tuple[int, ...], np.dtype]:
         """Shape and type of a dataset."""
-        with self._open(epoch, layer) as file:
-            dataset = self._dataset(file, epoch, layer)
+        with self._open(epoch, layer) as (group, _):
+            dataset = self._dataset(group, epoch, layer)
             return tuple(dataset.shape), dataset.dtype
 
+    def _dataset(self, group: Any, epoch: int, layer: str) -> Any:
+        dataset = group.get(quoted(layer) if self.own else layer)
+        if not isinstance(dataset, _library().Dataset):
+            raise no_such_layer(self.names(epoch), group.file.filename, layer, epoch)
+        return dataset
+
+
+class Hdf5Store(_Datasets, DirectoryStore):
+    """One .h5 per checkpoint, one dataset per layer."""
+
+    format = "hdf5"
+    suffix = ".h5"
+
+    @contextmanager
+    def _open(self, epoch: int, layer: str | None = None) -> Iterator[tuple[Any, Path]]:
+        path = self.entry(epoch)
+        with reading(path, layer, epoch), _library().File(path, "r") as file:
+            root = file["/"]
+            yield root if self.own else _arrays_of(root), path
+
+    def write_entry(self, path: Path, arrays: Arrays) -> None:
+        """Write one file."""
+        h5py = _library()
+        with write_atomically(path) as stream:
+            written = _Written(stream.fileno())
+            with h5py.File(written, "w", track_order=True, **_ALIGNED) as file:
+                for name, array in arrays:
+                    file.create_dataset(quoted(name), data=array)
+                    written.check()
+            written.check()
+
+
+class Hdf5File(_Datasets):
+    """Groups of a single file that something else wrote, one per checkpoint; only read."""
+
+    format = "hdf5"
+
+    @classmethod
+    def recognises(cls, path: Path) -> bool:
+        """Whether a file is one of this format, whatever its suffix."""
+        if not path.is_file():
+            return False
+        size, start = path.stat().st_size, 0
+        with path.open("rb") as file:
+            # What its user put before it is 512 bytes long, or a power of two times that.
+            while start < size:
+                file.seek(start)
+                if file.read(len(_MAGIC)) == _MAGIC:
+                    return True
+                start = 2 * start or 512
+        return False
+
+    @contextmanager
+    def _file(self, epoch: int | None = None, layer: str | None = None) -> Iterator[Any]:
+        with reading(self.path, layer, epoch), _library().File(self.path, "r") as file:
+            yield file
+
+    @contextmanager
+    def _open(self, epoch: int, layer: str | None = None) -> Iterator[tuple[Any, Path]]:
+        with self._file(epoch, layer) as file:
+            yield _arrays_of(file[self._groups(file)[epoch]]), self.path
+
+    def _groups(self, file: Any) -> dict[int, str]:
+        names = [name for name in file if file.get(name, getclass=True) is _library().Group]
+        return by_epoch(((name, name) for name in names), self.path)
+
+    def epochs(self) -> list[int]:
+        """Epochs of the groups in the file, increasing."""
+        with self._file() as file:
+            return list(self._groups(file))
+
     def record(self) -> Record | None:
-        """The text in /run.json, or None where there is none."""
-        with self._open() as file:
-            if _RECORD not in file:
-                return None
-            text = file[_RECORD][()]
-        return parse_record(text, self.where("record"))
+        """None: nothing describes it."""
+        return None
 
     def beside(self, name: str) -> np.ndarray | None:
         """/labels or /groups, or None."""
-        h5py = _library()
-        with self._open() as file:
-            if not isinstance(file.get(name), h5py.Dataset):
+        with self._file() as file:
+            dataset = file.get(name)
+            if not isinstance(dataset, _library().Dataset):
                 return None
-            dataset = file[name]
             words = dataset.dtype.kind == "O"
             return np.asarray(dataset.asstr()[()], dtype=str) if words else dataset[()]
 
     def where(self, name: str) -> str:
         """Place inside the file."""
-        return f"{self.path}:/{_RECORD if name == 'record' else name}"
-
-    def create(self, record: Record, arrays: dict[str, np.ndarray | None]) -> None:
-        """Make the file, with no checkpoints yet."""
-        h5py = _library()
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with write_atomically(self.path) as stream, h5py.File(stream, "w") as file:
-            for name in BESIDE:
-                values = arrays[name]
-                if values is None:
-                    continue
-                if values.dtype.kind == "U":
-                    file.create_dataset(name, data=values.astype(object), dtype=h5py.string_dtype())
-                else:
-                    file.create_dataset(name, data=values)
-            _put_record(file, record)
-
-    def write_record(self, record: Record) -> None:
-        """Replace /run.json."""
-        with self._change() as (file, _):
-            _put_record(file, record)
-
-    def write(self, epoch: int, arrays: Arrays) -> None:
-        """Add a group; what was committed before is not touched until the group is whole."""
-        with self._change() as (file, staged):
-            made = file.create_group(f".{epoch}/{_ARRAYS}", track_order=True)
-            for name, array in arrays:
-                made.create_dataset(quoted(name), data=array)
-                staged.check()
-            if str(epoch) in file:
-                del file[str(epoch)]
-            file.move(f".{epoch}", str(epoch))
-
-    def tidy(self) -> None:
-        """Remove what has no name yet; what a journal holds comes into the file."""
-        name = re.escape(self.path.name)
-        remove_leftovers(self.path.parent, rf"{name}|\.{name}\.journal")
-        if self.path.is_file():
-            recover(self.path)
-
-    @contextmanager
-    def _change(self) -> Iterator[tuple[Any, StagedFile]]:
-        h5py = _library()
-        self.tidy()
-        with StagedFile(self.path, writable=True) as staged:
-            try:
-                with h5py.File(staged, "r+", **_ALIGNED) as file:
-                    yield file, staged
-                staged.commit()
-            except BaseException:
-                staged.roll_back()
-                raise
-
-    @contextmanager
-    def _open(self, epoch: int | None = None, layer: str | None = None) -> Iterator[Any]:
-        h5py = _library()
-        with reading(self.path, layer, epoch):
-            if is_changing(self.path):
-                with StagedFile(self.path, writable=False) as staged, h5py.File(staged, "r") as f:
-                    yield f
-            else:
-                with h5py.File(self.path, "r") as file:
-                    yield file
+        return f"{self.path}:/{name}"
 
 
-def _tracks_order(group: Any) -> bool:
-    return bool(group.id.get_create_plist().get_link_creation_order())
+class _Written(io.RawIOBase):
+    """A new file as HDF5 writes it; what goes wrong first is kept until HDF5 has closed it.
+
+    A file that the library cannot close it holds open for ever.
+    """
+
+    def __init__(self, handle: int) -> None:
+        super().__init__()
+        self._file = io.FileIO(handle, "r+", closefd=False)
+        self._failure: OSError | None = None
+
+    def readable(self) -> bool:
+        """Always."""
+        return True
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        """Move to a place."""
+        return self._file.seek(offset, whence)
+
+    def readinto(self, buffer: Any) -> int:
+        """Read from the file."""
+        return self._file.readinto(buffer) or 0
+
+    def write(self, data: Any) -> int:
+        """Write all, unless something went wrong before."""
+        view = memoryview(data).cast("B")
+        length = len(view)
+        try:
+            while view and self._failure is None:
+                view = view[self._file.write(view) :]
+        except OSError as error:
+            self._failure = error
+        return length
+
+    def truncate(self, size: int | None = None) -> int:
+        """Set the length."""
+        try:
+            return self._file.truncate(size)
+        except OSError as error:
+            self._failure = self._failure or error
+            return size or 0
+
+    def check(self) -> None:
+        """Raise what went wrong first."""
+        if self._failure is not None:
+            raise self._failure
 
 
-def _put_record(file: Any, record: Record) -> None:
-    if _RECORD in file:
-        del file[_RECORD]
-    file.create_dataset(_RECORD, data=json.dumps(record, indent=1).encode())
+def _arrays_of(group: Any) -> Any:
+    """Where the arrays of a checkpoint are that something else wrote."""
+    inner = group.get(_ARRAYS)
+    return inner if isinstance(inner, _library().Group) else group
 
 
-def looks_like_hdf5(path: Path) -> bool:
-    """Whether a file is one of this format."""
-    size, at = path.stat().st_size, 0
-    with path.open("rb") as file:
-        # What its user put before it is 512 bytes long, or a power of two times that.
-        while at < size:
-            file.seek(at)
-            if file.read(len(_MAGIC)) == _MAGIC:
-                return True
-            at = 2 * at or 512
-    return False
+def _datasets(group: Any) -> list[str]:
+    """Names of all datasets of a group, nested ones too."""
+    h5py = _library()
+    names: list[str] = []
+
+    def visit(name: str, node: Any) -> None:
+        if isinstance(node, h5py.Dataset):
+            names.append(name)
+
+    group.visititems(visit)
+    tracked = [name for name in group if name in names]
+    return tracked if len(tracked) == len(names) else names
+
+
+def _keeps_order(group: Any, names: list[str]) -> bool:
+    tracked = group.id.get_create_plist().get_link_creation_order()
+    return bool(tracked) and not any("/" in name for name in names)
+
+
+def _offset(dataset: Any) -> int | None:
+    """Where in the file an array lies as it is, if it does."""
+    plain = (
+        dataset.file.driver == "sec2"
+        and dataset.file.userblock_size == 0
+        and dataset.chunks is None
+        and not dataset.is_virtual
+        and dataset.external is None
+        and dataset.dtype.kind in "fiu"
+        and dataset.size
+    )
+    offset = dataset.id.get_offset() if plain else None
+    return None if offset is None or offset % dataset.dtype.itemsize else int(offset)
 
 
 def _library() -> Any:

@@ -18,25 +18,32 @@ from skinfo._files import OLD, directory_atomically, recover_replaced, remove_le
 from skinfo.errors import RunError, needs_extra
 from skinfo.runs.description import BESIDE, Record, parse_record
 from skinfo.runs.naming import by_epoch, natural_order, quoted
-from skinfo.runs.stores.base import Arrays, DiskStore, list_directory, no_such_layer, reading
+from skinfo.runs.stores.base import Arrays, WritableStore, list_directory, no_such_layer, reading
 
 _RECORD = "run.json"
 _ARRAYS = "activations"
 _WORDS = "words"
 #: Files that mark a group, of version 3 and 2.
-MARKS = ("zarr.json", ".zgroup")
+_MARKS = ("zarr.json", ".zgroup")
 
 
-class ZarrStore(DiskStore):
+class ZarrStore(WritableStore):
     """Checkpoints of a container on the local disk, version 3 or 2, read chunk by chunk."""
 
     format = "zarr"
+    path_suffix = ".zarr"
+    shares_directory = False
+
+    @classmethod
+    def recognises(cls, path: Path) -> bool:
+        """Whether a directory is marked as a group."""
+        return any((path / mark).is_file() for mark in _MARKS)
 
     def _groups(self) -> dict[int, str]:
         names = [
             entry.name
             for entry in list_directory(self.path)
-            if any((entry / mark).is_file() for mark in MARKS) and not entry.name.startswith(".")
+            if self.recognises(entry) and not entry.name.startswith(".")
         ]
         if not self.own:
             return by_epoch(((name, name) for name in sorted(names)), self.path)

@@ -1,0 +1,241 @@
+"""Directories with one .npz, one directory of .npy or one .safetensors per checkpoint."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+from urllib.parse import unquote
+
+import numpy as np
+
+from skinfo._files import (
+    OLD,
+    directory_atomically,
+    recover_replaced,
+    replaced,
+    write_atomically,
+)
+from skinfo.errors import needs_extra
+from skinfo.runs.naming import natural_order, quoted
+from skinfo.runs.stores.base import (
+    Arrays,
+    DirectoryStore,
+    list_directory,
+    no_such_layer,
+    read_npy_header,
+    reading,
+    write_npy,
+)
+
+# What numpy calls the types of safetensors.
+_TYPES = {
+    "F64": "float64", "F32": "float32", "F16": "float16", "I64": "int64", "I32": "int32",
+    "I16": "int16", "I8": "int8", "U64": "uint64", "U32": "uint32", "U16": "uint16", "U8": "uint8",
+    "BOOL": "bool", "C64": "complex64",
+}  # fmt: skip
+
+
+class NpzStore(DirectoryStore):
+    """One .npz per checkpoint, one member per layer, read alone and checked by its checksum."""
+
+    format = "npz"
+    suffix = ".npz"
+
+    def names(self, epoch: int) -> list[str]:
+        """Members of a file, in the order in which they were written."""
+        path = self.entry(epoch)
+        with reading(path, epoch=epoch), zipfile.ZipFile(path) as archive:
+            return _members(archive)
+
+    def keeps_order(self, epoch: int) -> bool:  # noqa: ARG002
+        """As they were written."""
+        return True
+
+    def read(self, epoch: int, layer: str) -> np.ndarray:
+        """One member of a file."""
+        with self._open(epoch, layer) as member:
+            array = np.lib.format.read_array(member, allow_pickle=False)
+            # The checksum is compared when the end is reached.
+            if member.read():
+                raise ValueError("it is longer than its array")
+            return array
+
+    def shape(self, epoch: int, layer: str) -> tuple[tuple[int, ...], np.dtype]:
+        """Shape and type from the header of a member."""
+        with self._open(epoch, layer) as member:
+            return read_npy_header(member)
+
+    @contextmanager
+    def _open(self, epoch: int, layer: str) -> Iterator[IO[bytes]]:
+        path = self.entry(epoch)
+        with reading(path, layer, epoch), zipfile.ZipFile(path) as archive:
+            if layer not in _members(archive):
+                raise no_such_layer(_members(archive), path, layer, epoch)
+            whole = f"{layer}.npy"
+            # Not layer itself where both exist: "a.npy" is stored as "a.npy.npy".
+            with archive.open(whole if whole in archive.namelist() else layer) as member:
+                yield member
+
+    def write_entry(self, path: Path, arrays: Arrays) -> None:
+        """Write one archive."""
+        with (
+            write_atomically(path) as file,
+            zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive,
+        ):
+            for name, array in arrays:
+                with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                    write_npy(member, array)
+
+
+def _members(archive: zipfile.ZipFile) -> list[str]:
+    return [name.removesuffix(".npy") for name in archive.namelist()]
+
+
+class NpyStore(DirectoryStore):
+    """One directory per checkpoint, one .npy per layer; the system reads the pages in use."""
+
+    format = "npy"
+    suffix = ""
+
+    @classmethod
+    def is_checkpoint(cls, entry: Path) -> bool:
+        """Whether an entry is a directory."""
+        return super().is_checkpoint(entry) and entry.is_dir()
+
+    @classmethod
+    def has_arrays(cls, entry: Path) -> bool:
+        """Whether a .npy is in the directory."""
+        return any(file.suffix == ".npy" for file in list_directory(entry))
+
+    def entries(self) -> dict[int, Path]:
+        """Directories of the checkpoints; one that was being replaced counts."""
+        entries = super().entries()
+        if self.own:
+            for entry in list_directory(self.path):
+                if entry.name.startswith("epoch_") and entry.name.endswith(OLD):
+                    number = entry.name.removeprefix("epoch_").removesuffix(OLD)
+                    if number.isdigit():
+                        entries.setdefault(int(number), entry)
+        return dict(sorted(entries.items()))
+
+    def entry(self, epoch: int) -> Path:
+        """Directory of a checkpoint."""
+        path = super().entry(epoch)
+        return replaced(path) if not path.exists() and replaced(path).exists() else path
+
+    def names(self, epoch: int) -> list[str]:
+        """Layers that have a file, in the order of the numbers in their names."""
+        files = [entry.name for entry in list_directory(self.entry(epoch))]
+        stems = [name.removesuffix(".npy") for name in files if name.endswith(".npy")]
+        return natural_order(unquote(stem) if self.own else stem for stem in stems)
+
+    def _file(self, epoch: int, layer: str) -> Path:
+        entry = self.entry(epoch)
+        file = entry / f"{quoted(layer) if self.own else layer}.npy"
+        if not file.is_file():
+            raise no_such_layer(self.names(epoch), entry, layer, epoch)
+        return file
+
+    def read(self, epoch: int, layer: str) -> np.ndarray:
+        """One file, mapped into memory and not yet read."""
+        file = self._file(epoch, layer)
+        with reading(file, layer, epoch):
+            return np.asarray(np.load(file, mmap_mode="r", allow_pickle=False))
+
+    def shape(self, epoch: int, layer: str) -> tuple[tuple[int, ...], np.dtype]:
+        """Shape and type from the header of a file."""
+        path = self._file(epoch, layer)
+        with reading(path, layer, epoch), path.open("rb") as file:
+            shape, dtype = read_npy_header(file)
+            if os.fstat(file.fileno()).st_size < file.tell() + math.prod(shape) * dtype.itemsize:
+                raise ValueError("it ends before its array does")
+            return shape, dtype
+
+    def tidy(self) -> None:
+        """Remove what has no name yet; of two versions one stays."""
+        super().tidy()
+        recover_replaced(self.path, r"epoch_\d+")
+
+    def write_entry(self, path: Path, arrays: Arrays) -> None:
+        """Write one directory."""
+        with directory_atomically(path) as directory:
+            for name, array in arrays:
+                # Where the file system takes A for a, writing the second is an error, not a loss.
+                with (directory / f"{quoted(name)}.npy").open("xb") as file:
+                    write_npy(file, array)
+                    file.flush()
+                    os.fsync(file.fileno())
+
+
+class SafetensorsStore(DirectoryStore):
+    """One .safetensors per checkpoint, one tensor per layer, read alone."""
+
+    format = "safetensors"
+    suffix = ".safetensors"
+
+    def names(self, epoch: int) -> list[str]:
+        """Tensors of a file: the format sorts them, so in the order of the numbers in them."""
+        with self._open(epoch) as (file, _):
+            return natural_order(file.keys())
+
+    def read(self, epoch: int, layer: str) -> np.ndarray:
+        """One tensor; bfloat16, which numpy lacks, becomes float32 of the same values."""
+        with self._open(epoch, layer) as (file, path):
+            if file.get_slice(layer).get_dtype() == "BF16":
+                return _read_bfloat16(path, layer)
+            return file.get_tensor(layer)
+
+    def shape(self, epoch: int, layer: str) -> tuple[tuple[int, ...], np.dtype]:
+        """Shape and type from the header of a file."""
+        with self._open(epoch, layer) as (file, _):
+            tensor = file.get_slice(layer)
+            name = tensor.get_dtype()
+            if name != "BF16" and name not in _TYPES:
+                raise ValueError(f"numpy has no {name}")
+            return tuple(tensor.get_shape()), np.dtype(_TYPES.get(name, "float32"))
+
+    @contextmanager
+    def _open(self, epoch: int, layer: str | None = None) -> Iterator[tuple[Any, Path]]:
+        safetensors = _safetensors()
+        path = self.entry(epoch)
+        with reading(path, layer, epoch), safetensors.safe_open(path, "np") as file:
+            names = list(file.keys())
+            if layer is not None and layer not in names:
+                raise no_such_layer(names, path, layer, epoch)
+            yield file, path
+
+    def write_entry(self, path: Path, arrays: Arrays) -> None:
+        """Write one file, with all layers in memory."""
+        _safetensors()
+        from safetensors.numpy import save
+
+        tensors = {
+            name: np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))
+            for name, array in arrays
+        }
+        with write_atomically(path) as file:
+            file.write(save(tensors))
+
+
+def _read_bfloat16(path: Path, layer: str) -> np.ndarray:
+    """A bfloat16 is the upper half of a float32."""
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        tensor = json.loads(file.read(length))[layer]
+        start, end = tensor["data_offsets"]
+        file.seek(8 + length + start)
+        halves = np.frombuffer(file.read(end - start), dtype="<u2")
+    values = (halves.astype(np.uint32) << 16).view(np.float32)
+    return values.reshape(tensor["shape"])
+
+
+def _safetensors() -> Any:
+    with needs_extra("Reading and writing safetensors", "runs"):
+        import safetensors
+    return safetensors
