@@ -6,9 +6,9 @@ A perceptron of four hidden tanh layers learns scikit-learn's 8 x 8 digits. It h
 I(X;T) is log n or infinite and says nothing. Distances do: no noise, no bins, only how far any two
 digits lie from each other in a layer.
 
-**What to see.** Above, the distances within classes (blue) and between classes (orange), a panel a
-layer, a ridge an epoch: in the first layer they keep overlapping, in the last one training takes
-them apart. Below, the probability that two digits of different classes lie farther apart than two
+**What to see.** Above, the distances within classes (blue) and between classes (orange), axes
+per layer, a ridge per epoch: in the first layer they keep overlapping, in the last one training
+takes them apart. Below, the probability that two digits of different classes lie farther apart than two
 of one class (AUC): before training it falls with depth, after the fourth epoch it rises with
 depth. Beside it the mean distance of any two classes in the last layer: with training two classes
 come to lie some five units apart, digits of one class (the diagonal) about one.
@@ -25,7 +25,7 @@ from sklearn.datasets import load_digits
 from sklearn.neural_network import MLPClassifier
 
 from skinfo import ClusteringScore, information_flow, open_run
-from skinfo.flow.snapshots import collect_panel
+from skinfo.flow.snapshots import collect_snapshots
 from skinfo.view.pictures import (
     ClassDistancesDisplay,
     ClusteringCurveDisplay,
@@ -84,7 +84,7 @@ for quantity in ("auc", "nc1"):
 
 fig = plt.figure(figsize=(11.5, 8.6), layout="constrained")
 top, bottom = fig.subfigures(2, 1, height_ratios=[1.15, 1])
-ridges = DistanceRidgesDisplay.from_panel(collect_panel(run))
+ridges = DistanceRidgesDisplay.from_snapshots(collect_snapshots(run))
 ridges.plot(top.subplots(1, len(WIDTHS), sharey=True))
 axes = bottom.subplots(1, 3, width_ratios=[1.1, 1, 1])
 ClusteringCurveDisplay.from_flow(flow).plot(axes[0])

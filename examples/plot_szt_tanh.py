@@ -61,7 +61,7 @@ estimators = {
     "clustered": ClusteringScore(max_pairs=None if FULL else 200_000, random_state=0),
 }
 memory = str(directory / "estimates") if FULL else None
-table, panel = measure_run(run, estimators, n_jobs=2, memory=memory, progress=False)
+table, snapshots = measure_run(run, estimators, n_jobs=2, memory=memory, progress=False)
 layer_summary(table).round(3)
 
 # %%
@@ -71,7 +71,7 @@ layer_summary(table).round(3)
 # H(Bin(T)), each below its ceiling; how well distances tell the classes apart; the losses. On the
 # right the last layer at four epochs; below, what the table notes of the numbers.
 
-display = InformationFlowDisplay.from_flow(table, panel).plot()
+display = InformationFlowDisplay.from_flow(table, snapshots).plot()
 
 # %%
 # The same numbers as an information plane, I(Y;T) against I(X;T):

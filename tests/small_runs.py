@@ -1,4 +1,4 @@
-"""Small runs that tables and panels are made of."""
+"""Small runs that tables and snapshots are made of."""
 
 import numpy as np
 

@@ -246,7 +246,7 @@ def test_names_in_brackets_are_printed_as_they_are(call, tmp_path):
 
 @pytest.mark.parametrize("name", ["flow.parquet", "other.csv"])
 def test_analyze_writes_what_information_flow_measures(run, tables, name):
-    table, panel = read_table(tables / name)
+    table, snapshots = read_table(tables / name)
     estimators = {
         "noisy": skinfo.NoisyMIEstimator(None, tol=0.2, random_state=0),
         "binned": skinfo.BinningMIEstimator(bin_range="run"),
@@ -255,9 +255,9 @@ def test_analyze_writes_what_information_flow_measures(run, tables, name):
     expected = information_flow(estimators, open_run(run), progress=False)
     table.attrs = {}
     pd.testing.assert_frame_equal(table, expected, rtol=1e-12)
-    assert panel.layers == ["first", "second"]
-    assert panel.value_counts.sum() == 3 * 2 * 16 * 2
-    np.testing.assert_allclose(panel.losses["train_loss"], [1 / 2, 1 / 11, 1 / 101])
+    assert snapshots.layers == ["first", "second"]
+    assert snapshots.value_counts.sum() == 3 * 2 * 16 * 2
+    np.testing.assert_allclose(snapshots.losses["train_loss"], [1 / 2, 1 / 11, 1 / 101])
 
 
 def test_analyze_puts_the_runs_settings_into_the_tables_metadata(run, tables):
@@ -284,13 +284,13 @@ def test_analyze_takes_its_options(call, run, tmp_path):
     target = tmp_path / "flow.csv"
     options = ("--units", "bits", "--subset", "train", "--bin-width", "1e-9", "--sigma", "0.25")
     assert call("analyze", run, "-o", target, *options, *QUICK)[0] == 0
-    table, panel = read_table(target)
+    table, snapshots = read_table(target)
     assert set(table["unit"]) == {"bits", ""}
     binned = table.query("estimator == 'binned' and quantity == 'binned_entropy'")
     np.testing.assert_allclose(binned["value"], np.log2(10))
     noisy = table.query("estimator == 'noisy' and quantity == 'mutual_info'")
     assert noisy["notes"].str.contains("sigma differs from run").all()
-    assert panel.value_counts.sum() == 3 * 2 * 10 * 2
+    assert snapshots.value_counts.sum() == 3 * 2 * 10 * 2
 
 
 def test_analyze_of_sampled_inputs_has_no_ceiling(call, run, tmp_path):
@@ -395,9 +395,9 @@ def test_analyze_takes_labels_and_layers(call, dump, tmp_path, from_file):
     code, _, err = call("analyze", dump, "-o", target, *options)
     assert code == 0
     assert "not clustered" not in err
-    table, panel = read_table(target)
+    table, snapshots = read_table(target)
     assert set(table["estimator"]) == {"binned", "clustered"}
-    assert panel.layers == ["fc2", "fc1"]
+    assert snapshots.layers == ["fc2", "fc1"]
 
 
 def test_analyze_of_a_run_that_names_its_layers_takes_no_others(call, run, tmp_path):
@@ -475,7 +475,7 @@ def test_plot_overwrites_nothing_without_force(call, tables, tmp_path):
         (["plot", "{tmp}/flow.xls"], ["flow.xls", ".parquet or .csv"]),
         (
             ["plot", "{table}", "--kind", "pie"],
-            ["panel, plane, distances, ridges or curve", "'pie'"],
+            ["overview, plane, distances, ridges or curve", "'pie'"],
         ),
         (["plot", "{table}", "--quantity", "silhouette"], ["--quantity", "--kind curve"]),
         (["plot", "{table}", "--kind", "ridges", "--estimator", "noisy"], ["--estimator"]),
@@ -544,13 +544,13 @@ def test_an_error_is_one_line_however_long(process, label, part):
 
 
 def assert_the_rest_is_there(target, lost_layers):
-    table, panel = read_table(target)
+    table, snapshots = read_table(target)
     lost = table[table["notes"] == "read error"]
     places = lost[["epoch", "layer"]].drop_duplicates().to_numpy().tolist()
     assert places == [[10, name] for name in lost_layers]
     assert len(lost) == 3 * len(lost_layers)
     assert table["value"].notna().sum() == 174 - 29 * len(lost_layers)
-    assert panel.value_counts[1].sum(axis=1).tolist() == [32, 0, 32]
+    assert snapshots.value_counts[1].sum(axis=1).tolist() == [32, 0, 32]
 
 
 def test_analyze_finishes_the_rest_of_a_truncated_run(process):
@@ -586,7 +586,7 @@ def test_info_of_a_damaged_checkpoint_names_the_file(call, tmp_path):
 @pytest.mark.parametrize(
     ("kind", "name"),
     [
-        ("panel", "flow.png"),
+        ("overview", "flow.png"),
         ("plane", "flow.plane.png"),
         ("distances", "flow.distances.png"),
         ("ridges", "flow.ridges.png"),
@@ -628,7 +628,7 @@ def test_plot_says_which_of_two_estimators_it_draws(call, run, tmp_path):
     path, target = tmp_path / "flow.csv", tmp_path / "picture.png"
     estimators = {f"wide{w}": skinfo.BinningMIEstimator(bin_width=w) for w in (0.1, 1.0)}
     write_table(path, information_flow(estimators, open_run(run), progress=False))
-    for kind in ("panel", "plane", "curve"):
+    for kind in ("overview", "plane", "curve"):
         command = ("plot", path, "--kind", kind, "-o", target, "--force")
         command += ("--quantity", "mutual_info") if kind == "curve" else ()
         code, _, err = call(*command)
@@ -727,12 +727,12 @@ def test_a_demo_that_was_killed_goes_on_prints_its_table_and_writes_its_files(
     assert {p: p.stat().st_mtime_ns for p in estimated} == estimated
     assert "30/30" in err
 
-    table, panel = read_table(place / "flow.parquet")
+    table, snapshots = read_table(place / "flow.parquet")
     assert sorted(table["epoch"].unique()) == [1, 3]
     layers = [f"layer{k}" for k in range(1, 6)]
     assert list(table["layer"].unique()) == layers
-    assert panel.layers == layers
-    assert list(panel.losses) == ["test_accuracy", "test_loss", "train_accuracy", "train_loss"]
+    assert snapshots.layers == layers
+    assert list(snapshots.losses) == ["test_accuracy", "test_loss", "train_accuracy", "train_loss"]
     assert "After 3 epochs, in nats" in out
     for layer in layers:
         (line,) = [line for line in out.splitlines() if line.split()[:1] == [layer]]
@@ -741,7 +741,7 @@ def test_a_demo_that_was_killed_goes_on_prints_its_table_and_writes_its_files(
         for key in (("noisy", "mutual_info"), ("noisy", "label_mutual_info"),
                     ("binned", "binned_entropy"), ("clustered", "auc")):  # fmt: skip
             assert f"{values[key]:.3f}" in line.split()
-    for name in ("flow.parquet", "panel.png", "plane.png"):
+    for name in ("flow.parquet", "overview.png", "plane.png"):
         assert (place / name).is_file()
         assert says(out, place / name)
     assert "together" in out

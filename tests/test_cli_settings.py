@@ -61,13 +61,13 @@ def test_a_file_describes_estimators(call, run, tmp_path):
     )
     target = tmp_path / "flow.csv"
     assert call("analyze", run, "--config", file, "-o", target)[0] == 0
-    table, panel = read_table(target)
+    table, snapshots = read_table(target)
     assert set(table["estimator"]) == {"narrow", "wide", "noisy", "classes"}
     entropy = table.query("quantity == 'binned_entropy'").groupby("estimator")["value"].mean()
     assert entropy["narrow"] == pytest.approx(np.log(16))
     assert entropy["wide"] < np.log(17) - entropy["wide"]
     assert "nc2_equinorm" in set(table["quantity"])
-    assert panel.settings["estimators"]["noisy"]["sigma"] is None
+    assert snapshots.settings["estimators"]["noisy"]["sigma"] is None
 
 
 @pytest.mark.parametrize(

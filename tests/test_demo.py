@@ -118,7 +118,7 @@ def test_the_demo_leaves_a_table_two_pictures_and_a_run(uninterrupted):
     pd.testing.assert_frame_equal(
         pd.read_parquet(result.table_path), result.table, check_dtype=False
     )
-    for picture in (result.panel_path, result.plane_path):
+    for picture in (result.overview_path, result.plane_path):
         assert picture.read_bytes().startswith(b"\x89PNG")
     run = open_run(directory / "run")
     assert run.epochs == [1, 3]

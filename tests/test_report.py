@@ -21,7 +21,7 @@ from skinfo import (
 )
 from skinfo.cli import main
 from skinfo.errors import MissingExtraError
-from skinfo.flow.snapshots import collect_panel
+from skinfo.flow.snapshots import collect_snapshots
 from skinfo.flow.tables import read_table, write_table
 from skinfo.quantities import NOTES
 from skinfo.view.report import make_report, write_report
@@ -56,9 +56,11 @@ def measure(run, measures=(), **noisy):
 
 def made(layers=LAYERS, labels=LABELS, **settings):
     run = open_run(arrays(layers), labels=labels, sigma=0.5, layers=layers)
-    panel = collect_panel(run, settings={"run": "here", "versions": {"numpy": "1.2.3"}, **settings})
+    snapshots = collect_snapshots(
+        run, settings={"run": "here", "versions": {"numpy": "1.2.3"}, **settings}
+    )
     losses = {name: np.linspace(0.7, 0.1, 5) for name in ("test_loss", "train_accuracy")}
-    return measure(run), replace(panel, losses=losses)
+    return measure(run), replace(snapshots, losses=losses)
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +80,7 @@ def few(table):
 
 
 @pytest.fixture(scope="module")
-def panel(both):
+def snapshots(both):
     return both[1]
 
 
@@ -159,8 +161,8 @@ def test_the_page_has_every_section_and_needs_nothing_else(page):
     assert page.texts[""].count("My run") == 2
 
 
-def test_the_same_table_makes_the_same_bytes(few, panel):
-    assert make_report(few, panel) == make_report(few, panel)
+def test_the_same_table_makes_the_same_bytes(few, snapshots):
+    assert make_report(few, snapshots) == make_report(few, snapshots)
 
 
 def test_the_plane_holds_the_numbers_of_all_epochs(page, table):
@@ -241,41 +243,45 @@ def test_epochs_that_reach_far_are_drawn_in_the_logarithm(epochs, kind):
     assert places_axis(epochs, "").get("type") == kind
 
 
-def test_what_was_recorded_in_training_is_drawn(page, panel):
+def test_what_was_recorded_in_training_is_drawn(page, snapshots):
     for title, name in (("Loss", "test_loss"), ("Accuracy", "train_accuracy")):
         (line,) = page.figure(title)["data"]
-        np.testing.assert_array_equal(line["y"], panel.losses[name])
+        np.testing.assert_array_equal(line["y"], snapshots.losses[name])
         assert line["name"] == name.replace("_", " ")
 
 
-def test_the_mark_of_an_epoch_follows_the_epochs_of_the_table(table, panel):
+def test_the_mark_of_an_epoch_follows_the_epochs_of_the_table(table, snapshots):
     """The record of the losses may know of more epochs than the table."""
-    page = parsed(table[table["epoch"].isin([8, 900])], panel)
+    page = parsed(table[table["epoch"].isin([8, 900])], snapshots)
     assert page.figure("Loss")["marks"] == np.log10([9, 901]).tolist()
     assert page.figure("I(X;T) [nats]")["marks"] == [8.0, 900.0]
 
 
-def test_distances_are_densities_of_every_layer_and_snapshot(page, panel):
+def test_distances_are_densities_of_every_layer_and_snapshot(page, snapshots):
     figures = [f for f in page.figures if f["section"] == "distances"]
     assert len(figures) == 3
     for k, figure in enumerate(figures):
-        for trace, counts in zip(figure["data"], (panel.within, panel.between), strict=True):
-            x, y = (numbers(trace[name]).reshape(len(panel.snapshots), -1) for name in "xy")
+        for trace, counts in zip(
+            figure["data"], (snapshots.within, snapshots.between), strict=True
+        ):
+            x, y = (
+                numbers(trace[name]).reshape(len(snapshots.snapshot_epochs), -1) for name in "xy"
+            )
             assert x.shape[1] == trace["meta"]["per"] == 66
-            for j in range(len(panel.snapshots)):
+            for j in range(len(snapshots.snapshot_epochs)):
                 inside = ~np.isnan(x[j])
                 edges, density = x[j][inside][1:], y[j][inside][1:-1]
                 assert np.sum(density * np.diff(edges)) == pytest.approx(1)
                 share = density * np.diff(edges) * counts[k, j].sum()
                 np.testing.assert_allclose(share, counts[k, j][: len(share)])
     radios = [i for i in page.tags("input") if i.get("name") == "snapshot"]
-    assert len(radios) == len(panel.snapshots)
+    assert len(radios) == len(snapshots.snapshot_epochs)
     assert [i for i in radios if "checked" in i] == [radios[-1]]
 
 
 def test_main_quantities_come_first_and_many_others_are_folded():
     run = open_run(arrays(), labels=LABELS, sigma=0.5, layers=LAYERS)
-    page = parsed(measure(run, measures="all"), collect_panel(run))
+    page = parsed(measure(run, measures="all"), collect_snapshots(run))
     curves = [f for f in page.figures if f["section"] == "curves"]
     shown = [f["layout"]["yaxis"]["title"]["text"] for f in curves if not f["folded"]]
     folded = [f["layout"]["yaxis"]["title"]["text"] for f in curves if f["folded"]]
@@ -376,7 +382,7 @@ def test_what_could_not_be_read_is_said_and_the_rest_is_drawn():
     run = open_run(broken, labels=LABELS, sigma=0.5, layers=LAYERS)
     with pytest.warns(UserWarning, match="not measured"):
         table = measure(run)
-    page = parsed(table, collect_panel(run))
+    page = parsed(table, collect_snapshots(run))
     assert "read error in second" in page.texts[""]
     assert "second at epoch 8" in page.texts["notes"]
     (line,) = [t for t in page.figure("I(X;T) [nats]")["data"] if t["name"] == "second"]
@@ -409,9 +415,9 @@ def test_what_is_infinite_or_no_number_is_said(few):
     assert "because not a number: second epoch 40." in text
 
 
-def test_infinite_losses_are_said_a_sentence_each(few, panel):
+def test_infinite_losses_are_said_a_sentence_each(few, snapshots):
     losses = {name: np.array([np.inf, *[0.5] * 4]) for name in ("train_loss", "test_loss")}
-    text = parsed(few, replace(panel, losses=losses)).texts["curves"]
+    text = parsed(few, replace(snapshots, losses=losses)).texts["curves"]
     assert (
         "because infinite: train loss epoch 0. Not drawn, because infinite: test loss epoch 0."
     ) in text
@@ -421,11 +427,13 @@ def test_infinite_losses_are_said_a_sentence_each(few, panel):
 
 
 def test_no_text_of_a_user_becomes_code():
-    table, panel = made(HOSTILE, note=HOSTILE[0], **{HOSTILE[1]: [HOSTILE[2], {"a": HOSTILE[0]}]})
+    table, snapshots = made(
+        HOSTILE, note=HOSTILE[0], **{HOSTILE[1]: [HOSTILE[2], {"a": HOSTILE[0]}]}
+    )
     table["estimator"] = table["estimator"].replace("noisy", HOSTILE[0])
     table.loc[table.index[3], "notes"] = "read error: " + HOSTILE[0]
     losses = {f"loss {HOSTILE[0]}": np.ones(5), HOSTILE[1]: np.ones(5)}
-    page = parsed(table, replace(panel, losses=losses), title=HOSTILE[0])
+    page = parsed(table, replace(snapshots, losses=losses), title=HOSTILE[0])
     assert not page.tags("img")
     assert not page.tags("b")
     # Those of the page itself: one a figure, plotly.js, its own.
@@ -446,14 +454,14 @@ def test_no_text_of_a_user_becomes_code():
 
 def test_without_labels_a_sentence_takes_the_place_of_the_plane():
     run = open_run(arrays(), sigma=0.5, layers=LAYERS)
-    page = parsed(measure(run), collect_panel(run))
+    page = parsed(measure(run), collect_snapshots(run))
     assert "the table holds no label_mutual_info" in page.texts["plane"]
     assert "the run has no labels" in page.texts["distances"]
     assert "no losses on record" in page.texts["curves"]
     assert page.figure("I(X;T) [nats]")["section"] == "curves"
 
 
-def test_without_a_panel_the_rest_is_there(table):
+def test_without_snapshots_the_rest_is_there(table):
     table.attrs = {}
     page = parsed(table)
     assert "Distances are kept in the .npz beside" in page.texts["distances"]
@@ -482,7 +490,7 @@ def test_nothing_that_could_be_read_makes_a_page_that_says_so():
 
 def test_one_checkpoint_makes_a_page():
     run = open_run(arrays(epochs=(7,)), labels=LABELS, sigma=0.5, layers=LAYERS)
-    page = parsed(measure(run), collect_panel(run))
+    page = parsed(measure(run), collect_snapshots(run))
     assert page.figure("I(X;T) [nats]")["layout"]["xaxis"]["range"] == [6, 8]
     assert "disabled" in next(i for i in page.tags("input") if i["type"] == "range")
 
@@ -560,11 +568,11 @@ def test_a_stored_table_makes_the_page_of_the_one_in_memory(tmp_path, stored, bo
 
 
 def test_a_table_in_csv_makes_the_same_page(tmp_path, both):
-    table, panel = both
-    panel = replace(panel, settings=table.attrs | panel.settings)
-    write_table(tmp_path / "flow.csv", table, panel)
+    table, snapshots = both
+    snapshots = replace(snapshots, settings=table.attrs | snapshots.settings)
+    write_table(tmp_path / "flow.csv", table, snapshots)
     back = make_report(*read_table(tmp_path / "flow.csv"))
-    assert back == make_report(table, panel)
+    assert back == make_report(table, snapshots)
 
 
 def test_a_page_is_not_replaced_unasked_nor_by_half(tmp_path, stored, monkeypatch):

@@ -22,7 +22,7 @@ from skinfo import (
     open_run,
     sigma_curve,
 )
-from skinfo.flow.snapshots import collect_panel
+from skinfo.flow.snapshots import collect_snapshots
 from skinfo.view.report import write_report
 from skinfo.view.report.wording import bracket, with_error
 
@@ -88,15 +88,15 @@ def table():
     }
     made = information_flow(estimators, run, progress=False)
     losses = {name: np.geomspace(0.7, 0.1, 5) for name in ("train_loss", "test_loss")}
-    made.attrs["panel"] = replace(collect_panel(run), losses=losses)
+    made.attrs["snapshots"] = replace(collect_snapshots(run), losses=losses)
     return made
 
 
 @pytest.fixture(scope="module")
 def file(table, tmp_path_factory):
     path = tmp_path_factory.mktemp("report") / "report.html"
-    panel = table.attrs.pop("panel")
-    write_report(table, path, panel=panel, title="<i>A run</i>")
+    snapshots = table.attrs.pop("snapshots")
+    write_report(table, path, snapshots=snapshots, title="<i>A run</i>")
     return path
 
 

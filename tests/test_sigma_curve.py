@@ -234,12 +234,12 @@ def test_a_curve_comes_back_from_disk_as_it_was(tmp_path, X, y, suffix, populati
     path = tmp_path / f"curve{suffix}"
     write_table(path, curve)
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
-    found, panel = read_table(path)
-    assert panel is None
+    found, snapshots = read_table(path)
+    assert snapshots is None
     pd.testing.assert_frame_equal(found, curve, check_exact=True)
 
 
-def test_a_curve_takes_no_panel_of_another_table(tmp_path, X):
+def test_a_curve_takes_no_snapshots_of_another_table(tmp_path, X):
     (tmp_path / "flow.npz").write_bytes(b"of another table")
     with pytest.raises(ValueError, match=r"flow\.npz belongs to another table"):
         write_table(tmp_path / "flow.csv", measure(X, [1.0]))

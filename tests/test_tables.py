@@ -17,7 +17,7 @@ from skinfo import (
     open_run,
 )
 from skinfo.errors import MissingExtraError
-from skinfo.flow.snapshots import collect_panel
+from skinfo.flow.snapshots import collect_snapshots
 from skinfo.flow.tables import check_output, read_table, write_table
 
 from small_runs import LABELS, arrays, broken_run
@@ -34,20 +34,20 @@ def run():
 def table(run):
     estimators = [NoisyMIEstimator(0.4, tol=0.1, random_state=0), ClusteringScore()]
     table = information_flow(estimators, run, progress=False)
-    # Settings are those of the panel here.
+    # Settings are those of the snapshots here.
     table.attrs = {}
     return table
 
 
 @pytest.fixture(scope="module")
-def panel(run):
+def snapshots(run):
     return replace(
-        collect_panel(run, settings=SETTINGS),
+        collect_snapshots(run, settings=SETTINGS),
         losses={"train_loss": np.linspace(1, 0, 6), "test_loss": np.array([1, *[np.nan] * 5])},
     )
 
 
-def assert_same_panel(found, expected):
+def assert_same_snapshots(found, expected):
     assert vars(found).keys() == vars(expected).keys()
     for name, value in vars(expected).items():
         if name == "losses":
@@ -64,36 +64,36 @@ def assert_same_panel(found, expected):
 
 
 @pytest.mark.parametrize("suffix", [".parquet", ".csv"])
-def test_a_table_and_its_panel_come_back_as_they_were(tmp_path, table, panel, suffix):
+def test_a_table_and_its_snapshots_come_back_as_they_were(tmp_path, table, snapshots, suffix):
     path = tmp_path / f"flow{suffix}"
-    write_table(path, table, panel)
+    write_table(path, table, snapshots)
     assert {p.name for p in tmp_path.iterdir()} == {"flow.npz", f"flow{suffix}"}
     found, beside = read_table(path)
     found.attrs = {}
     pd.testing.assert_frame_equal(found, table, check_exact=True)
-    assert_same_panel(beside, panel)
+    assert_same_snapshots(beside, snapshots)
 
 
 @pytest.mark.parametrize("suffix", [".parquet", ".csv"])
-def test_every_digit_and_every_infinity_survives(tmp_path, table, panel, suffix):
+def test_every_digit_and_every_infinity_survives(tmp_path, table, snapshots, suffix):
     rng = np.random.default_rng(0)
     numbers = table.assign(value=rng.normal(size=len(table)) * 10.0 ** rng.integers(-20, 20))
     numbers.loc[0, ["lower", "upper"]] = [-np.inf, np.inf]
     numbers.loc[1, ["value", "lower", "upper"]] = np.nan
     path = tmp_path / f"flow{suffix}"
-    write_table(path, numbers, panel)
+    write_table(path, numbers, snapshots)
     columns = ["value", "stderr", "lower", "upper"]
     np.testing.assert_array_equal(read_table(path)[0][columns], numbers[columns])
 
 
 @pytest.mark.parametrize("suffix", [".parquet", ".csv"])
 @pytest.mark.parametrize("estimator", [ClusteringScore(), BinningMIEstimator(n_bins=3)])
-def test_columns_without_a_word_come_back_as_words(tmp_path, run, panel, suffix, estimator):
+def test_columns_without_a_word_come_back_as_words(tmp_path, run, snapshots, suffix, estimator):
     """No note at all is the usual case; a clustering table has no unit either."""
     table = information_flow(estimator, run, progress=False)
     table = table.assign(notes="")
     path = tmp_path / f"flow{suffix}"
-    write_table(path, table, panel)
+    write_table(path, table, snapshots)
     found = read_table(path)[0]
     for column in ("unit", "notes", "quantity"):
         assert found[column].tolist() == table[column].tolist()
@@ -101,45 +101,45 @@ def test_columns_without_a_word_come_back_as_words(tmp_path, run, panel, suffix,
 
 
 @pytest.mark.parametrize("suffix", [".parquet", ".csv"])
-def test_a_read_error_row_comes_back(tmp_path, panel, suffix):
+def test_a_read_error_row_comes_back(tmp_path, snapshots, suffix):
     made = arrays()
     made[3, "2"][0, 0, 0] = np.nan
     with pytest.warns(UserWarning, match="epoch 3, layer '2'"):
         table = information_flow(BinningMIEstimator(), open_run(made, axes="nrc"), progress=False)
     path = tmp_path / f"flow{suffix}"
-    write_table(path, table, panel)
+    write_table(path, table, snapshots)
     row = read_table(path)[0].query("notes == 'read error'")
     assert row[["epoch", "layer", "quantity", "unit"]].to_numpy().tolist() == [[3, "2", "", ""]]
     assert row["value"].isna().all()
 
 
-def test_settings_travel_in_the_metadata_of_the_table(tmp_path, table, panel):
-    write_table(tmp_path / "flow.parquet", table, panel)
+def test_settings_travel_in_the_metadata_of_the_table(tmp_path, table, snapshots):
+    write_table(tmp_path / "flow.parquet", table, snapshots)
     assert pd.read_parquet(tmp_path / "flow.parquet").attrs == SETTINGS
     assert read_table(tmp_path / "flow.parquet")[0].attrs == SETTINGS
     assert table.attrs == {}
 
 
 @pytest.mark.parametrize("suffix", [".parquet", ".csv"])
-def test_settings_travel_in_the_panel(tmp_path, table, panel, suffix):
-    write_table(tmp_path / f"flow{suffix}", table, panel)
+def test_settings_travel_in_the_snapshots(tmp_path, table, snapshots, suffix):
+    write_table(tmp_path / f"flow{suffix}", table, snapshots)
     assert read_table(tmp_path / f"flow{suffix}")[1].settings == SETTINGS
 
 
-def test_a_table_alone_has_no_panel(tmp_path, table, panel):
-    write_table(tmp_path / "flow.csv", table, panel)
+def test_a_table_alone_has_no_snapshots(tmp_path, table, snapshots):
+    write_table(tmp_path / "flow.csv", table, snapshots)
     (tmp_path / "flow.npz").unlink()
     found, beside = read_table(tmp_path / "flow.csv")
     assert len(found) == len(table)
     assert beside is None
 
 
-def test_nothing_is_pickled(tmp_path, table, panel):
-    write_table(tmp_path / "flow.csv", table, panel)
+def test_nothing_is_pickled(tmp_path, table, snapshots):
+    write_table(tmp_path / "flow.csv", table, snapshots)
     with np.load(tmp_path / "flow.npz", allow_pickle=False) as archive:
         kinds = {name: archive[name].dtype.kind for name in archive.files}
     expected = {
-        "layers", "epochs", "value_edges", "value_counts", "snapshots", "scatter",
+        "layers", "epochs", "value_edges", "value_counts", "snapshot_epochs", "scatter",
         "scatter_labels", "distance_edges", "within", "between", "settings",
         "loss:train_loss", "loss:test_loss",
     }  # fmt: skip
@@ -147,9 +147,9 @@ def test_nothing_is_pickled(tmp_path, table, panel):
     assert set(kinds.values()) <= {"f", "i", "U"}
 
 
-def test_writing_leaves_the_callers_table_alone(tmp_path, table, panel):
+def test_writing_leaves_the_callers_table_alone(tmp_path, table, snapshots):
     before = table.copy()
-    write_table(tmp_path / "flow.parquet", table, panel)
+    write_table(tmp_path / "flow.parquet", table, snapshots)
     pd.testing.assert_frame_equal(table, before)
 
 
@@ -172,10 +172,10 @@ def test_a_directory_that_is_not_there_is_refused(tmp_path, force):
         check_output(tmp_path / "nowhere" / "flow.csv", force=force)
 
 
-def test_writing_replaces_the_old_table_and_panel(tmp_path, table, panel):
+def test_writing_replaces_the_old_table_and_snapshots(tmp_path, table, snapshots):
     path = tmp_path / "flow.csv"
-    write_table(path, table, panel)
-    write_table(path, table.head(3), replace(panel, layers=["a", "b"]))
+    write_table(path, table, snapshots)
+    write_table(path, table.head(3), replace(snapshots, layers=["a", "b"]))
     found, beside = read_table(path)
     assert len(found) == 3
     assert beside.layers == ["a", "b"]
@@ -183,19 +183,19 @@ def test_writing_replaces_the_old_table_and_panel(tmp_path, table, panel):
 
 
 @pytest.mark.parametrize("suffix", [".parquet", ".csv"])
-def test_a_write_that_fails_leaves_the_old_files(tmp_path, table, panel, suffix):
+def test_a_write_that_fails_leaves_the_old_files(tmp_path, table, snapshots, suffix):
     path = tmp_path / f"flow{suffix}"
-    write_table(path, table, panel)
+    write_table(path, table, snapshots)
     before = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
     with pytest.raises(TypeError):
-        write_table(path, table.head(3), replace(panel, settings={"run": object()}))
+        write_table(path, table.head(3), replace(snapshots, settings={"run": object()}))
     assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
 
 
 @pytest.mark.parametrize("name", ["flow.txt", "flow", "flow.npz", "flow.csv.gz"])
-def test_another_suffix_is_refused(tmp_path, table, panel, name):
+def test_another_suffix_is_refused(tmp_path, table, snapshots, name):
     with pytest.raises(ValueError, match=r"\.parquet or \.csv"):
-        write_table(tmp_path / name, table, panel)
+        write_table(tmp_path / name, table, snapshots)
     with pytest.raises(ValueError, match=r"\.parquet or \.csv"):
         read_table(tmp_path / name)
     assert not list(tmp_path.iterdir())
@@ -232,18 +232,18 @@ def test_a_table_without_a_column_that_pictures_need_is_no_flow_table(tmp_path, 
         read_table(path)
 
 
-def test_a_truncated_table_is_named(tmp_path, table, panel):
+def test_a_truncated_table_is_named(tmp_path, table, snapshots):
     path = tmp_path / "flow.parquet"
-    write_table(path, table, panel)
+    write_table(path, table, snapshots)
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(ValueError, match=r"flow\.parquet cannot be read"):
         read_table(path)
 
 
 @pytest.mark.parametrize("how", ["text", "truncated", "empty", "npy"])
-def test_a_corrupt_npz_beside_is_named(tmp_path, table, panel, how):
+def test_a_corrupt_npz_beside_is_named(tmp_path, table, snapshots, how):
     path = tmp_path / "flow.csv"
-    write_table(path, table, panel)
+    write_table(path, table, snapshots)
     beside = tmp_path / "flow.npz"
     if how == "npy":
         with beside.open("wb") as file:
@@ -255,10 +255,10 @@ def test_a_corrupt_npz_beside_is_named(tmp_path, table, panel, how):
         read_table(path)
 
 
-def test_an_npz_of_something_else_is_named(tmp_path, table, panel):
+def test_an_npz_of_something_else_is_named(tmp_path, table, snapshots):
     """A checkpoint of a run, say, that was copied beside a table of its name."""
     path = tmp_path / "flow.csv"
-    write_table(path, table, panel)
+    write_table(path, table, snapshots)
     np.savez(tmp_path / "flow.npz", hidden=np.zeros((3, 2)))
     with pytest.raises(ValueError, match=r"flow\.npz"):
         read_table(path)
@@ -273,32 +273,32 @@ class Trap:
         return (setattr, (Trap, "sprung", True))
 
 
-def test_a_pickle_beside_a_table_is_never_loaded(tmp_path, table, panel):
+def test_a_pickle_beside_a_table_is_never_loaded(tmp_path, table, snapshots):
     path = tmp_path / "flow.csv"
-    write_table(path, table, panel)
+    write_table(path, table, snapshots)
     np.savez(tmp_path / "flow.npz", layers=np.array([Trap()], dtype=object))
     with pytest.raises(ValueError, match=r"flow\.npz cannot be read"):
         read_table(path)
     assert not Trap.sprung
 
 
-def test_parquet_without_pyarrow_names_the_extra(tmp_path, table, panel, monkeypatch):
-    write_table(tmp_path / "flow.parquet", table, panel)
+def test_parquet_without_pyarrow_names_the_extra(tmp_path, table, snapshots, monkeypatch):
+    write_table(tmp_path / "flow.parquet", table, snapshots)
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'skinfo\[runs\]'"):
         read_table(tmp_path / "flow.parquet")
     with pytest.raises(MissingExtraError, match=r"pip install 'skinfo\[runs\]'"):
-        write_table(tmp_path / "new.parquet", table, panel)
+        write_table(tmp_path / "new.parquet", table, snapshots)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["flow.npz", "flow.parquet"]
-    write_table(tmp_path / "new.csv", table, panel)
+    write_table(tmp_path / "new.csv", table, snapshots)
     assert (tmp_path / "new.csv").read_text().count("\n") == len(table) + 1
 
 
-def test_a_panel_of_a_run_on_disk_can_be_written(tmp_path, table):
+def test_snapshots_of_a_run_on_disk_can_be_written(tmp_path, table):
     path = tmp_path / "flow.parquet"
-    panel = collect_panel(broken_run(tmp_path / "run", None), settings={"path": "x"})
-    write_table(path, table, panel)
-    assert_same_panel(read_table(path)[1], panel)
+    snapshots = collect_snapshots(broken_run(tmp_path / "run", None), settings={"path": "x"})
+    write_table(path, table, snapshots)
+    assert_same_snapshots(read_table(path)[1], snapshots)
     with zipfile.ZipFile(path.with_suffix(".npz")) as archive:
         assert archive.testzip() is None
 
@@ -307,8 +307,8 @@ def test_a_table_written_by_hand_in_a_spreadsheet_is_read(tmp_path):
     header = "epoch,layer,estimator,quantity,value,stderr,lower,upper,unit,notes\n"
     path = tmp_path / "flow.csv"
     path.write_text(header + "1,hidden,n,mutual_info,0.5,0,,,nats,\n")
-    found, panel = read_table(path)
-    assert panel is None
+    found, snapshots = read_table(path)
+    assert snapshots is None
     assert json.loads(found.to_json(orient="records")) == [
         {"epoch": 1, "layer": "hidden", "estimator": "n", "quantity": "mutual_info",
          "value": 0.5, "stderr": 0, "lower": None, "upper": None, "unit": "nats", "notes": ""},

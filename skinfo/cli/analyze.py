@@ -122,11 +122,11 @@ def analyze(
         complain_of_labels(opened, estimators)
         if sigma is None:
             _complain_of_silence(opened, estimators)
-    table, panel = measure(
+    table, snapshots = measure(
         opened, estimators, subset=subset, n_jobs=jobs,
         memory=None if memory is None else str(memory), memory_limit=memory_limit,
     )  # fmt: skip
-    write_table(output, table, panel)
+    write_table(output, table, snapshots)
     _report(output, table, json=json)
 
 

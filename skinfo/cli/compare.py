@@ -82,11 +82,11 @@ def compare(
     pooled, and the pooled table is what is printed and written.
     """
     from skinfo.comparison import compare_flows, is_pooled
-    from skinfo.flow.tables import check_no_panel, check_table_name, write_table
+    from skinfo.flow.tables import check_no_snapshots, check_table_name, write_table
 
     if output is not None:
         check_table_name(output)
-        check_no_panel(output)
+        check_no_snapshots(output)
     for target in (output, plot):
         if target is not None:
             check_output(target, force=force)

@@ -53,7 +53,7 @@ def demo(
     typer.echo(f"Test accuracy {result.accuracy:.4f}.")
     for name, path in (
         ("Table", result.table_path),
-        ("Panel", result.panel_path),
+        ("Overview", result.overview_path),
         ("Plane", result.plane_path),
     ):
         typer.echo(f"{name:<9}{path}")

@@ -10,7 +10,7 @@ import typer
 from skinfo.cli.application import Force, app, check_output, complain, headless
 
 _OF_DISTANCES = ("distances", "ridges")
-_KINDS = ("panel", "plane", *_OF_DISTANCES, "curve")
+_KINDS = ("overview", "plane", *_OF_DISTANCES, "curve")
 
 
 @app.command()
@@ -19,7 +19,9 @@ def plot(
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="Picture; default: the table's name.png.")
     ] = None,
-    kind: Annotated[str, typer.Option(help="panel, plane, distances, ridges or curve.")] = "panel",
+    kind: Annotated[
+        str, typer.Option(help="overview, plane, distances, ridges or curve.")
+    ] = "overview",
     quantity: Annotated[
         str | None,
         typer.Option(help="What --kind curve draws: auc (default), silhouette, mutual_info, …"),
@@ -30,7 +32,7 @@ def plot(
     ] = None,
     force: Force = False,
 ) -> None:
-    """Draw a table: the panel of all curves, the information plane, distances, or one curve.
+    """Draw a table: the overview of all curves, the information plane, distances, or one curve.
 
     Distances within and between classes are drawn at four checkpoints in cells, or as ridges.
     A curve against sigma is drawn as one.
@@ -40,25 +42,25 @@ def plot(
     from skinfo.view.pictures import SigmaCurveDisplay, save_figure
 
     if kind not in _KINDS:
-        raise ValueError(f"--kind is panel, plane, distances, ridges or curve; got {kind!r}.")
+        raise ValueError(f"--kind is overview, plane, distances, ridges or curve; got {kind!r}.")
     _refuse_without_effect(kind, quantity, estimator)
     quantity = quantity or "auc"
     name = quantity if kind == "curve" else kind
-    target = output or table.with_suffix(".png" if kind == "panel" else f".{name}.png")
+    target = output or table.with_suffix(".png" if kind == "overview" else f".{name}.png")
     check_output(target, force=force)
-    flow, panel = read_table(table)
+    flow, snapshots = read_table(table)
     if is_curve(flow):
-        if kind != "panel":
+        if kind != "overview":
             raise ValueError(f"{table} is a curve against sigma: nothing for --kind {kind}.")
         if estimator is not None:
             raise ValueError(f"{table} is a curve against sigma: --estimator has no effect.")
         figure = SigmaCurveDisplay.from_table(flow).plot().figure_
     else:
-        if panel is None and kind in _OF_DISTANCES:
+        if snapshots is None and kind in _OF_DISTANCES:
             raise ValueError(
                 f"{table.with_suffix('.npz')}: the distances are kept there; not found."
             )
-        figure = _draw(kind, flow, panel, quantity, estimator)
+        figure = _draw(kind, flow, snapshots, quantity, estimator)
     save_figure(figure, target)
     typer.echo(f"Picture in {target}")
 
@@ -73,16 +75,16 @@ def _refuse_without_effect(kind: str, quantity: str | None, estimator: str | Non
         raise ValueError(f"--estimator has no effect on --kind {kind}: it shows the run itself.")
 
 
-def _draw(kind: str, flow: Any, panel: Any, quantity: str, estimator: str | None) -> Any:
+def _draw(kind: str, flow: Any, snapshots: Any, quantity: str, estimator: str | None) -> Any:
     from skinfo.view import pictures as plotting
 
     if kind == "distances":
-        return plotting.plot_distances(panel)
+        return plotting.plot_distances(snapshots)
     if kind == "ridges":
-        return plotting.DistanceRidgesDisplay.from_panel(panel).plot().figure_
+        return plotting.DistanceRidgesDisplay.from_snapshots(snapshots).plot().figure_
     display: Any
-    if kind == "panel":
-        display = plotting.InformationFlowDisplay.from_flow(flow, panel, estimator=estimator)
+    if kind == "overview":
+        display = plotting.InformationFlowDisplay.from_flow(flow, snapshots, estimator=estimator)
     elif kind == "plane":
         display = plotting.InformationPlaneDisplay.from_flow(flow, estimator=estimator)
     else:

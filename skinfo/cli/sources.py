@@ -142,8 +142,8 @@ def _measure(run: Path, target: Path, jobs: int) -> None:
              "yellow")  # fmt: skip
     estimators = default_estimators(opened, random_state=0)
     complain_of_labels(opened, estimators)
-    table, panel = measure(opened, estimators, n_jobs=jobs)
-    write_table(target, table, panel)
+    table, snapshots = measure(opened, estimators, n_jobs=jobs)
+    write_table(target, table, snapshots)
 
 
 def _complain_of_changes(run: Path, path: Path) -> None:

@@ -17,12 +17,12 @@ def measure(run: Any, estimators: dict[str, Any], **options: Any) -> tuple[Any, 
 
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "not measured: ")
-        table, panel = measure_run(run, estimators, **options)
+        table, snapshots = measure_run(run, estimators, **options)
     for message in summarised(table.attrs["errors"]):
         complain(f"not measured: {message}")
     read = table.loc[~table["notes"].str.contains("read error", regex=False), "layer"]
     complain_of_strangers(run, [name for name in _names(run) if name not in set(read)])
-    return table, panel
+    return table, snapshots
 
 
 def complain_of_strangers(run: Any, lost: list[str]) -> None:

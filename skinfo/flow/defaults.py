@@ -13,7 +13,7 @@ from skinfo.binned.estimator import BinningMIEstimator
 from skinfo.clustered.estimator import ClusteringScore
 from skinfo.clustered.pairs import makes_pairs
 from skinfo.flow import information_flow
-from skinfo.flow.snapshots import Panel, collect_panel
+from skinfo.flow.snapshots import Snapshots, collect_snapshots
 from skinfo.noisy.estimator import NoisyMIEstimator
 from skinfo.runs import Run
 from skinfo.runs.fingerprint import describe_files
@@ -76,7 +76,7 @@ def measure_run(
     *,
     subset: str | np.ndarray | None = None,
     **options: Any,
-) -> tuple[pd.DataFrame, Panel]:
+) -> tuple[pd.DataFrame, Snapshots]:
     """Measure every layer at every checkpoint, and gather what the picture of the run shows.
 
     Parameters
@@ -95,7 +95,7 @@ def measure_run(
     table : pandas.DataFrame
         The flow table, with its settings in ``attrs``; ``attrs["files"]`` of a run on disk is what
         ``skinfo.runs.fingerprint.describe_files`` found before anything was read.
-    panel : Panel
+    snapshots : Snapshots
         Losses, distributions of activations and distances; ``settings`` are those of the table.
 
     Raises
@@ -108,8 +108,8 @@ def measure_run(
     >>> import numpy as np
     >>> from skinfo import BinningMIEstimator, open_run
     >>> run = open_run({(1, "a"): np.array([[0.0], [1.0]])})
-    >>> table, panel = measure_run(run, {"binned": BinningMIEstimator()}, progress=False)
-    >>> table["value"][0].round(4), panel.layers
+    >>> table, snapshots = measure_run(run, {"binned": BinningMIEstimator()}, progress=False)
+    >>> table["value"][0].round(4), snapshots.layers
     (np.float64(0.6931), ['a'])
     """
     if not run.epochs:
@@ -121,4 +121,4 @@ def measure_run(
     if files is not None:
         table.attrs["files"] = files
     settings = {str(name): value for name, value in table.attrs.items()}
-    return table, collect_panel(run, subset=subset, settings=settings)
+    return table, collect_snapshots(run, subset=subset, settings=settings)

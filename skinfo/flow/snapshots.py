@@ -14,7 +14,7 @@ from skinfo.clustered.distances import measure_distances
 from skinfo.clustered.pairs import makes_pairs
 from skinfo.runs import Activations, Run
 
-__all__ = ["DRAWN_CELLS", "Panel", "coarsen", "collect_panel", "pick_snapshots"]
+__all__ = ["DRAWN_CELLS", "Snapshots", "coarsen", "collect_snapshots", "pick_snapshots"]
 
 #: Cells of a histogram that is drawn.
 DRAWN_CELLS = 64
@@ -24,7 +24,7 @@ _DRAWABLE = 1e300
 
 
 @dataclass(frozen=True)
-class Panel:
+class Snapshots:
     """What the picture of a run shows beside the table.
 
     Attributes
@@ -37,7 +37,7 @@ class Panel:
         Cells of the activations of each layer.
     value_counts : ndarray of shape (n_layers, n_epochs, 64)
         How many activations fell into each; one sample of T an input.
-    snapshots : ndarray of shape (n_snapshots,)
+    snapshot_epochs : ndarray of shape (n_snapshots,)
         Epochs at which the following were kept.
     scatter : ndarray of shape (n_snapshots, n_rows, n_units)
         A sample of T in the last layer.
@@ -56,11 +56,11 @@ class Panel:
     --------
     >>> import numpy as np
     >>> from skinfo import open_run
-    >>> from skinfo.flow.snapshots import collect_panel
+    >>> from skinfo.flow.snapshots import collect_snapshots
     >>> rng = np.random.RandomState(0)
     >>> run = open_run({(e, "hidden"): rng.randn(100, 3) for e in (1, 10)}, sigma=0.1)
-    >>> panel = collect_panel(run)
-    >>> panel.layers, panel.value_counts.shape
+    >>> snapshots = collect_snapshots(run)
+    >>> snapshots.layers, snapshots.value_counts.shape
     (['hidden'], (1, 2, 64))
     """
 
@@ -68,7 +68,7 @@ class Panel:
     epochs: np.ndarray
     value_edges: np.ndarray
     value_counts: np.ndarray
-    snapshots: np.ndarray
+    snapshot_epochs: np.ndarray
     scatter: np.ndarray
     scatter_labels: np.ndarray
     distance_edges: np.ndarray
@@ -78,9 +78,9 @@ class Panel:
     settings: dict[str, Any] = field(default_factory=dict)
 
 
-def collect_panel(
+def collect_snapshots(
     run: Run, *, subset: str | np.ndarray | None = None, settings: Mapping[str, Any] | None = None
-) -> Panel:
+) -> Snapshots:
     """Gather from a run what its picture needs; checkpoints that cannot be read stay empty.
 
     One sample of a layer is in memory at a time: they are read twice, first for their range.
@@ -96,7 +96,7 @@ def collect_panel(
 
     Returns
     -------
-    Panel
+    Snapshots
         Histograms, snapshots, distances, losses.
 
     Raises
@@ -108,18 +108,18 @@ def collect_panel(
     --------
     >>> import numpy as np
     >>> from skinfo import open_run
-    >>> from skinfo.flow.snapshots import collect_panel
+    >>> from skinfo.flow.snapshots import collect_snapshots
     >>> run = open_run({(1, "hidden"): np.eye(4)}, labels=[0, 0, 1, 1], train=[0, 1, 2])
-    >>> int(collect_panel(run, subset="train").value_counts.sum())
+    >>> int(collect_snapshots(run, subset="train").value_counts.sum())
     12
     """
     subset = run.mask(subset)
     epochs = np.array(run.epochs)
-    snapshots = pick_snapshots(epochs)
+    snapshot_epochs = pick_snapshots(epochs)
     names = [layer.name for layer in run.layers]
     value_edges = np.zeros((len(names), DRAWN_CELLS + 1))
     value_counts = np.zeros((len(names), len(epochs), DRAWN_CELLS))
-    shape = (len(names), len(snapshots), DRAWN_CELLS)
+    shape = (len(names), len(snapshot_epochs), DRAWN_CELLS)
     distance_edges = np.zeros((*shape[:2], DRAWN_CELLS + 1))
     within, between = np.zeros(shape), np.zeros(shape)
     scatter: dict[int, np.ndarray] = {}
@@ -134,7 +134,7 @@ def collect_panel(
             if sample is None:
                 continue
             value_counts[place, column] = np.histogram(sample.X, value_edges[place])[0]
-            for k in np.flatnonzero(snapshots == epoch).tolist():
+            for k in np.flatnonzero(snapshot_epochs == epoch).tolist():
                 drawn = _drawn_distances(sample)
                 if drawn is not None:
                     distance_edges[place, k], within[place, k], between[place, k] = drawn
@@ -143,15 +143,15 @@ def collect_panel(
             # Let go of it before the next one is read.
             del sample
     width = max((s.shape[1] for s in scatter.values()), default=1)
-    scatter_array = np.full((len(snapshots), len(scatter_labels), width), np.nan)
+    scatter_array = np.full((len(snapshot_epochs), len(scatter_labels), width), np.nan)
     for k, points in scatter.items():
         scatter_array[k] = points
-    return Panel(
+    return Snapshots(
         layers=names,
         epochs=epochs,
         value_edges=value_edges,
         value_counts=value_counts,
-        snapshots=snapshots,
+        snapshot_epochs=snapshot_epochs,
         scatter=scatter_array,
         scatter_labels=scatter_labels,
         distance_edges=distance_edges,

@@ -1,4 +1,4 @@
-"""Tables on disk, and beside a flow table its panel."""
+"""Tables on disk, and beside a flow table its snapshots."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pandas as pd
 
 from skinfo._files import write_atomically
 from skinfo.errors import needs_extra
-from skinfo.flow.snapshots import Panel
+from skinfo.flow.snapshots import Snapshots
 from skinfo.quantities import COLUMNS, CURVE_COLUMNS
 
 __all__ = [
@@ -21,7 +21,7 @@ __all__ = [
     "SUFFIXES",
     "UNREAD",
     "check_columns",
-    "check_no_panel",
+    "check_no_snapshots",
     "check_once",
     "check_output",
     "check_table_name",
@@ -66,7 +66,7 @@ def check_table_name(path: Path) -> None:
         _require_pyarrow()
 
 
-def check_no_panel(path: Path) -> None:
+def check_no_snapshots(path: Path) -> None:
     """Check that no other table's .npz would be taken for that of a table without one.
 
     Raises
@@ -79,11 +79,11 @@ def check_no_panel(path: Path) -> None:
         raise ValueError(f"{beside} belongs to another table; choose another name or remove it.")
 
 
-def write_table(path: str | Path, table: pd.DataFrame, panel: Panel | None = None) -> None:
+def write_table(path: str | Path, table: pd.DataFrame, snapshots: Snapshots | None = None) -> None:
     """Write a table, and beside it under the same name .npz what a picture needs.
 
     The settings travel in both: in the table's metadata (parquet) and in the .npz. A curve against
-    sigma has no panel.
+    sigma has no snapshots.
 
     Raises
     ------
@@ -102,18 +102,18 @@ def write_table(path: str | Path, table: pd.DataFrame, panel: Panel | None = Non
     >>> table = information_flow(BinningMIEstimator(bin_width=0.5), run, progress=False)
     >>> path = Path(tempfile.mkdtemp()) / "flow.parquet"
     >>> write_table(path, table)
-    >>> again, panel = read_table(path)
-    >>> again.equals(table), panel is None
+    >>> again, snapshots = read_table(path)
+    >>> again.equals(table), snapshots is None
     (True, True)
     """
     path = Path(path)
     check_table_name(path)
     beside = path.with_suffix(".npz")
-    if panel is None:
-        check_no_panel(path)
-    archive = {} if panel is None else _archive(panel)
+    if snapshots is None:
+        check_no_snapshots(path)
+    archive = {} if snapshots is None else _archive(snapshots)
     table = table.copy()
-    table.attrs.update({} if panel is None else panel.settings)
+    table.attrs.update({} if snapshots is None else snapshots.settings)
     with write_atomically(path) as file:
         if path.suffix == ".csv":
             table.to_csv(file, index=False)
@@ -124,22 +124,24 @@ def write_table(path: str | Path, table: pd.DataFrame, panel: Panel | None = Non
             np.savez_compressed(file, allow_pickle=False, **archive)
 
 
-def _archive(panel: Panel) -> dict[str, Any]:
-    """The members of a panel's .npz: arrays, losses, and the rest as texts."""
-    arrays = {name: value for name, value in vars(panel).items() if isinstance(value, np.ndarray)}
-    losses = {f"loss:{name}": values for name, values in panel.losses.items()}
-    texts = {"layers": json.dumps(panel.layers), "settings": json.dumps(panel.settings)}
+def _archive(snapshots: Snapshots) -> dict[str, Any]:
+    """The members of the .npz of snapshots: arrays, losses, and the rest as texts."""
+    arrays = {
+        name: value for name, value in vars(snapshots).items() if isinstance(value, np.ndarray)
+    }
+    losses = {f"loss:{name}": values for name, values in snapshots.losses.items()}
+    texts = {"layers": json.dumps(snapshots.layers), "settings": json.dumps(snapshots.settings)}
     return {**arrays, **losses, **texts}
 
 
-def read_table(path: str | Path) -> tuple[pd.DataFrame, Panel | None]:
+def read_table(path: str | Path) -> tuple[pd.DataFrame, Snapshots | None]:
     r"""Read a table and, where it is there, what its picture needs.
 
     Returns
     -------
     table : DataFrame
         A row a number, as :func:`skinfo.information_flow` gives it.
-    panel : Panel or None
+    snapshots : Snapshots or None
         What was written beside it.
 
     Raises
@@ -157,8 +159,8 @@ def read_table(path: str | Path) -> tuple[pd.DataFrame, Panel | None]:
     ...     "epoch,layer,estimator,quantity,value,stderr,lower,upper,unit,notes\n"
     ...     "1,layer1,noisy,mutual_info,8.249,0.003,8.23,8.26,nats,\n"
     ... )
-    >>> table, panel = read_table(path)
-    >>> table["value"].tolist(), panel is None
+    >>> table, snapshots = read_table(path)
+    >>> table["value"].tolist(), snapshots is None
     ([8.249], True)
     """
     path = Path(path)
@@ -188,7 +190,7 @@ def read_table(path: str | Path) -> tuple[pd.DataFrame, Panel | None]:
         texts = {name: json.loads(str(arrays.pop(name))) for name in ("layers", "settings")}
         rest = {name: v for name, v in arrays.items() if not name.startswith("loss:")}
         table.attrs.update(texts["settings"])
-        return table, Panel(**rest, **texts, losses=losses)
+        return table, Snapshots(**rest, **texts, losses=losses)
     except Exception as error:
         raise ValueError(
             f"{beside} cannot be read as what belongs to {path.name}: {error!r}; remove it, or "

@@ -19,7 +19,7 @@ from skinfo.errors import RunError
 from skinfo.flow import information_flow
 from skinfo.flow.estimators import check_parameters, name_estimators, takes_run_range
 from skinfo.flow.settings import describe_estimators, describe_layer, plain
-from skinfo.flow.tables import check_no_panel, check_table_name, write_table
+from skinfo.flow.tables import check_no_snapshots, check_table_name, write_table
 from skinfo.monitoring.digest import digest_of
 from skinfo.monitoring.journal import Entry, Journal, add_entry, as_table
 from skinfo.monitoring.scalars import add_scalars
@@ -152,7 +152,7 @@ class FlowMonitor:
         self._path = None if path is None else Path(path)
         if self._path is not None:
             check_table_name(self._path)
-            check_no_panel(self._path)
+            check_no_snapshots(self._path)
         self._recorder: _Recorder | None = None
         self._flattening = Flattening()
         if model is None:

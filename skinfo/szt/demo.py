@@ -14,7 +14,7 @@ from skinfo.binned.estimator import BinningMIEstimator
 from skinfo.clustered.estimator import ClusteringScore
 from skinfo.errors import RunError
 from skinfo.flow import information_flow
-from skinfo.flow.snapshots import collect_panel
+from skinfo.flow.snapshots import collect_snapshots
 from skinfo.flow.tables import check_table_name, write_table
 from skinfo.noisy.estimator import NoisyMIEstimator
 from skinfo.szt.recording import Progress, SztSettings, record_training, show_nothing
@@ -39,7 +39,7 @@ class DemoResult:
         The flow table.
     accuracy : float
         Test accuracy at the end.
-    table_path, panel_path, plane_path : Path
+    table_path, overview_path, plane_path : Path
         Files written.
     seconds : dict of str to float
         Wall time of each part.
@@ -48,7 +48,7 @@ class DemoResult:
     table: pd.DataFrame
     accuracy: float
     table_path: Path
-    panel_path: Path
+    overview_path: Path
     plane_path: Path
     seconds: dict[str, float]
 
@@ -60,7 +60,7 @@ def run_demo(
     n_jobs: int | None = None,
     progress: Progress = show_nothing,
 ) -> DemoResult:
-    """Train the SZT network, record it, measure its information flow, draw the panel.
+    """Train the SZT network, record it, measure its information flow, draw the snapshots.
 
     What is there already is not done again: a demo that was killed goes on where it stopped.
 
@@ -96,8 +96,8 @@ def run_demo(
     >>> from skinfo.szt import SztSettings
     >>> settings = SztSettings(epochs=1, n_replicas=2, n_checkpoints=1)
     >>> result = run_demo(Path(tempfile.mkdtemp()), settings)
-    >>> result.table["layer"].unique().tolist(), result.panel_path.name
-    (['layer1', 'layer2', 'layer3', 'layer4', 'layer5'], 'panel.png')
+    >>> result.table["layer"].unique().tolist(), result.overview_path.name
+    (['layer1', 'layer2', 'layer3', 'layer4', 'layer5'], 'overview.png')
     """
     table_path = directory / "flow.parquet"
     check_table_name(table_path)
@@ -128,15 +128,15 @@ def run_demo(
         progress=lambda done, total: progress("Estimating", done, total),
     )
     lap("estimate")
-    panel = collect_panel(run, settings=table.attrs | {"demo": asdict(settings)})
-    write_table(table_path, table, panel)
+    snapshots = collect_snapshots(run, settings=table.attrs | {"demo": asdict(settings)})
+    write_table(table_path, table, snapshots)
     lap("write the table")
-    panel_path, plane_path = directory / "panel.png", directory / "plane.png"
-    save_figure(InformationFlowDisplay(table, panel).plot().figure_, panel_path, close=True)
+    overview_path, plane_path = directory / "overview.png", directory / "plane.png"
+    save_figure(InformationFlowDisplay(table, snapshots).plot().figure_, overview_path, close=True)
     save_figure(InformationPlaneDisplay.from_flow(table).plot().figure_, plane_path, close=True)
     lap("draw")
     accuracy = run.losses[run.epochs[-1]]["test_accuracy"]
-    return DemoResult(table, accuracy, table_path, panel_path, plane_path, seconds)
+    return DemoResult(table, accuracy, table_path, overview_path, plane_path, seconds)
 
 
 def _claim(directory: Path, settings: SztSettings) -> None:

@@ -8,7 +8,7 @@ __all__ = ["BLUE", "PAIR_KINDS", "RED", "is_log"]
 
 #: Apart in grey, too.
 BLUE, RED = "#1f6f8b", "#e07a5f"
-#: Pairs of rows: their name in a panel, what they are called, their colour.
+#: Pairs of rows: their name in Snapshots, what they are called, their colour.
 PAIR_KINDS = (("within", "within classes", BLUE), ("between", "between classes", RED))
 
 

@@ -1,4 +1,4 @@
-"""Flows over one another, and estimators of one run, as pictures."""
+"""Flows over one another as pictures."""
 
 import matplotlib as mpl
 
@@ -11,15 +11,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from skinfo import (
-    BinningMIEstimator,
-    NoisyMIEstimator,
-    compare_flows,
-    information_flow,
-    open_run,
-    pool_flows,
-)
-from skinfo.view.pictures import EstimatorComparisonDisplay, FlowComparisonDisplay
+from skinfo import compare_flows, pool_flows
+from skinfo.view.pictures import FlowComparisonDisplay
 
 
 @pytest.fixture(autouse=True)
@@ -180,67 +173,3 @@ def test_many_layers_of_one_quantity_are_wrapped(n):
     assert max(ax.get_subplotspec().get_gridspec().ncols for ax in axes) <= 5
     assert axes[-1].get_xlabel() == "Epoch"
     assert sum(ax.get_visible() for ax in display.figure_.axes) == n
-
-
-@pytest.fixture(scope="module")
-def several():
-    rng = np.random.default_rng(0)
-    arrays = {(e, x): rng.normal(size=(30, 2)) for e in (1, 10, 100) for x in ("first", "second")}
-    estimators = {
-        "noisy": NoisyMIEstimator(None, tol=0.1, pairwise_bounds=True, random_state=0),
-        "binned": BinningMIEstimator(bin_width=0.5),
-    }
-    return information_flow(estimators, open_run(arrays, sigma=0.5), progress=False)
-
-
-def test_estimators_of_one_run_in_one_figure(several):
-    display = EstimatorComparisonDisplay.from_flow(several).plot()
-    display.figure_.canvas.draw()
-    assert list(display.axes_) == ["first", "second"]
-    assert legend_of(display) == [
-        "I(X;T) with bracket", "pairwise bounds", "H(Bin(T))", "ceiling of I(X;T)",
-    ]  # fmt: skip
-    for layer, ax in display.axes_.items():
-        noisy, binned, ceiling = ax.lines
-        for line, (quantity, estimator) in (
-            (noisy, ("mutual_info", "noisy")),
-            (binned, ("binned_entropy", "binned")),
-            (ceiling, ("ceiling", "noisy")),
-        ):
-            expected = curves_of(several, quantity, estimator).loc[layer]
-            np.testing.assert_array_equal(line.get_ydata(), expected)
-        assert ceiling.get_linestyle() == ":"
-        bracket, bounds = bands(ax)
-        low, high = (
-            curves_of(several, f"mutual_info_pairwise_{side}").loc[layer]
-            for side in ("lower", "upper")
-        )
-        np.testing.assert_allclose(bounds, np.c_[low, high])
-        assert (low <= noisy.get_ydata()).all()
-        assert (noisy.get_ydata() <= high).all()
-        np.testing.assert_allclose(
-            bracket[:, 0], curves_of(several, "mutual_info", column="lower").loc[layer]
-        )
-        assert ax.get_xscale() == "log"
-    assert display.axes_["first"].get_ylabel() == "Information [nats]"
-
-
-def test_estimators_that_are_missing_are_left_out(several):
-    binned = several[several["estimator"] == "binned"]
-    assert legend_of(EstimatorComparisonDisplay(binned).plot()) == ["H(Bin(T))"]
-    without = several[~several["quantity"].str.contains("pairwise")]
-    display = EstimatorComparisonDisplay(without, layers=["second"]).plot()
-    assert legend_of(display) == ["I(X;T) with bracket", "H(Bin(T))", "ceiling of I(X;T)"]
-    assert list(display.axes_) == ["second"]
-
-
-def test_estimators_that_make_no_figure_are_refused(several):
-    with pytest.raises(ValueError, match="nothing to compare"):
-        EstimatorComparisonDisplay(several[several["quantity"] == "plug_in"])
-    with pytest.raises(ValueError, match="no layer 'x'"):
-        EstimatorComparisonDisplay(several, layers=["x"])
-    with pytest.raises(ValueError, match="nothing to draw: no layer was chosen"):
-        EstimatorComparisonDisplay(several, layers=[])
-    bits = several.assign(unit=np.where(several["estimator"] == "binned", "bits", "nats"))
-    with pytest.raises(ValueError, match="different units make no figure: .*in nats, .*in bits"):
-        EstimatorComparisonDisplay(bits)

@@ -16,7 +16,7 @@ from skinfo import (
     pool_flows,
 )
 from skinfo.flow.defaults import measure_run
-from skinfo.flow.snapshots import collect_panel
+from skinfo.flow.snapshots import collect_snapshots
 from skinfo.flow.tables import read_table, write_table
 from skinfo.monitoring import FlowMonitor
 
@@ -106,7 +106,7 @@ def test_bins_that_ignore_the_range_of_a_run_are_the_same_bins(given):
 def test_sigmas_beside_tables_on_disk_are_found(tmp_path):
     for name, sigma in (("quiet", 0.3), ("loud", 0.6)):
         table, run = measured(0, sigma=sigma)
-        write_table(tmp_path / f"{name}.csv", table, collect_panel(run, settings=table.attrs))
+        write_table(tmp_path / f"{name}.csv", table, collect_snapshots(run, settings=table.attrs))
     found = compare_flows({name: tmp_path / f"{name}.csv" for name in ("quiet", "loud")})
     noisy = found["estimator"] == "noisy"
     assert found.loc[noisy, "notes"].str.contains("settings differ: sigma 0.3 and 0.6").all()
@@ -212,5 +212,5 @@ def test_what_a_table_says_of_itself_survives_its_file(tmp_path):
     assert attrs["measured with"]["numpy"] == np.__version__
     write_table(tmp_path / "flow.parquet", table)
     assert read_table(tmp_path / "flow.parquet")[0].attrs == attrs
-    write_table(tmp_path / "flow.csv", table, collect_panel(run, settings=attrs))
+    write_table(tmp_path / "flow.csv", table, collect_snapshots(run, settings=attrs))
     assert read_table(tmp_path / "flow.csv")[0].attrs == attrs

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from skinfo import ClusteringScore, open_run
-from skinfo.flow.snapshots import collect_panel
+from skinfo.flow.snapshots import collect_snapshots
 
 
 @pytest.fixture(scope="module")
@@ -30,8 +30,8 @@ def in_bits(run):
 
 
 @pytest.fixture(scope="module")
-def panel(run):
-    return with_losses(collect_panel(run))
+def snapshots(run):
+    return with_losses(collect_snapshots(run))
 
 
 @pytest.fixture(autouse=True)
@@ -42,13 +42,13 @@ def _no_figure_stays_open():
 
 @pytest.fixture(scope="module", params=UNREADABLE)
 def unreadable(request):
-    """A run some of whose arrays cannot be read: its table, its panel, what was lost."""
+    """A run some of whose arrays cannot be read: its table, its snapshots, what was lost."""
     epochs, layers = UNREADABLE[request.param]
     made = arrays() | {(e, name): np.array([["no number"]]) for e in epochs for name in layers}
     run = open_run(made, labels=LABELS, sigma=0.5, layers=LAYERS)
     with pytest.warns(UserWarning, match="not measured"):
         table = measure(run)
-    return table, collect_panel(run), epochs, layers
+    return table, collect_snapshots(run), epochs, layers
 
 
 @pytest.fixture(scope="module")

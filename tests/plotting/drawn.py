@@ -1,4 +1,4 @@
-"""A run that learns, its tables and panels, and what is read off a picture."""
+"""A run that learns, its tables and snapshots, and what is read off a picture."""
 
 from dataclasses import replace
 
@@ -33,10 +33,10 @@ def measure(run, units="nats", others=True):
     return information_flow(estimators, run, progress=False)
 
 
-def with_losses(panel):
-    n = len(panel.epochs)
+def with_losses(snapshots):
+    n = len(snapshots.epochs)
     losses = {name: np.linspace(0.7, 0.1 * k, n) for k, name in enumerate(LOSSES)}
-    return replace(panel, losses=losses)
+    return replace(snapshots, losses=losses)
 
 
 def drawn(display_or_figure):

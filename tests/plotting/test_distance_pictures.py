@@ -6,7 +6,7 @@ import pytest
 from matplotlib.patches import StepPatch
 
 from skinfo import ClusteringScore, open_run
-from skinfo.flow.snapshots import collect_panel
+from skinfo.flow.snapshots import collect_snapshots
 from skinfo.view.pictures import (
     ClassDistancesDisplay,
     ClusteringCurveDisplay,
@@ -20,7 +20,7 @@ from .drawn import LABELS, LAYERS, arrays, curves, drawn, grid
 
 def test_distances_of_a_run_with_unreadable_parts_draw_the_rest(unreadable):
     figure = plot_distances(unreadable[1])
-    assert len(figure.axes) == len(LAYERS) * len(unreadable[1].snapshots)
+    assert len(figure.axes) == len(LAYERS) * len(unreadable[1].snapshot_epochs)
 
 
 # --- distances -----------------------------------------------------------------------------------
@@ -75,9 +75,11 @@ def test_distances_of_one_kind_only_draw():
     assert not between.any()
 
 
-def test_distances_of_a_run_are_a_small_multiple_each(panel):
-    figure = drawn(plot_distances(panel))
-    expected = [f"{layer}, epoch {epoch}" for layer in LAYERS for epoch in panel.snapshots]
+def test_distances_of_a_run_are_a_small_multiple_each(snapshots):
+    figure = drawn(plot_distances(snapshots))
+    expected = [
+        f"{layer}, epoch {epoch}" for layer in LAYERS for epoch in snapshots.snapshot_epochs
+    ]
     assert [ax.get_title() for ax in figure.axes] == expected
     for ax in figure.axes:
         for patch in outlines(ax):
@@ -86,58 +88,60 @@ def test_distances_of_a_run_are_a_small_multiple_each(panel):
 
 
 def test_distances_of_a_run_without_labels_are_refused():
-    panel = collect_panel(open_run(arrays(), sigma=0.5, layers=LAYERS))
+    snapshots = collect_snapshots(open_run(arrays(), sigma=0.5, layers=LAYERS))
     with pytest.raises(ValueError, match="no labels"):
-        plot_distances(panel)
+        plot_distances(snapshots)
 
 
 # --- clustering ----------------------------------------------------------------------------------
 
 
-def test_ridges_are_the_densities_of_every_layer_and_snapshot(panel):
-    display = drawn(DistanceRidgesDisplay.from_panel(panel).plot())
+def test_ridges_are_the_densities_of_every_layer_and_snapshot(snapshots):
+    display = drawn(DistanceRidgesDisplay.from_snapshots(snapshots).plot())
     assert [ax.get_title() for ax in display.axes_] == LAYERS
     for k, ax in enumerate(display.axes_):
         lines = outlines(ax)
-        assert len(lines) == 2 * len(panel.snapshots)
-        for j in range(len(panel.snapshots)):
-            edges, width = panel.distance_edges[k, j], np.diff(panel.distance_edges[k, j])
-            densities = [c[k, j] / c[k, j].sum() / width for c in (panel.within, panel.between)]
+        assert len(lines) == 2 * len(snapshots.snapshot_epochs)
+        for j in range(len(snapshots.snapshot_epochs)):
+            edges, width = snapshots.distance_edges[k, j], np.diff(snapshots.distance_edges[k, j])
+            densities = [
+                c[k, j] / c[k, j].sum() / width for c in (snapshots.within, snapshots.between)
+            ]
             heights = [j - line.get_data()[0] for line in lines[2 * j : 2 * j + 2]]
             factor = np.max(heights) / np.max(densities)
             np.testing.assert_allclose(heights, factor * np.array(densities), atol=1e-12)
             np.testing.assert_array_equal(lines[2 * j].get_data()[1], edges)
         assert ax.get_xlabel() == "Distance"
     named = [text.get_text() for text in display.axes_[0].get_yticklabels()]
-    assert named == [str(epoch) for epoch in panel.snapshots]
+    assert named == [str(epoch) for epoch in snapshots.snapshot_epochs]
     (legend,) = display.figure_.legends
     assert [t.get_text() for t in legend.get_texts()] == ["within classes", "between classes"]
 
 
-def test_ridges_of_estimators_are_those_of_the_panel(run, panel):
+def test_ridges_of_estimators_are_those_of_the_snapshots(run, snapshots):
     made = {
         (epoch, layer): ClusteringScore(measures=()).fit(run.noisy_samples(epoch, layer).X, LABELS)
         for layer in LAYERS
-        for epoch in panel.snapshots
+        for epoch in snapshots.snapshot_epochs
     }
     display = DistanceRidgesDisplay.from_estimators(made)
-    np.testing.assert_array_equal(display.within, panel.within)
-    np.testing.assert_array_equal(display.edges, panel.distance_edges)
+    np.testing.assert_array_equal(display.within, snapshots.within)
+    np.testing.assert_array_equal(display.edges, snapshots.distance_edges)
     assert display.layers == LAYERS
 
 
 def test_ridges_of_a_run_with_unreadable_parts_say_so(unreadable):
-    display = drawn(DistanceRidgesDisplay.from_panel(unreadable[1]).plot())
+    display = drawn(DistanceRidgesDisplay.from_snapshots(unreadable[1]).plot())
     said = [t for ax in display.axes_ for t in ax.texts if t.get_text() == "not measured"]
     assert len(said) == (~unreadable[1].within.any(axis=2)).sum() > 0
 
 
-def test_ridges_need_labels_and_an_axes_a_layer(panel):
-    without = collect_panel(open_run(arrays(), sigma=0.5, layers=LAYERS))
+def test_ridges_need_labels_and_an_axes_a_layer(snapshots):
+    without = collect_snapshots(open_run(arrays(), sigma=0.5, layers=LAYERS))
     with pytest.raises(ValueError, match="no labels"):
-        DistanceRidgesDisplay.from_panel(without)
+        DistanceRidgesDisplay.from_snapshots(without)
     with pytest.raises(ValueError, match="3 layers"):
-        DistanceRidgesDisplay.from_panel(panel).plot([plt.figure().subplots()])
+        DistanceRidgesDisplay.from_snapshots(snapshots).plot([plt.figure().subplots()])
 
 
 @pytest.mark.parametrize("quantity", ["auc", "silhouette", "nc1"])

@@ -79,8 +79,8 @@ def test_notes_of_what_is_drawn_are_written_below(noted):
     assert small_print(drawn(InformationPlaneDisplay.from_flow(noted).plot()).ax_) == NARROW
     plane = InformationPlaneDisplay.from_flow(noted, estimator="edges")
     assert small_print(drawn(plane.plot()).ax_) == EDGES
-    panel = drawn(InformationFlowDisplay.from_flow(noted).plot())
-    assert NARROW in small_print(panel.axes_["binned"])
+    overview = drawn(InformationFlowDisplay.from_flow(noted).plot())
+    assert NARROW in small_print(overview.axes_["binned"])
     curve = ClusteringCurveDisplay.from_flow(noted, "binned_label_mutual_info", estimator="edges")
     assert small_print(drawn(curve.plot()).ax_) == EDGES
 
@@ -112,10 +112,10 @@ def stuck(noted):
 
 
 def test_a_wiggle_below_the_ceiling_does_not_fill_the_axis(stuck):
-    panel = drawn(InformationFlowDisplay.from_flow(stuck).plot())
+    overview = drawn(InformationFlowDisplay.from_flow(stuck).plot())
     curve = drawn(ClusteringCurveDisplay.from_flow(stuck, "binned_mutual_info").plot())
     plane = drawn(InformationPlaneDisplay.from_flow(stuck).plot())
-    ends = (panel.axes_["binned"].get_ylim(), curve.ax_.get_ylim(), plane.ax_.get_xlim())
+    ends = (overview.axes_["binned"].get_ylim(), curve.ax_.get_ylim(), plane.ax_.get_xlim())
     for low, high in ends:
         assert high - low >= 0.0199 * np.log(16)
         assert low < np.log(16) - 0.01
@@ -124,9 +124,9 @@ def test_a_wiggle_below_the_ceiling_does_not_fill_the_axis(stuck):
 
 def test_axes_of_what_moves_are_left_as_they_were(table):
     """Clustering has no ceiling in nats, and information that moves fills its axis."""
-    panel = InformationFlowDisplay.from_flow(table).plot()
+    overview = InformationFlowDisplay.from_flow(table).plot()
     values = grid(table, "binned_entropy", estimator="binned")
-    assert panel.axes_["binned"].get_ylim()[0] > values.min() - 0.1 * np.ptp(values) - 0.1
+    assert overview.axes_["binned"].get_ylim()[0] > values.min() - 0.1 * np.ptp(values) - 0.1
     flat = table.assign(value=np.where(table["quantity"] == "auc", 0.7, table["value"]))
     low, high = ClusteringCurveDisplay.from_flow(flat).plot().ax_.get_ylim()
     ends = table.loc[table["quantity"] == "auc", ["lower", "upper"]].to_numpy()
@@ -150,12 +150,12 @@ def test_of_two_estimators_of_a_kind_one_is_drawn_and_the_other_named(noted):
         ClusteringCurveDisplay.from_flow(noted, "binned_entropy"),
     ):
         assert display.left_out == {"narrow": ["edges"]}
-    panel = InformationFlowDisplay.from_flow(noted, estimator="edges")
-    assert panel.left_out == {"edges": ["narrow"]}
-    lines = curves(drawn(panel.plot()).axes_["binned"])
+    overview = InformationFlowDisplay.from_flow(noted, estimator="edges")
+    assert overview.left_out == {"edges": ["narrow"]}
+    lines = curves(drawn(overview.plot()).axes_["binned"])
     expected = grid(noted, "binned_entropy", estimator="edges")
     np.testing.assert_array_equal([line.get_ydata() for line in lines], expected)
-    (guide,) = (line for line in panel.axes_["binned"].lines if len(line.get_xdata()) == 2)
+    (guide,) = (line for line in overview.axes_["binned"].lines if len(line.get_xdata()) == 2)
     np.testing.assert_allclose(guide.get_ydata(), np.log(16))
 
 
@@ -163,15 +163,15 @@ def test_estimators_of_other_kinds_stay_as_they_are(table, noted):
     both = pd.concat([table, noted], ignore_index=True)
     plane = InformationPlaneDisplay.from_flow(both)
     assert (plane.kind, plane.left_out) == ("noisy", {"noisy": []})
-    panel = InformationFlowDisplay.from_flow(both, estimator="edges").plot()
-    assert list(panel.axes_) == ["information", "label_information", "binned", "clustered"]
-    assert panel.left_out == {"noisy": [], "edges": ["binned", "narrow"], "clustered": []}
-    lines = curves(panel.axes_["information"])
+    overview = InformationFlowDisplay.from_flow(both, estimator="edges").plot()
+    assert list(overview.axes_) == ["information", "label_information", "binned", "clustered"]
+    assert overview.left_out == {"noisy": [], "edges": ["binned", "narrow"], "clustered": []}
+    lines = curves(overview.axes_["information"])
     np.testing.assert_array_equal([line.get_ydata() for line in lines], grid(table, "mutual_info"))
 
 
 def test_an_estimator_that_is_not_there_is_answered_with_those_that_are(noted):
-    with pytest.raises(ValueError, match="'nobody' that a panel shows.* narrow, edges"):
+    with pytest.raises(ValueError, match="'nobody' that an overview shows.* narrow, edges"):
         InformationFlowDisplay.from_flow(noted, estimator="nobody")
     with pytest.raises(ValueError, match="'nobody'; it holds narrow, edges"):
         InformationPlaneDisplay.from_flow(noted, estimator="nobody")

@@ -5,11 +5,11 @@ from skinfo.view.pictures.clustering import (
     ClusteringCurveDisplay,
     DistanceRidgesDisplay,
 )
-from skinfo.view.pictures.comparison import EstimatorComparisonDisplay, FlowComparisonDisplay
+from skinfo.view.pictures.comparison import FlowComparisonDisplay
 from skinfo.view.pictures.curves import Curves
 from skinfo.view.pictures.distances import DistanceHistogramDisplay, plot_distances
 from skinfo.view.pictures.figures import save_figure
-from skinfo.view.pictures.panel import InformationFlowDisplay, cell_edges
+from skinfo.view.pictures.overview import InformationFlowDisplay, cell_edges
 from skinfo.view.pictures.plane import InformationPlaneDisplay
 from skinfo.view.pictures.sigmas import SigmaCurveDisplay
 
@@ -19,7 +19,6 @@ __all__ = [
     "Curves",
     "DistanceHistogramDisplay",
     "DistanceRidgesDisplay",
-    "EstimatorComparisonDisplay",
     "FlowComparisonDisplay",
     "InformationFlowDisplay",
     "InformationPlaneDisplay",

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from skinfo.flow.snapshots import DRAWN_CELLS, Panel, coarsen
+from skinfo.flow.snapshots import DRAWN_CELLS, Snapshots, coarsen
 from skinfo.kinds import (
     CLUSTERING_NAMES,
     GUIDES,
@@ -29,7 +29,7 @@ _INFORMATION = ("I(", "H(Bin(T))")
 
 
 class DistanceRidgesDisplay:
-    """Distributions of distances over checkpoints: a panel a layer, a ridge a checkpoint.
+    """Distributions of distances over checkpoints: axes per layer, a ridge per checkpoint.
 
     Every ridge has its own height, that of its highest cell.
 
@@ -56,10 +56,10 @@ class DistanceRidgesDisplay:
     >>> import numpy as np
     >>> from skinfo import open_run
     >>> from skinfo.view.pictures import DistanceRidgesDisplay
-    >>> from skinfo.flow.snapshots import collect_panel
+    >>> from skinfo.flow.snapshots import collect_snapshots
     >>> run = open_run({(e, "hidden"): np.array([[0.0], [e], [3.0], [7.0]]) for e in (1, 2)},
     ...                labels=[0, 0, 1, 1])
-    >>> DistanceRidgesDisplay.from_panel(collect_panel(run)).plot().axes_[0].get_title()
+    >>> DistanceRidgesDisplay.from_snapshots(collect_snapshots(run)).plot().axes_[0].get_title()
     'hidden'
     """
 
@@ -78,11 +78,17 @@ class DistanceRidgesDisplay:
         self.between = between
 
     @classmethod
-    def from_panel(cls, panel: Panel) -> DistanceRidgesDisplay:
+    def from_snapshots(cls, snapshots: Snapshots) -> DistanceRidgesDisplay:
         """Take the distances at the snapshots of a run."""
-        if not panel.within.any():
+        if not snapshots.within.any():
             raise ValueError("No distances are on record: the run has no labels.")
-        return cls(panel.layers, panel.snapshots, panel.distance_edges, panel.within, panel.between)
+        return cls(
+            snapshots.layers,
+            snapshots.snapshot_epochs,
+            snapshots.distance_edges,
+            snapshots.within,
+            snapshots.between,
+        )
 
     @classmethod
     def from_estimators(

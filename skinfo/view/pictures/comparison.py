@@ -1,4 +1,4 @@
-"""Flows laid over one another, and estimators of one run."""
+"""Flows laid over one another."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from skinfo.comparison import (
     is_pooled,
     read_flows,
 )
-from skinfo.kinds import MARKS, estimator_of
+from skinfo.kinds import estimator_of
 from skinfo.view.pictures.curves import SHOWN, Curves
 from skinfo.view.pictures.figures import pyplot
 from skinfo.view.style import BLUE, RED, is_log
@@ -200,120 +200,6 @@ class FlowComparisonDisplay:
             handles, labels, loc="outside upper left", ncols=min(4, len(handles)), frameon=False,
             fontsize=8, handlelength=1.8,
         )  # fmt: skip
-
-
-class EstimatorComparisonDisplay:
-    """What the estimators say of one run: information, its pairwise bounds, binned entropy.
-
-    An axes a layer, against the epoch: I(X;T) of the noisy estimator with its bracket, the band
-    between the pairwise-distance bounds (``NoisyMIEstimator(pairwise_bounds=True)``), H(Bin(T)) and
-    the ceiling. Only the first estimates the information of the noisy layer; the bounds hold it
-    between them, and the binned entropy depends on the bins.
-
-    Parameters
-    ----------
-    table : pandas.DataFrame
-        A flow table of several estimators.
-    layers : sequence of str, optional
-        Which layers; by default all.
-
-    Attributes
-    ----------
-    figure_ : matplotlib Figure
-        The figure.
-    axes_ : dict of str to matplotlib Axes
-        By layer.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from skinfo import BinningMIEstimator, NoisyMIEstimator, information_flow, open_run
-    >>> from skinfo.view.pictures import EstimatorComparisonDisplay
-    >>> run = open_run({(e, "hidden"): np.array([[-e], [e]]) for e in (1, 2)}, sigma=1.0)
-    >>> noisy = NoisyMIEstimator(None, pairwise_bounds=True)
-    >>> estimators = [noisy, BinningMIEstimator(bin_width=0.5)]
-    >>> flow = information_flow(estimators, run, progress=False)
-    >>> display = EstimatorComparisonDisplay.from_flow(flow).plot()
-    >>> [text.get_text() for text in display.figure_.legends[0].get_texts()]
-    ['I(X;T) with bracket', 'pairwise bounds', 'H(Bin(T))', 'ceiling of I(X;T)']
-    """
-
-    def __init__(self, table: pd.DataFrame, *, layers: Sequence[str] | None = None) -> None:
-        self.table = table
-        self._curves = self._take()
-        self.layers = _check_layers(layers, list(dict.fromkeys(table["layer"])))
-
-    @classmethod
-    def from_flow(
-        cls, table: pd.DataFrame, *, layers: Sequence[str] | None = None
-    ) -> EstimatorComparisonDisplay:
-        """Make the display of a flow table."""
-        return cls(table, layers=layers)
-
-    def _take(self) -> dict[str, Curves]:
-        noisy = estimator_of(self.table, MARKS["noisy"])
-        bounded = estimator_of(self.table, "mutual_info_pairwise_lower")
-        binned = estimator_of(self.table, MARKS["binned"])
-        wanted = {
-            "noisy": (noisy, "mutual_info"),
-            "lower": (bounded, "mutual_info_pairwise_lower"),
-            "upper": (bounded, "mutual_info_pairwise_upper"),
-            "binned": (binned, "binned_entropy"),
-            "ceiling": (noisy, "ceiling"),
-        }
-        taken = {name: Curves.of(self.table, *place) for name, place in wanted.items()}
-        found = {name: curves for name, curves in taken.items() if curves is not None}
-        if not {"noisy", "lower", "binned"} & set(found):
-            raise ValueError(
-                "The table holds neither the information of a noisy layer, nor its bounds, nor a "
-                "binned entropy: nothing to compare."
-            )
-        units = {curves.unit: name for name, curves in found.items()}
-        if len(units) > 1:
-            said = ", ".join(f"{name} in {unit}" for unit, name in units.items())
-            raise ValueError(f"Estimates of different units make no figure: {said}.")
-        return found
-
-    def plot(self) -> EstimatorComparisonDisplay:
-        """Draw into a new figure."""
-        self.figure_, axes = _grid([""], self.layers)
-        self.axes_ = {layer: axes["", layer] for layer in self.layers}
-        unit = next(iter(self._curves.values())).unit
-        rows = list(dict.fromkeys(self.table["layer"]))
-        for layer, ax in self.axes_.items():
-            self._draw(ax, rows.index(layer))
-            _finish(ax)
-            ax.set_ylim(0, None)
-        for ax in self.axes_.values():
-            if ax.get_subplotspec().is_first_col():
-                ax.set_ylabel(f"Information [{unit}]")
-        found = self.axes_[self.layers[0]].get_legend_handles_labels()
-        self.figure_.legend(
-            *found, loc="outside upper left", ncols=4, frameon=False, fontsize=8, handlelength=1.8
-        )
-        return self
-
-    def _draw(self, ax: Any, k: int) -> None:
-        curves = self._curves
-        grey = "0.55"
-        if "noisy" in curves:
-            noisy = curves["noisy"]
-            ax.fill_between(noisy.epochs, noisy.lower[k], noisy.upper[k], color=BLUE, alpha=0.35,
-                            lw=0, zorder=2.1, label="_bracket")  # fmt: skip
-            ax.plot(noisy.epochs, noisy.value[k], color=BLUE, lw=1.5, marker="o", ms=2.8,
-                    label="I(X;T) with bracket")  # fmt: skip
-        if "lower" in curves:
-            low, high = curves["lower"], curves["upper"]
-            ax.fill_between(low.epochs, low.value[k], high.value[k], color=grey, alpha=0.25,
-                            lw=0.8, label="pairwise bounds", zorder=1)  # fmt: skip
-        if "binned" in curves:
-            binned = curves["binned"]
-            ax.plot(binned.epochs, binned.value[k], color=RED, lw=1.3, marker="s", ms=2.8,
-                    label="H(Bin(T))")  # fmt: skip
-        if "ceiling" in curves and np.isfinite(curves["ceiling"].value[k]).any():
-            ceiling = curves["ceiling"]
-            ax.plot(ceiling.epochs, ceiling.value[k], ":", color="0.3", lw=1.1,
-                    label="ceiling of I(X;T)")  # fmt: skip
 
 
 def _curves(table: pd.DataFrame, name: str) -> Curves | None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from skinfo.flow.snapshots import Panel, coarsen
+from skinfo.flow.snapshots import Snapshots, coarsen
 from skinfo.view.pictures.figures import pyplot
 from skinfo.view.style import PAIR_KINDS
 
@@ -82,21 +82,21 @@ class DistanceHistogramDisplay:
         return self
 
 
-def plot_distances(panel: Panel) -> Any:
+def plot_distances(snapshots: Snapshots) -> Any:
     """Draw the distances of every layer at every snapshot, a small multiple; returns the figure."""
     plt = pyplot()
-    if not panel.within.any():
+    if not snapshots.within.any():
         raise ValueError("No distances are on record: the run has no labels.")
-    n_layers, n_snapshots = panel.within.shape[:2]
+    n_layers, n_snapshots = snapshots.within.shape[:2]
     figure, axes = plt.subplots(
         n_layers, n_snapshots, figsize=(2.7 * n_snapshots, 1.9 * n_layers), squeeze=False,
         layout="constrained",
     )  # fmt: skip
-    for k, layer in enumerate(panel.layers):
-        for j, epoch in enumerate(panel.snapshots):
+    for k, layer in enumerate(snapshots.layers):
+        for j, epoch in enumerate(snapshots.snapshot_epochs):
             ax = axes[k, j]
             DistanceHistogramDisplay(
-                panel.distance_edges[k, j], panel.within[k, j], panel.between[k, j],
+                snapshots.distance_edges[k, j], snapshots.within[k, j], snapshots.between[k, j],
                 title=f"{layer}, epoch {epoch}",
             ).plot(ax)  # fmt: skip
             ax.title.set_fontsize(9)

@@ -13,7 +13,7 @@ from skinfo.quantities import CURVE_COLUMNS
 from skinfo.view.pictures.figures import pyplot
 from skinfo.view.style import BLUE
 
-# What is drawn: the panel's name, its quantity, that quantity's ceiling, its name on the axis.
+# What is drawn: the name of its axes, its quantity, that quantity's ceiling, its name on the axis.
 _PANELS = (
     ("information", "mutual_info", "ceiling", "I(X;T)"),
     ("label_information", "label_mutual_info", "label_ceiling", "I(Y;T)"),

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from skinfo._files import write_atomically
-from skinfo.flow.snapshots import Panel
+from skinfo.flow.snapshots import Snapshots
 from skinfo.flow.tables import check_output, is_curve, read_table
 from skinfo.view.report.charts import Axis, Chart, as_flow, axis_of, charts_of, layers_of, planes_of
 from skinfo.view.report.curves import draw_chart, draw_recorded
@@ -43,7 +43,7 @@ def write_report(
     table: pd.DataFrame | str | Path,
     path: str | Path,
     *,
-    panel: Panel | None = None,
+    snapshots: Snapshots | None = None,
     title: str | None = None,
     force: bool = False,
 ) -> int:
@@ -60,9 +60,9 @@ def write_report(
         the .npz beside it is read as well. A curve against sigma gets a smaller page.
     path : str or Path
         The file to write; it appears whole or not at all.
-    panel : Panel, optional
+    snapshots : Snapshots, optional
         Losses and distances, for a table that is no file; see
-        :func:`skinfo.flow.snapshots.collect_panel`.
+        :func:`skinfo.flow.snapshots.collect_snapshots`.
     title : str, optional
         Heading; by default the name of the table's file.
     force : bool, default=False
@@ -99,10 +99,13 @@ def write_report(
         plotly_offline()
         read, beside = read_table(file)
         page = make_report(
-            read, panel or beside, title=title or f"Information flow: {file.name}", source=str(file)
+            read,
+            snapshots or beside,
+            title=title or f"Information flow: {file.name}",
+            source=str(file),
         )
     else:
-        page = make_report(table, panel, title=title)
+        page = make_report(table, snapshots, title=title)
     content = page.encode("utf-8", errors="backslashreplace")
     with write_atomically(path) as opened:
         opened.write(content)
@@ -111,7 +114,7 @@ def write_report(
 
 def make_report(
     table: pd.DataFrame,
-    panel: Panel | None = None,
+    snapshots: Snapshots | None = None,
     *,
     title: str | None = None,
     source: str = "The table",
@@ -120,18 +123,20 @@ def make_report(
     curve = is_curve(table)
     flow = as_flow(table, source)
     axis = axis_of(flow, curve=curve)
-    layers = layers_of(flow, panel.layers if panel is not None else ())
-    settings: Mapping[Any, Any] = table.attrs | (panel.settings if panel is not None else {})
+    layers = layers_of(flow, snapshots.layers if snapshots is not None else ())
+    settings: Mapping[Any, Any] = table.attrs | (
+        snapshots.settings if snapshots is not None else {}
+    )
     charts = charts_of(flow, layers, axis, settings)
     flags = flags_of(flow, layers, axis)
     last = [notes_section(flags), settings_section(settings, _written_by()), reading_section()]
     if curve:
-        sections = [_curves(charts, panel, axis), numbers_section(charts, axis), *last]
+        sections = [_curves(charts, snapshots, axis), numbers_section(charts, axis), *last]
         heading, toolbar = title or "Information against sigma", ""
         subtitle = f"One layer at {len(axis.places)} standard deviations of noise"
     else:
         sections = [
-            _plane(charts), _curves(charts, panel, axis), _distances(panel, layers),
+            _plane(charts), _curves(charts, snapshots, axis), _distances(snapshots, layers),
             summary_section(charts, layers, axis), *last,
         ]  # fmt: skip
         heading, toolbar = title or "Information flow", toolbar_html(layers, axis)
@@ -184,7 +189,7 @@ def _plane(charts: list[Chart]) -> Section:
     return plane_section(figures, missing)
 
 
-def _curves(charts: list[Chart], panel: Panel | None, axis: Axis) -> Section:
+def _curves(charts: list[Chart], snapshots: Snapshots | None, axis: Axis) -> Section:
     main = [chart for chart in charts if chart.main][:_MOST_MAIN] or charts[:4]
     figures = [draw_chart(chart, several=_several(charts, chart)) for chart in main]
     others = [
@@ -193,33 +198,33 @@ def _curves(charts: list[Chart], panel: Panel | None, axis: Axis) -> Section:
     missing = "" if charts else "The table holds no number: nothing could be measured."
     if axis.word == "sigma":
         return curves_section(figures, others, missing, title="Information against sigma")
-    figures += _recorded(panel, axis)
-    if panel is None:
+    figures += _recorded(snapshots, axis)
+    if snapshots is None:
         missing += (
             " Losses are kept in the .npz beside a table that skinfo analyze writes; there is none."
         )
-    elif not panel.losses:
+    elif not snapshots.losses:
         missing += " The run has no losses on record."
     return curves_section(figures, others, missing.strip(), title="Curves")
 
 
-def _recorded(panel: Panel | None, axis: Axis) -> list[Figure]:
-    if panel is None or not panel.losses:
+def _recorded(snapshots: Snapshots | None, axis: Axis) -> list[Figure]:
+    if snapshots is None or not snapshots.losses:
         return []
-    own = Axis("epoch", "Epoch", tuple(float(epoch) for epoch in panel.epochs))
-    return draw_recorded(panel.losses, own, axis.places)
+    own = Axis("epoch", "Epoch", tuple(float(epoch) for epoch in snapshots.epochs))
+    return draw_recorded(snapshots.losses, own, axis.places)
 
 
-def _distances(panel: Panel | None, layers: tuple[str, ...]) -> Section:
-    if panel is None:
+def _distances(snapshots: Snapshots | None, layers: tuple[str, ...]) -> Section:
+    if snapshots is None:
         missing = (
             "Distances are kept in the .npz beside a table that skinfo analyze writes; there is "
             "none."
         )
         return distances_section([], [], missing)
-    if not panel.within.any():
+    if not snapshots.within.any():
         return distances_section([], [], "No distances are on record: the run has no labels.")
     return distances_section(
-        draw_distances(panel, layers), [float(epoch) for epoch in panel.snapshots],
+        draw_distances(snapshots, layers), [float(epoch) for epoch in snapshots.snapshot_epochs],
         "None of the layers of the table has distances on record.",
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""The panel of a run draws what the table and its arrays hold."""
+"""The overview of a run draws what the table and its arrays hold."""
 
 from dataclasses import replace
 
@@ -7,18 +7,18 @@ import pytest
 from matplotlib.collections import PolyCollection, QuadMesh
 
 from skinfo import open_run
-from skinfo.flow.snapshots import collect_panel
+from skinfo.flow.snapshots import collect_snapshots
 from skinfo.view.pictures import InformationFlowDisplay
 
 from .drawn import EPOCHS, LABELS, LAYERS, arrays, curves, drawn, grid, measure, with_losses
 
 
 @pytest.fixture(scope="module")
-def flow(table, panel):
-    return drawn(InformationFlowDisplay.from_flow(table, panel).plot())
+def flow(table, snapshots):
+    return drawn(InformationFlowDisplay.from_flow(table, snapshots).plot())
 
 
-def test_panel_curves_are_the_numbers_of_the_table(table, flow):
+def test_overview_curves_are_the_numbers_of_the_table(table, flow):
     axes = flow.axes_
     assert list(axes) == ["information", "label_information", "binned", "clustered", "losses"]
     shown = {
@@ -37,7 +37,7 @@ def test_panel_curves_are_the_numbers_of_the_table(table, flow):
 
 
 @pytest.mark.parametrize("name", ["information", "label_information"])
-def test_panel_brackets_are_bands_between_lower_and_upper(table, flow, name):
+def test_overview_brackets_are_bands_between_lower_and_upper(table, flow, name):
     ax = flow.axes_[name]
     bands = [c for c in ax.collections if isinstance(c, PolyCollection)]
     assert len(bands) == len(LAYERS)
@@ -50,16 +50,16 @@ def test_panel_brackets_are_bands_between_lower_and_upper(table, flow, name):
             assert (y[x == at].min(), y[x == at].max()) == (low, high)
 
 
-def test_panel_has_a_log_axis_of_epochs_that_all_curves_share(flow):
+def test_overview_has_a_log_axis_of_epochs_that_all_curves_share(flow):
     assert {ax.get_xscale() for ax in flow.axes_.values()} == {"log"}
     assert {ax.get_xlim() for ax in flow.axes_.values()} == {(1, 900)}
     assert flow.axes_["losses"].get_xlabel() == "Epoch"
 
 
 @pytest.mark.parametrize("unit", ["nats", "bits"])
-def test_panel_axes_name_quantity_and_unit(table, in_bits, panel, unit):
+def test_overview_axes_name_quantity_and_unit(table, in_bits, snapshots, unit):
     shown = {"nats": table, "bits": in_bits}[unit]
-    axes = InformationFlowDisplay(shown, panel).plot().axes_
+    axes = InformationFlowDisplay(shown, snapshots).plot().axes_
     assert {name: ax.get_ylabel() for name, ax in axes.items()} == {
         "information": f"I(X;T) [{unit}]",
         "label_information": f"I(Y;T) [{unit}]",
@@ -69,12 +69,12 @@ def test_panel_axes_name_quantity_and_unit(table, in_bits, panel, unit):
     }
 
 
-def test_panel_names_the_layers_in_a_legend(flow):
+def test_overview_names_the_layers_in_a_legend(flow):
     legend = flow.axes_["information"].get_legend()
     assert [text.get_text() for text in legend.get_texts()] == LAYERS
 
 
-def test_panel_draws_the_ceiling_of_the_inputs(flow):
+def test_overview_draws_the_ceiling_of_the_inputs(flow):
     axes = flow.axes_
     for name, height in (("binned", np.log(16)), ("label_information", np.log(2))):
         guides = [line for line in axes[name].lines if len(line.get_xdata()) == 2]
@@ -83,7 +83,7 @@ def test_panel_draws_the_ceiling_of_the_inputs(flow):
         assert any(f"{height:.3f}" in text.get_text() for text in axes[name].texts)
 
 
-def test_panel_calls_a_ceiling_below_the_entropy_of_the_inputs_not_by_its_name(table, flow):
+def test_overview_calls_a_ceiling_below_the_entropy_of_the_inputs_not_by_its_name(table, flow):
     """Gaussian capacity is lower than H(X) = log 16 here: the line is not H(X)."""
     highest = table.query("quantity == 'ceiling' and estimator == 'noisy'")["value"].max()
     assert highest < np.log(16) - 0.1
@@ -91,11 +91,11 @@ def test_panel_calls_a_ceiling_below_the_entropy_of_the_inputs_not_by_its_name(t
     assert not any(f"H(X) = {highest:.3f}" in text.get_text() for text in texts)
 
 
-def test_panel_draws_losses_and_accuracies(flow, panel):
+def test_overview_draws_losses_and_accuracies(flow, snapshots):
     ax = flow.axes_["losses"]
     losses = {line.get_label(): line.get_ydata() for line in ax.lines}
     assert list(losses) == ["train loss", "test loss"]
-    np.testing.assert_array_equal(losses["test loss"], panel.losses["test_loss"])
+    np.testing.assert_array_equal(losses["test loss"], snapshots.losses["test_loss"])
     twin = [a for a in flow.figure_.axes if a.get_ylabel() == "Accuracy"]
     assert len(twin) == 1
     assert [line.get_label() for line in twin[0].lines] == ["train accuracy", "test accuracy"]
@@ -103,47 +103,47 @@ def test_panel_draws_losses_and_accuracies(flow, panel):
     assert names == ["train loss", "test loss", "train accuracy", "test accuracy"]
 
 
-def test_panel_draws_the_activations_of_every_layer_over_the_epochs(flow, panel):
+def test_overview_draws_the_activations_of_every_layer_over_the_epochs(flow, snapshots):
     meshes = {ax.get_title(): mesh for ax in flow.figure_.axes for mesh in ax.collections
               if isinstance(mesh, QuadMesh)}  # fmt: skip
     assert list(meshes) == LAYERS
     for k, mesh in enumerate(meshes.values()):
-        counts = panel.value_counts[k]
+        counts = snapshots.value_counts[k]
         share = counts / counts.max(axis=1, keepdims=True)
         np.testing.assert_allclose(mesh.get_array().reshape(share.T.shape) ** 2, share.T)
         corners = mesh.get_coordinates()
-        np.testing.assert_array_equal(corners[:, 0, 1], panel.value_edges[k])
+        np.testing.assert_array_equal(corners[:, 0, 1], snapshots.value_edges[k])
 
 
 @pytest.mark.parametrize("n_units", [1, 2, 3])
-def test_panel_scatters_the_last_layer_at_the_snapshots(table, n_units):
-    panel = collect_panel(
+def test_overview_scatters_the_last_layer_at_the_snapshots(table, n_units):
+    snapshots = collect_snapshots(
         open_run(arrays(n_units=n_units), labels=LABELS, sigma=0.5, layers=LAYERS)
     )
     alone = table[table["estimator"] == "clustered"]
-    figure = InformationFlowDisplay(alone, panel).plot().figure_
+    figure = InformationFlowDisplay(alone, snapshots).plot().figure_
     if n_units == 3:
         drawn(figure)
-    titles = [f"third, epoch {epoch}" for epoch in panel.snapshots]
+    titles = [f"third, epoch {epoch}" for epoch in snapshots.snapshot_epochs]
     axes = [ax for ax in figure.axes if ax.get_title() in titles]
     assert [ax.get_title() for ax in axes] == titles
-    for ax, points in zip(axes, panel.scatter, strict=True):
+    for ax, points in zip(axes, snapshots.scatter, strict=True):
         (dots,) = ax.collections
         dots.update_scalarmappable()
         assert (ax.name == "3d") == (n_units >= 3)
         if n_units < 3:
             np.testing.assert_array_equal(dots.get_offsets()[:, :n_units], points)
-            np.testing.assert_array_equal(dots.get_array(), panel.scatter_labels)
+            np.testing.assert_array_equal(dots.get_array(), snapshots.scatter_labels)
         assert len(np.unique(dots.get_facecolors()[:, :3], axis=0)) == 2
 
 
-def test_panel_scatters_the_units_of_the_largest_variance_and_names_them(table, panel):
+def test_overview_scatters_the_units_of_the_largest_variance_and_names_them(table, snapshots):
     """The first units are dead; of those that live, the same three are drawn at all snapshots."""
     scatter = np.random.default_rng(0).normal(size=(4, 16, 7)) * [0, 0, 0.1, 3, 0, 1, 2]
     scatter[0, :, 2] *= 20
     # A unit that moves, but tells no inputs apart.
     scatter[:, :, 4] = 100 * np.arange(4)[:, None]
-    made = replace(panel, scatter=scatter, scatter_labels=LABELS)
+    made = replace(snapshots, scatter=scatter, scatter_labels=LABELS)
     alone = table[table["estimator"] == "clustered"]
     display = drawn(InformationFlowDisplay(alone, made).plot())
     axes = [ax for ax in display.figure_.axes if ax.name == "3d"]
@@ -155,9 +155,9 @@ def test_panel_scatters_the_units_of_the_largest_variance_and_names_them(table, 
     assert column.get_suptitle().startswith("Units 3, 5, 6 of 7, counted from 0")
 
 
-def test_panel_scatters_three_units_without_a_word(table, panel):
+def test_overview_scatters_three_units_without_a_word(table, snapshots):
     for n in (1, 2, 3):
-        made = replace(panel, scatter=np.ones((4, 16, n)), scatter_labels=LABELS)
+        made = replace(snapshots, scatter=np.ones((4, 16, n)), scatter_labels=LABELS)
         display = InformationFlowDisplay(table, made).plot()
         assert {ax.figure.get_suptitle() for ax in display.figure_.axes} == {""}
 
@@ -173,44 +173,44 @@ def test_panel_scatters_three_units_without_a_word(table, panel):
     ],
     ids=["dead", "unread", "diverged", "one unread"],
 )  # fmt: skip
-def test_panel_scatters_whatever_was_kept(table, panel, scatter, units):
-    made = replace(panel, scatter=scatter, scatter_labels=LABELS)
+def test_overview_scatters_whatever_was_kept(table, snapshots, scatter, units):
+    made = replace(snapshots, scatter=scatter, scatter_labels=LABELS)
     display = InformationFlowDisplay(table, made).plot()
     words = {ax.figure.get_suptitle() for ax in display.figure_.axes} - {""}
     assert [text.split(" of ")[0] for text in words] == [f"Units {units}"]
 
 
-def test_panel_without_its_arrays_draws_the_curves(table):
+def test_overview_without_its_arrays_draws_the_curves(table):
     display = drawn(InformationFlowDisplay.from_flow(table).plot())
     assert list(display.axes_) == ["information", "label_information", "binned", "clustered"]
     assert len(display.figure_.axes) == 4
 
 
-def test_panel_without_losses_draws_the_rest(table, panel):
-    display = InformationFlowDisplay.from_flow(table, replace(panel, losses={})).plot()
+def test_overview_without_losses_draws_the_rest(table, snapshots):
+    display = InformationFlowDisplay.from_flow(table, replace(snapshots, losses={})).plot()
     assert list(display.axes_) == ["information", "label_information", "binned", "clustered"]
 
 
-def test_panel_without_labels_draws():
+def test_overview_without_labels_draws():
     run = open_run(arrays(), layers=LAYERS, sigma=0.5)
-    display = drawn(InformationFlowDisplay(measure(run), collect_panel(run)).plot())
+    display = drawn(InformationFlowDisplay(measure(run), collect_snapshots(run)).plot())
     assert list(display.axes_) == ["information", "binned"]
 
 
 @pytest.mark.parametrize("epochs", [(7,), (0,), (0, 1, 50), (1, 2, 20)])
-def test_panel_of_any_epochs_draws(epochs):
+def test_overview_of_any_epochs_draws(epochs):
     run = open_run(arrays(epochs), labels=LABELS, sigma=0.5, layers=LAYERS)
     table = measure(run, others=False)
-    display = drawn(InformationFlowDisplay(table, with_losses(collect_panel(run))).plot())
+    display = drawn(InformationFlowDisplay(table, with_losses(collect_snapshots(run))).plot())
     assert {ax.get_xscale() for ax in display.axes_.values()} == {"linear"}
     for line in display.axes_["information"].lines[: len(LAYERS)]:
         assert line.get_xdata().tolist() == list(epochs)
 
 
 @pytest.mark.parametrize("estimator", ["noisy", "binned", "clustered"])
-def test_panel_of_one_estimator_draws_its_curves_alone(table, panel, estimator):
+def test_overview_of_one_estimator_draws_its_curves_alone(table, snapshots, estimator):
     alone = table[table["estimator"] == estimator]
-    display = InformationFlowDisplay(alone, panel).plot()
+    display = InformationFlowDisplay(alone, snapshots).plot()
     rows = {
         "noisy": ["information", "label_information", "losses"],
         "binned": ["binned", "losses"],
@@ -219,14 +219,14 @@ def test_panel_of_one_estimator_draws_its_curves_alone(table, panel, estimator):
     assert list(display.axes_) == rows[estimator]
 
 
-def test_panel_of_nothing_is_refused(table):
-    with pytest.raises(ValueError, match="nothing that a panel shows"):
+def test_overview_of_nothing_is_refused(table):
+    with pytest.raises(ValueError, match="nothing that an overview shows"):
         InformationFlowDisplay(table[table["quantity"] == "silhouette"]).plot()
 
 
-def test_panel_of_a_run_with_unreadable_parts_draws_the_rest(unreadable):
-    table, panel, epochs, layers = unreadable
-    display = InformationFlowDisplay(table, panel).plot()
+def test_overview_of_a_run_with_unreadable_parts_draws_the_rest(unreadable):
+    table, snapshots, epochs, layers = unreadable
+    display = InformationFlowDisplay(table, snapshots).plot()
     if layers == ["third"]:
         drawn(display)
     for line in display.axes_["information"].lines[: len(LAYERS)]:

@@ -1,4 +1,4 @@
-"""The panel: everything that a flow table and its arrays show of a run."""
+"""The overview: everything that a flow table and its arrays show of a run."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from skinfo.flow.snapshots import Panel
+from skinfo.flow.snapshots import Snapshots
 from skinfo.kinds import estimators_of
 from skinfo.view.pictures.curves import SHOWN, Curves, notes_of
 from skinfo.view.pictures.figures import layer_colours, pyplot, widened, write_below
@@ -22,15 +22,15 @@ _CEILINGS = {
 
 
 class InformationFlowDisplay:
-    """The panel: activations, information with brackets, H(Bin), losses, and the last layer.
+    """The overview: activations, information with brackets, H(Bin), losses, and the last layer.
 
     Parameters
     ----------
     table : pandas.DataFrame
         A flow table.
-    panel : Panel, optional
-        What :func:`skinfo.flow.snapshots.collect_panel` gathered; without it only the curves are
-        drawn.
+    snapshots : Snapshots, optional
+        What :func:`skinfo.flow.snapshots.collect_snapshots` gathered; without them only the curves
+        are drawn.
     estimator : str, optional
         Which is drawn of several estimators of one kind; by default the first of each kind.
 
@@ -55,18 +55,22 @@ class InformationFlowDisplay:
     """
 
     def __init__(
-        self, table: pd.DataFrame, panel: Panel | None = None, *, estimator: str | None = None
+        self,
+        table: pd.DataFrame,
+        snapshots: Snapshots | None = None,
+        *,
+        estimator: str | None = None,
     ) -> None:
         self.table = table
-        self.panel = panel
+        self.snapshots = snapshots
         self.estimator = estimator
         found = {tells: estimators_of(table, tells) for tells, *_ in SHOWN.values()}
         if estimator is not None and estimator not in {
             n for names in found.values() for n in names
         }:
             raise ValueError(
-                f"The table holds nothing of {estimator!r} that a panel shows; it holds that of "
-                f"{', '.join(dict.fromkeys(n for names in found.values() for n in names))}."
+                f"The table holds nothing of {estimator!r} that an overview shows; it holds that "
+                f"of {', '.join(dict.fromkeys(n for names in found.values() for n in names))}."
             )
         drawn = {
             tells: estimator if estimator in names else names[0]
@@ -80,33 +84,40 @@ class InformationFlowDisplay:
 
     @classmethod
     def from_flow(
-        cls, table: pd.DataFrame, panel: Panel | None = None, *, estimator: str | None = None
+        cls,
+        table: pd.DataFrame,
+        snapshots: Snapshots | None = None,
+        *,
+        estimator: str | None = None,
     ) -> InformationFlowDisplay:
-        """Make the display of a flow table and, where there is one, its panel."""
-        return cls(table, panel, estimator=estimator)
+        """Make the display of a flow table and, where there is one, its snapshots."""
+        return cls(table, snapshots, estimator=estimator)
 
     def plot(self) -> InformationFlowDisplay:
         """Draw into a new figure."""
         plt = pyplot()
         curves = self._curves()
-        panel = self.panel
-        losses = panel is not None and bool(panel.losses)
+        snapshots = self.snapshots
+        losses = snapshots is not None and bool(snapshots.losses)
         rows = [*curves, *(["losses"] if losses else [])]
         if not rows:
-            raise ValueError("The table holds nothing that a panel shows.")
+            raise ValueError("The table holds nothing that an overview shows.")
         heights = [1.25 if name == "information" else 0.8 for name in rows]
-        has_panel = panel is not None
+        has_snapshots = snapshots is not None
         # The column of snapshots beside the curves needs its own height.
-        height = max(2.3 + 2.15 * sum(heights), 0 if panel is None else 1.4 * len(panel.snapshots))
+        height = max(
+            2.3 + 2.15 * sum(heights),
+            0 if snapshots is None else 1.4 * len(snapshots.snapshot_epochs),
+        )
         self.figure_ = plt.figure(
-            figsize=(13.5 if has_panel else 8.5, height), layout="constrained"
+            figsize=(13.5 if has_snapshots else 8.5, height), layout="constrained"
         )
         left, right = self.figure_, None
-        if panel is not None:
+        if snapshots is not None:
             left, right = self.figure_.subfigures(1, 2, width_ratios=[3.2, 1], wspace=0.02)
             top, left = left.subfigures(2, 1, height_ratios=[1.0, 1.05 * sum(heights)])
-            self._draw_values(top, panel)
-            self._draw_scatter(right, panel)
+            self._draw_values(top, snapshots)
+            self._draw_scatter(right, snapshots)
         axes = left.subplots(len(rows), 1, sharex=True, height_ratios=heights, squeeze=False)[:, 0]
         self.axes_ = dict(zip(rows, axes, strict=True))
         for name, (found, label, ceiling) in curves.items():
@@ -118,8 +129,8 @@ class InformationFlowDisplay:
                 ax.set_ylim(widened(ax.get_ylim(), highest))
             unit = f" [{found.unit}]" if found.unit else ""
             ax.set_ylabel(f"{label}{unit}")
-        if panel is not None and panel.losses:
-            self._draw_losses(self.axes_["losses"], panel)
+        if snapshots is not None and snapshots.losses:
+            self._draw_losses(self.axes_["losses"], snapshots)
         epochs = np.unique(self.table["epoch"])
         if is_log(epochs):
             axes[0].set_xscale("log")
@@ -177,47 +188,51 @@ class InformationFlowDisplay:
         )  # fmt: skip
 
     @staticmethod
-    def _draw_values(figure: Any, panel: Panel) -> None:
-        n = len(panel.layers)
+    def _draw_values(figure: Any, snapshots: Snapshots) -> None:
+        n = len(snapshots.layers)
         axes = figure.subplots(1, n, squeeze=False)[0]
         for k, (ax, layer, colour) in enumerate(
-            zip(axes, panel.layers, layer_colours(n), strict=True)
+            zip(axes, snapshots.layers, layer_colours(n), strict=True)
         ):
-            counts = panel.value_counts[k]
+            counts = snapshots.value_counts[k]
             share = counts / np.maximum(counts.max(axis=1, keepdims=True), 1)
             ax.pcolormesh(
-                cell_edges(panel.epochs), panel.value_edges[k], np.sqrt(share.T), cmap="Greys",
-                rasterized=True,
+                cell_edges(snapshots.epochs), snapshots.value_edges[k], np.sqrt(share.T),
+                cmap="Greys", rasterized=True,
             )  # fmt: skip
-            if is_log(panel.epochs):
+            if is_log(snapshots.epochs):
                 ax.set_xscale("log")
-            if len(panel.epochs) > 1:
+            if len(snapshots.epochs) > 1:
                 # As the curves below.
-                ax.set_xlim(panel.epochs[0], panel.epochs[-1])
+                ax.set_xlim(snapshots.epochs[0], snapshots.epochs[-1])
             ax.set_title(layer, fontsize=9, color=colour)
             ax.tick_params(labelsize=7)
             ax.set_xlabel("Epoch", fontsize=8)
         axes[0].set_ylabel("Activation", fontsize=9)
 
     @staticmethod
-    def _draw_scatter(figure: Any, panel: Panel) -> None:
-        units = _widest_units(panel.scatter)
-        dimension, n = len(units), panel.scatter.shape[2]
+    def _draw_scatter(figure: Any, snapshots: Snapshots) -> None:
+        units = _widest_units(snapshots.scatter)
+        dimension, n = len(units), snapshots.scatter.shape[2]
         kind = {"projection": "3d"} if dimension == 3 else {}
-        axes = figure.subplots(len(panel.snapshots), 1, squeeze=False, subplot_kw=kind)[:, 0]
-        for ax, epoch, points in zip(axes, panel.snapshots, panel.scatter, strict=True):
+        axes = figure.subplots(len(snapshots.snapshot_epochs), 1, squeeze=False, subplot_kw=kind)[
+            :, 0
+        ]
+        for ax, epoch, points in zip(
+            axes, snapshots.snapshot_epochs, snapshots.scatter, strict=True
+        ):
             coordinates = points[:, units].T
             if dimension == 1:
                 coordinates = np.vstack([coordinates, np.zeros(points.shape[0])])
             ax.scatter(
                 *coordinates,
-                c=panel.scatter_labels,
-                cmap="coolwarm" if panel.scatter_labels.max(initial=0) < 2 else "tab10",
+                c=snapshots.scatter_labels,
+                cmap="coolwarm" if snapshots.scatter_labels.max(initial=0) < 2 else "tab10",
                 s=7,
                 alpha=0.7,
                 lw=0,
             )
-            ax.set_title(f"{panel.layers[-1]}, epoch {epoch}", fontsize=9, y=0.98)
+            ax.set_title(f"{snapshots.layers[-1]}, epoch {epoch}", fontsize=9, y=0.98)
             ax.tick_params(labelsize=6, pad=-2)
             ax.locator_params(nbins=4)
             if dimension == 3:
@@ -232,12 +247,12 @@ class InformationFlowDisplay:
             )  # fmt: skip
 
     @staticmethod
-    def _draw_losses(ax: Any, panel: Panel) -> None:
-        losses = panel.losses
+    def _draw_losses(ax: Any, snapshots: Snapshots) -> None:
+        losses = snapshots.losses
         drawn = [name for name in losses if "loss" in name]
         for name in drawn:
             style = "--" if name.startswith("test") else "-"
-            ax.plot(panel.epochs, losses[name], style, color="0.2", lw=1.3,
+            ax.plot(snapshots.epochs, losses[name], style, color="0.2", lw=1.3,
                     label=name.replace("_", " "))  # fmt: skip
         ax.set_ylabel("Loss [nats]")
         handles, labels = ax.get_legend_handles_labels()
@@ -246,7 +261,7 @@ class InformationFlowDisplay:
             other = ax.twinx()
             for name in accuracy:
                 style = "--" if name.startswith("test") else "-"
-                other.plot(panel.epochs, losses[name], style, color="#c44e52", lw=1.0,
+                other.plot(snapshots.epochs, losses[name], style, color="#c44e52", lw=1.0,
                            label=name.replace("_", " "))  # fmt: skip
             other.set_ylabel("Accuracy", color="#c44e52")
             other.tick_params(axis="y", colors="#c44e52")

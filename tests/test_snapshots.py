@@ -8,7 +8,7 @@ import pytest
 from scipy.spatial.distance import pdist, squareform
 
 from skinfo import ClusteringScore, open_run
-from skinfo.flow.snapshots import DRAWN_CELLS, coarsen, collect_panel, pick_snapshots
+from skinfo.flow.snapshots import DRAWN_CELLS, coarsen, collect_snapshots, pick_snapshots
 from skinfo.runs import Layer, Run, RunWriter
 
 from small_runs import EPOCHS, LABELS, arrays, broken_run
@@ -20,93 +20,93 @@ def run():
 
 
 @pytest.fixture(scope="module")
-def panel(run):
-    return collect_panel(run)
+def snapshots(run):
+    return collect_snapshots(run)
 
 
-def test_value_counts_count_every_activation_of_every_input(panel):
-    assert panel.layers == ["0", "2"]
-    assert panel.epochs.tolist() == list(EPOCHS)
-    assert panel.value_counts.shape == (2, len(EPOCHS), DRAWN_CELLS)
-    np.testing.assert_array_equal(panel.value_counts[0].sum(axis=1), 20 * 4)
-    np.testing.assert_array_equal(panel.value_counts[1].sum(axis=1), 20 * 3)
+def test_value_counts_count_every_activation_of_every_input(snapshots):
+    assert snapshots.layers == ["0", "2"]
+    assert snapshots.epochs.tolist() == list(EPOCHS)
+    assert snapshots.value_counts.shape == (2, len(EPOCHS), DRAWN_CELLS)
+    np.testing.assert_array_equal(snapshots.value_counts[0].sum(axis=1), 20 * 4)
+    np.testing.assert_array_equal(snapshots.value_counts[1].sum(axis=1), 20 * 3)
 
 
-def test_value_counts_are_the_histogram_of_noisy_samples(run, panel):
-    assert panel.value_edges.shape == (2, DRAWN_CELLS + 1)
+def test_value_counts_are_the_histogram_of_noisy_samples(run, snapshots):
+    assert snapshots.value_edges.shape == (2, DRAWN_CELLS + 1)
     for place, layer in enumerate(["0", "2"]):
         samples = np.array([run.noisy_samples(epoch, layer).X for epoch in EPOCHS])
-        edges = panel.value_edges[place]
+        edges = snapshots.value_edges[place]
         assert (edges[0], edges[-1]) == (samples.min(), samples.max())
         for k, sample in enumerate(samples):
-            np.testing.assert_array_equal(panel.value_counts[place, k],
+            np.testing.assert_array_equal(snapshots.value_counts[place, k],
                                           np.histogram(sample, edges)[0])  # fmt: skip
 
 
 def test_value_counts_of_a_constant_layer_are_all_in_one_cell():
-    panel = collect_panel(open_run({(1, "dead"): np.full((6, 2), 3.0)}, sigma=0.0))
-    assert panel.value_counts.sum() == 12
-    assert np.count_nonzero(panel.value_counts) == 1
+    snapshots = collect_snapshots(open_run({(1, "dead"): np.full((6, 2), 3.0)}, sigma=0.0))
+    assert snapshots.value_counts.sum() == 12
+    assert np.count_nonzero(snapshots.value_counts) == 1
 
 
 def test_value_counts_count_a_subset_only(run):
-    panel = collect_panel(run, subset=np.arange(20) < 8)
-    np.testing.assert_array_equal(panel.value_counts.sum(axis=2), [[32] * 6, [24] * 6])
-    assert panel.scatter.shape[1:] == (8, 3)
+    snapshots = collect_snapshots(run, subset=np.arange(20) < 8)
+    np.testing.assert_array_equal(snapshots.value_counts.sum(axis=2), [[32] * 6, [24] * 6])
+    assert snapshots.scatter.shape[1:] == (8, 3)
 
 
-def test_a_panel_of_a_part_of_the_split_is_that_of_its_mask():
+def test_snapshots_of_a_part_of_the_split_is_that_of_its_mask():
     arrays = {(1, "a"): np.random.RandomState(0).randn(6, 2)}
     run = open_run(arrays, labels=[0, 1] * 3, train=[0, 1, 4], sigma=0.1)
-    named = collect_panel(run, subset="test")
+    named = collect_snapshots(run, subset="test")
     np.testing.assert_array_equal(
-        named.value_counts, collect_panel(run, subset=~run.train).value_counts
+        named.value_counts, collect_snapshots(run, subset=~run.train).value_counts
     )
     assert named.value_counts.sum() == 6
 
 
 @pytest.mark.parametrize("labels", [None, [0, 1] * 3], ids=["unlabelled", "labelled"])
 @pytest.mark.parametrize("subset", [np.ones(5, dtype=bool), "train", "half"])
-def test_a_panel_of_inputs_that_the_run_does_not_have_is_refused(labels, subset):
+def test_snapshots_of_inputs_that_the_run_does_not_have_is_refused(labels, subset):
     run = open_run({(1, "a"): np.zeros((6, 2))}, labels=labels)
     with pytest.raises(ValueError, match=r"5 entries for 6|does not say|subset is"):
-        collect_panel(run, subset=subset)
+        collect_snapshots(run, subset=subset)
 
 
-def test_distances_are_those_of_noisy_samples_within_and_between(run, panel):
+def test_distances_are_those_of_noisy_samples_within_and_between(run, snapshots):
     n_pairs = 20 * 19 / 2
-    assert panel.within.shape == panel.between.shape == (2, 4, DRAWN_CELLS)
-    np.testing.assert_allclose((panel.within + panel.between).sum(axis=2), n_pairs)
+    assert snapshots.within.shape == snapshots.between.shape == (2, 4, DRAWN_CELLS)
+    np.testing.assert_allclose((snapshots.within + snapshots.between).sum(axis=2), n_pairs)
     for place, layer in enumerate(["0", "2"]):
-        for k, epoch in enumerate(panel.snapshots):
-            edges = panel.distance_edges[place, k]
+        for k, epoch in enumerate(snapshots.snapshot_epochs):
+            edges = snapshots.distance_edges[place, k]
             distances = squareform(pdist(run.noisy_samples(epoch, layer).X))
             i, j = np.triu_indices(20, 1)
             same = LABELS[i] == LABELS[j]
-            for kept, counts in ((same, panel.within), (~same, panel.between)):
+            for kept, counts in ((same, snapshots.within), (~same, snapshots.between)):
                 expected = np.histogram(distances[i, j][kept], edges)[0]
                 np.testing.assert_allclose(counts[place, k], expected)
 
 
-def test_distances_are_those_of_the_clustering_score(run, panel):
+def test_distances_are_those_of_the_clustering_score(run, snapshots):
     fitted = ClusteringScore().fit(run.noisy_samples(300, "2").X, LABELS)
     edges, within, between = coarsen(
         fitted.distance_edges_, fitted.within_histogram_, fitted.between_histogram_
     )
-    np.testing.assert_array_equal(panel.within[1, -1], within)
-    np.testing.assert_array_equal(panel.between[1, -1], between)
-    np.testing.assert_array_equal(panel.distance_edges[1, -1], edges)
+    np.testing.assert_array_equal(snapshots.within[1, -1], within)
+    np.testing.assert_array_equal(snapshots.between[1, -1], between)
+    np.testing.assert_array_equal(snapshots.distance_edges[1, -1], edges)
 
 
 @pytest.mark.parametrize("n_units", [1, 2, 3, 5])
 def test_scatter_holds_the_units_of_the_last_layer(n_units):
     made = arrays((4, n_units), epochs=(1, 2))
     run = open_run(made, labels=LABELS, sigma=0.0, axes="nrc")
-    panel = collect_panel(run)
-    assert panel.scatter.shape == (2, 20, n_units)
+    snapshots = collect_snapshots(run)
+    assert snapshots.scatter.shape == (2, 20, n_units)
     for k, epoch in enumerate((1, 2)):
-        np.testing.assert_array_equal(panel.scatter[k], made[epoch, "2"][:, 0])
-    np.testing.assert_array_equal(panel.scatter_labels, LABELS)
+        np.testing.assert_array_equal(snapshots.scatter[k], made[epoch, "2"][:, 0])
+    np.testing.assert_array_equal(snapshots.scatter_labels, LABELS)
 
 
 def test_scatter_is_a_sample_with_its_labels():
@@ -114,51 +114,51 @@ def test_scatter_is_a_sample_with_its_labels():
     n = 3500
     labels = np.random.default_rng(0).integers(0, 5, n)
     rows = np.column_stack([labels, np.arange(n)]).astype(float)
-    panel = collect_panel(open_run({(1, "only"): rows}, labels=labels, sigma=0.0))
-    assert panel.scatter.shape == (1, 1000, 2)
-    np.testing.assert_array_equal(panel.scatter[0, :, 0], panel.scatter_labels)
-    assert panel.scatter[0, 0, 1] == 0
-    assert panel.scatter[0, -1, 1] == n - 1
-    assert len(np.unique(panel.scatter[0, :, 1])) == 1000
+    snapshots = collect_snapshots(open_run({(1, "only"): rows}, labels=labels, sigma=0.0))
+    assert snapshots.scatter.shape == (1, 1000, 2)
+    np.testing.assert_array_equal(snapshots.scatter[0, :, 0], snapshots.scatter_labels)
+    assert snapshots.scatter[0, 0, 1] == 0
+    assert snapshots.scatter[0, -1, 1] == n - 1
+    assert len(np.unique(snapshots.scatter[0, :, 1])) == 1000
 
 
 def test_labels_of_any_kind_are_coded_in_the_scatter():
     labels = np.array(["cat", "dog"])[LABELS]
-    panel = collect_panel(open_run(arrays(epochs=(1,)), labels=labels, axes="nrc"))
-    np.testing.assert_array_equal(panel.scatter_labels, LABELS)
+    snapshots = collect_snapshots(open_run(arrays(epochs=(1,)), labels=labels, axes="nrc"))
+    np.testing.assert_array_equal(snapshots.scatter_labels, LABELS)
 
 
 @pytest.mark.parametrize("n_units", [1, 2, 3])
 def test_without_labels_there_are_no_distances_and_no_label(tmp_path, n_units):
-    panel = collect_panel(open_run(arrays((4, n_units)), sigma=0.5))
-    assert not panel.within.any()
-    assert not panel.between.any()
-    assert panel.scatter.shape == (4, 20, n_units)
-    assert panel.scatter_labels.tolist() == [-1] * 20
-    assert (panel.value_counts[0].sum(axis=1) == 80).all()
+    snapshots = collect_snapshots(open_run(arrays((4, n_units)), sigma=0.5))
+    assert not snapshots.within.any()
+    assert not snapshots.between.any()
+    assert snapshots.scatter.shape == (4, 20, n_units)
+    assert snapshots.scatter_labels.tolist() == [-1] * 20
+    assert (snapshots.value_counts[0].sum(axis=1) == 80).all()
 
 
 @pytest.mark.parametrize("labels", [np.zeros(20, dtype=int), np.arange(20)],
                          ids=["one class", "classes of one"])  # fmt: skip
 def test_labels_that_make_no_pairs_give_no_distances(labels):
-    panel = collect_panel(open_run(arrays(), labels=labels, axes="nrc"))
-    assert not (panel.within.any() and panel.between.any())
-    assert (panel.value_counts[0].sum(axis=1) == 80).all()
-    np.testing.assert_array_equal(panel.scatter_labels, labels)
+    snapshots = collect_snapshots(open_run(arrays(), labels=labels, axes="nrc"))
+    assert not (snapshots.within.any() and snapshots.between.any())
+    assert (snapshots.value_counts[0].sum(axis=1) == 80).all()
+    np.testing.assert_array_equal(snapshots.scatter_labels, labels)
 
 
 @pytest.mark.parametrize("how", ["truncated", np.nan, np.inf])
 def test_a_checkpoint_that_cannot_be_used_stays_empty_and_the_rest_is_there(tmp_path, how):
     run = broken_run(tmp_path / "run", how)
-    panel = collect_panel(run)
-    sums = panel.value_counts.sum(axis=2)
+    snapshots = collect_snapshots(run)
+    sums = snapshots.value_counts.sum(axis=2)
     assert sums[1].tolist() == [0, 60, 60, 60, 60, 60]
     assert sums[0].tolist() == [0 if how == "truncated" else 80, 80, 80, 80, 80, 80]
-    assert np.isfinite(panel.value_edges).all()
-    assert panel.snapshots[0] == 1
-    assert panel.within[1].sum(axis=1).astype(bool).tolist() == [False, True, True, True]
-    assert np.isnan(panel.scatter[0]).all()
-    np.testing.assert_array_equal(panel.scatter[-1], run.noisy_samples(300, "2").X)
+    assert np.isfinite(snapshots.value_edges).all()
+    assert snapshots.snapshot_epochs[0] == 1
+    assert snapshots.within[1].sum(axis=1).astype(bool).tolist() == [False, True, True, True]
+    assert np.isnan(snapshots.scatter[0]).all()
+    np.testing.assert_array_equal(snapshots.scatter[-1], run.noisy_samples(300, "2").X)
 
 
 class Stumbling:
@@ -177,8 +177,8 @@ class Stumbling:
 
 
 def test_a_reader_that_stumbles_costs_its_checkpoint_and_no_more():
-    panel = collect_panel(Run(Stumbling(), (Layer("a", 0.5),), labels=LABELS))
-    assert panel.value_counts[0].sum(axis=1).tolist() == [60, 0, 60, 60, 60, 60]
+    snapshots = collect_snapshots(Run(Stumbling(), (Layer("a", 0.5),), labels=LABELS))
+    assert snapshots.value_counts[0].sum(axis=1).tolist() == [60, 0, 60, 60, 60, 60]
 
 
 LIMITED = """
@@ -199,15 +199,15 @@ class Many:
 
 run = Run(Many(), (Layer("a", 0.0),))
 estimators = {"binned": BinningMIEstimator(bin_width=1.0)}
-table, panel = measure_run(run, estimators, memory_limit=600_000_000, progress=False)
-assert len(table["epoch"].unique()) == 40 and (panel.value_counts.sum(axis=2) == 2e6).all()
+table, snapshots = measure_run(run, estimators, memory_limit=600_000_000, progress=False)
+assert len(table["epoch"].unique()) == 40 and (snapshots.value_counts.sum(axis=2) == 2e6).all()
 status = Path("/proc/self/status").read_text()
 print(int(status.split("VmHWM:")[1].split()[0]) * 1024)
 """
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the peak is read from /proc")
-def test_an_analysis_stays_under_its_limit_with_its_panel():
+def test_an_analysis_stays_under_its_limit_with_its_snapshots():
     """40 checkpoints of 16 MB: all of them at once pass the limit."""
     done = subprocess.run([sys.executable, "-c", LIMITED], check=True, capture_output=True)
     assert int(done.stdout) < 600e6
@@ -219,7 +219,7 @@ def test_distances_too_large_for_floats_leave_the_interpreter_alive():
 import warnings
 import numpy as np
 from skinfo import ClusteringScore, open_run
-from skinfo.flow.snapshots import collect_panel
+from skinfo.flow.snapshots import collect_snapshots
 warnings.simplefilter("ignore")
 rows, labels = np.array([[1.0], [-1.0], [0.0], [0.5]] * 50), np.arange(200) % 2
 expected = ClusteringScore().fit(rows, labels).auc_
@@ -228,7 +228,7 @@ for scale in (1e200, 1e308):
         assert abs(ClusteringScore().fit(rows * scale, labels).auc_ - expected) < 1e-9
     except ValueError as error:
         assert "large" in str(error) or "overflow" in str(error), error
-    collect_panel(open_run({(1, "a"): rows * scale}, labels=labels))
+    collect_snapshots(open_run({(1, "a"): rows * scale}, labels=labels))
 """
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=300
@@ -242,10 +242,10 @@ def test_losses_are_those_of_the_run_and_nan_where_not_recorded(tmp_path):
     for epoch, losses in ((1, {"train_loss": 0.7}), (2, None),
                           (5, {"train_loss": 0.5, "test_loss": 0.6})):  # fmt: skip
         writer.add(epoch, {"only": np.zeros((20, 2))}, losses=losses)
-    panel = collect_panel(open_run(tmp_path / "run"))
-    np.testing.assert_array_equal(panel.losses["train_loss"], [0.7, np.nan, 0.5])
-    np.testing.assert_array_equal(panel.losses["test_loss"], [np.nan, np.nan, 0.6])
-    assert collect_panel(open_run(arrays())).losses == {}
+    snapshots = collect_snapshots(open_run(tmp_path / "run"))
+    np.testing.assert_array_equal(snapshots.losses["train_loss"], [0.7, np.nan, 0.5])
+    np.testing.assert_array_equal(snapshots.losses["test_loss"], [np.nan, np.nan, 0.6])
+    assert collect_snapshots(open_run(arrays())).losses == {}
 
 
 # --- snapshots -----------------------------------------------------------------------------------
