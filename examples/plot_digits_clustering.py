@@ -6,12 +6,12 @@ A perceptron of four hidden tanh layers learns scikit-learn's 8 x 8 digits. It h
 I(X;T) is log n or infinite and says nothing. Distances do: no noise, no bins, only how far any two
 digits lie from each other in a layer.
 
-**What to see.** Above, the distances within classes (blue) and between classes (orange), axes
-per layer, a ridge per epoch: in the first layer they keep overlapping, in the last one training
-takes them apart. Below, the probability that two digits of different classes lie farther apart than two
-of one class (AUC): before training it falls with depth, after the fourth epoch it rises with
-depth. Beside it the mean distance of any two classes in the last layer: with training two classes
-come to lie some five units apart, digits of one class (the diagonal) about one.
+**What to see.** Above, the distances within classes (blue) and between classes (orange), axes per
+layer, a ridge per epoch: in the first layer they keep overlapping, in the last one training takes
+them apart. Below, the probability that two digits of different classes lie farther apart than two
+of one class (AUC): before training it falls with depth, after the fourth epoch it rises with depth.
+Beside it the mean distance of any two classes in the last layer: with training two classes come to
+lie some five units apart, digits of one class (the diagonal) about one.
 
 This is no experiment of the paper, which has its similarities from a convolutional network
 (``plot_mnist_cnn.py``); it is the shortest way from activations saved at some epochs to its
