@@ -13,11 +13,11 @@ from skinfo.errors import RunError
 from skinfo.flow.failures import in_words
 from skinfo.runs import Layer, Run
 from skinfo.runs.run import Store
-from skinfo.runs.stores.memory import MemoryStore, StackedStore
+from skinfo.runs.stores.memory import MemoryStore
 
 Found = TypeVar("Found")
 #: Stores that hold their arrays themselves; others are opened again wherever they arrive.
-IN_MEMORY = (MemoryStore, StackedStore)
+IN_MEMORY = (MemoryStore,)
 
 
 class Guarded:

@@ -1,10 +1,9 @@
-"""One door to runs, wherever their arrays are."""
+"""Runs are opened, wherever their arrays are."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -18,25 +17,17 @@ from skinfo.runs.naming import natural_order
 from skinfo.runs.run import Run, Store
 from skinfo.runs.stores.base import DiskStore
 from skinfo.runs.stores.formats import find_store
-from skinfo.runs.stores.memory import MemoryStore, StackedStore
-
-# What the axes of arrays with an epoch axis are, where axes= does not say it.
-_STACKED = {3: "enc", 4: "encr", 5: "enchw", 6: "enrchw"}
+from skinfo.runs.stores.memory import MemoryStore
 
 
 def open_run(
-    source: str
-    | Path
-    | Mapping[tuple[int, str], Any]
-    | Mapping[int, Mapping[str, Any]]
-    | Mapping[str, Any],
+    source: str | Path | Mapping[tuple[int, str], Any] | Mapping[int, Mapping[str, Any]],
     *,
     labels: Any = None,
     groups: Any = None,
     sigma: float | Mapping[str, float] | None = None,
     layers: Sequence[str] | None = None,
     train: Any = None,
-    epochs: Sequence[int] | None = None,
     format: str | None = None,  # noqa: A002
     flatten: Flatten = None,
     channels: str = "first",
@@ -48,13 +39,11 @@ def open_run(
     ----------
     source : path-like or mapping
         What :func:`save_run` wrote; or what others did: a directory of numbered .npz,
-        .safetensors or directories of .npy, an HDF5 file or zarr container
+        .safetensors, .h5 or directories of .npy, an HDF5 file or zarr container
         ``/<epoch>/activations/<layer>`` (the last number in a name is the epoch); or arrays in
-        memory: by (epoch, layer), nested ``{epoch: {layer: array}}``, or by layer with the epoch
-        along the first axis, then ``epochs`` names the epochs. An array is (n_rows, n_units) or
-        (n_inputs, n_replicas, n_units), or has maps or tokens for ``flatten``. By layer it
-        is (n_epochs, n_inputs, n_units), (n_epochs, n_inputs, n_units, n_replicas) or
-        (n_epochs, n_inputs, c, h, w).
+        memory, by (epoch, layer) or nested ``{epoch: {layer: array}}``. An array is
+        (n_rows, n_units) or (n_inputs, n_replicas, n_units), or has maps or tokens for
+        ``flatten``.
     labels : array-like of shape (n_inputs,), optional
         Label of each input. This and what follows, up to ``train``, describe what does not describe
         itself; where a run does, it must agree.
@@ -67,8 +56,6 @@ def open_run(
         the HDF5 file if it tracks it; else by the numbers in the names, layer9 before layer10.
     train : array-like of shape (n_train,), optional
         Indices of the inputs that the network was trained on.
-    epochs : sequence of int, optional
-        The epochs along the first axis of arrays by layer.
     format : {"npz", "npy", "safetensors", "hdf5", "zarr"}, optional
         Needed only where a directory holds several.
     flatten : str, int, callable or mapping of str to any of them, optional
@@ -91,8 +78,7 @@ def open_run(
         Where maps have their channels: (n, c, h, w) or (n, h, w, c).
     axes : str or mapping of str to str, optional
         What each axis is, where all this does not say it: n input, r replica, t token, c channel or
-        unit; h, w, d, l space; e epoch, for arrays by layer. For example "tnc" for sequences whose
-        first axis is time.
+        unit; h, w, d, l space. For example "tnc" for sequences whose first axis is time.
 
     Returns
     -------
@@ -117,22 +103,17 @@ def open_run(
     >>> open_run(maps, flatten="channel_mean").array(1, "conv").shape
     (3, 16)
     """
+    flattening = Flattening(flatten, channels, axes)
     if not isinstance(source, Mapping):
-        flattening = Flattening(flatten, channels, axes)
-        if epochs is not None:
-            raise TypeError("epochs= names the epochs of arrays in memory, by layer.")
         store = find_store(Path(source), format)
         given = {"labels": labels, "groups": groups}
         run = _open_stored(store, given, sigma, layers, train)
     else:
         if format is not None:
             raise TypeError("format= is of what is on disk; these arrays are in memory.")
-        arrays, names, axes = _in_memory(
-            _by_epoch_and_layer(source), epochs, flatten, channels, axes
-        )
-        flattening = Flattening(flatten, channels, axes)
-        run = _describe(arrays, names if layers is None else list(layers), labels, groups, sigma,
-                        train, "memory")  # fmt: skip
+        arrays = MemoryStore(_by_epoch_and_layer(source))
+        names = arrays.layers() if layers is None else list(layers)
+        run = _describe(arrays, names, labels, groups, sigma, train, "memory")
     flattening.check_names([layer.name for layer in run.layers])
     run = replace(run, flattening=flattening)
     if labels is not None or groups is not None:
@@ -142,11 +123,7 @@ def open_run(
 
 def _by_epoch_and_layer(source: Mapping[Any, Any]) -> Mapping[Any, Any]:
     """Arrays given as {epoch: {layer: array}} by (epoch, layer); others as they are."""
-    nested = bool(source) and all(
-        isinstance(epoch, Integral) and isinstance(layers, Mapping)
-        for epoch, layers in source.items()
-    )
-    if not nested:
+    if not all(isinstance(layers, Mapping) for layers in source.values()):
         return source
     return {(epoch, name): a for epoch, layers in source.items() for name, a in layers.items()}
 
@@ -162,58 +139,6 @@ def _check_labels(run: Run) -> None:
             failure = failure or misfit
     if failure is not None:
         raise failure
-
-
-def _in_memory(
-    source: Mapping[Any, Any],
-    epochs: Sequence[int] | None,
-    flatten: Any,
-    channels: str,
-    axes: str | Mapping[str, str] | None,
-) -> tuple[Store, list[str], str | Mapping[str, str] | None]:
-    """The store, the names of its layers, and the axes that are left when the epoch is gone."""
-    by_layer = bool(source) and all(isinstance(key, str) for key in source)
-    if not by_layer or (epochs is None and not all(hasattr(a, "ndim") for a in source.values())):
-        if epochs is not None:
-            raise TypeError("epochs= names the epochs of arrays by layer; these have it in the key")
-        store = MemoryStore(source)
-        return store, list(dict.fromkeys(layer for _, layer in source)), axes
-    if epochs is None:
-        raise RunError(
-            "arrays are keyed by (epoch, layer), a whole number first; or by layer, with the epoch "
-            "along the first axis, and then epochs= names the epochs"
-        )
-    arrays = {name: a if hasattr(a, "ndim") else np.asarray(a) for name, a in source.items()}
-    whole = {
-        name: _stacked_axes(name, array.ndim, flatten, channels, axes)
-        for name, array in arrays.items()
-    }
-    left = {name: letters.replace("e", "") for name, letters in whole.items()}
-    said = arrays if isinstance(axes, str) else axes or {}
-    declared = {
-        name: letters
-        for name, letters in left.items()
-        if name in said or letters not in ("nc", "nrc")
-    }
-    return StackedStore(arrays, epochs, whole), list(arrays), declared
-
-
-def _stacked_axes(
-    name: str, ndim: int, flatten: Any, channels: str, axes: str | Mapping[str, str] | None
-) -> str:
-    given = axes.get(name) if isinstance(axes, Mapping) else axes
-    if given is not None:
-        return given
-    choice = flatten.get(name) if isinstance(flatten, Mapping) else flatten
-    if ndim == 4 and choice is not None and not callable(choice):
-        tokens = isinstance(choice, int) or str(choice).startswith("token")
-        if tokens:
-            return "entc"
-    known = _STACKED.get(ndim)
-    if known is None:
-        raise RunError(f"has {ndim} axes; say with axes= what they are, e being the epoch",
-                       layer=name)  # fmt: skip
-    return known.replace("chw", "hwc") if channels == "last" else known
 
 
 def _open_stored(

@@ -378,7 +378,7 @@ def test_a_layer_has_its_own_sigma_or_a_name(tmp_path):
 
 
 def test_what_is_not_there_has_no_shape(tmp_path):
-    runs = [open_run({"a": np.zeros((1, 3, 2))}, epochs=[2])]
+    runs = [open_run({(2, "a"): np.zeros((3, 2))})]
     for suffix in ("", ".zarr"):
         path = tmp_path / f"run{suffix}"
         RunWriter(path, [Layer("a")]).add(2, {"a": np.zeros((3, 2))})
