@@ -38,10 +38,10 @@ def main() -> None:
     torch.manual_seed(0)
     model = make_mlp((12, 10, 7, 5, 2))
     optimiser = torch.optim.Adam(model.parameters(), lr=5e-3)
-    monitor = FlowMonitor(
+    monitor = FlowMonitor.from_model(
+        NoisyMIEstimator(sigma=None, tol=0.05, random_state=0),
         model,
         list(SIGMAS),
-        NoisyMIEstimator(sigma=None, tol=0.05, random_state=0),
         X[::4],
         y[::4],
         sigma=SIGMAS,
@@ -60,7 +60,7 @@ def main() -> None:
                     loss.backward()
                     optimiser.step()
             started = time.perf_counter()
-            monitor(epoch, losses={"train_loss": loss.item()})
+            monitor.update(epoch, losses={"train_loss": loss.item()})
             measuring += time.perf_counter() - started
 
     table = monitor.table

@@ -45,12 +45,12 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import torch
+from mnist_digits import load_mnist, make_cnn
 from results import FULL, RESULTS, write_results
 
 from skinfo import ClusteringScore, NoisyMIEstimator, SaturationWarning, binning_sweep
 from skinfo._files import write_atomically
-from skinfo.datasets import load_mnist
-from skinfo.networks import Recorder, make_cnn, noisy_layers
+from skinfo.networks import Recorder, noisy_layers
 from skinfo.szt import Trainer
 from skinfo.view.pictures import save_figure
 from skinfo.view.pictures.figures import layer_colours
@@ -228,7 +228,7 @@ def record(trainer: Trainer, name: str, rows: slice, n_replicas: int) -> dict[st
     """What the layers put out before their own noise, (n, n_replicas, units)."""
     recorder = Recorder(
         trainer.model, LAYERS, sigma=sigmas_of(name), n_replicas=n_replicas, batch_size=500,
-        random_state=SEED, flatten=True,
+        random_state=SEED, flatten="all",
     )  # fmt: skip
     with recorder.record(images[rows]) as arrays:
         return {layer: np.array(S if S.ndim == 3 else S[:, None]) for layer, S in arrays.items()}

@@ -1,11 +1,10 @@
 """What the estimator comparison and the spiral example say, from small runs with fixed seeds."""
 
-import sys
 import warnings
-from pathlib import Path
 
 import numpy as np
 import pytest
+from example_files import load_example
 
 from skinfo import NoisyMIEstimator, SaturationWarning
 from skinfo.datasets import make_spiral
@@ -13,19 +12,14 @@ from skinfo.datasets.laws import GaussianChain, corners, noise_entropy, uniform_
 from skinfo.networks import Recorder
 from skinfo.szt import Trainer, make_mlp
 
-EXAMPLES = Path(__file__).parents[1] / "examples"
 SIGMA = 0.1
 
 
 @pytest.fixture(scope="module")
 def entropies():
     """The examples' own entropies from samples."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "path", [str(EXAMPLES), *sys.path])
-        import sample_entropies
-
-        yield sample_entropies.knn_entropy, sample_entropies.kde_entropy
-        sys.modules.pop("sample_entropies")
+    module = load_example("sample_entropies")
+    return module.knn_entropy, module.kde_entropy
 
 
 def information(S, sigma, tol=0.01):

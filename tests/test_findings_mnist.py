@@ -3,11 +3,14 @@
 import numpy as np
 import pytest
 import torch
+from example_files import load_example
 from sklearn.datasets import load_digits
 
 from skinfo import ClusteringScore
-from skinfo.networks import Recorder, make_cnn, noisy_layers
+from skinfo.networks import Recorder, noisy_layers
 from skinfo.szt import Trainer
+
+make_cnn = load_example("mnist_digits").make_cnn
 
 HIDDEN = ("conv1", "conv2", "fc")
 N_TRAIN = 1437

@@ -1,7 +1,8 @@
-import json
+import contextlib
 import os
 import random
 import signal
+import sqlite3
 import subprocess
 import sys
 import textwrap
@@ -93,7 +94,7 @@ def train(data, monitor_of=None, epochs=4):
         if monitor is not None:
             before = [p.grad.clone() for p in model.parameters()]
             modes = [module.training for module in model.modules()]
-            assert monitor(epoch, losses={"train_loss": 1.0}) is not None
+            assert monitor.update(epoch, losses={"train_loss": 1.0}) is not None
             assert modes == [module.training for module in model.modules()]
             assert all(map(torch.equal, before, [p.grad for p in model.parameters()]))
             assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
@@ -111,8 +112,8 @@ def test_training_with_a_monitor_gives_the_same_weights_bit_for_bit(data, tmp_pa
     estimators = [NoisyMIEstimator(0.2, max_evaluations=2**10), CHEAP]
     watched, monitor = train(
         data,
-        lambda model: FlowMonitor(
-            model, ["3", "6"], estimators, *data, n_replicas=3, path=tmp_path / "flow.csv"
+        lambda model: FlowMonitor.from_model(
+            estimators, model, ["3", "6"], *data, n_replicas=3, path=tmp_path / "flow.csv"
         ),
     )
     assert monitor.epochs == [1, 2, 3, 4]
@@ -140,10 +141,9 @@ def test_numbers_are_those_of_the_recorded_run_to_the_last_bit(data, tmp_path):
     optimiser = torch.optim.SGD(model.parameters(), lr=0.5)
     recorder = Recorder(model, NAMES, sigma=SIGMAS, n_replicas=6, random_state=3)
     writer = RunWriter(tmp_path / "run", recorder.describe(data[0]), labels=data[1])
-    monitor = FlowMonitor(
-        model, NAMES[::-1], estimators, *data, sigma=SIGMAS, n_replicas=6, random_state=3,
-        path=tmp_path / "flow.parquet", n_jobs=2,
-    )  # fmt: skip
+    monitor = FlowMonitor.from_model(
+        estimators, model, NAMES[::-1], *data, sigma=SIGMAS, n_replicas=6, random_state=3,
+        path=tmp_path / "flow.parquet", n_jobs=2)  # fmt: skip
     for epoch in (1, 2, 5):
         steps(model, data, optimiser)
         with recorder.record(data[0]) as arrays:
@@ -161,28 +161,28 @@ def test_numbers_are_those_of_the_recorded_run_to_the_last_bit(data, tmp_path):
 def test_activations_handed_over_are_measured_without_a_model(data, rng):
     arrays = {"a": rng.standard_normal((80, 3)), "b": rng.standard_normal((80, 4, 2))}
     estimator = NoisyMIEstimator(sigma=None, tol=0.05, random_state=0)
-    monitor = FlowMonitor(None, ["a", "b"], estimator, None, data[1], sigma={"a": 0.5, "b": 0.4})
-    monitor.update(7, activations={name: torch.as_tensor(array) for name, array in arrays.items()})
+    monitor = FlowMonitor(estimator, ["a", "b"], data[1], sigma={"a": 0.5, "b": 0.4})
+    monitor.update(7, {name: torch.as_tensor(array) for name, array in arrays.items()})
     run = open_run(
         {(7, n): x for n, x in arrays.items()}, labels=data[1], sigma={"a": 0.5, "b": 0.4}
     )
     assert_frame_equal(monitor.table, information_flow(estimator, run, progress=False))
     with pytest.raises(RunError, match=r"epoch 8: expected the layers \['a', 'b'\], got \['a'\]"):
-        monitor.update(8, activations={"a": arrays["a"]})
+        monitor.update(8, {"a": arrays["a"]})
     with pytest.raises(RunError, match="epoch 8: there is no model to run"):
         monitor.update(8)
 
 
 def test_a_training_that_diverges_leaves_rows_that_say_so(data, tmp_path):
     model = make_mlp(SIZES)
-    monitor = FlowMonitor(model, ["layer1"], CHEAP, *data, path=tmp_path / "flow.csv")
-    monitor(1)
+    monitor = FlowMonitor.from_model(CHEAP, model, ["layer1"], *data, path=tmp_path / "flow.csv")
+    monitor.update(1)
     with torch.no_grad():
         model.layer1[0].weight.fill_(np.nan)
     with pytest.warns(UserWarning, match="not measured: .*epoch 2, layer 'layer1'.*NaN"):
-        rows = monitor(2)
+        rows = monitor.update(2)
     assert rows["notes"].tolist() == ["read error"]
-    again = FlowMonitor(model, ["layer1"], CHEAP, *data, path=tmp_path / "flow.csv")
+    again = FlowMonitor.from_model(CHEAP, model, ["layer1"], *data, path=tmp_path / "flow.csv")
     assert_frame_equal(again.table, monitor.table, check_exact=True)
 
 
@@ -199,8 +199,8 @@ def test_a_training_that_diverges_leaves_rows_that_say_so(data, tmp_path):
     ],
 )
 def test_schedules(data, every, measured):
-    monitor = FlowMonitor(make_mlp(SIZES), NAMES, CHEAP, *data, every=every)
-    found = [monitor(epoch) is not None for epoch in range(1, 9)]
+    monitor = FlowMonitor.from_model(CHEAP, make_mlp(SIZES), NAMES, *data, every=every)
+    found = [monitor.update(epoch) is not None for epoch in range(1, 9)]
     assert monitor.epochs == measured
     assert [epoch for epoch, is_there in enumerate(found, 1) if is_there] == measured
 
@@ -208,13 +208,13 @@ def test_schedules(data, every, measured):
 @pytest.mark.parametrize("every", [0, -1, 2.5, "log"])
 def test_what_is_no_schedule_is_an_error(data, every):
     with pytest.raises(ValueError, match="every is a number of epochs from 1 on"):
-        FlowMonitor(make_mlp(SIZES), NAMES, CHEAP, *data, every=every)
+        FlowMonitor.from_model(CHEAP, make_mlp(SIZES), NAMES, *data, every=every)
 
 
 @pytest.mark.parametrize("epoch", [-1, 1.5, float("nan"), float("inf"), "x", None])
 def test_what_is_no_epoch_is_an_error(data, epoch):
     with pytest.raises(RunError, match="an epoch is a whole number from 0 on"):
-        FlowMonitor(make_mlp(SIZES), NAMES, CHEAP, *data)(epoch)
+        FlowMonitor.from_model(CHEAP, make_mlp(SIZES), NAMES, *data).update(epoch)
 
 
 # Going on after a kill
@@ -224,19 +224,19 @@ def test_epochs_that_are_there_are_not_measured_again(data, tmp_path):
     path = tmp_path / "flow.csv"
 
     def start():
-        return FlowMonitor(make_mlp(SIZES), NAMES, CountingEstimator(bin_width=0.5), *data,
-                           path=path)  # fmt: skip
+        estimator = CountingEstimator(bin_width=0.5)
+        return FlowMonitor.from_model(estimator, make_mlp(SIZES), NAMES, *data, path=path)
 
     first = start()
-    first(1, losses={"train_loss": 0.5})
-    first(2)
+    first.update(1, losses={"train_loss": 0.5})
+    first.update(2)
     assert CountingEstimator.fits == 4
     second = start()
     assert second.epochs == [1, 2]
-    assert_frame_equal(second(1), first.table.query("epoch == 1"), check_exact=True)
-    second(2)
+    assert_frame_equal(second.update(1), first.table.query("epoch == 1"), check_exact=True)
+    second.update(2)
     assert CountingEstimator.fits == 4
-    second(3)
+    second.update(3)
     assert CountingEstimator.fits == 6
     assert second.losses == {1: {"train_loss": 0.5}, 2: {}, 3: {}}
     assert_frame_equal(read_table(path)[0], second.table, check_exact=True)
@@ -244,43 +244,39 @@ def test_epochs_that_are_there_are_not_measured_again(data, tmp_path):
 
 def test_a_training_that_went_back_voids_what_comes_after(data, tmp_path):
     path, model = tmp_path / "flow.csv", make_mlp(SIZES)
-    monitor = FlowMonitor(model, NAMES, CHEAP, *data, path=path)
+    monitor = FlowMonitor.from_model(CHEAP, model, NAMES, *data, path=path)
     for epoch in (1, 2, 3, 4):
-        monitor(epoch)
+        monitor.update(epoch)
     old = monitor.table
     with torch.no_grad():
         model.layer1[0].weight.mul_(3)
     with pytest.warns(UserWarning, match="epoch 3 was measured before on other activations"):
-        new = monitor(3)
+        new = monitor.update(3)
     assert monitor.epochs == [1, 2, 3]
     assert_frame_equal(monitor.table.query("epoch < 3"), old.query("epoch < 3"))
     assert not new["value"].equals(old.query("epoch == 3")["value"])
-    again = FlowMonitor(model, NAMES, CHEAP, *data, path=path)
+    again = FlowMonitor.from_model(CHEAP, model, NAMES, *data, path=path)
     assert_frame_equal(again.table, monitor.table, check_exact=True)
     assert_frame_equal(read_table(path)[0], monitor.table, check_exact=True)
 
 
-@pytest.mark.parametrize("cut", [1, 40])
-def test_a_half_written_line_is_dropped_with_a_note(data, tmp_path, cut):
+def test_an_epoch_that_was_not_finished_is_measured_again(data, tmp_path):
+    """A transaction that was not committed, as after a loss of power, leaves no trace."""
     path, model = tmp_path / "flow.csv", make_mlp(SIZES)
     journal = tmp_path / "flow.csv.journal"
-    monitor = FlowMonitor(model, NAMES, CHEAP, *data, path=path)
-    monitor(1)
-    monitor(2)
-    complete = monitor.table
-    journal.write_bytes(journal.read_bytes()[:-cut])
+    monitor = FlowMonitor.from_model(CHEAP, model, NAMES, *data, path=path)
+    monitor.update(1)
+    subprocess.run([sys.executable, "-c", UNFINISHED, str(journal)], check=True, timeout=60)
     assert read_journal(journal)["epoch"].unique().tolist() == [1]
-    with pytest.warns(UserWarning, match=r"journal: its last line was half written and is dropped"):
-        again = FlowMonitor(model, NAMES, CHEAP, *data, path=path)
+    again = FlowMonitor.from_model(CHEAP, model, NAMES, *data, path=path)
     assert again.epochs == [1]
-    again(2)
-    assert_frame_equal(again.table, complete, check_exact=True)
-    assert_frame_equal(read_journal(journal), complete, check_exact=True)
+    again.update(2)
+    assert read_journal(journal)["epoch"].unique().tolist() == [1, 2]
 
 
 def test_another_setting_at_the_same_path_is_an_error(data, tmp_path):
     path, model, (X, y) = tmp_path / "flow.csv", make_mlp(SIZES), data
-    FlowMonitor(model, NAMES, CHEAP, X, y, sigma=SIGMAS, path=path)(1)
+    FlowMonitor.from_model(CHEAP, model, NAMES, X, y, sigma=SIGMAS, path=path).update(1)
     before = (tmp_path / "flow.csv.journal").read_bytes()
     others = {
         "layers": {"layers": ["layer1"]},
@@ -289,44 +285,58 @@ def test_another_setting_at_the_same_path_is_an_error(data, tmp_path):
         "random_state": {"random_state": 1},
         "inputs": {"X": X + 1},
         "batch_size": {"batch_size": 16},
-        "flatten": {"flatten": True},
+        "flatten": {"flatten": "all"},
     }  # fmt: skip
-    base = {"layers": NAMES, "estimators": CHEAP, "X": X, "y": y, "sigma": SIGMAS}
-    for name, change in [*others.items(), ("inputs", {"y": 1 - y}), ("layers", {"sigma": {}})]:
+    base = {"model": model, "layers": NAMES, "estimators": CHEAP, "X": X, "y": y, "sigma": SIGMAS}
+    for name, change in [*others.items(), ("labels", {"y": 1 - y}), ("layers", {"sigma": {}})]:
         with pytest.raises(RunError, match=f"csv.journal: another .* its {name} differ"):
-            FlowMonitor(model, path=path, **(base | change))
+            FlowMonitor.from_model(path=path, **(base | change))
     assert (tmp_path / "flow.csv.journal").read_bytes() == before
-    FlowMonitor(model, path=path, **base)
+    FlowMonitor.from_model(path=path, **base)
 
 
 def test_noise_of_layers_that_are_not_measured_is_a_setting_too(data, tmp_path):
     path, base = tmp_path / "flow.csv", {"layer1": 0.1, "layer2": 0.1}
     given = {"path": path, "n_replicas": 4}
-    FlowMonitor(make_mlp(SIZES), ["layer2"], CHEAP, *data, sigma=base, **given)(1)
+    FlowMonitor.from_model(CHEAP, make_mlp(SIZES), ["layer2"], *data, sigma=base, **given).update(1)
     other = base | {"layer1": 5.0}
     with pytest.raises(RunError, match=r"its sigma differ \(.*0\.1.* there, .*5\.0"):
-        FlowMonitor(make_mlp(SIZES), ["layer2"], CHEAP, *data, sigma=other, **given)
+        FlowMonitor.from_model(CHEAP, make_mlp(SIZES), ["layer2"], *data, sigma=other, **given)
     quiet = base | {"layer3": 0.0}
-    assert FlowMonitor(make_mlp(SIZES), ["layer2"], CHEAP, *data, sigma=quiet, **given).epochs
+    assert FlowMonitor.from_model(
+        CHEAP, make_mlp(SIZES), ["layer2"], *data, sigma=quiet, **given
+    ).epochs
 
     path = tmp_path / "modules.csv"
     model = noisy_model()
-    FlowMonitor(model, ["6"], CHEAP, *data, n_replicas=4, path=path)(1)
+    FlowMonitor.from_model(CHEAP, model, ["6"], *data, n_replicas=4, path=path).update(1)
     model[3].sigma = 0.7
     with pytest.raises(RunError, match="its sigma differ"):
-        FlowMonitor(model, ["6"], CHEAP, *data, n_replicas=4, path=path)
+        FlowMonitor.from_model(CHEAP, model, ["6"], *data, n_replicas=4, path=path)
 
 
 def test_all_of_a_long_parameter_is_compared(data, tmp_path):
     edges = np.linspace(-2, 2, 3000)
     path, model = tmp_path / "flow.csv", make_mlp(SIZES)
-    FlowMonitor(model, NAMES, BinningMIEstimator(bin_edges=edges), *data, path=path)
+    FlowMonitor.from_model(BinningMIEstimator(bin_edges=edges), model, NAMES, *data, path=path)
     other = edges.copy()
     other[1500] += 1e-9
     with pytest.raises(RunError, match="its estimators differ"):
-        FlowMonitor(model, NAMES, BinningMIEstimator(bin_edges=other), *data, path=path)
+        FlowMonitor.from_model(BinningMIEstimator(bin_edges=other), model, NAMES, *data, path=path)
 
 
+UNFINISHED = """
+import os, sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+connection.execute("PRAGMA cache_size = 0")
+connection.execute("BEGIN IMMEDIATE")
+connection.execute("DELETE FROM epochs")
+for epoch in range(2, 200):
+    entry = "x" * 10_000
+    connection.execute("INSERT INTO epochs (epoch, entry) VALUES (?, ?)", (epoch, entry))
+assert os.path.getsize(sys.argv[1]) > 1_000_000, "nothing reached the file"
+os._exit(0)
+"""
 KILLED = """
 import os, signal, sys
 import numpy as np
@@ -340,9 +350,9 @@ class Killing(BinningMIEstimator):
         return super().fit(X, y, **more)
 
 Killing.__name__ = "CountingEstimator"
-monitor = FlowMonitor(None, ["a"], Killing(bin_width=0.5), None, path=sys.argv[1])
+monitor = FlowMonitor(Killing(bin_width=0.5), ["a"], path=sys.argv[1])
 for epoch in range(1, 9):
-    monitor.update(epoch, activations={"a": np.full((20, 1), float(epoch))})
+    monitor.update(epoch, {"a": np.full((20, 1), float(epoch))})
 """
 
 
@@ -353,10 +363,10 @@ def test_a_killed_training_loses_no_epoch_that_was_finished(tmp_path):
         [sys.executable, "-c", textwrap.dedent(KILLED), str(path)], check=False, timeout=120
     )
     assert killed.returncode == -signal.SIGKILL
-    monitor = FlowMonitor(None, ["a"], CountingEstimator(bin_width=0.5), None, path=path)
+    monitor = FlowMonitor(CountingEstimator(bin_width=0.5), ["a"], path=path)
     assert monitor.epochs == [1, 2, 3]
     for epoch in range(1, 9):
-        monitor.update(epoch, activations={"a": np.full((20, 1), float(epoch))})
+        monitor.update(epoch, {"a": np.full((20, 1), float(epoch))})
     assert CountingEstimator.fits == 5
     assert read_table(path)[0]["epoch"].unique().tolist() == list(range(1, 9))
 
@@ -364,37 +374,57 @@ def test_a_killed_training_loses_no_epoch_that_was_finished(tmp_path):
 # The journal
 
 
-def entry(epoch, digest="x"):
-    return {"epoch": epoch, "digest": digest, "rows": [], "losses": {}}
+ENTRY = {"digest": "x", "rows": [], "losses": {}}
 
 
 def test_two_writers_at_once_are_found_out(tmp_path):
     path = tmp_path / "j"
     one, other = Journal(path, {"batch_size": 0}, {}), Journal(path, {"batch_size": 0}, {})
-    one.append(entry(1))
+    one.add(1, ENTRY)
     with pytest.raises(RunError, match="epoch 1: something else has written here"):
-        other.append(entry(1))
-    one.append(entry(2))
+        other.add(1, ENTRY)
+    one.add(2, ENTRY)
+    one.add(2, ENTRY)
     assert list(Journal(path, {"batch_size": 0}, {}).entries) == [1, 2]
+
+
+def test_an_epoch_that_was_replaced_by_another_writer_is_found_out(tmp_path):
+    one = Journal(tmp_path / "j", {}, {})
+    one.add(1, ENTRY)
+    other = Journal(tmp_path / "j", {}, {})
+    one.add(1, ENTRY)
+    with pytest.raises(RunError, match="something else has written here"):
+        other.add(2, ENTRY)
+
+
+def database(*statements):
+    """The bytes of an SQLite file."""
+    with contextlib.closing(sqlite3.connect(":memory:")) as connection:
+        for statement in statements:
+            connection.execute(statement)
+        connection.commit()
+        return connection.serialize()
+
+
+OURS = "PRAGMA application_id = 0x736B696E"
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "line 1 is none of a monitor's journal"),
-        (b"epoch,layer\n", "line 1 is none"),
-        (b'{"schema": 1}\n', "line 1 is none"),
-        (b'{"schema": 2, "settings": {}, "versions": {}}\n', "written with schema 2"),
-        (b'{"schema": 1, "settings": {}, "versions": {}}\n{"epoch": 1}\n', "line 2 is none"),
-        (b'{"schema": 1, "settings": {}, "versions": {}}\n[]\n{}\n', "line 2 is none"),
+        (b"epoch,layer\n1,a\n", "the file is no journal of a monitor .*not a database"),
+        (database("CREATE TABLE mine (x)"), "the database of another program"),
+        (database("CREATE TABLE h (x)", OURS, "PRAGMA user_version = 2"), "written with schema 2"),
+        (database("CREATE TABLE mine (x)", OURS), "no such table: header"),
     ],
 )
 def test_what_is_no_journal_is_left_alone(tmp_path, content, message):
     path = tmp_path / "flow.csv.journal"
     path.write_bytes(content)
-    with pytest.raises(RunError, match=message):
-        Journal(path, {}, {})
-    assert path.read_bytes() == content
+    for read in (lambda: Journal(path, {}, {}), lambda: read_journal(path)):
+        with pytest.raises(RunError, match=message):
+            read()
+        assert path.read_bytes() == content
 
 
 FULL = """
@@ -405,14 +435,14 @@ from skinfo.monitoring.journal import Journal
 
 path = Path(sys.argv[1])
 journal = Journal(path, {}, {})
-journal.append({"epoch": 1, "digest": "x", "rows": [], "losses": {}})
-before = path.read_bytes()
-resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + 10, resource.RLIM_INFINITY))
+journal.add(1, {"digest": "x", "rows": [], "losses": {}})
+limit = path.stat().st_size + 10
+resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
 try:
-    journal.append({"epoch": 2, "digest": "x", "rows": [], "losses": {}})
+    journal.add(2, {"digest": "x" * 100_000, "rows": [], "losses": {}})
 except RunError as error:
     print(error)
-assert path.read_bytes() == before
+assert list(journal.entries) == [1]
 """
 
 
@@ -423,22 +453,21 @@ def test_a_full_disk_leaves_the_journal_as_it_was(tmp_path):
         [sys.executable, "-c", FULL, str(path)], capture_output=True, text=True, check=False
     )
     assert found.stderr == ""
-    assert "epoch 2: cannot be written (10 of " in found.stdout
+    assert "epoch 2: cannot be read or written (" in found.stdout
+    assert "make room" in found.stdout
     assert list(Journal(path, {}, {}).entries) == [1]
 
 
 def test_an_epoch_costs_the_same_however_many_there_are(data, tmp_path, monkeypatch):
-    """The table is written ever more rarely; what a line appends depends on its epoch alone."""
+    """The table is written ever more rarely; the journal grows by what an epoch holds."""
     written = []
-    monitor = FlowMonitor(None, ["a"], CHEAP, None, path=tmp_path / "flow.csv")
+    monitor = FlowMonitor(CHEAP, ["a"], path=tmp_path / "flow.csv")
     monkeypatch.setattr(
         "skinfo.monitoring.monitor.write_table", lambda _p, table: written.append(len(table))
     )
-    sizes = []
     for epoch in range(1000, 1200):
-        monitor._keep({**entry(epoch), "rows": [{"epoch": epoch}]})
-        sizes.append((tmp_path / "flow.csv.journal").stat().st_size)
-    assert len(set(np.diff(sizes))) == 1
+        monitor._keep(epoch, ENTRY | {"rows": [{"epoch": epoch, "notes": "x" * 1000}]})
+    assert (tmp_path / "flow.csv.journal").stat().st_size < 200 * 1000 * 1.5
     assert written[:10] == list(range(1, 11))
     assert len(written) < 45
     assert sum(written) < 12 * 200
@@ -447,22 +476,26 @@ def test_an_epoch_costs_the_same_however_many_there_are(data, tmp_path, monkeypa
 def test_tables_that_no_monitor_wrote_are_not_overwritten(data, tmp_path):
     path = tmp_path / "flow.csv"
     path.write_text("mine")
-    with pytest.raises(RunError, match="a table is there that no monitor writes"):
-        FlowMonitor(make_mlp(SIZES), NAMES, CHEAP, *data, path=path)
+    with pytest.raises(RunError, match="a table is there that no monitor wrote"):
+        FlowMonitor.from_model(CHEAP, make_mlp(SIZES), NAMES, *data, path=path)
     assert path.read_text() == "mine"
     with pytest.raises(ValueError, match="a table ends in"):
-        FlowMonitor(make_mlp(SIZES), NAMES, CHEAP, *data, path=tmp_path / "flow.txt")
+        FlowMonitor.from_model(CHEAP, make_mlp(SIZES), NAMES, *data, path=tmp_path / "flow.txt")
     with pytest.raises(RunError, match="there is no directory"):
-        FlowMonitor(make_mlp(SIZES), NAMES, CHEAP, *data, path=tmp_path / "none" / "flow.csv")
+        FlowMonitor.from_model(
+            CHEAP, make_mlp(SIZES), NAMES, *data, path=tmp_path / "none" / "flow.csv"
+        )
     with pytest.raises(RunError, match="there is no such journal"):
         read_journal(tmp_path / "flow.csv.journal")
 
 
 def test_what_produced_the_table_goes_with_it(data, tmp_path):
     path = tmp_path / "flow.parquet"
-    with FlowMonitor(make_mlp(SIZES), NAMES, CHEAP, *data, path=path, every=2) as monitor:
+    with FlowMonitor.from_model(
+        CHEAP, make_mlp(SIZES), NAMES, *data, path=path, every=2
+    ) as monitor:
         for epoch in range(1, 30):
-            monitor(epoch)
+            monitor.update(epoch)
     attrs = pd.read_parquet(path).attrs
     assert attrs["layers"] == [
         {"name": name, "sigma": 0.0, "noise_before": False} for name in ("layer1", "layer2")
@@ -477,48 +510,43 @@ def test_what_produced_the_table_goes_with_it(data, tmp_path):
 
 def test_bins_of_the_whole_run_are_refused(data):
     with pytest.raises(ValueError, match="bin_range='run' needs the whole run"):
-        FlowMonitor(make_mlp(SIZES), NAMES, BinningMIEstimator(bin_range="run"), *data)
+        FlowMonitor.from_model(BinningMIEstimator(bin_range="run"), make_mlp(SIZES), NAMES, *data)
 
 
 def test_bins_of_the_whole_run_are_refused_in_a_pipeline_as_well(data):
     pipeline = make_pipeline(PCA(2), BinningMIEstimator(bin_range="run"))
     with pytest.raises(ValueError, match="bin_range='run' needs the whole run"):
-        FlowMonitor(make_mlp(SIZES), NAMES, {"p": pipeline}, *data)
+        FlowMonitor.from_model({"p": pipeline}, make_mlp(SIZES), NAMES, *data)
 
 
 def test_a_width_needs_no_range_of_the_whole_run(data):
     estimator = BinningMIEstimator(bin_width=1.0, bin_range="run")
-    assert len(FlowMonitor(make_mlp(SIZES), NAMES, estimator, *data)(1))
+    assert len(FlowMonitor.from_model(estimator, make_mlp(SIZES), NAMES, *data).update(1))
 
 
 def test_an_npz_of_another_table_is_found_before_the_training_begins(data, tmp_path):
     (tmp_path / "flow.npz").write_bytes(b"mine")
     with pytest.raises(ValueError, match=r"flow\.npz belongs to another table"):
-        FlowMonitor(make_mlp(SIZES), NAMES, CHEAP, *data, path=tmp_path / "flow.csv")
+        FlowMonitor.from_model(CHEAP, make_mlp(SIZES), NAMES, *data, path=tmp_path / "flow.csv")
     assert [path.name for path in tmp_path.iterdir()] == ["flow.npz"]
 
 
-def test_labels_are_one_an_input(data):
+def test_labels_are_one_per_input(data):
     X, y = data
-    with pytest.raises(ValueError, match="one label an input; got 79 labels for 80 inputs"):
-        FlowMonitor(make_mlp(SIZES), NAMES, CHEAP, X, y[1:])
-    with pytest.raises(ValueError, match=r"one label an input; got shape \(80, 2\)"):
-        FlowMonitor(make_mlp(SIZES), NAMES, CHEAP, X, np.eye(2)[y])
-    for given in ({"x": X, "z": X[1:]}, (X, X[1:])):
-        with pytest.raises(ValueError, match="got 80 labels for 79 inputs"):
-            FlowMonitor(None, ["a"], CHEAP, given, y)
-
-
-def test_a_word_is_no_choice_for_what_a_model_puts_out(data):
-    for word in ("channel_mean", "spam", 1):
-        with pytest.raises(ValueError, match=f"flatten is True, .* got {word!r}"):
-            FlowMonitor(make_mlp(SIZES), NAMES, CHEAP, *data, flatten=word)
+    with pytest.raises(ValueError, match="one label per input; got 79 labels for 80 inputs"):
+        FlowMonitor.from_model(CHEAP, make_mlp(SIZES), NAMES, X, y[1:])
+    with pytest.raises(ValueError, match=r"labels are one per input; got shape \(80, 2\)"):
+        FlowMonitor.from_model(CHEAP, make_mlp(SIZES), NAMES, X, np.eye(2)[y])
+    with pytest.raises(ValueError, match="first axis of every array .* got 79 and 80 of them"):
+        FlowMonitor.from_model(CHEAP, make_mlp(SIZES), NAMES, (X, X[1:]))
+    with pytest.raises(RunError, match="79"):
+        FlowMonitor(CHEAP, ["a"], y[1:]).update(1, {"a": X})
 
 
 @pytest.mark.parametrize(
     ("flatten", "opened"),
     [
-        (True, "all"),
+        ("all", "all"),
         ("channel_mean", "channel_mean"),
         ({"a": "spatial"}, {"a": "spatial"}),
         (len, None),
@@ -528,23 +556,23 @@ def test_maps_handed_over_are_flattened_as_a_run_is(data, rng, flatten, opened, 
     maps = rng.standard_normal((80, 3, 2, 2))
     opened = (lambda rows: rows[:, 0, 0]) if opened is None else opened
     flatten = opened if callable(flatten) else flatten
-    monitor = FlowMonitor(None, ["a"], CHEAP, None, data[1], flatten=flatten,
+    monitor = FlowMonitor(CHEAP, ["a"], data[1], flatten=flatten,
                           path=tmp_path / "flow.csv")  # fmt: skip
-    monitor.update(1, activations={"a": maps})
+    monitor.update(1, {"a": maps})
     run = open_run({(1, "a"): maps}, labels=data[1], flatten=opened)
     assert_frame_equal(monitor.table, information_flow(CHEAP, run, progress=False))
     with pytest.raises(RunError, match="its flatten differ"):
-        FlowMonitor(None, ["a"], CHEAP, None, data[1], path=tmp_path / "flow.csv")
+        FlowMonitor(CHEAP, ["a"], data[1], path=tmp_path / "flow.csv")
 
 
 def test_a_function_with_some_arguments_filled_in_goes_on_where_it_stopped(data, rng, tmp_path):
     def measured():
         flatten = partial(lambda maps, channel: maps[:, channel].reshape(len(maps), -1), channel=0)
-        return FlowMonitor(None, ["a"], CHEAP, None, data[1], flatten=flatten,
+        return FlowMonitor(CHEAP, ["a"], data[1], flatten=flatten,
                            path=tmp_path / "flow.csv")  # fmt: skip
 
     monitor = measured()
-    monitor.update(1, activations={"a": rng.standard_normal((80, 3, 2, 2))})
+    monitor.update(1, {"a": rng.standard_normal((80, 3, 2, 2))})
     assert measured().epochs == [1]
 
 
@@ -562,8 +590,8 @@ def test_what_flattens_may_differ_where_its_name_does_not(data, rng, tmp_path):
     maps = rng.standard_normal((80, 3, 2, 2))
 
     def measured(n, **options):
-        monitor = FlowMonitor(None, ["a"], CHEAP, None, data[1], flatten=FirstColumns(n), **options)
-        return monitor, monitor.update(1, activations={"a": maps})
+        monitor = FlowMonitor(CHEAP, ["a"], data[1], flatten=FirstColumns(n), **options)
+        return monitor, monitor.update(1, {"a": maps})
 
     path = tmp_path / "flow.csv"
     _, few = measured(1, path=path)
@@ -577,31 +605,33 @@ def test_what_flattens_may_differ_where_its_name_does_not(data, rng, tmp_path):
 def test_settings_that_exclude_each_other_are_found_before_the_training(data):
     estimator = BinningMIEstimator(strategy="quantile", bin_range="run")
     with pytest.raises(ValueError, match="quantile"):
-        FlowMonitor(None, ["a"], estimator, None, data[1])
+        FlowMonitor(estimator, ["a"], data[1])
 
 
 def test_a_choice_that_open_run_does_not_know_is_refused(data):
     with pytest.raises(ValueError, match="flatten must be one of"):
-        FlowMonitor(None, ["a"], CHEAP, None, data[1], flatten="spam")
+        FlowMonitor(CHEAP, ["a"], data[1], flatten="spam")
     with pytest.raises(ValueError, match="flatten names 'b', no layer of a"):
-        FlowMonitor(None, ["a"], CHEAP, None, data[1], flatten={"b": "all"})
+        FlowMonitor(CHEAP, ["a"], data[1], flatten={"b": "all"})
 
 
 def test_a_network_without_noise_has_no_sigma_to_differ_from(data):
-    monitor = FlowMonitor(make_mlp(SIZES), NAMES, NoisyMIEstimator(0.3, random_state=0), *data)
-    notes = monitor(1)["notes"]
+    monitor = FlowMonitor.from_model(
+        NoisyMIEstimator(0.3, random_state=0), make_mlp(SIZES), NAMES, *data
+    )
+    notes = monitor.update(1)["notes"]
     assert notes.str.contains("noise added").all()
     assert not notes.str.contains("differs").any()
 
 
 def test_what_is_no_model_is_refused(data):
     with pytest.raises(TypeError, match="model must be a torch.nn.Module; got a function"):
-        FlowMonitor(lambda x: x, NAMES, CHEAP, *data)
+        FlowMonitor.from_model(CHEAP, lambda x: x, NAMES, *data)
 
 
 def test_unknown_layers_are_named(data):
     with pytest.raises(ValueError, match="no layer 'layer9'; it has: layer1"):
-        FlowMonitor(make_mlp(SIZES), ["layer9"], CHEAP, *data)
+        FlowMonitor.from_model(CHEAP, make_mlp(SIZES), ["layer9"], *data)
 
 
 # TensorBoard
@@ -622,11 +652,10 @@ class Scalars:
 
 def test_a_writer_gets_values_brackets_and_losses(data):
     writer, model = Scalars(), make_mlp(SIZES)
-    monitor = FlowMonitor(
-        model, NAMES, {"noisy": NoisyMIEstimator(0.5, tol=0.05, random_state=0)}, *data,
-        tensorboard=writer,
-    )  # fmt: skip
-    monitor(1, losses={"train_loss": torch.tensor(0.25)})
+    monitor = FlowMonitor.from_model(
+        {"noisy": NoisyMIEstimator(0.5, tol=0.05, random_state=0)}, model, NAMES, *data,
+        tensorboard=writer)  # fmt: skip
+    monitor.update(1, losses={"train_loss": torch.tensor(0.25)})
     rows = monitor.table.query("quantity == 'mutual_info'").set_index("layer")
     for layer in NAMES:
         tag = f"noisy/mutual_info/{layer}"
@@ -635,7 +664,7 @@ def test_a_writer_gets_values_brackets_and_losses(data):
     assert writer.seen["losses/train_loss", 1] == 0.25
     assert all(np.isfinite(value) for value in writer.seen.values())
     n = len(writer.seen)
-    monitor(1)
+    monitor.update(1)
     assert (len(writer.seen), writer.flushed) == (n, 1)
 
 
@@ -643,9 +672,11 @@ def test_tensorboard_reads_what_was_written(data, tmp_path):
     pytest.importorskip("tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    with FlowMonitor(make_mlp(SIZES), NAMES, CHEAP, *data, tensorboard=tmp_path / "tb") as monitor:
+    with FlowMonitor.from_model(
+        CHEAP, make_mlp(SIZES), NAMES, *data, tensorboard=tmp_path / "tb"
+    ) as monitor:
         for epoch in (1, 2, 3):
-            monitor(epoch, losses={"test_loss": 1 / epoch})
+            monitor.update(epoch, losses={"test_loss": 1 / epoch})
     events = EventAccumulator(str(tmp_path / "tb"))
     events.Reload()
     found = events.Scalars("BinningMIEstimator/binned_entropy/layer2")
@@ -658,13 +689,23 @@ def test_tensorboard_reads_what_was_written(data, tmp_path):
 def test_without_tensorboard_the_extra_is_named(data, monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'skinfo\[tensorboard\]'"):
-        FlowMonitor(make_mlp(SIZES), NAMES, CHEAP, *data, tensorboard=tmp_path / "tb")
+        FlowMonitor.from_model(CHEAP, make_mlp(SIZES), NAMES, *data, tensorboard=tmp_path / "tb")
 
 
-def test_journals_are_lines_of_json(data, tmp_path):
-    monitor = FlowMonitor(make_mlp(SIZES), NAMES, CHEAP, *data, path=tmp_path / "flow.csv")
-    monitor(1, losses={"train_loss": 0.5})
-    header, line = map(json.loads, (tmp_path / "flow.csv.journal").read_text().splitlines())
-    assert header["schema"] == 1
-    assert (line["epoch"], line["losses"]) == (1, {"train_loss": 0.5})
+def test_a_journal_is_one_file_beside_the_table(data, tmp_path):
+    monitor = FlowMonitor(CHEAP, ["a"], path=tmp_path / "flow.csv")
+    monitor.update(1, {"a": data[0]}, losses={"train_loss": 0.5})
     assert sorted(os.listdir(tmp_path)) == ["flow.csv", "flow.csv.journal"]
+    again = FlowMonitor(CHEAP, ["a"], path=tmp_path / "flow.csv")
+    assert again.losses == {1: {"train_loss": 0.5}}
+
+
+def test_a_journal_is_read_without_permission_to_write(data, tmp_path):
+    monitor = FlowMonitor(CHEAP, ["a"], path=tmp_path / "flow.csv")
+    monitor.update(1, {"a": data[0]})
+    (tmp_path / "flow.csv.journal").chmod(0o444)
+    tmp_path.chmod(0o555)
+    try:
+        assert_frame_equal(read_journal(tmp_path / "flow.csv.journal"), monitor.table)
+    finally:
+        tmp_path.chmod(0o755)

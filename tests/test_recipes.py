@@ -1,6 +1,5 @@
 """One training, exported to every framework: each recipe records the same activations."""
 
-import importlib.util
 import os
 import subprocess
 import sys
@@ -9,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from example_files import load_example
 from torch import nn
 
 from skinfo import ClusteringScore, NoisyMIEstimator, information_flow, open_run
@@ -18,7 +18,6 @@ from skinfo.networks import Recorder
 from skinfo.runs import Layer, RunWriter
 from skinfo.szt import Trainer, make_mlp
 
-RECIPES = Path(__file__).parents[1] / "examples" / "recipes"
 SIGMA = 0.1
 NAMES = ["layer1", "layer2", "layer3"]
 CLEAN = [Layer(name, 0.0) for name in NAMES]
@@ -36,13 +35,6 @@ pytestmark = [
     # Of torch's exporter, about itself.
     pytest.mark.filterwarnings("ignore:`isinstance.treespec, LeafSpec.` is deprec:FutureWarning"),
 ]
-
-
-def load(name):
-    spec = importlib.util.spec_from_file_location(f"recipe_{name}", RECIPES / f"{name}.py")
-    recipe = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(recipe)
-    return recipe
 
 
 @pytest.fixture(scope="module", name="data")
@@ -119,7 +111,7 @@ EXPORTS = {
 
 @pytest.fixture(name="record")
 def make_record(name, trained, data, tmp_path):
-    return EXPORTS[name](load(name), weights_of(trained), data[0], tmp_path)
+    return EXPORTS[name](load_example(f"recipes/{name}"), weights_of(trained), data[0], tmp_path)
 
 
 @pytest.mark.parametrize("name", FRAMEWORKS)
@@ -185,7 +177,7 @@ def test_noisy_information_is_that_of_torch(record, trained, data):
 
 @pytest.mark.parametrize("name", ["torch_hooks", *FRAMEWORKS])
 def test_recipes_run_as_they_stand(name, data, tmp_path, monkeypatch, capsys):
-    recipe = load(name)
+    recipe = load_example(f"recipes/{name}")
     monkeypatch.setattr(recipe, "make_szt", lambda: (data[0].astype(np.float64), data[1]))
     flow = recipe.main(tmp_path / "run", checkpoints=(1, 2))
     run = open_run(tmp_path / "run")
@@ -201,49 +193,30 @@ def test_recipes_run_as_they_stand(name, data, tmp_path, monkeypatch, capsys):
         assert run.array(2, "layer3").shape == (256, 8, 5)
 
 
-# The monitor of a Keras training
+# The monitor of a Keras training, through the callback of the recipe
 
 
-def keras_model(keras, *, sigma=SIGMA):
-    """Named as in torch, with noise, dropout and statistics that a measurement could disturb."""
-    hidden = []
-    for name, n_units in zip(NAMES, (10, 7, 5), strict=True):
-        hidden += [keras.layers.Dense(n_units, activation="tanh", name=name)]
-        hidden += [keras.layers.GaussianNoise(sigma, name=f"noise_{name}")]
-    more = [keras.layers.BatchNormalization(), keras.layers.Dropout(0.2)]
-    return keras.Sequential([keras.Input((12,)), *hidden, *more, keras.layers.Dense(2)])
-
-
-def fit_keras(keras, data, monitor_of=None, epochs=3):
+def fit_keras(keras, recipe, data, keep=None):
     keras.utils.set_random_seed(0)
-    model = keras_model(keras)
+    model = recipe.make_model()
+    model.add(keras.layers.BatchNormalization())
+    model.add(keras.layers.Dropout(0.2))
+    model.add(keras.layers.Dense(2))
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(optimizer="adam", loss=loss, metrics=["accuracy"])
-    monitor = None if monitor_of is None else monitor_of(model)
-    callbacks = [] if monitor is None else [monitor.keras_callback()]
-    model.fit(*data, epochs=epochs, batch_size=64, verbose=0, callbacks=callbacks)
-    return [np.array(keras.ops.convert_to_numpy(w.value)) for w in model.weights], monitor
-
-
-@pytest.fixture(name="keras")
-def import_keras():
-    os.environ.setdefault("KERAS_BACKEND", "torch")
-    import keras
-
-    return keras
+    callbacks = [] if keep is None else [
+        recipe.RecordActivations(keep, data[0], recipe.LAYERS, (1, 2, 3), n_replicas=3)
+    ]  # fmt: skip
+    model.fit(*data, epochs=3, batch_size=64, verbose=0, callbacks=callbacks)
+    return [np.array(keras.ops.convert_to_numpy(w.value)) for w in model.weights]
 
 
 def check_the_training_is_undisturbed(keras, data, tmp_path):
-    alone, _ = fit_keras(keras, data)
-    options = {"n_replicas": 3, "path": tmp_path / "flow.csv"}
+    recipe = load_example("recipes/keras_callback")
+    alone = fit_keras(keras, recipe, data)
     estimator = NoisyMIEstimator(sigma=None, tol=0.1, random_state=0)
-    watched, monitor = fit_keras(
-        keras,
-        data,
-        lambda model: FlowMonitor(
-            model, [f"noise_{name}" for name in NAMES], estimator, *data, **options
-        ),
-    )
+    monitor = FlowMonitor(estimator, recipe.LAYERS, data[1], path=tmp_path / "flow.csv")
+    watched = fit_keras(keras, recipe, data, monitor.update)
     assert all(map(np.array_equal, alone, watched))
     assert monitor.epochs == [1, 2, 3]
     assert set(monitor.losses[3]) == {"accuracy", "loss"}
@@ -254,13 +227,16 @@ def check_the_training_is_undisturbed(keras, data, tmp_path):
 
 
 @pytest.mark.recipes
-def test_a_keras_training_with_a_monitor_gives_the_same_weights(keras, data, tmp_path):
+def test_a_keras_training_with_a_monitor_gives_the_same_weights(data, tmp_path):
+    os.environ.setdefault("KERAS_BACKEND", "torch")
+    import keras
+
     check_the_training_is_undisturbed(keras, data, tmp_path)
 
 
 @pytest.mark.recipes
 def test_so_it_does_with_jax_behind_keras(tmp_path):
-    """Keras has one backend a process."""
+    """Keras has one backend per process."""
     code = f"""
 import os, sys, warnings
 warnings.filterwarnings("ignore", "__array__ implementation", DeprecationWarning)
@@ -280,85 +256,3 @@ print("the same")
         env={**os.environ, "KERAS_BACKEND": "jax"}, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert found.stdout.split() == ["the", "same"], found.stderr
-
-
-@pytest.mark.recipes
-def test_what_the_monitor_of_keras_records_is_what_torch_does(keras, trained, data):
-    from skinfo.monitoring.keras_recorder import KerasRecorder
-
-    model = keras_model(keras, sigma=0.0)
-    set_keras_weights_of(model, trained)
-    recorder = KerasRecorder(
-        model, NAMES[::-1], sigma={"layer2": SIGMA}, n_replicas=30, batch_size=100
-    )
-    assert recorder.describe(data[0]) == (
-        Layer("layer1", 0.0, False), Layer("layer2", SIGMA, False), Layer("layer3", 0.0, True),
-    )  # fmt: skip
-    torch_recorder = Recorder(trained, NAMES, sigma={"layer2": SIGMA}, n_replicas=30)
-    with recorder.record(data[0]) as found, torch_recorder.record(data[0]) as expected:
-        assert {name: x.shape for name, x in found.items()} == {
-            name: x.shape for name, x in expected.items()
-        }
-        for name in ("layer1", "layer2"):
-            np.testing.assert_allclose(found[name], expected[name], atol=1e-5)
-        spread, wanted = (x["layer3"].std(axis=1).mean(axis=0) for x in (found, expected))
-        np.testing.assert_allclose(spread, wanted, rtol=0.05)
-        with recorder.record(data[0]) as again:
-            np.testing.assert_array_equal(again["layer3"], found["layer3"])
-
-
-def set_keras_weights_of(model, trained):
-    weights = weights_of(trained)
-    for layer, (W, b) in zip([model.get_layer(name) for name in NAMES], weights, strict=False):
-        layer.kernel.assign(W)
-        layer.bias.assign(b)
-
-
-@pytest.mark.recipes
-def test_keras_models_of_several_inputs_are_recorded(keras, rng):
-    from skinfo.monitoring.keras_recorder import KerasRecorder
-
-    left, right = keras.Input((3,), name="left"), keras.Input((2,), name="right")
-    joined = keras.layers.Concatenate(name="joined")([left, right])
-    image = keras.layers.Reshape((5, 1), name="image")(joined)
-    model = keras.Model([left, right], keras.layers.Flatten()(image))
-    a, b = (rng.standard_normal((6, n)).astype(np.float32) for n in (3, 2))
-    for given in ((a, b), {"right": b, "left": a}):
-        with KerasRecorder(model, ["joined", "image"], flatten=True).record(given) as found:
-            np.testing.assert_array_equal(found["image"], np.concatenate([a, b], axis=1))
-    for given, message in (({"left": a}, "X has no 'right'"), ((a, b[:3]), "one row an input")):
-        with (
-            pytest.raises(ValueError, match=message),
-            KerasRecorder(model, ["joined"]).record(given),
-        ):
-            pytest.fail("recorded")
-    with pytest.raises(ValueError, match=r"'image' puts out \(5, 1\) values an input; .*flatten"):
-        KerasRecorder(model, ["image"])
-
-
-@pytest.mark.recipes
-def test_keras_models_that_cannot_be_followed_say_so(keras, data):
-    class Subclassed(keras.Model):
-        def call(self, x):
-            return x
-
-    def refused(model, *layers, **options):
-        return lambda: FlowMonitor(model, layers, ClusteringScore(), *data, **options)
-
-    model, shared = keras_model(keras), keras.layers.Dense(12, name="shared")
-    inputs = keras.Input((12,))
-    twice = keras.Model(inputs, shared(shared(inputs)))
-    inner = keras.Sequential([keras.layers.GaussianNoise(0.1)], name="inner")
-    nested = keras.Model(inputs, keras.layers.Dense(2, name="last")(inner(inputs)))
-    cases = [
-        (refused(Subclassed(), "a"), "Subclassed has no graph to follow"),
-        (refused(keras.Sequential([keras.layers.Dense(2)]), "dense"), "no graph to follow"),
-        (refused(model, "layer9"), "no layer 'layer9'; it has: .*layer1"),
-        (refused(model, "layer1", sigma={"layer1": -1.0}), "sigma of layer 'layer1' must be >= 0"),
-        (refused(model, "layer1", n_replicas=0), "must be at least 1"),
-        (refused(twice, "shared"), "'shared' runs more than once"),
-        (refused(nested, "last"), "Model 'inner' inside the model has noise of its own"),
-    ]
-    for make, message in cases:
-        with pytest.raises(ValueError, match=message):
-            make()

@@ -40,7 +40,7 @@ def record(
     n_replicas: int = 1,
     random_state: int = 0,
 ) -> dict[str, np.ndarray]:
-    """What layers put out before their noise: (n_inputs, n_units), or with replicas in between."""
+    """Outputs of layers before their noise: (n_inputs, n_units), or with replicas in between."""
     generator = keras.random.SeedGenerator(random_state)
     replicas = [_one_pass(model, X, layers, generator) for _ in range(n_replicas)]
     return {
@@ -66,19 +66,22 @@ def _one_pass(model, X, layers, generator) -> dict[str, np.ndarray]:
 
 
 class RecordActivations(keras.callbacks.Callback):
-    """Write a run, a checkpoint at the end of each epoch that is named."""
+    """Record at the end of each named epoch and keep the result.
 
-    def __init__(self, path, X, y, layers: Sequence[Layer], checkpoints, *, n_replicas=1) -> None:
+    ``keep`` is the method ``add`` of a ``RunWriter``, or ``update`` of a ``FlowMonitor``, which
+    measures at once and stores no activations.
+    """
+
+    def __init__(self, keep, X, layers: Sequence[Layer], checkpoints, *, n_replicas=1) -> None:
         super().__init__()
-        self.writer = RunWriter(path, layers, labels=y)
-        self.X, self.layers, self.checkpoints = X, layers, checkpoints
+        self.keep, self.X, self.layers, self.checkpoints = keep, X, layers, checkpoints
         self.n_replicas = n_replicas
 
     def on_epoch_end(self, epoch, logs=None) -> None:
         """Keras counts epochs from 0, a run from 1."""
         if epoch + 1 in self.checkpoints:
-            found = record(self.model, self.X, self.layers, n_replicas=self.n_replicas)
-            self.writer.add(epoch + 1, found, losses=logs)
+            activations = record(self.model, self.X, self.layers, n_replicas=self.n_replicas)
+            self.keep(epoch + 1, activations, losses=logs)
 
 
 def make_model() -> keras.Sequential:
@@ -100,7 +103,8 @@ def main(path="runs/keras", checkpoints: Sequence[int] = (1, 4, 16)) -> pd.DataF
         optimizer=keras.optimizers.Adam(5e-3),
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
     )
-    recording = RecordActivations(path, X, y, LAYERS, checkpoints, n_replicas=8)
+    writer = RunWriter(path, LAYERS, labels=y)
+    recording = RecordActivations(writer.add, X, LAYERS, checkpoints, n_replicas=8)
     model.fit(X, y, batch_size=256, epochs=max(checkpoints), verbose=0, callbacks=[recording])
 
     run = open_run(path)

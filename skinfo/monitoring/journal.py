@@ -1,41 +1,46 @@
-"""What a monitor has measured, a line an epoch, so that a killed training loses none of it.
+"""What a monitor has measured, in an SQLite file, so that a killed training loses none of it.
 
-The first line describes the measurement as JSON: schema, settings, versions. Every other line is
-an epoch: its number, a digest of the activations, the rows of the table, the losses. A line is
-appended and synced, so that an epoch costs the same however many there are.
+SQLite's rollback journal makes each epoch appear whole or not at all. Its write-ahead log would
+need two more files, write access even for readers, and no network file system.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import warnings
+import sqlite3
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
-from io import FileIO
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from skinfo._files import write_atomically
 from skinfo.errors import RunError
 from skinfo.quantities import COLUMNS
 
 SCHEMA = 1
-#: One epoch: epoch, digest, rows, losses.
+# How SQLite tells which program a file belongs to: "skin" in ASCII.
+_APPLICATION = 0x736B696E
+# A number is given once: the last one tells whether another writer was here.
+_CREATE = (
+    "CREATE TABLE header (settings TEXT, versions TEXT)",
+    "CREATE TABLE epochs (number INTEGER PRIMARY KEY AUTOINCREMENT, epoch INTEGER, entry TEXT)",
+    f"PRAGMA application_id = {_APPLICATION}",
+    f"PRAGMA user_version = {SCHEMA}",
+)
+#: One epoch: digest of the activations, rows of the table, losses.
 Entry = dict[str, Any]
 
 
 class Journal:
-    """Append epochs to a file that is there already, if its settings are the same.
+    """Epochs measured: in memory and, if there is a path, in a file that is continued.
 
     Parameters
     ----------
-    path : Path
-        The file; made if it is not there.
+    path : Path or None
+        The file; it is made if it does not exist.
     settings : mapping
-        What the numbers depend on, as JSON; two measurements whose settings differ do not mix.
+        What the numbers depend on, as JSON; measurements with different settings do not mix.
     versions : mapping
         Versions of the software, noted when the file is made.
 
@@ -47,69 +52,84 @@ class Journal:
     Raises
     ------
     RunError
-        If the file is no journal, or one of other settings, or cannot be written.
+        If the file is no journal, has other settings, or cannot be written.
     """
 
-    def __init__(self, path: Path, settings: Mapping[str, Any], versions: Mapping[str, str]):
+    def __init__(
+        self, path: Path | None, settings: Mapping[str, Any], versions: Mapping[str, str]
+    ) -> None:
         self.path = path
-        if not path.exists():
-            if not path.parent.is_dir():
-                raise RunError(f"there is no directory {path.parent}", path=path)
-            first = {"schema": SCHEMA, "settings": settings, "versions": versions}
-            with write_atomically(path) as new:
-                new.write(_line(first))
-        with _locked(path) as file:
-            header, self.entries, self._size, torn = _read(path, file.read())
-            if torn:
-                file.truncate(self._size)
-                warnings.warn(
-                    f"{path}: its last line was half written and is dropped; that epoch is "
-                    "measured again",
-                    UserWarning,
-                    stacklevel=4,
-                )
-        there, here = header["settings"], json.loads(_line(settings))
-        differ = [name for name in here if there.get(name) != here[name]]
-        if differ:
-            name = differ[0]
+        self.settings = json.loads(json.dumps(settings))
+        self.versions = dict(versions)
+        self.entries: dict[int, Entry] = {}
+        self._number = 0
+        if path is not None:
+            self._open(path)
+
+    def _open(self, path: Path) -> None:
+        """Read the file, or make it."""
+        if not path.parent.is_dir():
+            raise RunError(f"there is no directory {path.parent}", path=path)
+        with _connected(path) as connection:
+            if not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+                for statement in _CREATE:
+                    connection.execute(statement)
+                header = json.dumps(self.settings), json.dumps(self.versions)
+                connection.execute("INSERT INTO header VALUES (?, ?)", header)
+            stored, self.versions, self.entries = _read(connection, path)
+            self._number = _last_number(connection)
+        different = [name for name in self.settings if stored.get(name) != self.settings[name]]
+        if different:
+            name = different[0]
             raise RunError(
-                f"another measurement is there already: its {name} differ ({there.get(name)!r} "
-                f"there, {here[name]!r} here). Choose another path, or remove the file.",
+                f"another measurement is there already: its {name} differ ({stored.get(name)!r} "
+                f"there, {self.settings[name]!r} here). Choose another path, or remove the file.",
                 path=path,
             )
 
-    def append(self, entry: Entry) -> None:
-        """Add an epoch; if it is there already, it and all after it are void from now on.
+    def add(self, epoch: int, entry: Entry) -> None:
+        """Add an epoch; if it is there already, it and all later ones are removed first.
 
         Raises
         ------
         RunError
-            If the file cannot be written, or something else wrote to it; it is as it was then.
+            If the file cannot be written, or something else wrote to it; it is left as it was.
         """
-        line = _line(entry)
-        with _locked(self.path) as file:
-            if file.seek(0, os.SEEK_END) != self._size:
+        if self.path is not None:
+            self._write(self.path, epoch, entry)
+        if epoch in self.entries:
+            self.entries = {e: earlier for e, earlier in self.entries.items() if e < epoch}
+        self.entries[epoch] = entry
+
+    def _write(self, path: Path, epoch: int, entry: Entry) -> None:
+        with _connected(path, epoch) as connection:
+            if _last_number(connection) != self._number:
                 raise RunError(
                     "something else has written here since this monitor last did; two trainings "
                     "need two paths",
-                    path=self.path,
-                    epoch=entry["epoch"],
+                    path=path,
+                    epoch=epoch,
                 )
-            try:
-                written = file.write(line)
-                if written != len(line):
-                    raise OSError(f"{written} of {len(line)} bytes were written")
-                os.fsync(file.fileno())
-            except OSError as error:
-                with suppress(OSError):
-                    file.truncate(self._size)
-                raise RunError(
-                    f"cannot be written ({error}); make room and start again: what is there stays",
-                    path=self.path,
-                    epoch=entry["epoch"],
-                ) from error
-        self._size += len(line)
-        add_entry(self.entries, json.loads(line))
+            if epoch in self.entries:
+                connection.execute("DELETE FROM epochs WHERE epoch >= ?", (epoch,))
+            values = epoch, json.dumps(entry)
+            connection.execute("INSERT INTO epochs (epoch, entry) VALUES (?, ?)", values)
+            number = _last_number(connection)
+        self._number = number
+
+    def table(self, *epochs: int) -> pd.DataFrame:
+        """Make the table of all epochs, or of those named, with the settings in its attributes."""
+        chosen = [self.entries[epoch] for epoch in epochs or sorted(self.entries)]
+        rows = [row for entry in chosen for row in entry["rows"]]
+        table = pd.DataFrame(rows, columns=list(COLUMNS))
+        settings = dict(self.settings)
+        # What every table says of itself is found where other tables have it.
+        shared = {name: settings.pop(name) for name in ("layers", "estimators") if name in settings}
+        table.attrs.update({
+            "run": "a training", **shared, "subset": None, "run settings": settings,
+            "versions": dict(self.versions), "measured with": dict(self.versions),
+        })  # fmt: skip
+        return table
 
 
 def read_journal(path: str | Path) -> pd.DataFrame:
@@ -118,12 +138,12 @@ def read_journal(path: str | Path) -> pd.DataFrame:
     Parameters
     ----------
     path : path-like
-        The journal, a table's name with ".journal" appended.
+        The journal: a table's name with ".journal" appended.
 
     Returns
     -------
     pandas.DataFrame
-        The table as :func:`skinfo.information_flow` makes it; of a half-written line nothing.
+        The table as :func:`skinfo.information_flow` makes it, with all epochs that were finished.
 
     Raises
     ------
@@ -136,90 +156,70 @@ def read_journal(path: str | Path) -> pd.DataFrame:
     >>> import numpy as np
     >>> from skinfo import BinningMIEstimator
     >>> from skinfo.monitoring import FlowMonitor, read_journal
-    >>> from skinfo.szt import make_mlp
-    >>> model, X = make_mlp((3, 4, 2)), np.random.RandomState(0).randn(50, 3)
     >>> path = tempfile.mkdtemp() + "/live.csv"
-    >>> monitor = FlowMonitor(model, ["layer1"], BinningMIEstimator(bin_width=0.1), X, path=path)
-    >>> table = monitor(1)
+    >>> monitor = FlowMonitor(BinningMIEstimator(bin_width=0.1), ["layer1"], path=path)
+    >>> table = monitor.update(1, {"layer1": np.random.RandomState(0).randn(50, 3)})
     >>> read_journal(path + ".journal")["epoch"].unique().tolist()
     [1]
     """
     path = Path(path)
     if not path.is_file():
         raise RunError("there is no such journal", path=path)
-    header, entries, _, _ = _read(path, path.read_bytes())
-    return as_table(entries, header)
+    with _connected(path, begin="BEGIN") as connection:
+        settings, versions, entries = _read(connection, path)
+    journal = Journal(None, settings, versions)
+    journal.entries = entries
+    return journal.table()
 
 
-def as_table(entries: Mapping[int, Entry], header: Mapping[str, Any]) -> pd.DataFrame:
-    """Rows of all epochs as a table; what they depend on goes into its attributes."""
-    rows = [row for _, entry in sorted(entries.items()) for row in entry["rows"]]
-    table = pd.DataFrame(rows, columns=list(COLUMNS))
-    settings = dict(header["settings"])
-    # What other tables carry too stands where it stands there.
-    shared = {name: settings.pop(name) for name in ("layers", "estimators") if name in settings}
-    versions = dict(header["versions"])
-    table.attrs.update({"run": "a training", **shared, "subset": None, "run settings": settings,
-                        "versions": versions, "measured with": versions})  # fmt: skip
-    return table
-
-
-def add_entry(entries: dict[int, Entry], entry: Entry) -> None:
-    """Add an epoch; where it is there already, another training begins and voids the rest."""
-    epoch = int(entry["epoch"])
-    if epoch in entries:
-        for later in [other for other in entries if other >= epoch]:
-            del entries[later]
-    entries[epoch] = entry
-
-
-def _line(value: Mapping[str, Any]) -> bytes:
-    return json.dumps(value).encode() + b"\n"
-
-
-def _read(path: Path, content: bytes) -> tuple[dict[str, Any], dict[int, Entry], int, bool]:
-    """The first line, the epochs, how many bytes are whole lines, and whether there are more."""
-    size = content.rfind(b"\n") + 1
-    lines = content[:size].splitlines()
-    entries: dict[int, Entry] = {}
-    number = 1
-    try:
-        header = json.loads(lines[0])
-        if header["schema"] > SCHEMA:
-            raise RunError(
-                f"written with schema {header['schema']}, this version reads up to {SCHEMA}; "
-                "install a newer skinfo",
-                path=path,
-            )
-        dict(header["settings"]), dict(header["versions"])
-        for line in lines[1:]:
-            number += 1
-            entry = json.loads(line)
-            if not {"epoch", "digest", "rows", "losses"} <= set(entry):
-                raise ValueError("it is no epoch")
-            add_entry(entries, entry)
-    except RunError:
-        raise
-    except (IndexError, KeyError, TypeError, ValueError) as error:
+def _read(
+    connection: sqlite3.Connection, path: Path
+) -> tuple[dict[str, Any], dict[str, str], dict[int, Entry]]:
+    """Settings, versions and epochs of a file that is checked to be a journal."""
+    application, schema = (
+        connection.execute(f"PRAGMA {name}").fetchone()[0]
+        for name in ("application_id", "user_version")
+    )
+    if application != _APPLICATION:
+        raise _no_journal(path, "the database of another program")
+    if schema > SCHEMA:
         raise RunError(
-            f"line {number} is none of a monitor's journal ({error!r}); remove the file or choose "
-            "another path",
+            f"written with schema {schema}, this version reads up to {SCHEMA}; install a newer "
+            "skinfo",
             path=path,
-        ) from error
-    return header, entries, size, size < len(content)
+        )
+    settings, versions = connection.execute("SELECT settings, versions FROM header").fetchone()
+    epochs = connection.execute("SELECT epoch, entry FROM epochs ORDER BY epoch")
+    entries = {epoch: json.loads(entry) for epoch, entry in epochs}
+    return json.loads(settings), json.loads(versions), entries
+
+
+def _last_number(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("SELECT max(number) FROM epochs").fetchone()[0] or 0)
+
+
+def _no_journal(path: Path, reason: object) -> RunError:
+    return RunError(
+        f"the file is no journal of a monitor ({reason}); remove it or choose another path",
+        path=path,
+    )
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[FileIO]:
-    """Open a file to read and write, unbuffered, for one process at a time."""
+def _connected(
+    path: Path, epoch: int | None = None, *, begin: str = "BEGIN IMMEDIATE"
+) -> Iterator[sqlite3.Connection]:
+    """Open the file for one writer at a time; what is written stays as a whole, or not at all."""
     try:
-        file = path.open("r+b", buffering=0)
-    except OSError as error:
-        raise RunError(f"cannot be opened ({error})", path=path) from error
-    with file:
-        # Without it, as on Windows, the size of the file still tells of another writer.
-        with suppress(ImportError):
-            import fcntl
-
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield file
+        with closing(sqlite3.connect(path, timeout=60, isolation_level=None)) as connection:
+            connection.execute(begin)
+            with connection:
+                yield connection
+    except sqlite3.OperationalError as error:
+        raise RunError(
+            f"cannot be read or written ({error}); make room and start again: what is there stays",
+            path=path,
+            epoch=epoch,
+        ) from error
+    except sqlite3.DatabaseError as error:
+        raise _no_journal(path, error) from error

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import random
 import sys
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, TypeAlias
 
+import joblib
 import numpy as np
 import pandas as pd
 from sklearn.base import BaseEstimator
@@ -20,73 +22,53 @@ from skinfo.flow import information_flow
 from skinfo.flow.estimators import check_parameters, name_estimators, takes_run_range
 from skinfo.flow.settings import describe_estimators, describe_layer, plain
 from skinfo.flow.tables import check_no_snapshots, check_table_name, write_table
-from skinfo.monitoring.digest import digest_of
-from skinfo.monitoring.journal import Entry, Journal, add_entry, as_table
-from skinfo.monitoring.scalars import add_scalars
+from skinfo.monitoring.journal import Journal
 from skinfo.monitoring.schedule import Schedule, as_condition
-from skinfo.monitoring.state import generators_untouched
+from skinfo.monitoring.tensorboard import add_scalars, open_tensorboard
 from skinfo.runs import Layer, open_run
 from skinfo.runs.arrays import as_array
-from skinfo.runs.flatten import Flattening
-from skinfo.runs.layers import layers_in_order
+from skinfo.runs.flatten import Flatten, Flattening
+from skinfo.runs.layers import as_layers
 from skinfo.runs.naming import whole_epoch
 
 # The table is written again when the journal has grown by a tenth, so that an epoch costs the same
 # on average however many there are.
 _GROWTH = 1.1
 
-
-class _Recorder(Protocol):
-    """What turns a model and its inputs into arrays, for any framework."""
-
-    @property
-    def noise(self) -> dict[str, float]: ...
-    def describe(self, inputs: Any) -> tuple[Layer, ...]: ...
-    def record(self, inputs: Any) -> AbstractContextManager[dict[str, np.ndarray]]: ...
+Estimators: TypeAlias = BaseEstimator | Iterable[BaseEstimator] | Mapping[str, BaseEstimator]
 
 
 class FlowMonitor:
     """Measure information flow while a network is trained, without storing activations.
 
-    Called once an epoch it runs the model on the inputs given, measures its layers with the
-    estimators given and forgets the activations. The numbers are those of
-    :func:`skinfo.information_flow` on a recorded run of the same weights, to the last bit. The
-    training goes on as if nothing had happened: modes, gradients and the global generators of
-    Python, numpy and torch are as they were.
+    Give it the activations of each epoch, from any framework; it measures and forgets them. Made
+    :meth:`from_model`, it runs a torch model itself. The numbers are those of
+    :func:`skinfo.information_flow` on a recorded run, to the last bit. The training goes on as if
+    nothing had happened: the global generators of Python, numpy and torch stay as they were.
 
     Parameters
     ----------
-    model : torch.nn.Module, keras.Model or None
-        What is trained. None for anything else; :meth:`update` is then handed activations.
-    layers : sequence of str
-        Names of the layers to measure; in network order where there is no model.
     estimators : estimator, iterable of estimators, or mapping of str to estimator
         What to measure with; ``NoisyMIEstimator(sigma=None)`` takes each layer's own sigma.
-    X : array-like of shape (n_inputs, …), tuple or mapping of them, or None
-        Inputs to run the model on, as it takes them.
-    y : array-like of shape (n_inputs,), default=None
+    layers : sequence of str or of Layer
+        The layers in network order, as :class:`skinfo.runs.RunWriter` takes them.
+    labels : array-like of shape (n_inputs,), optional
         Label of each input.
     sigma : float or mapping of str to float, optional
-        Standard deviation of the noise added to the outputs of the layers, or a mapping by name;
-        noise layers in the model are known without it.
-    n_replicas : int, default=24
-        Noisy passes over the inputs; layers with no noise before them are recorded once.
-    batch_size : int, default=4096
-        Inputs a pass takes at a time.
-    random_state : int or None, default=0
-        Seed of the noise, the same at every epoch.
-    flatten : bool, default=False
-        Whether maps and sequences are measured with all their values in a row; otherwise they are
-        an error. For activations that are handed over also what :func:`skinfo.open_run` takes.
+        Standard deviation of the noise that the network adds to each layer, where layers are names.
+    flatten : str, int, callable, or mapping of str to these, optional
+        How maps and sequences become rows of units; see :func:`skinfo.open_run`.
+    settings : mapping, optional
+        What else the numbers depend on, as plain values; noted in the table.
     every : int, iterable of int, or callable, default=1
         Which epochs to measure: every so many, those of a list such as
         :func:`log_spaced_epochs` makes, or those for which a function of the epoch is true.
     path : path-like, optional
-        Table to write, .parquet or .csv. Each epoch is appended at once to a journal beside it
-        (the name with ".journal" appended); the table itself is written when the journal has grown
-        by a tenth, and by :meth:`save`. A monitor that finds a journal of the same settings goes on
-        with it: an epoch with the same activations is not measured again, one with others voids it
-        and all after it.
+        Table to write, .parquet or .csv. Each epoch is written at once to a journal beside it (the
+        name with ".journal" appended); the table itself is written when the journal has grown by a
+        tenth, and by :meth:`save`. A monitor that finds a journal of the same settings continues
+        it: an epoch with the same activations is not measured again, one with different ones
+        replaces it and all later ones.
     tensorboard : path-like or SummaryWriter, optional
         Where values are written as scalars estimator/quantity/layer.
     n_jobs : int or None, default=None
@@ -95,146 +77,172 @@ class FlowMonitor:
     Raises
     ------
     RunError
-        If the journal that is there was made with other settings, or is none.
+        If the journal was made with other settings, or is none.
     ValueError
-        For layers that the model does not have, bins that are those of the whole run, labels that
-        are not one an input, or a table's name that belongs to another one's .npz.
-
-    Notes
-    -----
-    Hooks that are on the model already run in its extra passes too.
+        For bins that need the range of the whole run, labels in more than one dimension, or a
+        table's name that belongs to another one's .npz.
 
     Examples
     --------
     >>> import numpy as np
     >>> from skinfo import NoisyMIEstimator
     >>> from skinfo.monitoring import FlowMonitor
-    >>> from skinfo.szt import make_mlp
-    >>> X, model = np.eye(4, dtype=np.float32), make_mlp((4, 3, 2))
-    >>> monitor = FlowMonitor(model, ["layer1"], NoisyMIEstimator(0.1, random_state=0), X)
+    >>> monitor = FlowMonitor(NoisyMIEstimator(sigma=None, random_state=0), ["a"], sigma=0.1)
     >>> for epoch in range(1, 3):
-    ...     rows = monitor(epoch)  # after the epoch's training
+    ...     rows = monitor.update(epoch, {"a": epoch * np.eye(4)})  # after the epoch's training
     >>> monitor.table[["epoch", "layer", "quantity", "unit"]].head(1).values.tolist()
-    [[1, 'layer1', 'mutual_info', 'nats']]
+    [[1, 'a', 'mutual_info', 'nats']]
     """
 
     def __init__(
         self,
+        estimators: Estimators,
+        layers: Sequence[Layer] | Sequence[str],
+        labels: Any = None,
+        *,
+        sigma: float | Mapping[str, float] | None = None,
+        flatten: Flatten = None,
+        settings: Mapping[str, Any] | None = None,
+        every: Schedule = 1,
+        path: str | Path | None = None,
+        tensorboard: Any = None,
+        n_jobs: int | None = None,
+    ) -> None:
+        self._estimators = _checked(name_estimators(estimators))
+        self._layers = as_layers(layers, sigma)
+        self._labels = None if labels is None else as_array(labels)
+        if self._labels is not None and self._labels.ndim != 1:
+            raise ValueError(f"labels are one per input; got shape {self._labels.shape}.")
+        self._flattening = Flattening(flatten)
+        self._flattening.check_names([layer.name for layer in self._layers])
+        self._condition = as_condition(every)
+        self._n_jobs = n_jobs
+        self._record: Callable[[], AbstractContextManager[Mapping[str, Any]]] | None = None
+        self._path = None if path is None else Path(path)
+        self._written = 0
+        self._journal = self._open_journal(settings or {})
+        self.save()
+        self._writer, self._owns_writer = tensorboard, False
+        if tensorboard is not None and not hasattr(tensorboard, "add_scalar"):
+            self._writer, self._owns_writer = open_tensorboard(tensorboard), True
+
+    @classmethod
+    def from_model(
+        cls,
+        estimators: Estimators,
         model: Any,
         layers: Sequence[str],
-        estimators: BaseEstimator | Iterable[BaseEstimator] | Mapping[str, BaseEstimator],
         X: Any,
         y: Any = None,
         *,
         sigma: float | Mapping[str, float] | None = None,
         n_replicas: int = 24,
         batch_size: int = 4096,
+        flatten: Flatten = None,
         random_state: int | None = 0,
-        flatten: Any = False,
-        every: Schedule = 1,
-        path: str | Path | None = None,
-        tensorboard: Any = None,
-        n_jobs: int | None = None,
-    ) -> None:
-        self._estimators = name_estimators(estimators)
-        self._condition = as_condition(every)
-        self._inputs = X
-        self._labels = None if y is None else as_array(y)
-        _check_labels(X, self._labels)
-        self._n_jobs = n_jobs
-        check_parameters(self._estimators)
-        for name, estimator in self._estimators.items():
-            if takes_run_range(estimator):
-                raise ValueError(
-                    f"{name}: bin_range='run' needs the whole run, which is not there yet; give "
-                    "the range as two numbers."
-                )
-        self._path = None if path is None else Path(path)
-        if self._path is not None:
-            check_table_name(self._path)
-            check_no_snapshots(self._path)
-        self._recorder: _Recorder | None = None
-        self._flattening = Flattening()
-        if model is None:
-            self._layers = layers_in_order(list(layers), sigma)
-            noise = {layer.name: layer.sigma for layer in self._layers if layer.sigma}
-            self._flattening = _as_flattening(flatten, [layer.name for layer in self._layers])
-        else:
-            with generators_untouched():
-                options: dict[str, Any] = {"n_replicas": n_replicas, "batch_size": batch_size}
-                options |= {"sigma": sigma, "random_state": random_state, "flatten": flatten}
-                self._recorder = _make_recorder(model, layers, options)
-                self._layers = self._recorder.describe(X)
-                noise = self._recorder.noise
-        passes = {
-            "n_replicas": n_replicas, "batch_size": batch_size,
-            "random_state": random_state, "flatten": plain(flatten),
-        }  # fmt: skip
-        self._header = self._describe(noise, passes)
-        self._entries: dict[int, Entry] = {}
-        self._journal: Journal | None = None
-        self._written = 0
-        if self._path is not None:
-            self._journal = self._open_journal(self._path)
-            self._entries = self._journal.entries
-            self.save()
-        self._writer = self._owned_writer = None
-        if tensorboard is not None:
-            self._open_writer(tensorboard)
+        **options: Any,
+    ) -> FlowMonitor:
+        """Make a monitor that runs a torch model itself, so that ``update(epoch)`` is enough.
 
-    def _describe(
-        self, noise: Mapping[str, float], passes: Mapping[str, Any]
-    ) -> dict[str, dict[str, Any]]:
-        """What the numbers depend on, and the versions of the software."""
+        Its modes, gradients and hooks stay as they were; hooks of your own run in its extra passes.
+
+        Parameters
+        ----------
+        estimators : estimator, iterable of estimators, or mapping of str to estimator
+            What to measure with.
+        model : torch.nn.Module
+            What is trained.
+        layers, sigma, n_replicas, batch_size, flatten, random_state
+            As for :class:`skinfo.networks.Recorder`; the noise is the same at every epoch.
+        X : array-like of shape (n_inputs, …), tuple or mapping of them
+            Inputs to run the model on, as it takes them.
+        y : array-like of shape (n_inputs,), default=None
+            Label of each input.
+        **options
+            ``every``, ``path``, ``tensorboard`` and ``n_jobs`` of the class.
+
+        Raises
+        ------
+        ValueError
+            For layers that the model does not have, or labels that are not one per input.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from skinfo import NoisyMIEstimator
+        >>> from skinfo.monitoring import FlowMonitor
+        >>> from skinfo.szt import make_mlp
+        >>> X, model = np.eye(4, dtype=np.float32), make_mlp((4, 3, 2))
+        >>> noisy = NoisyMIEstimator(sigma=None, random_state=0)
+        >>> monitor = FlowMonitor.from_model(noisy, model, ["layer1"], X, sigma=0.1)
+        >>> rows = monitor.update(1)  # after the epoch's training
+        >>> rows["quantity"].tolist()
+        ['mutual_info', 'plug_in', 'entropy', 'conditional_entropy', 'ceiling']
+        """
+        from skinfo.networks import Recorder
+        from skinfo.networks.inputs import ModelInputs
+
+        with _generators_untouched():
+            recorder = Recorder(
+                model, layers, sigma=sigma, n_replicas=n_replicas, batch_size=batch_size,
+                random_state=random_state, flatten=flatten,
+            )  # fmt: skip
+            described = recorder.describe(X)
+        n_inputs = len(ModelInputs.of(X, model))
+        if y is not None and len(y) != n_inputs:
+            raise ValueError(f"one label per input; got {len(y)} labels for {n_inputs} inputs.")
+        settings = {
+            "sigma": recorder.noise, "n_replicas": n_replicas, "batch_size": batch_size,
+            "flatten": plain(flatten), "random_state": random_state, "inputs": _digest(X),
+        }  # fmt: skip
+        monitor = cls(estimators, described, y, settings=settings, **options)
+        monitor._record = lambda: recorder.record(X)
+        return monitor
+
+    def _open_journal(self, more: Mapping[str, Any]) -> Journal:
+        """Open the journal with what the numbers depend on."""
         versions = software_versions()
         settings = {
             "layers": [describe_layer(layer) for layer in self._layers],
             "estimators": describe_estimators(self._estimators),
-            "sigma": noise,
-            **passes,
-            "inputs": digest_of(self._inputs, self._labels),
+            "flatten": plain(self._flattening.choice),
+            "labels": _digest(self._labels),
+            **plain(more),
             "skinfo": versions.get("skinfo"),
         }
-        return {"settings": settings, "versions": versions}
-
-    def _open_journal(self, path: Path) -> Journal:
-        journal = path.with_name(f"{path.name}.journal")
-        if path.exists() and not journal.exists():
+        if self._path is None:
+            return Journal(None, settings, versions)
+        check_table_name(self._path)
+        check_no_snapshots(self._path)
+        journal = self._path.with_name(f"{self._path.name}.journal")
+        if self._path.exists() and not journal.exists():
             raise RunError(
-                "a table is there that no monitor writes; choose another path, or remove it",
-                path=path,
+                "a table is there that no monitor wrote; choose another path, or remove it",
+                path=self._path,
             )
-        return Journal(journal, **self._header)
-
-    def _open_writer(self, tensorboard: Any) -> None:
-        if hasattr(tensorboard, "add_scalar"):
-            self._writer = tensorboard
-            return
-        from skinfo.networks.tensorboard import open_tensorboard
-
-        self._writer = self._owned_writer = open_tensorboard(tensorboard)
+        return Journal(journal, settings, versions)
 
     @property
     def epochs(self) -> list[int]:
-        """Epochs measured, increasing, those of an earlier process among them."""
-        return sorted(self._entries)
+        """Epochs measured, increasing, those of an earlier process included."""
+        return sorted(self._journal.entries)
 
     @property
     def losses(self) -> dict[int, dict[str, float]]:
-        """Numbers handed to :meth:`update`, by epoch."""
-        return {epoch: dict(self._entries[epoch]["losses"]) for epoch in self.epochs}
+        """Losses given to :meth:`update`, by epoch."""
+        return {epoch: dict(self._journal.entries[epoch]["losses"]) for epoch in self.epochs}
 
     @property
     def table(self) -> pd.DataFrame:
         """All epochs as :func:`skinfo.information_flow` would give them; settings in its attrs."""
-        return as_table(self._entries, self._header)
+        return self._journal.table()
 
     def update(
         self,
         epoch: int,
+        activations: Mapping[str, Any] | None = None,
         *,
         losses: Mapping[str, Any] | None = None,
-        activations: Mapping[str, Any] | None = None,
     ) -> pd.DataFrame | None:
         """Measure an epoch, if the schedule says so.
 
@@ -242,11 +250,11 @@ class FlowMonitor:
         ----------
         epoch : int
             Its number, 0 or more: the epochs trained so far.
+        activations : mapping of str to array, optional
+            Array of every layer, before its noise: (n_inputs, n_units), with noise before the layer
+            (n_inputs, n_replicas, n_units). A monitor made from a model records them itself.
         losses : mapping of str to float, optional
             Other numbers of this epoch; they go to the journal and to TensorBoard.
-        activations : mapping of str to array, optional
-            Array of every layer, before its noise, (n_inputs, n_units) or
-            (n_inputs, n_replicas, n_units), instead of a pass of the model.
 
         Returns
         -------
@@ -263,86 +271,75 @@ class FlowMonitor:
         epoch = whole_epoch(epoch)
         if not self._condition(epoch):
             return None
-        with generators_untouched(), self._arrays(epoch, activations) as arrays:
-            digest = digest_of(*(self._flattened(*of_layer) for of_layer in arrays.items()))
-            if self._entries.get(epoch, {}).get("digest") == digest:
-                return as_table({epoch: self._entries[epoch]}, self._header)
+        with _generators_untouched(), self._arrays(epoch, activations) as arrays:
+            digest = _digest({name: self._flattened(name, x) for name, x in arrays.items()})
+            if self._journal.entries.get(epoch, {}).get("digest") == digest:
+                return self._journal.table(epoch)
             table = self._measure(epoch, arrays)
         numbers = {name: float(value) for name, value in (losses or {}).items()}
-        rows = table.to_dict("records")
-        self._keep({"epoch": epoch, "digest": digest, "rows": rows, "losses": numbers})
+        rows: list[Any] = table.to_dict("records")
+        self._keep(epoch, {"digest": digest, "rows": rows, "losses": numbers})
         if self._writer is not None:
             add_scalars(self._writer, epoch, rows, numbers)
         return table
 
-    __call__ = update
-
-    def _measure(self, epoch: int, arrays: Mapping[str, np.ndarray]) -> pd.DataFrame:
-        """The rows of one epoch, through the same door as a recorded run."""
-        run = open_run({(epoch, name): array for name, array in arrays.items()},
-                       labels=self._labels, flatten=self._flattening.choice)  # fmt: skip
-        return information_flow(
-            self._estimators,
-            replace(run, layers=self._layers),
-            n_jobs=self._n_jobs,
-            progress=False,
-        )
-
-    def _flattened(self, name: str, array: np.ndarray) -> np.ndarray:
-        """What is measured of an array: callables that flatten may differ where no name does."""
-        try:
-            return self._flattening.of(name, array.ndim).apply(array)
-        except ValueError:
-            # It has an error of its own when it is measured.
-            return array
-
     @contextmanager
     def _arrays(
         self, epoch: int, activations: Mapping[str, Any] | None
-    ) -> Iterator[Mapping[str, np.ndarray]]:
-        """What the layers put out, in network order: recorded, or as it was handed over."""
-        if activations is None:
-            if self._recorder is None:
-                raise RunError("there is no model to run; hand over activations", epoch=epoch)
-            with self._recorder.record(self._inputs) as arrays:
-                yield arrays
-            return
-        names = [layer.name for layer in self._layers]
-        if set(activations) != set(names):
-            raise RunError(
-                f"expected the layers {sorted(names)}, got {sorted(activations)}", epoch=epoch
-            )
-        yield {name: as_array(activations[name]) for name in names}
+    ) -> Iterator[dict[str, np.ndarray]]:
+        """What the layers put out, in network order: given, or recorded."""
+        with ExitStack() as stack:
+            if activations is None:
+                if self._record is None:
+                    raise RunError("there is no model to run; give activations", epoch=epoch)
+                activations = stack.enter_context(self._record())
+            names = [layer.name for layer in self._layers]
+            if set(activations) != set(names):
+                raise RunError(
+                    f"expected the layers {sorted(names)}, got {sorted(activations)}", epoch=epoch
+                )
+            yield {name: as_array(activations[name]) for name in names}
 
-    def _keep(self, entry: Entry) -> None:
+    def _flattened(self, name: str, array: np.ndarray) -> np.ndarray:
+        """What is measured of an array: callables may differ although their names are the same."""
+        try:
+            return self._flattening.of(name, array.ndim).apply(array)
+        except ValueError:
+            # Measuring it tells the error.
+            return array
+
+    def _measure(self, epoch: int, arrays: Mapping[str, np.ndarray]) -> pd.DataFrame:
+        """The rows of one epoch, measured as a recorded run is."""
+        run = open_run({(epoch, name): array for name, array in arrays.items()},
+                       labels=self._labels, flatten=self._flattening.choice)  # fmt: skip
+        run = replace(run, layers=self._layers)
+        return information_flow(self._estimators, run, n_jobs=self._n_jobs, progress=False)
+
+    def _keep(self, epoch: int, entry: dict[str, Any]) -> None:
         """Add an epoch to the journal, and write the table when that is due."""
-        epoch = entry["epoch"]
-        if epoch in self._entries:
+        if epoch in self._journal.entries:
             warnings.warn(
                 f"epoch {epoch} was measured before on other activations, by another training or "
                 "one that went back: it replaces that epoch and all after it",
                 UserWarning,
                 stacklevel=3,
             )
-        if self._journal is None:
-            add_entry(self._entries, entry)
-            return
-        self._journal.append(entry)
-        n = len(self._entries)
+        self._journal.add(epoch, entry)
+        n = len(self._journal.entries)
         if n < self._written or n >= _GROWTH * self._written:
             self.save()
 
     def save(self) -> None:
         """Write the table of all epochs so far."""
-        if self._path is not None and self._entries:
+        if self._path is not None and self._journal.entries:
             write_table(self._path, self.table)
-            self._written = len(self._entries)
+            self._written = len(self._journal.entries)
 
     def close(self) -> None:
         """Write the table and close what this monitor opened for TensorBoard."""
         self.save()
-        if self._owned_writer is not None:
-            self._owned_writer.close()
+        if self._owns_writer:
+            self._writer.close()
 
     def __enter__(self) -> FlowMonitor:
         return self
@@ -350,50 +347,39 @@ class FlowMonitor:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
-    def keras_callback(self) -> Any:
-        """Make a Keras callback that measures each epoch and writes the table at the end.
 
-        Epochs are numbered from 1, the epochs trained so far; Keras itself counts from 0. The
-        logs of the epoch are its losses.
-
-        Raises
-        ------
-        MissingExtraError
-            Where Keras is not installed.
-        """
-        from skinfo.monitoring.keras_callback import make_callback
-
-        return make_callback(self)
-
-
-def _make_recorder(model: Any, layers: Sequence[str], options: dict[str, Any]) -> _Recorder:
-    """A recorder for a model of Keras or torch; with torch behind it, a Keras model is both."""
-    keras = sys.modules.get("keras")
-    if keras is not None and isinstance(model, keras.Model):
-        from skinfo.monitoring.keras_recorder import KerasRecorder
-
-        return KerasRecorder(model, layers, **options)
-    from skinfo.networks import Recorder
-
-    return Recorder(model, layers, **options)
-
-
-def _as_flattening(flatten: Any, layers: Sequence[str]) -> Flattening:
-    """How the activations handed over are flattened."""
-    choice = {True: "all", False: None}[flatten] if isinstance(flatten, bool) else flatten
-    flattening = Flattening(choice)
-    flattening.check_names(layers)
-    return flattening
-
-
-def _check_labels(X: Any, labels: np.ndarray | None) -> None:
-    """Check that there is one label an input, where there are inputs."""
-    if labels is None:
-        return
-    if labels.ndim != 1:
-        raise ValueError(f"y holds one label an input; got shape {labels.shape}.")
-    for array in X.values() if isinstance(X, Mapping) else X if isinstance(X, tuple) else [X]:
-        if array is not None and len(array) != len(labels):
+def _checked(named: dict[str, BaseEstimator]) -> dict[str, BaseEstimator]:
+    """Check all that can be wrong with estimators before the training begins."""
+    check_parameters(named)
+    for name, estimator in named.items():
+        if takes_run_range(estimator):
             raise ValueError(
-                f"y holds one label an input; got {len(labels)} labels for {len(array)} inputs."
+                f"{name}: bin_range='run' needs the whole run, which does not exist yet; give the "
+                "range as two numbers."
             )
+    return named
+
+
+def _digest(values: Any) -> str:
+    """Tell arrays from others, also those in mappings and tuples."""
+    if isinstance(values, Mapping):
+        arrays: Any = {str(name): as_array(value) for name, value in values.items()}
+    else:
+        arrays = [as_array(value) for value in (values if isinstance(values, tuple) else [values])]
+    return str(joblib.hash(arrays, coerce_mmap=True))
+
+
+@contextmanager
+def _generators_untouched() -> Iterator[None]:
+    """Give the global generators of Python, numpy and torch their states back.
+
+    A torch that was not imported, or a GPU that was not used, has no state to keep.
+    """
+    with ExitStack() as undo:
+        undo.callback(random.setstate, random.getstate())
+        undo.callback(np.random.set_state, np.random.get_state())  # noqa: NPY002
+        torch = sys.modules.get("torch")
+        if torch is not None:
+            devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
+            undo.enter_context(torch.random.fork_rng(devices=devices))
+        yield

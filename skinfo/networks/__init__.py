@@ -1,17 +1,15 @@
-"""Noisy networks in torch: noise on layers, recording, the paper's convolutional network."""
+"""Noisy networks in torch: noise on layers, recording."""
 
 from skinfo.errors import needs_extra
 
 with needs_extra("Training and recording networks", "torch"):
     import torch  # noqa: F401
 
-from skinfo.networks.cnn import make_cnn
 from skinfo.networks.noise import GaussianNoise, noisy_layers
 from skinfo.networks.recorder import Recorder
 
 __all__ = [
     "GaussianNoise",
     "Recorder",
-    "make_cnn",
     "noisy_layers",
 ]

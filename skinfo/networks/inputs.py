@@ -1,15 +1,66 @@
-"""What a model takes: one tensor, several in order, or several by name."""
+"""How a torch model is run: what it takes, its modes, its threads, its random numbers."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
-from skinfo.networks.running import as_tensor
+# Networks of fewer parameters run on one thread.
+_SMALL = 100_000
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode and no gradients while the context lasts; then each module's own mode."""
+    with keeping_modes(model), torch.no_grad():
+        model.eval()
+        yield
+
+
+@contextmanager
+def one_thread_if_small(model: nn.Module) -> Iterator[None]:
+    """Keep torch to one thread: a batch of a small network is less work than threads cost."""
+    threads = torch.get_num_threads()
+    if sum(parameter.numel() for parameter in model.parameters()) < _SMALL:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+@contextmanager
+def keeping_modes(model: nn.Module) -> Iterator[None]:
+    """Restore the mode of each module, training or evaluation, when the context ends."""
+    modes = [(module, module.training) for module in model.modules()]
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
+def make_generator(random_state: int | None, device: torch.device | None = None) -> torch.Generator:
+    """Make a source of noise of its own; None seeds it from the system."""
+    generator = torch.Generator(device=device or "cpu")
+    if random_state is None:
+        generator.seed()
+    else:
+        generator.manual_seed(random_state)
+    return generator
+
+
+def as_tensor(values: Any, dtype: torch.dtype | None = None) -> torch.Tensor:
+    """Make a tensor; arrays that may not be written to are copied."""
+    if isinstance(values, np.ndarray) and not values.flags.writeable:
+        values = values.copy()
+    return torch.as_tensor(values, dtype=dtype)
 
 
 @dataclass(frozen=True)
@@ -21,7 +72,7 @@ class ModelInputs:
     ordered : tuple
         Arguments by position.
     named : dict
-        Arguments by name; what is no array, such as a flag, is handed on as it is.
+        Arguments by name; values other than arrays, such as flags, are passed on as they are.
     """
 
     ordered: tuple[Any, ...]
@@ -29,12 +80,12 @@ class ModelInputs:
 
     @classmethod
     def of(cls, values: Any, model: nn.Module) -> ModelInputs:
-        """Make tensors where and of what type the model's parameters are.
+        """Make tensors on the device and of the type of the model's parameters.
 
         Raises
         ------
         ValueError
-            Where arguments disagree on the number of inputs, or there is none to count.
+            If arguments disagree on the number of inputs, or none has one.
         """
         if isinstance(values, cls):
             return values
@@ -58,7 +109,7 @@ class ModelInputs:
 
     @property
     def device(self) -> torch.device:
-        """Where the tensors are."""
+        """The device of the tensors."""
         return next(self._tensors()).device
 
     def take(self, rows: slice) -> ModelInputs:
@@ -69,7 +120,7 @@ class ModelInputs:
         )
 
     def run(self, model: nn.Module) -> Any:
-        """What the model makes of them."""
+        """Run the model on them."""
         return model(*self.ordered, **self.named)
 
     def _tensors(self) -> Iterator[torch.Tensor]:
@@ -78,7 +129,7 @@ class ModelInputs:
 
 
 def tensors_in(result: Any) -> Iterator[torch.Tensor]:
-    """All tensors that a model or a layer hands out, in tuples, lists and mappings too."""
+    """All tensors that a model or a layer returns, also those in tuples, lists and mappings."""
     if isinstance(result, torch.Tensor):
         yield result
     elif isinstance(result, Mapping):
@@ -90,7 +141,7 @@ def tensors_in(result: Any) -> Iterator[torch.Tensor]:
 
 
 def _argument(value: Any, parameter: torch.Tensor) -> Any:
-    """One of several arguments; a flag, a number or None stays what it is."""
+    """One of several arguments; a flag, a number or None stays as it is."""
     plain = value is None or isinstance(value, bool | int | float | str)
     return value if plain else _tensor(value, parameter)
 

@@ -11,7 +11,7 @@ from torch import nn
 
 
 class GaussianNoise(nn.Module):
-    """Add Gaussian noise to whatever passes, in training mode.
+    """Add Gaussian noise to its input, in training mode.
 
     Parameters
     ----------
@@ -64,11 +64,11 @@ def add_noise(
 
 
 def tensor_of(output: Any, name: str) -> torch.Tensor:
-    """What a layer hands out, if it is one tensor."""
+    """Check that a layer returns one tensor."""
     if not isinstance(output, torch.Tensor):
         raise TypeError(
-            f"Layer {name!r} hands out a {type(output).__name__}, not a tensor; name a submodule "
-            "that hands out one."
+            f"Layer {name!r} returns a {type(output).__name__}, not a tensor; name a submodule "
+            "that returns one."
         )
     return output
 
@@ -79,7 +79,7 @@ def find_layers(model: nn.Module, names: Sequence[str]) -> dict[str, nn.Module]:
     Raises
     ------
     ValueError
-        For a name that no submodule has; the message lists those there are.
+        For a name that no submodule has; the message lists their names.
     """
     modules = {name: module for name, module in model.named_modules() if name}
     missing = [name for name in names if name not in modules]
@@ -113,7 +113,7 @@ def noisy_layers(
     Parameters
     ----------
     model : torch.nn.Module
-        Any module; its own noise modules, if it has some, are switched on as well.
+        Any module; its own noise modules, if it has any, are switched on as well.
     sigma : mapping of str to float
         Standard deviation of the noise on the output of each named submodule.
     generator : torch.Generator, optional

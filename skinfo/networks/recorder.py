@@ -1,4 +1,4 @@
-"""Recording what layers put out."""
+"""Recording the outputs of layers."""
 
 from __future__ import annotations
 
@@ -14,22 +14,30 @@ import numpy as np
 import torch
 from torch import nn
 
-from skinfo.networks.inputs import ModelInputs, tensors_in
+from skinfo.networks.inputs import (
+    ModelInputs,
+    evaluating,
+    make_generator,
+    one_thread_if_small,
+    tensors_in,
+)
 from skinfo.networks.noise import GaussianNoise, find_layers, noisy_layers, tensor_of
-from skinfo.networks.running import evaluating, make_generator, one_thread_if_small
 from skinfo.runs import Layer
-from skinfo.runs.layers import check_passes
+from skinfo.runs.flatten import Flatten, Flattening
+
+# The axes of an output by their number; tokens, where they are chosen, take the second.
+_AXES = {1: "n", 2: "nc", 3: "ncl", 4: "nchw", 5: "ncdhw"}
 
 
 class Recorder:
-    """Save what chosen layers put out before their noise, for several noisy passes.
+    """Record the outputs of chosen layers before their noise, in several noisy passes.
 
     Parameters
     ----------
     model : torch.nn.Module
         Any module.
     layers : sequence of str
-        Names of the submodules to record. A :class:`GaussianNoise` records what enters it.
+        Names of the submodules to record; of a :class:`GaussianNoise` its input is recorded.
     sigma : float or mapping of str to float, optional
         Standard deviation of the noise to add to the outputs of the recorded layers: one number for
         all of them, or a mapping by name, which may name layers that are not recorded.
@@ -37,17 +45,18 @@ class Recorder:
         Passes over the inputs, each with fresh noise. A layer with no noise before it is recorded
         once.
     batch_size : int, default=4096
-        Inputs a pass takes at a time.
+        Inputs per batch.
     random_state : int or None, default=0
         Seed of the noise; torch's global generator is left alone.
-    flatten : bool, default=False
-        Whether layers that put out maps or sequences are recorded with all their values in a row;
-        otherwise they are an error. Pooling is a choice too: record a layer that pools.
+    flatten : str, int, callable, or mapping of str to these, optional
+        How maps and sequences become rows of units, for all layers or by name, as in
+        :func:`skinfo.open_run`, except "tokens"; without it they are an error. Axes are
+        (n_inputs, n_channels, …), or (n_inputs, n_tokens, n_units) where tokens are chosen.
 
     Notes
     -----
     The model is in evaluation mode while it is recorded (no dropout, running statistics), with
-    noise on; afterwards it is as it was, also when an exception passes.
+    noise on; afterwards it is as it was, even after an exception.
 
     Examples
     --------
@@ -70,11 +79,15 @@ class Recorder:
         n_replicas: int = 24,
         batch_size: int = 4096,
         random_state: int | None = 0,
-        flatten: bool = False,
+        flatten: Flatten = None,
     ) -> None:
         if not isinstance(model, nn.Module):
             raise TypeError(f"model must be a torch.nn.Module; got a {type(model).__name__}.")
-        check_passes(n_replicas, batch_size, flatten)
+        if n_replicas < 1 or batch_size < 1:
+            raise ValueError(
+                f"n_replicas and batch_size must be at least 1; got {n_replicas} and {batch_size}."
+            )
+        Flattening(flatten).check_names(layers)
         self.model = model
         if not isinstance(sigma, Mapping):
             sigma = dict.fromkeys(layers, float(sigma or 0))
@@ -92,7 +105,7 @@ class Recorder:
         return {name: sigma for name, sigma in deviations.items() if sigma > 0}
 
     def describe(self, inputs: Any) -> tuple[Layer, ...]:
-        """Find the order of the layers, their sigma and where noise precedes, from one input.
+        """Find the order of the layers, their sigma and what has noise before it, from one input.
 
         Parameters
         ----------
@@ -102,14 +115,16 @@ class Recorder:
         Raises
         ------
         ValueError
-            For a layer that does not run, or runs twice, or has no one row an input; for a model
-            with noise that the recorder does not know of, or parameters that are yet to be made.
+            For a layer that does not run, or runs twice, or does not return one row per input; for
+            a model with noise that the recorder does not know of, or parameters that are not
+            initialised yet.
         TypeError
-            For a layer that does not hand out a tensor.
+            For a layer that does not return a tensor.
         """
         if any(nn.parameter.is_lazy(parameter) for parameter in self.model.parameters()):
             raise ValueError(
-                "The model has parameters that its first pass makes; run it once, then record it."
+                "The model has parameters that its first pass initialises; run it once before you "
+                "record it."
             )
         one = ModelInputs.of(inputs, self.model).take(slice(1))
         seen, *results = self._pass_quietly(one)
@@ -120,8 +135,8 @@ class Recorder:
             if name in self._modules:
                 if name in noise_before:
                     raise ValueError(
-                        f"Layer {name!r} runs more than once in a pass; it has no one output to "
-                        "record. Give each use a module of its own."
+                        f"Layer {name!r} runs more than once per pass, so it has no single output "
+                        "to record. Give each use a module of its own."
                     )
                 self._check_output(name, tensor_of(output, name))
                 noise_before[name] = noise_seen
@@ -130,12 +145,12 @@ class Recorder:
             raise ValueError(
                 "The model gives two results for one input, with skinfo's own noise off: it has "
                 "noise that the recorder does not know of. Add noise by GaussianNoise or sigma, "
-                "so that its standard deviation is on record."
+                "so that its standard deviation is recorded."
             )
         missing = [name for name in self._modules if name not in noise_before]
         if missing:
             raise ValueError(
-                f"Layer {missing[0]!r} is not used when the model runs; its parent may use its "
+                f"Layer {missing[0]!r} is not called when the model runs; its parent may use its "
                 "weights without calling it: record the parent."
             )
         return tuple(Layer(name, self._sigma_of(name), noise_before[name]) for name in noise_before)
@@ -145,8 +160,8 @@ class Recorder:
         seen: list[tuple[str, Any]] = []
         with ExitStack() as undo:
             for name, module in self.model.named_modules():
-                known = name in self._modules or name in self.sigma
-                if known or isinstance(module, GaussianNoise):
+                watched = name in self._modules or name in self.sigma
+                if watched or isinstance(module, GaussianNoise):
                     hook = module.register_forward_hook(
                         lambda _module, _args, output, name=name: seen.append((name, output))
                     )
@@ -155,17 +170,37 @@ class Recorder:
             return [seen, inputs.run(self.model)]
 
     def _check_output(self, name: str, output: torch.Tensor) -> None:
-        """Check that a layer puts out one row an input, flat or to be flattened."""
+        """Check that a layer returns one row per input, flat or to be flattened."""
         if output.ndim < 1 or len(output) != 1:
             raise ValueError(
-                f"Layer {name!r} puts out shape {tuple(output.shape)} for one input; its first "
+                f"Layer {name!r} returns shape {tuple(output.shape)} for one input; its first "
                 "axis must be that of the inputs. Record a layer before it is folded or pooled."
             )
-        if output.ndim != 2 and not self.flatten:
+        if output.ndim != 2 and self._choice(name) is None:
             raise ValueError(
-                f"Layer {name!r} puts out {tuple(output.shape[1:])} values an input; record them "
-                "in a row with flatten=True, or record a layer that pools them."
+                f"Layer {name!r} returns {tuple(output.shape[1:])} values per input; keep all of "
+                "them as units with flatten='all', or pool them with another flatten or a layer."
             )
+        try:
+            n_rows = len(self._as_units(name, output))
+        except ValueError as error:
+            raise ValueError(f"Layer {name!r}: {error}.") from error
+        if n_rows != 1:
+            raise ValueError(
+                f"Layer {name!r}: flatten='tokens' makes each token an input of its own, which a "
+                "recording has not; choose a token or their mean."
+            )
+
+    def _choice(self, name: str) -> Any:
+        return self.flatten.get(name) if isinstance(self.flatten, Mapping) else self.flatten
+
+    def _as_units(self, name: str, output: torch.Tensor) -> np.ndarray:
+        """Values of a layer as (n_inputs, n_units), flattened as chosen."""
+        values = output.detach().float().cpu().numpy()
+        choice = self._choice(name)
+        of_tokens = isinstance(choice, int) or choice in ("token_mean", "token_last", "tokens")
+        axes = "ntc" if of_tokens and values.ndim == 3 else _AXES.get(values.ndim)
+        return Flattening(self.flatten, axes=axes).of(name, values.ndim).apply(values)
 
     def _sigma_of(self, name: str) -> float:
         module = self.model.get_submodule(name)
@@ -174,23 +209,23 @@ class Recorder:
 
     @contextmanager
     def record(self, inputs: Any) -> Iterator[dict[str, np.ndarray]]:
-        """Run the model and hand out what its layers put out, as arrays on disk.
+        """Run the model and yield the outputs of its layers, as arrays on disk.
 
         Parameters
         ----------
         inputs : array-like or tensor of shape (n_inputs, …), tuple or mapping of them
-            The inputs. A tuple is handed to the model as ``model(*inputs)``, a mapping as
+            The inputs. A tuple is passed to the model as ``model(*inputs)``, a mapping as
             ``model(**inputs)``; the first axis of each array is that of the inputs.
 
         Yields
         ------
         dict of str to ndarray
             For a layer with noise before it (n_inputs, n_replicas, n_units), for others
-            (n_inputs, n_units); float32, in files that go when the context ends.
+            (n_inputs, n_units); float32, in files that are removed when the context ends.
         """
-        given = ModelInputs.of(inputs, self.model)
-        noise_before = {layer.name: layer.noise_before for layer in self.describe(given)}
-        generator = make_generator(self.random_state, given.device)
+        inputs = ModelInputs.of(inputs, self.model)
+        noise_before = {layer.name: layer.noise_before for layer in self.describe(inputs)}
+        generator = make_generator(self.random_state, inputs.device)
         arrays: dict[str, np.ndarray] = {}
         with tempfile.TemporaryDirectory(prefix="skinfo-") as directory:
             paths = {name: Path(directory) / f"{k}.npy" for k, name in enumerate(noise_before)}
@@ -198,31 +233,31 @@ class Recorder:
             def keep(rows: slice, replica: int, name: str, output: torch.Tensor) -> None:
                 if not noise_before[name] and replica > 0:
                     return
-                values = output.detach().reshape(len(output), -1).float().cpu().numpy()
+                values = self._as_units(name, output)
                 if name not in arrays:
                     replicas = (self.n_replicas,) if noise_before[name] else ()
                     arrays[name] = np.lib.format.open_memmap(
-                        paths[name], "w+", np.float32, (len(given), *replicas, values.shape[1])
+                        paths[name], "w+", np.float32, (len(inputs), *replicas, values.shape[1])
                     )
                 arrays[name][(rows, replica) if noise_before[name] else rows] = values
 
             passes = self.n_replicas if any(noise_before.values()) else 1
             with one_thread_if_small(self.model):
                 for replica in range(passes):
-                    for start in range(0, len(given), self.batch_size):
-                        rows = slice(start, min(start + self.batch_size, len(given)))
+                    for start in range(0, len(inputs), self.batch_size):
+                        rows = slice(start, min(start + self.batch_size, len(inputs)))
                         with self._listening(partial(keep, rows, replica), generator):
-                            given.take(rows).run(self.model)
+                            inputs.take(rows).run(self.model)
             yield {name: arrays[name] for name in noise_before}
 
     @contextmanager
     def _listening(
         self, keep: Callable[[str, torch.Tensor], None], generator: torch.Generator
     ) -> Iterator[None]:
-        """Noise on, evaluation mode, and ``keep`` called with what each layer puts out."""
+        """Noise on, evaluation mode, and ``keep`` called with the output of each layer."""
         with ExitStack() as stack:
             stack.enter_context(evaluating(self.model))
-            # Hooks run in the order of their making: what is kept has no noise yet.
+            # Hooks run in the order of registration: what is kept has no noise yet.
             for name, module in self._modules.items():
                 if isinstance(module, GaussianNoise):
                     hook = module.register_forward_pre_hook(
@@ -238,7 +273,7 @@ class Recorder:
 
 
 def _equal(one: Any, other: Any) -> bool:
-    """Whether two results are the same tensors, NaN where the other has NaN."""
+    """Whether two results hold the same tensors; NaN equals NaN."""
     pairs = zip_longest(tensors_in(one), tensors_in(other))
     return all(
         a is not None

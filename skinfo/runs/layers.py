@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
-from typing import Any
 
 
 @dataclass(frozen=True)
@@ -77,22 +76,3 @@ def as_layers(
     if len(names) == len(layers):
         return layers_in_order(names, sigma)
     raise ValueError(f"layers are names, or each a Layer(name, sigma); got {list(layers)!r}.")
-
-
-def check_passes(n_replicas: int, batch_size: int, flatten: Any) -> None:
-    """Check how a network is recorded, whatever framework it is of.
-
-    Raises
-    ------
-    ValueError
-        For less than one replica or row a pass, or a choice of how maps become rows.
-    """
-    if n_replicas < 1 or batch_size < 1:
-        raise ValueError(
-            f"n_replicas and batch_size must be at least 1; got {n_replicas} and {batch_size}."
-        )
-    if not isinstance(flatten, bool):
-        raise ValueError(
-            f"flatten is True, for all values in a row, or False; got {flatten!r}. To pool "
-            "maps or tokens, record a layer that pools them."
-        )

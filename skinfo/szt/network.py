@@ -6,9 +6,8 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 
+import torch
 from torch import nn
-
-from skinfo.networks.running import seeded
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "tanh": nn.Tanh,
@@ -50,7 +49,11 @@ def make_mlp(
         raise ValueError(f"activation is one of {', '.join(ACTIVATIONS)}; got {activation!r}.")
     if len(sizes) < 2:
         raise ValueError(f"sizes names at least an input and an output; got {tuple(sizes)}.")
-    with seeded(random_state):
+    with torch.random.fork_rng(devices=[]):
+        if random_state is None:
+            torch.seed()
+        else:
+            torch.manual_seed(random_state)
         hidden = [
             (f"layer{k}", nn.Sequential(nn.Linear(n_in, n_out), ACTIVATIONS[activation]()))
             for k, (n_in, n_out) in enumerate(pairwise(sizes[:-1]), start=1)

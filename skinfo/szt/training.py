@@ -10,14 +10,14 @@ import torch
 from torch import nn
 
 from skinfo.errors import RunError
-from skinfo.networks.noise import check_by_layer, noisy_layers
-from skinfo.networks.running import (
+from skinfo.networks.inputs import (
     as_tensor,
     evaluating,
     keeping_modes,
     make_generator,
     one_thread_if_small,
 )
+from skinfo.networks.noise import check_by_layer, noisy_layers
 
 OPTIMISERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "adam": torch.optim.Adam,

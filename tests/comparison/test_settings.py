@@ -183,17 +183,17 @@ def test_tables_of_analyze_and_of_a_monitor_are_of_one_setting(tmp_path, suffix)
     run = open_run({(e, "h"): a for e, a in arrays.items()}, labels=labels, sigma=0.1)
     write_table(tmp_path / f"a{suffix}", *measure_run(run, estimators, progress=False))
     options = {"sigma": {"h": 0.1}, "path": tmp_path / "m.parquet"}
-    with FlowMonitor(None, ["h"], estimators, None, labels, **options) as monitor:
+    with FlowMonitor(estimators, ["h"], labels, **options) as monitor:
         for epoch, array in arrays.items():
-            monitor.update(epoch, activations={"h": array})
+            monitor.update(epoch, {"h": array})
     flows = {"a": tmp_path / f"a{suffix}", "m": tmp_path / "m.parquet"}
     found = compare_flows(flows)
     assert set(found["change"]) == {"within error"}
     assert not found["notes"].str.contains("settings").any()
     assert set(pool_flows(flows)["n_seeds"]) == {2}
     options["sigma"], options["path"] = {"h": 0.2}, tmp_path / "other.parquet"
-    with FlowMonitor(None, ["h"], estimators, None, labels, **options) as other:
-        other.update(1, activations={"h": arrays[1]})
+    with FlowMonitor(estimators, ["h"], labels, **options) as other:
+        other.update(1, {"h": arrays[1]})
     with pytest.raises(ValueError, match="sigma 0.1 and 0.2"):
         pool_flows({"a": flows["a"], "other": tmp_path / "other.parquet"})
 

@@ -3,12 +3,15 @@
 import numpy as np
 import pytest
 import torch
+from example_files import load_example
 from torch import nn
 
-from skinfo.networks import Recorder, make_cnn
+from skinfo.networks import Recorder
 from skinfo.szt import make_mlp
 
 from .small_networks import global_state_untouched, outputs_of
+
+make_cnn = load_example("mnist_digits").make_cnn
 
 
 def test_the_default_network_is_the_one_of_the_paper():
@@ -79,11 +82,8 @@ def test_the_convolutional_network_is_the_one_of_the_paper():
 
 def test_weights_of_the_convolutional_network_are_xavier_uniform_and_seeded():
     before = torch.random.get_rng_state()
-    model, same, other = (
-        make_cnn(random_state=1),
-        make_cnn(random_state=1, dropout=0.2),
-        make_cnn(random_state=2),
-    )
+    model, other = make_cnn(random_state=1), make_cnn(random_state=2)
+    same = make_cnn(random_state=1, dropout=0.2)
     assert torch.equal(before, torch.random.get_rng_state())
     for layer, fans in (("conv1", 25 * 17), ("conv2", 25 * 48), ("fc", 1568 + 128)):
         weight, bound = getattr(model, layer)[0].weight, (6 / fans) ** 0.5
@@ -96,7 +96,9 @@ def test_weights_of_the_convolutional_network_are_xavier_uniform_and_seeded():
 def test_noise_of_the_convolutional_network_comes_before_the_maximum():
     """So that the maximum of four is raised by it; dropout sits in the same place."""
     model, x = make_cnn(8).eval(), torch.zeros(64, 1, 8, 8)
-    recorder = Recorder(model, ["conv1", "pool1"], sigma={"conv1": 0.1}, n_replicas=8, flatten=True)
+    recorder = Recorder(
+        model, ["conv1", "pool1"], sigma={"conv1": 0.1}, n_replicas=8, flatten="all"
+    )
     with recorder.record(x) as arrays:
         assert not np.array(arrays["conv1"]).any()
         # The largest of four standard normal numbers is 1.0294 on average.

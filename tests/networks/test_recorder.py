@@ -191,7 +191,7 @@ def test_convolutional_layers_are_recorded():
         ["features.conv", "head.0"],
         sigma={"features.conv": 0.1},
         n_replicas=2,
-        flatten=True,
+        flatten="all",
     )
     arrays = recorded(recorder, x.numpy())
     with torch.no_grad():
@@ -241,7 +241,7 @@ def test_a_layer_that_does_not_run_is_an_error(X):
     model = make_mlp(SIZES)
     model.layer1.spare = nn.Linear(2, 2)
     model.layer1.forward = model.layer1[0].forward
-    with pytest.raises(ValueError, match=r"Layer 'layer1\.spare' is not used"):
+    with pytest.raises(ValueError, match=r"Layer 'layer1\.spare' is not called"):
         Recorder(model, ["layer1", "layer1.spare"]).describe(X)
     assert hooks(model) == []
 
@@ -404,7 +404,7 @@ def test_transformer_layers_are_recorded_whole_and_inside(rng):
     model, tokens = Attentive(), rng.integers(0, 10, (20, 5))
     recorder = Recorder(
         model, ["encode", "encode.linear1", "head"], sigma={"embed": 0.1}, n_replicas=2,
-        flatten=True,
+        flatten="all",
     )  # fmt: skip
     arrays = recorded(recorder, tokens)
     assert {name: array.shape for name, array in arrays.items()} == {
@@ -415,9 +415,9 @@ def test_transformer_layers_are_recorded_whole_and_inside(rng):
 @pytest.mark.parametrize(
     ("layer", "message"),
     [
-        ("encode.self_attn", r"'encode\.self_attn' hands out a tuple, not a tensor; name a sub"),
-        ("encode.self_attn.out_proj", r"not used when the model runs; .* record the parent"),
-        ("encode", r"puts out \(5, 8\) values an input; .*flatten=True"),
+        ("encode.self_attn", r"'encode\.self_attn' returns a tuple, not a tensor; name a sub"),
+        ("encode.self_attn.out_proj", r"not called when the model runs; .* record the parent"),
+        ("encode", r"returns \(5, 8\) values per input; .*flatten='all'"),
     ],
 )
 def test_what_has_no_row_an_input_says_what_to_do(rng, layer, message):
@@ -436,7 +436,7 @@ def test_a_layer_that_folds_inputs_into_rows_is_refused():
         def forward(self, x):
             return self.inner(x.reshape(-1, 3)).reshape(len(x), -1)
 
-    with pytest.raises(ValueError, match=r"'inner' puts out shape \(2, 2\) for one input"):
+    with pytest.raises(ValueError, match=r"'inner' returns shape \(2, 2\) for one input"):
         Recorder(Folding(), ["inner"]).describe(torch.zeros(5, 6))
 
 
@@ -444,7 +444,7 @@ def test_parameters_that_are_not_made_yet_are_an_error():
     model = nn.Sequential(nn.LazyLinear(3))
     with (
         global_state_untouched(),
-        pytest.raises(ValueError, match="run it once, then record it"),
+        pytest.raises(ValueError, match="run it once before you record it"),
     ):
         Recorder(model, ["0"]).describe(torch.zeros(5, 2))
 
@@ -462,7 +462,66 @@ def test_noise_of_unknown_size_in_a_layer_is_found_behind_other_results():
         Recorder(Hidden(), ["first"]).describe(torch.ones(5, 6))
 
 
-@pytest.mark.parametrize("word", ["channel_mean", "spam", "", 1, None])
-def test_flatten_is_true_or_false(word):
-    with pytest.raises(ValueError, match=f"flatten is True, for all values.* got {word!r}"):
+# Maps and sequences become units as chosen
+
+
+@pytest.mark.parametrize(
+    ("flatten", "expected"),
+    [
+        ("token_mean", lambda S: S.mean(axis=1)),
+        ("token_last", lambda S: S[:, -1]),
+        (1, lambda S: S[:, 1]),
+        ("all", lambda S: S.reshape(len(S), -1)),
+        ({"embed": 0}, lambda S: S[:, 0]),
+        (lambda rows: rows[:, 2:4].sum(axis=1), lambda S: S[:, 2:4].sum(axis=1)),
+    ],
+)
+def test_tokens_become_units_as_chosen(rng, flatten, expected):
+    model, tokens = Attentive(), rng.integers(0, 10, (20, 5))
+    values = model.embed(torch.as_tensor(tokens)).detach().numpy()
+    found = recorded(Recorder(model, ["embed"], flatten=flatten), tokens)["embed"]
+    np.testing.assert_allclose(found, expected(values), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("flatten", "expected"),
+    [
+        ("channel_mean", lambda S: S.mean(axis=(2, 3))),
+        ({"features.conv": "spatial"}, lambda S: S.mean(axis=1).reshape(len(S), -1)),
+        (lambda maps: maps[:, 0].reshape(len(maps), -1), lambda S: S[:, 0].reshape(len(S), -1)),
+    ],
+)
+def test_maps_become_units_as_chosen(flatten, expected):
+    model, x = make_conv_net(), images(30)
+    values = model.features.conv(x).detach().numpy()
+    recorder = Recorder(model, ["features.conv"], flatten=flatten)
+    found = recorded(recorder, x)["features.conv"]
+    np.testing.assert_allclose(found, expected(values), rtol=1e-5, atol=1e-6)
+
+
+def test_replicas_of_pooled_maps_lie_between_inputs_and_units():
+    recorder = Recorder(
+        make_conv_net(), ["features.pool"], sigma={"features.conv": 0.1}, n_replicas=3,
+        flatten="channel_mean",
+    )  # fmt: skip
+    assert recorded(recorder, images(10))["features.pool"].shape == (10, 3, 4)
+
+
+@pytest.mark.parametrize("word", ["spam", "", True])
+def test_an_unknown_flatten_is_refused(word):
+    with pytest.raises(ValueError, match=f"flatten must be one of .* got {word!r}"):
         Recorder(make_mlp((4, 3, 2)), ["layer1"], flatten=word)
+
+
+@pytest.mark.parametrize(
+    ("flatten", "message"),
+    [
+        ("tokens", "'encode': flatten='tokens' makes each token an input of its own"),
+        (7, "'encode': has 5 tokens"),
+        (lambda rows: rows, "'encode': the callable returned shape"),
+        ({"embed": "all"}, "flatten names 'embed', no layer of encode"),
+    ],
+)
+def test_a_flatten_that_does_not_fit_is_refused(rng, flatten, message):
+    with pytest.raises(ValueError, match=message):
+        Recorder(Attentive(), ["encode"], flatten=flatten).describe(rng.integers(0, 10, (20, 5)))

@@ -268,7 +268,7 @@ def test_training_gives_back_the_mode_it_found():
 
 def test_maps_are_flattened_only_when_asked_to():
     recorder = Recorder(make_conv_net().eval(), ["features.conv"])
-    with pytest.raises(ValueError, match=r"'features\.conv' puts out .* flatten=True"):
+    with pytest.raises(ValueError, match=r"'features\.conv' returns .* flatten='all'"):
         recorder.describe(images(2))
 
 

@@ -1,16 +1,32 @@
-"""What TensorBoard shows of a flow table."""
+"""What TensorBoard shows of a training that is measured."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from math import isfinite
+from pathlib import Path
 from typing import Any
+
+from skinfo.errors import needs_extra
+
+
+def open_tensorboard(directory: str | Path) -> Any:
+    """Open a directory to write TensorBoard's events to.
+
+    Raises
+    ------
+    MissingExtraError
+        If tensorboard is not installed.
+    """
+    with needs_extra("Writing scalars for TensorBoard", "tensorboard"):
+        from torch.utils.tensorboard import SummaryWriter
+    return SummaryWriter(str(directory))
 
 
 def add_scalars(
     writer: Any, epoch: int, rows: Iterable[Mapping[str, Any]], losses: Mapping[str, float]
 ) -> None:
-    """Write an epoch: values as estimator/quantity/layer, their brackets beside them, losses.
+    """Write an epoch: values as estimator/quantity/layer, with their brackets, and losses.
 
     Parameters
     ----------
