@@ -9,12 +9,10 @@ from sklearn.metrics import calinski_harabasz_score, davies_bouldin_score, silho
 
 from skinfo import ClusteringScore
 from skinfo._rows import Rows
-from skinfo.clustered import dimension
 from skinfo.clustered import distances as distances_module
 from skinfo.clustered import indices as clustering
-from skinfo.clustered.dimension import measure_dimension
-from skinfo.clustered.distances import measure_distances
-from skinfo.clustered.ranking import auc_of_histograms
+from skinfo.clustered.distances import binned_auc, measure_distances
+from skinfo.clustered.indices import measure_dimension
 from skinfo.view.pictures import DistanceHistogramDisplay
 
 import reference
@@ -98,9 +96,9 @@ def test_auc_of_identical_rows_is_a_half():
 
 
 def test_auc_of_histograms_says_what_the_cells_hide():
-    auc, tied = auc_of_histograms(np.array([2.0, 0, 2]), np.array([0.0, 2, 2]))
-    assert auc == pytest.approx((2 * 2 + 2 * 2 + 2 * 2 / 2) / 16)
-    assert tied == pytest.approx(2 / 16)
+    auc = binned_auc(np.array([2.0, 0, 2]), np.array([0.0, 2, 2]))
+    assert auc.value == pytest.approx((2 * 2 + 2 * 2 + 2 * 2 / 2) / 16)
+    assert [auc.lower, auc.upper] == pytest.approx([auc.value - 2 / 16, auc.value + 2 / 16])
 
 
 def test_clusters_score_higher_by_every_criterion(rng):
@@ -570,7 +568,7 @@ def test_intrinsic_dimension_by_hand_is_the_censored_likelihood():
 
 
 def test_a_sampled_dimension_says_so(rng, monkeypatch):
-    monkeypatch.setattr(dimension, "MOST_INPUTS", 1000)
+    monkeypatch.setattr(clustering, "MOST_DIMENSION_INPUTS", 1000)
     quantity = measure_dimension(Rows.make(rng.uniform(size=(3000, 2))), "euclidean")
     assert quantity.notes == ("sampled",)
     assert quantity.value == pytest.approx(2, rel=0.15)

@@ -1,4 +1,4 @@
-"""Cells of distance that are narrow where the pairs are: 4,096 of them, found without a search."""
+"""Cells of distance, 4,096 of them, narrow where the pairs are and found without a search."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from skinfo.clustered.kernels import BITS, fill_cells
 
 #: Cells of the distance histograms.
 N_CELLS = 4096
-# A squared distance is scaled below 1; its single-precision bits name one of 64 segments an octave,
-# from 2^-60 on. What is smaller counts in the segment before.
+# A squared distance is scaled below 1; its single-precision bits name one of 64 segments per
+# octave, from 2^-60 on. Smaller ones count in the segment before.
 _OCTAVES = 60
-_A_OCTAVE = 1 << (23 - BITS)
+_PER_OCTAVE = 1 << (23 - BITS)
 _ONE = 127 << (23 - BITS)
-_LOWEST = _ONE - _OCTAVES * _A_OCTAVE - 1
+_LOWEST = _ONE - _OCTAVES * _PER_OCTAVE - 1
 _N_SEGMENTS = _ONE - _LOWEST + 1
-# So many segments have a cell whether or not the pilot met a pair there: eight octaves of distance.
+# So many segments get a cell even without a pilot pair in them: eight octaves of distance.
 _ALWAYS = 1024
 
 
@@ -30,8 +30,8 @@ class DistanceCells:
     scale : float
         Power of two that brings squared distances below 1.
     bases, parts : ndarray of shape (n_segments,), int32
-        First cell and number of cells of each segment; a segment without joins the cell that
-        follows.
+        First cell and number of cells of each segment; a segment without cells joins the cell
+        that follows.
     halved : bool
         Whether a distance is half its square (cosine, of unit rows).
     """
@@ -44,28 +44,18 @@ class DistanceCells:
 
     @classmethod
     def learn(cls, pilots: np.ndarray, scale: float, *, halved: bool) -> DistanceCells:
-        """Spread 4,096 cells over the scaled squared distances of a pilot sample.
-
-        Parameters
-        ----------
-        pilots : ndarray of shape (n_pilots,)
-            Squared distances below 1.
-        scale : float
-            What they were scaled by.
-        halved : bool
-            Whether a distance is half its square.
-        """
+        """Spread 4,096 cells over the squared distances of a pilot sample, scaled below 1."""
         bits = pilots.astype(np.float32).view(np.int32) >> BITS
         segments = np.clip(bits - _LOWEST, 0, _N_SEGMENTS - 1)
         mass = np.bincount(segments, minlength=_N_SEGMENTS)
         occupied = np.flatnonzero(mass)
         parts = (mass > 0).astype(np.int64)
-        # A quarter of an octave beyond the farthest pair of the pilot others may lie.
-        end = min(int(occupied[-1]) + _A_OCTAVE // 4 + 1, _N_SEGMENTS)
+        # Other pairs may lie a quarter of an octave beyond the farthest pilot pair.
+        end = min(int(occupied[-1]) + _PER_OCTAVE // 4 + 1, _N_SEGMENTS)
         if parts.sum() + _ALWAYS > N_CELLS:
             parts[occupied] = 0
         parts[max(end - _ALWAYS, 0) : end] = 1
-        # What counts in the first segment has no order there, so one cell is all it can use.
+        # Distances in the first segment have no order there, so it gets one cell.
         mass[0] = 0
         mass[end - 1] += not mass.any()
         parts += _apportion(mass, N_CELLS - int(parts.sum()))
@@ -73,7 +63,7 @@ class DistanceCells:
         return cls(scale, bases.astype(np.int32), parts.astype(np.int32), halved)
 
     def number(self, squares: np.ndarray) -> np.ndarray:
-        """Cell of every scaled squared distance."""
+        """Number of the cell of every scaled squared distance."""
         out = np.empty(len(squares), dtype=np.int32)
         fill_cells(squares, self.lowest, self.bases, self.parts, out)
         return out
@@ -84,7 +74,7 @@ class DistanceCells:
         for segment in np.flatnonzero(self.parts):
             n, base = int(self.parts[segment]), int(self.bases[segment])
             begin = (segment + _LOWEST) << BITS
-            # The first position in a segment that counts in its k-th cell.
+            # The first value in the segment that counts in its k-th cell.
             bits[base + 1 : base + n + 1] = begin - (-(np.arange(1, n + 1) << BITS) // n)
         bits[0] = 0
         bits[-1] = max(int(bits[-1]), (_ONE + 1) << BITS)
@@ -98,7 +88,7 @@ class DistanceCells:
 
 
 def _apportion(mass: np.ndarray, total: int) -> np.ndarray:
-    """Whole numbers in proportion to the mass; they add up to the total."""
+    """Whole numbers in proportion to the mass that add up to the total."""
     shares = mass / mass.sum() * total
     parts = np.floor(shares).astype(np.int64)
     rest = np.argsort(parts - shares, kind="stable")[: total - int(parts.sum())]

@@ -1,8 +1,8 @@
-"""Distributions of pairwise distances within and between classes, by all pairs or by a sample."""
+"""Pairwise distances within and between classes, and which are larger, by all pairs or a sample."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,9 +10,8 @@ import numpy as np
 from skinfo._parallel import in_order
 from skinfo._rows import Rows
 from skinfo.clustered.cells import N_CELLS, DistanceCells
-from skinfo.clustered.kernels import TILE, add_pairs, count_pairs
-from skinfo.clustered.pairs import MOST_LABEL_SETS, PairRows
-from skinfo.clustered.ranking import binned_auc, rank_keys, ranked_auc, sampled_auc, weighted_auc
+from skinfo.clustered.kernels import TILE, WIDE, add_pairs, count_pairs, count_wins
+from skinfo.clustered.pairs import PairRows, PairSampler
 from skinfo.quantities import Quantity
 
 #: Up to so many pairs all distances are ranked; beyond, the AUC comes from the histograms.
@@ -21,8 +20,12 @@ MOST_RANKED_PAIRS = 10_000_000
 MOST_MATRIX_CLASSES = 1024
 #: Levels of the quantiles that are reported.
 QUANTILE_LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
-# Pairs of each kind that tell where the cells should be narrow.
+# With more label sets there are too many kinds of pairs.
+_MOST_LABEL_SETS = 8
+# So many pairs of each kind are drawn to tell where the cells should be narrow.
 _PILOTS = 8192
+# Equal distances may differ in their rounding: 34 of 52 bits decide.
+_IGNORED_BITS = 18
 
 
 @dataclass(frozen=True)
@@ -53,13 +56,13 @@ class Distances:
     class_distances: np.ndarray | None
 
     def quantiles(self, kind: str) -> list[Quantity]:
-        """Quantiles of the distances "within" or "between" classes; their cells are the brackets.
+        """Quantiles of the distances "within" or "between" classes, each with its cell as bracket.
 
-        Within a cell pairs are taken to lie evenly.
+        Within a cell pairs are taken to be spread evenly.
         """
         counts = self.within if kind == "within" else self.between
         total = np.concatenate([[0.0], np.cumsum(counts)])
-        found = []
+        quantiles = []
         for level in QUANTILE_LEVELS:
             wanted = level * total[-1]
             cell = min(int(np.searchsorted(total, wanted, side="left")), len(counts)) - 1
@@ -68,21 +71,26 @@ class Distances:
             share = np.clip((wanted - total[cell]) / counts[cell], 0, 1) if counts[cell] else 0.5
             value = float(low + share * (high - low))
             name = f"{kind}_q{round(100 * level):02d}"
-            found.append(Quantity(name, value, 0.0, float(low), float(high), ""))
-        return found
+            quantiles.append(Quantity(name, value, 0.0, float(low), float(high), ""))
+        return quantiles
+
+    def quantities(self) -> list[Quantity]:
+        """All numbers: AUC, means and quantiles."""
+        quantiles = [*self.quantiles("within"), *self.quantiles("between")]
+        return [self.auc, self.within_mean, self.between_mean, *quantiles]
 
 
 def measure_distances(rows: Rows, metric: str, *, n_jobs: int | None = None) -> Distances:
     """Count the distances between all rows of different inputs, within and between classes.
 
-    See :func:`measure_label_sets`; this is the answer for the labels of the rows themselves.
+    The classes are the labels of the rows; see :func:`measure_label_sets`.
 
     Examples
     --------
     >>> import numpy as np
     >>> rows = Rows.make(np.array([[0.0], [1.0], [3.0], [7.0]]), labels=np.array([0, 0, 1, 1]))
-    >>> found = measure_distances(rows, "euclidean")
-    >>> found.auc.value, found.within_mean.value, found.between_mean.value
+    >>> distances = measure_distances(rows, "euclidean")
+    >>> distances.auc.value, distances.within_mean.value, distances.between_mean.value
     (0.75, 2.5, 4.5)
     """
     return measure_label_sets(rows, rows.required_labels()[None], metric, n_jobs=n_jobs)[0]
@@ -90,7 +98,7 @@ def measure_distances(rows: Rows, metric: str, *, n_jobs: int | None = None) -> 
 
 def measure_label_sets(
     rows: Rows, label_sets: np.ndarray, metric: str, *, max_pairs: int | None = None,
-    random_state: np.random.RandomState | int | None = None, n_jobs: int | None = None,
+    random_state: np.random.RandomState | None = None, n_jobs: int | None = None,
 ) -> list[Distances]:  # fmt: skip
     """Count distances within and between the classes of several label sets, in one pass.
 
@@ -105,8 +113,8 @@ def measure_label_sets(
     max_pairs : int, optional
         Where there are more, measure a random sample of so many pairs, half of them within and half
         between classes, and give standard errors.
-    random_state : int, RandomState or None
-        What the sample is drawn with.
+    random_state : RandomState, optional
+        What the sample is drawn with; None: the same sample every time.
     n_jobs : int, optional
         Threads; the numbers do not depend on it.
 
@@ -116,69 +124,151 @@ def measure_label_sets(
         If a label set has one class only or no class with two inputs, for more than eight sets,
         and for activations that are too large.
     """
-    if len(label_sets) > MOST_LABEL_SETS:
+    if len(label_sets) > _MOST_LABEL_SETS:
         raise ValueError(
-            f"At most {MOST_LABEL_SETS} label sets are measured at once; got {len(label_sets)}."
+            f"At most {_MOST_LABEL_SETS} label sets are measured at once; got {len(label_sets)}."
         )
     n = len(rows.points)
     if max_pairs is not None and n * (n - 1) // 2 > max_pairs:
         random = np.random.RandomState(0) if random_state is None else random_state
-        if not isinstance(random, np.random.RandomState):
-            random = np.random.RandomState(random)
         return [
             _measure_sample(PairRows.make(rows, labels[None], metric), max_pairs, random)
             for labels in label_sets
         ]
     pairs = PairRows.make(rows, label_sets, metric)
-    counted = _count_all(pairs, _learn_cells(pairs), n_jobs)
-    return [counted.of_set(s) for s in range(len(label_sets))]
+    cells = _learn_cells(pairs)
+    sums = _sum_over_pairs(pairs, cells, n_jobs)
+    return [_distances_of_set(s, pairs, cells, sums) for s in range(len(label_sets))]
+
+
+# --- all pairs -----------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class _Counted:
-    """Sums over all pairs, by kind: the label sets that agree on the pair, a bit each."""
+class _PairSums:
+    """Sums over all pairs by kind: one bit per label set, set where it gives both rows one label.
 
-    pairs: PairRows
-    cells: DistanceCells
+    Attributes
+    ----------
+    counts : ndarray of shape (n_kinds, N_CELLS)
+        Weighted pairs by distance.
+    sums : ndarray of shape (n_kinds,)
+        Sums of distances.
+    class_sums : ndarray of shape (n_sets, n_labels, n_labels)
+        Sums of distances by label set and by the two labels; empty for too many labels.
+    keys, masses : list of ndarray
+        By kind, keys that order the distances, and the weights of the pairs. No keys for too many
+        pairs; sorted keys and no masses where all weigh the same.
+    """
+
     counts: np.ndarray
     sums: np.ndarray
     class_sums: np.ndarray
     keys: list[np.ndarray]
     masses: list[np.ndarray]
 
-    def of_set(self, s: int) -> Distances:
-        """What the pass says of one label set."""
-        kinds = np.arange(len(self.counts))
-        same = (kinds >> s) & 1 == 1
-        within, between = self.counts[same].sum(axis=0), self.counts[~same].sum(axis=0)
-        auc = self._auc(same, within, between)
-        unit = self.cells.scale ** (2 if self.pairs.halved else 1)
-        means = [
-            Quantity.exact(f"{kind}_mean", self.sums[chosen].sum() / counts.sum() / unit, "")
-            for kind, chosen, counts in (("within", same, within), ("between", ~same, between))
-        ]
-        matrix = None
-        if len(self.class_sums):
-            labels = self.pairs.labels[s][self.pairs.classes]
-            sums = self.class_sums[s][: labels.max() + 1, : labels.max() + 1] / unit
-            matrix = _over_pairs(sums, self.pairs, labels)
-        return Distances(
-            self.cells.edges(), within, between, auc, means[0], means[1], matrix
-        )  # fmt: skip
 
-    def _auc(self, same: np.ndarray, within: np.ndarray, between: np.ndarray) -> Quantity:
-        if not self.keys:
-            return binned_auc(within, between)
-        low, high = ([self.keys[k] for k in np.flatnonzero(chosen)] for chosen in (same, ~same))
-        if not self.masses:
-            return ranked_auc(low, high, (within.sum(), between.sum()))
-        low_masses, high_masses = (
-            np.concatenate([self.masses[k] for k in np.flatnonzero(chosen)])
-            for chosen in (same, ~same)
-        )
-        return weighted_auc(
-            (np.concatenate(low), low_masses), (np.concatenate(high), high_masses)
+def _sum_over_pairs(pairs: PairRows, cells: DistanceCells, n_jobs: int | None) -> _PairSums:
+    n, n_kinds = len(pairs.points), 1 << len(pairs.labels)
+    n_labels = int(pairs.labels.max()) + 1
+    shape = (len(pairs.labels), n_labels, n_labels)
+    if n_labels > MOST_MATRIX_CLASSES:
+        shape = (0, 0, 0)
+    ranks, values, masses = _room_for_ranking(pairs, n_kinds)
+    firsts = ranks[0].copy() if len(values) else None
+    blocks, squares = pairs.blocks(), _padded(pairs.squares)
+    weights, classes = _padded(pairs.weights), _padded(pairs.classes).ravel()
+    stops = pairs.class_starts[1:]
+
+    def add_tile(tile: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        counts, sums = np.zeros((n_kinds, N_CELLS)), np.zeros(n_kinds)
+        class_sums = np.zeros(shape)
+        add_pairs(
+            tile * TILE, pairs.points, squares, blocks, weights, pairs.begins, classes, stops,
+            pairs.labels, cells.lowest, cells.bases, cells.parts, pairs.halved, counts, sums,
+            class_sums, ranks, values, masses,
         )  # fmt: skip
+        return counts, sums, class_sums
+
+    totals = [np.zeros((n_kinds, N_CELLS)), np.zeros(n_kinds), np.zeros(shape)]
+    for parts in in_order(add_tile, -(-n // TILE), n_jobs):
+        for total, part in zip(totals, parts, strict=True):
+            total += part
+    keys: list[np.ndarray] = []
+    masses_by_kind: list[np.ndarray] = []
+    if firsts is not None:
+        ends = [*firsts[1:], len(values)]
+        keys = [rank_keys(values[a:b]) for a, b in zip(firsts, ends, strict=True)]
+        if len(masses):
+            masses_by_kind = [masses[a:b] for a, b in zip(firsts, ends, strict=True)]
+        else:
+            list(in_order(lambda kind: keys[kind].sort(), n_kinds, n_jobs))
+    return _PairSums(totals[0], totals[1], totals[2], keys, masses_by_kind)
+
+
+def _padded(values: np.ndarray) -> np.ndarray:
+    """One value per row, of shape (n_blocks, 256), zeros up to the end of the last block."""
+    out = np.zeros((-(-len(values) // WIDE), WIDE), dtype=values.dtype)
+    out.ravel()[: len(values)] = values
+    return out
+
+
+def _room_for_ranking(pairs: PairRows, n_kinds: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Where every row writes its distances, kind after kind; empty where there are too many."""
+    n_pairs = int(pairs.begins.sum())
+    if n_pairs > MOST_RANKED_PAIRS:
+        return np.empty((0, n_kinds), dtype=np.int64), np.empty(0), np.empty(0)
+    numbers = np.zeros((len(pairs.points), n_kinds), dtype=np.int64)
+    count_pairs(pairs.begins, pairs.classes, pairs.class_starts, pairs.labels, numbers)
+    by_kind = numbers.T.ravel()
+    ranks = np.ascontiguousarray((np.cumsum(by_kind) - by_kind).reshape(numbers.T.shape).T)
+    return ranks, np.empty(n_pairs), np.empty(0 if (pairs.weights == 1).all() else n_pairs)
+
+
+def _learn_cells(pairs: PairRows) -> DistanceCells:
+    """Cells from pilot pairs, within and between the classes of every label set."""
+    random = np.random.RandomState(0)
+    squares = []
+    for labels in pairs.labels:
+        sampler = PairSampler.make(pairs, labels[pairs.classes])
+        for draw in (sampler.within, sampler.between):
+            left, right = draw(_PILOTS // len(pairs.labels), random)
+            squares.append(pairs.squared_distances(left, right))
+    return DistanceCells.learn(np.concatenate(squares), pairs.scale, halved=pairs.halved)
+
+
+def _distances_of_set(s: int, pairs: PairRows, cells: DistanceCells, sums: _PairSums) -> Distances:
+    """The distances within and between the classes of one label set."""
+    same = (np.arange(len(sums.counts)) >> s) & 1 == 1
+    within, between = sums.counts[same].sum(axis=0), sums.counts[~same].sum(axis=0)
+    unit = cells.scale ** (2 if pairs.halved else 1)
+    within_mean, between_mean = (
+        Quantity.exact(f"{kind}_mean", sums.sums[chosen].sum() / counts.sum() / unit, "")
+        for kind, chosen, counts in (("within", same, within), ("between", ~same, between))
+    )
+    matrix = None
+    if len(sums.class_sums):
+        labels = pairs.labels[s][pairs.classes]
+        n_labels = int(labels.max()) + 1
+        matrix = _over_pairs(sums.class_sums[s][:n_labels, :n_labels] / unit, pairs, labels)
+    auc = _auc_of_set(same, within, between, sums)
+    return Distances(cells.edges(), within, between, auc, within_mean, between_mean, matrix)
+
+
+def _auc_of_set(
+    same: np.ndarray, within: np.ndarray, between: np.ndarray, sums: _PairSums
+) -> Quantity:
+    """The AUC from the ranked distances where there are any, else from the histograms."""
+    if not sums.keys:
+        return binned_auc(within, between)
+    kinds = [np.flatnonzero(chosen) for chosen in (same, ~same)]
+    low, high = ([sums.keys[kind] for kind in chosen] for chosen in kinds)
+    if not sums.masses:
+        return ranked_auc(low, high, (within.sum(), between.sum()))
+    low_masses, high_masses = (
+        np.concatenate([sums.masses[kind] for kind in chosen]) for chosen in kinds
+    )
+    return weighted_auc((np.concatenate(low), low_masses), (np.concatenate(high), high_masses))
 
 
 def _over_pairs(sums: np.ndarray, pairs: PairRows, labels: np.ndarray) -> np.ndarray:
@@ -191,146 +281,21 @@ def _over_pairs(sums: np.ndarray, pairs: PairRows, labels: np.ndarray) -> np.nda
     np.fill_diagonal(n_pairs, (mass**2 - own) / 2)
     total = sums + sums.T
     np.fill_diagonal(total, np.diag(sums))
-    # A class of one input has no pair; what rounding leaves of its mass is none.
+    # A class of one input has no pair, whatever rounding leaves of the mass of its pairs.
     alone = np.bincount(labels[first], minlength=len(mass)) < 2
     alone |= ~(np.diag(n_pairs) > 1e-12 * mass**2)
     np.fill_diagonal(n_pairs, np.where(alone, np.nan, np.diag(n_pairs)))
     return total / np.where(n_pairs == 0, np.nan, n_pairs)
 
 
-def _learn_cells(pairs: PairRows) -> DistanceCells:
-    """Cells from pilot pairs: of any rows, and within the classes of every label set."""
-    random = np.random.RandomState(0)
-    squares = []
-    for labels in pairs.labels:
-        sampler = PairSampler.make(pairs, labels[pairs.classes])
-        for draw in (sampler.within, sampler.between):
-            left, right = draw(_PILOTS // len(pairs.labels), random)
-            squares.append(pairs.squared_distances(left, right))
-    return DistanceCells.learn(np.concatenate(squares), pairs.scale, halved=pairs.halved)
-
-
-def _count_all(pairs: PairRows, cells: DistanceCells, n_jobs: int | None) -> _Counted:
-    n, n_kinds = len(pairs.points), 1 << len(pairs.labels)
-    n_labels = int(pairs.labels.max()) + 1
-    shape = (len(pairs.labels), n_labels, n_labels)
-    if n_labels > MOST_MATRIX_CLASSES:
-        shape = (0, 0, 0)
-    ranks, values, masses = _room_for_ranking(pairs, n_kinds)
-    firsts = ranks[0].copy() if len(values) else None
-    blocks, squares = pairs.blocks(), pairs.padded(pairs.squares)
-    weights, classes = pairs.padded(pairs.weights), pairs.padded(pairs.classes).ravel()
-    stops = pairs.class_starts[1:]
-
-    def count(tile: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        counts, sums = np.zeros((n_kinds, N_CELLS)), np.zeros(n_kinds)
-        class_sums = np.zeros(shape)
-        add_pairs(
-            tile * TILE, pairs.points, squares, blocks, weights, pairs.begins, classes, stops,
-            pairs.labels, cells.lowest, cells.bases, cells.parts, pairs.halved, counts, sums,
-            class_sums, ranks, values, masses,
-        )  # fmt: skip
-        return counts, sums, class_sums
-
-    totals = [np.zeros((n_kinds, N_CELLS)), np.zeros(n_kinds), np.zeros(shape)]
-    for parts in in_order(count, -(-n // TILE), n_jobs):
-        for total, part in zip(totals, parts, strict=True):
-            total += part
-    keys: list[np.ndarray] = []
-    by_kind: list[np.ndarray] = []
-    if firsts is not None:
-        ends = [*firsts[1:], len(values)]
-        keys = [rank_keys(values[a:b]) for a, b in zip(firsts, ends, strict=True)]
-        if len(masses):
-            by_kind = [masses[a:b] for a, b in zip(firsts, ends, strict=True)]
-        else:
-            list(in_order(lambda k: keys[k].sort(), n_kinds, n_jobs))
-    return _Counted(pairs, cells, totals[0], totals[1], totals[2], keys, by_kind)
-
-
-def _room_for_ranking(pairs: PairRows, n_kinds: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Where every row writes its distances, kind after kind; empty where there are too many."""
-    n_pairs = int(pairs.begins.sum())
-    if n_pairs > MOST_RANKED_PAIRS:
-        return np.empty((0, n_kinds), dtype=np.int64), np.empty(0), np.empty(0)
-    numbers = np.zeros((len(pairs.points), n_kinds), dtype=np.int64)
-    count_pairs(pairs.begins, pairs.classes, pairs.class_starts, pairs.labels, numbers)
-    by_kind = numbers.T.ravel()
-    ranks = np.ascontiguousarray((np.cumsum(by_kind) - by_kind).reshape(numbers.T.shape).T)
-    return ranks, np.empty(n_pairs), np.empty(0 if pairs.equal_weights else n_pairs)
-
-
-@dataclass(frozen=True)
-class PairSampler:
-    """Draws pairs of rows of different inputs in proportion to their weights.
-
-    Rows must be sorted so that each label, and in it each input, is one stretch.
-
-    Attributes
-    ----------
-    ends : ndarray of shape (n + 1,)
-        Cumulative weights of the rows.
-    labels, inputs : tuple of ndarray
-        Cumulative weight where the label of each row begins and ends; the same of its input.
-    """
-
-    ends: np.ndarray
-    labels: tuple[np.ndarray, np.ndarray]
-    inputs: tuple[np.ndarray, np.ndarray]
-    order: np.ndarray
-
-    @classmethod
-    def make(cls, pairs: PairRows, labels: np.ndarray) -> PairSampler:
-        """Prepare to draw within and between the classes of one label set."""
-        order = np.argsort(labels, kind="stable")
-        sorted_labels, begins = labels[order], pairs.begins[order]
-        ends = np.concatenate([[0.0], np.cumsum(pairs.weights[order])])
-        first, last = (
-            np.searchsorted(sorted_labels, sorted_labels, side) for side in ("left", "right")
-        )
-        position = np.empty(len(order), dtype=np.int64)
-        position[order] = np.arange(len(order))
-        begin = position[begins]
-        end = begin + (pairs.ends - pairs.begins)[order]
-        return cls(ends, (ends[first], ends[last]), (ends[begin], ends[end]), order)
-
-    def within(self, n: int, random: np.random.RandomState) -> tuple[np.ndarray, np.ndarray]:
-        """Draw pairs of one class."""
-        (low, high), (skip, resume) = self.labels, self.inputs
-        return self._draw(n, random, (high - low) - (resume - skip), low, skip, resume)
-
-    def between(self, n: int, random: np.random.RandomState) -> tuple[np.ndarray, np.ndarray]:
-        """Draw pairs of two classes."""
-        low, high = self.labels
-        room = self.ends[-1] - (high - low)
-        return self._draw(n, random, room, np.zeros(len(low)), low, high)
-
-    def _draw(
-        self, n: int, random: np.random.RandomState, room: np.ndarray, start: np.ndarray,
-        skip: np.ndarray, resume: np.ndarray,
-    ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
-        """Draw a row by its weight times the weight of its partners, then one of these."""
-        weights = np.diff(self.ends)
-        # What rounding leaves of a stretch without partners is none.
-        mass = np.where(room > 1e-9 * weights, weights * room, 0.0)
-        if not mass.sum() > 0:
-            # Weights whose products underflow; that they decide nothing is said where they count.
-            mass = np.ones(len(weights))
-        total = np.cumsum(mass)
-        left = np.searchsorted(total, random.uniform(size=n) * total[-1], side="right")
-        left = np.minimum(left, int(np.flatnonzero(mass)[-1]))
-        at = start[left] + random.uniform(size=n) * room[left]
-        at = np.where(at >= skip[left], at + (resume - skip)[left], at)
-        right = np.searchsorted(self.ends, at, side="right") - 1
-        return self.order[left], self.order[np.minimum(right, len(self.order) - 1)]
+# --- a sample of pairs ---------------------------------------------------------------------------
 
 
 def _measure_sample(pairs: PairRows, max_pairs: int, random: np.random.RandomState) -> Distances:
     """Distances of a random sample of pairs, half within and half between classes."""
     labels = pairs.labels[0][pairs.classes]
-    sampler = PairSampler.make(pairs, labels)
-    draws: list[Callable[..., tuple[np.ndarray, np.ndarray]]] = [sampler.within, sampler.between]
-    drawn = [draw(max(max_pairs // 2, 2), random) for draw in draws]
+    sampler, n_drawn = PairSampler.make(pairs, labels), max(max_pairs // 2, 2)
+    drawn = [draw(n_drawn, random) for draw in (sampler.within, sampler.between)]
     squares = [pairs.squared_distances(left, right) for left, right in drawn]
     cells = DistanceCells.learn(np.concatenate(squares), pairs.scale, halved=pairs.halved)
     counts = [np.bincount(cells.number(s), minlength=N_CELLS).astype(np.float64) for s in squares]
@@ -354,9 +319,95 @@ def _sample_matrix(
     """Mean sampled distance of two classes; NaN where no pair was drawn."""
     left, right = (np.concatenate([pair[side] for pair in drawn]) for side in (0, 1))
     code = labels[left] * n_labels + labels[right]
-    size = n_labels**2
-    shape = (n_labels, n_labels)
+    size, shape = n_labels**2, (n_labels, n_labels)
     sums = np.bincount(code, weights=np.concatenate(distances), minlength=size).reshape(shape)
     counts = np.bincount(code, minlength=size).reshape(shape)
     counts = counts + counts.T
     return (sums + sums.T) / np.where(counts == 0, np.nan, counts)
+
+
+# --- AUC: the probability that a between-class distance exceeds a within-class one ---------------
+
+
+def binned_auc(within: np.ndarray, between: np.ndarray) -> Quantity:
+    """The AUC of two histograms over the same cells; pairs in one cell count half.
+
+    Half the mass of such pairs is the most that the cells can hide, so its bracket reaches as far.
+
+    Raises
+    ------
+    ValueError
+        If all weights of one kind underflow.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> auc = binned_auc(np.array([1.0, 1.0]), np.array([0.0, 2.0]))
+    >>> auc.lower, auc.value, auc.upper
+    (0.5, 0.75, 1.0)
+    """
+    if not (within.sum() > 0 and between.sum() > 0):
+        raise ValueError(
+            "No pair within a class, or none between classes, has a weight above 0: the products "
+            "of the weights of two rows underflow."
+        )
+    within, between = within / within.sum(), between / between.sum()
+    below = np.cumsum(within) - within
+    tied = float(np.sum(between * within)) / 2
+    auc = float(np.sum(between * below)) + tied
+    return Quantity("auc", auc, 0.0, auc - tied, auc + tied, "")
+
+
+def rank_keys(squares: np.ndarray) -> np.ndarray:
+    """Integers that order squared distances; equal where these differ by rounding alone.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> keys = rank_keys(np.array([0.3, 0.1 + 0.2, 0.31]))
+    >>> bool(keys[0] == keys[1]), bool(keys[1] < keys[2])
+    (True, True)
+    """
+    bits = np.ascontiguousarray(squares).view(np.int64)
+    return (bits + (1 << (_IGNORED_BITS - 1))) >> _IGNORED_BITS
+
+
+def ranked_auc(
+    within: Sequence[np.ndarray], between: Sequence[np.ndarray], n_pairs: tuple[float, float]
+) -> Quantity:
+    """The exact AUC of pairs of equal weight, from arrays of sorted keys; ties count half."""
+    wins = sum(int(count_wins(low, high)) for low in within for high in between)
+    return Quantity.exact("auc", wins / 2 / n_pairs[0] / n_pairs[1], "")
+
+
+def weighted_auc(
+    within: tuple[np.ndarray, np.ndarray], between: tuple[np.ndarray, np.ndarray]
+) -> Quantity:
+    """The exact AUC of pairs of different weights, from (keys, weights) of each kind."""
+    keys = np.concatenate([within[0], between[0]])
+    _, level = np.unique(keys, return_inverse=True)
+    n, n_levels = len(within[0]), int(level.max()) + 1
+    low = np.bincount(level[:n], weights=within[1], minlength=n_levels)
+    high = np.bincount(level[n:], weights=between[1], minlength=n_levels)
+    return Quantity.exact("auc", binned_auc(low, high).value, "")
+
+
+def sampled_auc(within: np.ndarray, between: np.ndarray) -> Quantity:
+    """The AUC of two independent samples of pairs, with its standard error.
+
+    DeLong, DeLong and Clarke-Pearson, Biometrics 1988: the variances of the share of the other
+    sample that each distance beats, over the sizes of the samples. Two more shares, 0 and 1, enter
+    each variance (Agresti and Coull, 1998): a sample in which no pair overlaps proves nothing.
+    """
+    low, high = np.sort(within), np.sort(between)
+    beaten = _shares_below(low, high)
+    beats = 1 - _shares_below(high, low)
+    variances = [np.append(shares, [0.0, 1.0]).var(ddof=1) for shares in (beaten, beats)]
+    stderr = float(np.sqrt(variances[0] / len(high) + variances[1] / len(low)))
+    return Quantity.sampled("auc", float(beaten.mean()), stderr, "")
+
+
+def _shares_below(sample: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Share of a sorted sample below each value, equal ones counting half."""
+    left = np.searchsorted(sample, values, "left")
+    return (left + np.searchsorted(sample, values, "right")) / (2 * len(sample))

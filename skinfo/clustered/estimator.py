@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from numbers import Integral, Real
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from sklearn.base import BaseEstimator, _fit_context
@@ -15,14 +15,13 @@ from sklearn.utils.validation import check_is_fitted
 
 from skinfo._rows import Rows, counted
 from skinfo._validation import check_labels, check_rows
-from skinfo.clustered.dimension import measure_dimension
 from skinfo.clustered.distances import Distances, measure_label_sets
 from skinfo.clustered.indices import (
     measure_binned_entropy,
-    measure_calinski_harabasz,
-    measure_davies_bouldin,
+    measure_dimension,
     measure_nc1,
     measure_nc2,
+    measure_scatter,
     measure_silhouette,
 )
 from skinfo.quantities import Quantity, notes_of
@@ -32,17 +31,17 @@ MEASURES = (
     "silhouette", "nc1", "nc2", "calinski_harabasz", "davies_bouldin", "intrinsic_dimension",
     "binned_entropy",
 )  # fmt: skip
-# These do not look at labels.
+# These do not depend on labels.
 _UNLABELLED = ("intrinsic_dimension", "binned_entropy")
-# The sign that makes larger mean more clustered.
+# What score multiplies each criterion with, so that larger means more clustered.
 _SIGNS = {"auc": 1, "silhouette": 1, "nc1": -1, "binned_entropy": -1}
 
 
 class ClusteringScore(BaseEstimator):
     """Clustering of activations by class, from pairwise distances.
 
-    Two rows of one group, replicas of one input, are never paired. All pairs are streamed; no
-    matrix of them exists.
+    Two rows of one group, replicas of one input, are never paired. Pairs are streamed; their
+    distances are never held in a matrix.
 
     Parameters
     ----------
@@ -54,10 +53,10 @@ class ClusteringScore(BaseEstimator):
         What ``fit`` measures beside the distances and the criterion: "silhouette", "nc1", "nc2",
         "calinski_harabasz", "davies_bouldin", "intrinsic_dimension", "binned_entropy".
     bin_width : float, default=None
-        Width of the cells of "binned_entropy", in the units of the activations; "all" leaves
-        that out where no width is given.
+        Width of the cells of "binned_entropy", in the units of the activations; without a width
+        "all" leaves this measure out.
     max_pairs : int, default=None
-        Where there are more pairs, measure a random sample of so many, half of them within and
+        Where there are more pairs, measure a random sample of this size, half of it within and
         half between classes, and give standard errors; at least 100. None: all pairs.
     random_state : int, RandomState instance or None, default=None
         What the sample is drawn with; None: the same sample every time.
@@ -68,34 +67,34 @@ class ClusteringScore(BaseEstimator):
     ----------
     within_histogram_, between_histogram_ : ndarray of shape (4096,)
         Number of pairs by distance, of one class and of two (with ``sample_weight`` the sum of
-        products of weights; of sampled pairs, how many were drawn).
+        products of weights; with ``max_pairs`` the number of pairs drawn).
     distance_edges_ : ndarray of shape (4097,)
         Edges of their cells, from 0, narrow where pairs are. In single precision: a distance
-        within 3e-8 of an edge may count beside it.
+        within 3e-8 of an edge may count on its other side.
     within_mean_, between_mean_ : float
         Mean distances.
     within_quantiles_, between_quantiles_ : ndarray of shape (5,)
-        5, 25, 50, 75 and 95 % of the pairs lie below; each is known to within its cell, its bracket
-        in ``quantities_``.
+        5, 25, 50, 75 and 95 % of the pairs lie below; each is known to within its cell, which is
+        its bracket in ``quantities_``.
     class_distances_ : ndarray of shape (n_classes, n_classes) or None
         Mean distance between the rows of two classes; NaN for a class of one input. None beyond
         1,024 classes.
     auc_ : float
         Probability that a between-class distance exceeds a within-class one; 0.5 means no
-        clustering, 1 perfect. Exact up to ten million pairs; beyond, from the histograms, with the
-        mass they tie as its bracket in ``quantities_``.
+        clustering, 1 perfect. Exact up to ten million pairs; beyond, from the histograms, with a
+        bracket in ``quantities_`` that allows for pairs in one cell.
     silhouette_ : float
-        Mean silhouette of the classes, weighted, one row an input, from at most 2,048 (or two a
-        class), noted "sampled" where there are more.
+        Mean silhouette of the classes, weighted, one row per input, from at most 2,048 rows (or
+        two per class), noted "sampled" where there are more.
     nc1_ : float
         Neural collapse, trace(Sigma_W pinv(Sigma_B)) / K; falls as classes collapse.
     nc2_equinorm_, nc2_equiangularity_, nc2_maximal_angle_ : float
         Spread of the lengths of the centred class means over their average, spread of their
-        cosines, and mean distance of these from -1 / (K - 1); all fall to 0 as means become a
-        simplex.
+        cosines, and mean distance of the cosines from -1 / (K - 1); all fall to 0 as the means
+        become a simplex.
     calinski_harabasz_, davies_bouldin_ : float
-        Variance ratio (larger is more clustered) and Davies-Bouldin index (smaller is), by
-        scikit-learn; weights are not used.
+        Variance ratio (larger is more clustered) and Davies-Bouldin index (smaller is more
+        clustered), by scikit-learn; weights are not used.
     intrinsic_dimension_ : float
         From the two nearest neighbours of at most 8,192 inputs; points that coincide count once.
     binned_entropy_, binned_entropy_share_ : float
@@ -178,11 +177,11 @@ class ClusteringScore(BaseEstimator):
         X : array-like of shape (n_samples, n_units)
             Activations (T).
         y : array-like of shape (n_samples,) or (n_samples, n_sets), data frame, or dict of arrays
-            Class of each row's input; several label sets are measured in one pass.
+            Class of each row's input; several label sets share one pass over the pairs.
         groups : array-like of shape (n_samples,), default=None
             Input of each row; rows of one group are never paired.
         sample_weight : array-like of shape (n_samples,), default=None
-            Probability of each row's input, up to a factor; a pair counts the product.
+            Probability of each row's input, up to a factor; a pair counts as the product of two.
 
         Returns
         -------
@@ -197,16 +196,24 @@ class ClusteringScore(BaseEstimator):
             input errors named in the message.
         """
         wanted = self._wanted()
-        rows, sets = self._check(X, y, groups, sample_weight)
-        found = self._distances(rows, sets)
-        shared = [self._measure(name, rows) for name in wanted if name in _UNLABELLED]
-        labelled = [name for name in wanted if name not in _UNLABELLED]
-        by_set: dict[Any, list[Quantity]] = {}
-        for key, labels, distances in zip(sets.names, sets.codes, found, strict=True):
-            own = replace(rows, labels=labels)
-            measured = [self._measure(name, own) for name in labelled]
-            by_set[key] = [*_of_distances(distances), *(q for several in measured for q in several)]
-        self._keep(sets, found, by_set, [q for several in shared for q in several])
+        rows, label_sets = self._check(X, y, groups, sample_weight)
+        shared = [q for name in wanted if name in _UNLABELLED for q in self._measure(name, rows)]
+        by_set: dict[Any, dict[str, Any]] = {}
+        quantities: list[Quantity] = []
+        for labels, distances in zip(label_sets, self._distances(rows, label_sets), strict=True):
+            labelled, measured = replace(rows, labels=labels.codes), distances.quantities()
+            for name in wanted:
+                if name not in _UNLABELLED:
+                    measured += self._measure(name, labelled)
+            by_set[labels.name] = _attributes(distances, measured) | {"classes_": labels.classes}
+            suffix = "" if labels.name is None else f" [{labels.name}]"
+            quantities += [replace(quantity, name=quantity.name + suffix) for quantity in measured]
+        attributes = by_set[label_sets[0].name]
+        if list(by_set) != [None]:
+            attributes = {name: {key: by_set[key][name] for key in by_set} for name in attributes}
+        self._set_attributes(attributes | {f"{q.name}_": q.value for q in shared})
+        self.quantities_ = (*quantities, *shared)
+        self.notes_ = notes_of(self.quantities_)
         return self
 
     def score(self, X: Any, y: Any) -> float:
@@ -226,20 +233,21 @@ class ClusteringScore(BaseEstimator):
         """
         check_is_fitted(self)
         self._wanted()
-        rows, sets = self._check(X, y, None, None, reset=False)
-        if len(sets.codes) > 1:
+        rows, label_sets = self._check(X, y, None, None, reset=False)
+        if len(label_sets) > 1:
             raise ValueError(
-                f"score returns one number; y holds {len(sets.codes)} label sets. Pass one of them."
+                f"score returns one number; y holds {len(label_sets)} label sets. Pass one of them."
             )
-        rows = replace(rows, labels=sets.codes[0])
         if self.criterion == "auc":
-            value = self._distances(rows, sets)[0].auc.value
+            value = self._distances(rows, label_sets)[0].auc.value
         else:
-            value = self._measure(self.criterion, rows)[-1].value
+            value = self._measure(self.criterion, replace(rows, labels=label_sets[0].codes))[
+                -1
+            ].value
         return _SIGNS[self.criterion] * value
 
     def check_settings(self) -> None:
-        """Check what can be wrong whatever the activations.
+        """Check the parameters as far as that is possible without activations.
 
         Raises
         ------
@@ -269,7 +277,7 @@ class ClusteringScore(BaseEstimator):
 
     def _check(
         self, X: Any, y: Any, groups: Any, sample_weight: Any, *, reset: bool = True
-    ) -> tuple[Rows, _LabelSets]:
+    ) -> tuple[Rows, list[_LabelSet]]:
         if y is None:
             raise ValueError(
                 "ClusteringScore requires y to be passed, but the target y is None: clustering by "
@@ -285,112 +293,81 @@ class ClusteringScore(BaseEstimator):
         if len(set(lengths.values())) > 1:
             raise ValueError(f"The label sets of y have different lengths: {lengths}.")
         coded = [np.unique(labels, return_inverse=True) for labels in checked.values()]
+        # Rows that no set tells apart share one joint label.
         _, first, joint = np.unique(
             np.stack([codes for _, codes in coded]), axis=1, return_index=True, return_inverse=True
         )
-        rows = check_rows(self, X, joint.ravel(), groups, sample_weight, reset=reset)
-        kept = joint.ravel()
+        joint = joint.ravel()
+        rows = check_rows(self, X, joint, groups, sample_weight, reset=reset)
         if sample_weight is not None:
-            kept = kept[counted(np.asarray(sample_weight, dtype=np.float64))]
-        present = first[np.unique(kept)]
-        classes, codes = [], []
-        for names, all_codes in coded:
-            left, renumbered = np.unique(all_codes[present], return_inverse=True)
-            classes.append(names[left])
-            codes.append(renumbered[rows.required_labels()])
-        return rows, _LabelSets(list(several), classes, np.stack(codes))
+            joint = joint[counted(np.asarray(sample_weight, dtype=np.float64))]
+        # One row of each joint label that is left where rows of weight zero are dropped.
+        examples = first[np.unique(joint)]
+        label_sets = []
+        for name, (classes, codes) in zip(checked, coded, strict=True):
+            left, renumbered = np.unique(codes[examples], return_inverse=True)
+            label_sets.append(_LabelSet(name, classes[left], renumbered[rows.required_labels()]))
+        return rows, label_sets
 
-    def _distances(self, rows: Rows, sets: _LabelSets) -> list[Distances]:
+    def _distances(self, rows: Rows, label_sets: list[_LabelSet]) -> list[Distances]:
         random = None if self.random_state is None else check_random_state(self.random_state)
+        codes = np.stack([labels.codes for labels in label_sets])
         return measure_label_sets(
-            rows, sets.codes, self.metric, max_pairs=self.max_pairs, random_state=random,
+            rows, codes, self.metric, max_pairs=self.max_pairs, random_state=random,
             n_jobs=self.n_jobs,
         )  # fmt: skip
 
     def _measure(self, name: str, rows: Rows) -> tuple[Quantity, ...]:
-        single: dict[str, Callable[[], Quantity]] = {
-            "silhouette": lambda: measure_silhouette(rows, self.metric),
-            "nc1": lambda: measure_nc1(rows),
-            "calinski_harabasz": lambda: measure_calinski_harabasz(rows, self.metric),
-            "davies_bouldin": lambda: measure_davies_bouldin(rows, self.metric),
-            "intrinsic_dimension": lambda: measure_dimension(rows, self.metric),
-        }
+        if name == "silhouette":
+            return (measure_silhouette(rows, self.metric),)
+        if name == "nc1":
+            return (measure_nc1(rows),)
         if name == "nc2":
             return measure_nc2(rows)
+        if name == "intrinsic_dimension":
+            return (measure_dimension(rows, self.metric),)
         if name == "binned_entropy" and self.bin_width is not None:
             return measure_binned_entropy(rows, float(self.bin_width))
-        return (single[name](),)
+        return (measure_scatter(name, rows, self.metric),)
 
-    def _keep(
-        self, sets: _LabelSets, found: list[Distances], by_set: dict[Any, list[Quantity]],
-        shared: list[Quantity],
-    ) -> None:  # fmt: skip
-        """Set the attributes: plain for one label set, dicts by its name for several."""
-        arrays: dict[str, list[Any]] = {
-            "distance_edges_": [d.edges for d in found],
-            "within_histogram_": [d.within for d in found],
-            "between_histogram_": [d.between for d in found],
-            "within_quantiles_": [np.array([q.value for q in d.quantiles("within")])
-                                  for d in found],
-            "between_quantiles_": [np.array([q.value for q in d.quantiles("between")])
-                                   for d in found],
-            "class_distances_": [d.class_distances for d in found],
-            "classes_": sets.classes,
-        }  # fmt: skip
-        names = [q.name for q in next(iter(by_set.values()))]
-        columns = zip(*by_set.values(), strict=True)
-        numbers: dict[str, list[Any]] = {
-            f"{name}_": [q.value for q in several]
-            for name, several in zip(names, columns, strict=True)
-            if "_q" not in name
-        }
-        one = sets.names == [None]
-        named = {
-            attribute: values[0] if one else dict(zip(sets.names, values, strict=True))
-            for attribute, values in {**arrays, **numbers}.items()
-        }
-        named |= {f"{quantity.name}_": quantity.value for quantity in shared}
-        # What an earlier fit measured and this one did not must not be taken for it.
-        for attribute in getattr(self, "_named", ()):
-            delattr(self, attribute)
-        for attribute, value in named.items():
-            setattr(self, attribute, value)
-        self._named = tuple(named)
-        self.quantities_ = (
-            *(
-                q if key is None else replace(q, name=f"{q.name} [{key}]")
-                for key, several in by_set.items()
-                for q in several
-            ),
-            *shared,
-        )
-        self.notes_ = notes_of(self.quantities_)
+    def _set_attributes(self, attributes: dict[str, Any]) -> None:
+        """Set what was measured, and delete what only an earlier fit measured."""
+        for name in getattr(self, "_measured", ()):
+            delattr(self, name)
+        for name, value in attributes.items():
+            setattr(self, name, value)
+        self._measured = tuple(attributes)
 
 
-@dataclass(frozen=True)
-class _LabelSets:
-    """Label sets by name (None for a plain y): their classes, and the code of each row."""
+def _attributes(distances: Distances, measured: list[Quantity]) -> dict[str, Any]:
+    """Fitted attributes of one label set."""
+    return {
+        "distance_edges_": distances.edges,
+        "within_histogram_": distances.within,
+        "between_histogram_": distances.between,
+        "within_quantiles_": np.array([q.value for q in distances.quantiles("within")]),
+        "between_quantiles_": np.array([q.value for q in distances.quantiles("between")]),
+        "class_distances_": distances.class_distances,
+        **{f"{q.name}_": q.value for q in measured if "_q" not in q.name},
+    }
 
-    names: list[Any]
-    classes: list[np.ndarray]
+
+class _LabelSet(NamedTuple):
+    """Name of a label set (None for a plain y), its classes, and the code of each row."""
+
+    name: Any
+    classes: np.ndarray
     codes: np.ndarray
 
 
 def _label_sets(y: Any) -> dict[Any, Any]:
-    """Label sets by name or column number; by None if there is one without a name."""
+    """Label sets by name or column number; a plain y is named None."""
     if isinstance(y, Mapping):
         return dict(y)
-    # A frame of pandas or of polars.
+    # A data frame of pandas or polars.
     if hasattr(y, "columns") and y.shape[1] > 1:
         return {name: y[name].to_numpy() for name in y.columns}
     columns = np.asarray(y)
     if columns.ndim == 2 and columns.shape[1] > 1:
         return {k: columns[:, k] for k in range(columns.shape[1])}
     return {None: y}
-
-
-def _of_distances(found: Distances) -> list[Quantity]:
-    return [
-        found.auc, found.within_mean, found.between_mean, *found.quantiles("within"),
-        *found.quantiles("between"),
-    ]  # fmt: skip

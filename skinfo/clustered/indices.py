@@ -1,4 +1,4 @@
-"""How activations cluster by class, in single numbers: silhouette, indices, neural collapse."""
+"""How activations cluster, in single numbers: silhouette, neural collapse, indices, dimension."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from itertools import pairwise
 import numpy as np
 from scipy.spatial.distance import cdist
 from sklearn.metrics import calinski_harabasz_score, davies_bouldin_score
+from sklearn.neighbors import NearestNeighbors
 
 from skinfo._rows import Rows
 from skinfo.binned.cells import WidthCells
@@ -14,16 +15,20 @@ from skinfo.binned.entropy import measure_binned
 from skinfo.clustered.pairs import centred, check_classes, metric_coordinates
 from skinfo.quantities import Quantity
 
-#: Rows that the silhouette is computed from, at most (or two a class).
+#: Rows that the silhouette is computed from, at most (or two per class).
 MOST_SILHOUETTE_ROWS = 2048
-# Distances of the silhouette are computed so many at a time.
+#: Inputs that the dimension is computed from, at most.
+MOST_DIMENSION_INPUTS = 8192
+# So many distances of the silhouette are computed at a time.
 _BATCH = 2**23
 # Parts of the sample that the jackknife leaves out in turn.
 _FOLDS = 16
+# The largest tenth of the ratios of distances is censored: it depends on the borders of the data.
+_KEPT_RATIOS = 0.9
 
 
 def measure_silhouette(rows: Rows, metric: str) -> Quantity:
-    """Mean silhouette of the classes, one row an input; sampled evenly over classes where many.
+    """Mean silhouette of the classes, one row per input; of a sample, even over classes, if many.
 
     Means are weighted by the inputs' probabilities.
 
@@ -39,7 +44,7 @@ def measure_silhouette(rows: Rows, metric: str) -> Quantity:
     chosen = by_class
     if len(first) > limit:
         evenly = by_class[np.linspace(0, len(by_class) - 1, limit).astype(np.int64)]
-        # A class seen once would count as one that has no other row: two of each.
+        # A class with one row in the sample would count as a class of one row: two of each.
         starts = np.flatnonzero(np.diff(labels[by_class], prepend=-1))
         seconds = np.minimum(starts + 1, np.append(starts[1:], len(by_class)) - 1)
         chosen = np.unique(np.concatenate([evenly, by_class[starts], by_class[seconds]]))
@@ -66,8 +71,8 @@ def _class_average(
     """Average over rows; each class keeps its mass, however many of its rows there are."""
     drawn = np.bincount(labels, weights=weights, minlength=len(mass))
     sums = np.bincount(labels, weights=weights * values, minlength=len(mass))
-    there = drawn > 0
-    return float(mass[there] @ (sums[there] / drawn[there]) / mass[there].sum())
+    seen = drawn > 0
+    return float(mass[seen] @ (sums[seen] / drawn[seen]) / mass[seen].sum())
 
 
 def _silhouettes(
@@ -75,8 +80,8 @@ def _silhouettes(
 ) -> np.ndarray:
     """(b - a) / max(a, b) of every row, sorted by label; 0 where its class has no other row.
 
-    ``weights`` holds a column for each set of rows that the mean distances are taken over, and the
-    result a column for each.
+    ``weights`` has one column per set of rows that the mean distances are taken over; so has the
+    result.
     """
     coordinates = metric_coordinates(points, metric)
     if metric == "euclidean":
@@ -89,7 +94,7 @@ def _silhouettes(
         kind = "sqeuclidean" if metric == "cosine" else "euclidean"
         distance = cdist(coordinates[part], coordinates, kind)
         same = labels[part, None] == labels
-        # Summed without the row itself: subtracting its weight would lose those of lighter rows.
+        # Summed without the row itself: subtracting its weight would lose much lighter ones.
         same[np.arange(len(part)), part] = False
         mass = same @ weights
         between, within = np.full(mass.shape, np.inf), np.zeros(mass.shape)
@@ -97,38 +102,28 @@ def _silhouettes(
             sums = distance[:, start:stop] @ weights[start:stop]
             own = labels[part] == label
             within[own] = sums[own]
-            there = class_mass[label] > 0
-            means = sums / np.where(there, class_mass[label], 1)
-            between = np.where(there & ~own[:, None], np.minimum(between, means), between)
+            has_mass = class_mass[label] > 0
+            means = sums / np.where(has_mass, class_mass[label], 1)
+            between = np.where(has_mass & ~own[:, None], np.minimum(between, means), between)
         within /= np.where(mass > 0, mass, 1)
         longer = np.maximum(within, between)
-        known = (mass > 0) & (longer > 0) & np.isfinite(longer)
-        values[part] = np.where(known, between - within, 0) / np.where(known, longer, 1)
+        defined = (mass > 0) & (longer > 0) & np.isfinite(longer)
+        values[part] = np.where(defined, between - within, 0) / np.where(defined, longer, 1)
     return values
 
 
-def measure_calinski_harabasz(rows: Rows, metric: str) -> Quantity:
-    """Between-class over within-class variance, a degree of freedom; one row an input.
+def measure_scatter(name: str, rows: Rows, metric: str) -> Quantity:
+    """Calinski-Harabasz or Davies-Bouldin index by scikit-learn, one row per input.
 
-    Calinski and Harabasz, 1974, by scikit-learn; weights are not used.
+    "calinski_harabasz", 1974: between-class over within-class variance, each per degree of freedom.
+    "davies_bouldin", 1979: mean over classes of the worst ratio of spreads to the distance of the
+    means; smaller is more clustered. Weights are not used.
     """
-    points, labels = _one_row_an_input(rows, metric)
-    return Quantity.exact("calinski_harabasz", calinski_harabasz_score(points, labels), "")
-
-
-def measure_davies_bouldin(rows: Rows, metric: str) -> Quantity:
-    """Mean over classes of the worst ratio of spreads to the distance of means; one row an input.
-
-    Davies and Bouldin, 1979, by scikit-learn; smaller is more clustered; weights are not used.
-    """
-    points, labels = _one_row_an_input(rows, metric)
-    return Quantity.exact("davies_bouldin", davies_bouldin_score(points, labels), "")
-
-
-def _one_row_an_input(rows: Rows, metric: str) -> tuple[np.ndarray, np.ndarray]:
-    check_classes(rows.required_labels(), rows)
+    labels = rows.required_labels()
+    check_classes(labels, rows)
     points, _ = centred(metric_coordinates(rows.points[rows.first_rows], metric))
-    return points, rows.required_labels()[rows.first_rows]
+    index = calinski_harabasz_score if name == "calinski_harabasz" else davies_bouldin_score
+    return Quantity.exact(name, index(points, labels[rows.first_rows]), "")
 
 
 def measure_nc1(rows: Rows) -> Quantity:
@@ -146,8 +141,8 @@ def measure_nc1(rows: Rows) -> Quantity:
     return Quantity.exact("nc1", float(rows.weights @ np.sum(projected**2, axis=1)) / len(p), "")
 
 
-def measure_nc2(rows: Rows) -> tuple[Quantity, Quantity, Quantity]:
-    """How far the class means are from a simplex: lengths, angles, angles against -1 / (K - 1).
+def measure_nc2(rows: Rows) -> tuple[Quantity, ...]:
+    """How far the class means are from a simplex: spread of lengths, of angles, and their offset.
 
     With m_c the class means less their own mean (where classes are equally frequent, the global
     mean of the paper): the standard deviation over the mean of the lengths |m_c|; the standard
@@ -160,8 +155,8 @@ def measure_nc2(rows: Rows) -> tuple[Quantity, Quantity, Quantity]:
     --------
     >>> import numpy as np
     >>> corners = np.repeat(np.eye(3), 2, axis=0)
-    >>> found = measure_nc2(Rows.make(corners, labels=np.array([0, 0, 1, 1, 2, 2])))
-    >>> [abs(round(q.value, 12)) for q in found]
+    >>> quantities = measure_nc2(Rows.make(corners, labels=np.array([0, 0, 1, 1, 2, 2])))
+    >>> [abs(round(q.value, 12)) for q in quantities]
     [0.0, 0.0, 0.0]
     """
     points, means, _ = _class_means(rows)
@@ -169,7 +164,7 @@ def measure_nc2(rows: Rows) -> tuple[Quantity, Quantity, Quantity]:
     norms = np.linalg.norm(means, axis=1)
     names = ("nc2_equinorm", "nc2_equiangularity", "nc2_maximal_angle")
     if not norms.min() > 1e-12 * np.ptp(points, axis=0).max():
-        return tuple(Quantity.exact(name, np.nan, "") for name in names)  # type: ignore[return-value]
+        return tuple(Quantity.exact(name, np.nan, "") for name in names)
     unit = means / norms[:, None]
     cosines = (unit @ unit.T)[np.triu_indices(len(means), k=1)]
     values = (
@@ -177,12 +172,11 @@ def measure_nc2(rows: Rows) -> tuple[Quantity, Quantity, Quantity]:
         cosines.std(),
         np.abs(cosines + 1 / (len(means) - 1)).mean(),
     )
-    first, second, third = map(Quantity.exact, names, values, [""] * 3)
-    return first, second, third
+    return tuple(Quantity.exact(n, value, "") for n, value in zip(names, values, strict=True))
 
 
 def _class_means(rows: Rows) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Rows and class means, both less the mean of all and scaled, and the weights of classes."""
+    """Rows and class means, both centred and scaled alike, and the weights of the classes."""
     labels = rows.required_labels()
     check_classes(labels, rows)
     p = np.bincount(labels, weights=rows.weights)
@@ -196,18 +190,64 @@ def _class_means(rows: Rows) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return points, means, p
 
 
-def measure_binned_entropy(rows: Rows, bin_width: float) -> tuple[Quantity, Quantity]:
-    """H(Bin(T)) in nats, and as a share of H of the inputs, one row an input.
+def measure_binned_entropy(rows: Rows, bin_width: float) -> tuple[Quantity, ...]:
+    """H(Bin(T)) in nats, and as a share of H(X) of the inputs, one row per input.
 
-    Cells are floor(t / bin_width) along every unit. The share is 1 where no two inputs meet in a
+    Cells are floor(t / bin_width) along every unit. The share is 1 where no two inputs share a
     cell and falls to 0 as they cluster.
+
+    Raises
+    ------
+    ValueError
+        For a single input.
     """
     rows = Rows.make(rows.points[rows.first_rows], input_weights=rows.input_weights)
     if rows.input_entropy == 0:
-        raise ValueError("The share of binned_entropy needs two inputs at least; got one.")
+        raise ValueError("The share of binned_entropy needs at least two inputs; got one.")
     quantities = measure_binned(rows, WidthCells(bin_width))
     entropy = next(q.value for q in quantities if q.name == "binned_entropy")
     return (
         Quantity.exact("binned_entropy", entropy),
         Quantity.exact("binned_entropy_share", entropy / rows.input_entropy, ""),
     )
+
+
+def measure_dimension(rows: Rows, metric: str) -> Quantity:
+    """Intrinsic dimension from two nearest neighbours, one row per input; of a sample if many.
+
+    Where points are locally uniform in d dimensions, the ratio mu = r_2 / r_1 of the distances to
+    the two nearest neighbours has the law P(mu > m) = m ** -d. The estimate is the unbiased
+    maximum-likelihood d from the smallest nine tenths of the ratios, the rest censored:
+    (r - 1) / (sum of log mu_i over i <= r + (N - r) log mu_r), with standard error d / sqrt(r - 2),
+    as if ratios were independent. Points that coincide count once; weights are not used. NaN for
+    fewer than five different points; infinite where every point has its two neighbours equally far
+    away, as on a lattice.
+
+    Facco, d'Errico, Rodriguez and Laio, "Estimating the intrinsic dimension of datasets by a
+    minimal neighborhood information", Scientific Reports 2017 (who fit a line to the same nine
+    tenths).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> plane = np.random.default_rng(0).uniform(size=(2000, 2)) @ np.ones((2, 7))
+    >>> round(measure_dimension(Rows.make(plane), "euclidean").value, 1)
+    1.0
+    """
+    coordinates = metric_coordinates(rows.points[rows.first_rows], metric)
+    points = np.unique(centred(coordinates)[0], axis=0)
+    notes: tuple[str, ...] = ()
+    if len(points) > MOST_DIMENSION_INPUTS:
+        chosen = np.random.RandomState(0).permutation(len(points))[:MOST_DIMENSION_INPUTS]
+        points, notes = points[np.sort(chosen)], ("sampled",)
+    n = len(points)
+    r = int(np.ceil(_KEPT_RATIOS * n))
+    if n < 5:
+        return Quantity("intrinsic_dimension", np.nan, np.nan, np.nan, np.nan, "", notes)
+    nearest = NearestNeighbors(n_neighbors=3).fit(points).kneighbors(points)[0]
+    logs = np.sort(np.log(nearest[:, 2] / np.maximum(nearest[:, 1], np.finfo(np.float64).tiny)))
+    total = float(logs[:r].sum() + (n - r) * logs[r - 1])
+    if total <= 0:
+        return Quantity("intrinsic_dimension", np.inf, 0.0, np.inf, np.inf, "", notes)
+    value = (r - 1) / total
+    return Quantity.sampled("intrinsic_dimension", value, value / np.sqrt(r - 2), "", notes)

@@ -16,13 +16,13 @@ from skinfo._numba import FAST, kernel
 TILE, WIDE = 128, 256
 #: Bits of a single-precision number behind those that name its segment.
 BITS = 17
-# A squared distance below this share of |t|^2 + |s|^2 is computed again by differences.
+# A squared distance below this share of |t|^2 + |s|^2 is computed again from differences.
 _CANCELS = 1.0 / 32
 
 
 @kernel(FAST, inline=True)
 def _fill_squares(products, row, i, block, stop, squares, points, distances):
-    """Fill the squared distances of row i to the 256 rows of a block; those to ``stop`` hold."""
+    """Fill the squared distances of row i to the 256 rows of a block, exact up to ``stop``."""
     own = squares[i // WIDE, i % WIDE]
     start = block * WIDE
     n_near = 0
@@ -45,7 +45,7 @@ def _fill_squares(products, row, i, block, stop, squares, points, distances):
 
 @kernel(FAST, inline=True)
 def _fill_segments(distances, singles, bits, lowest, last, halved, segments, insides):
-    """Fill segment and position in it of every squared distance; then take the distance itself."""
+    """Fill segment and position of every squared distance, and turn it into a distance."""
     for lane in range(WIDE):
         singles[lane] = distances[lane]
     for lane in range(WIDE):
@@ -61,7 +61,8 @@ def _fill_segments(distances, singles, bits, lowest, last, halved, segments, ins
 
 @kernel(FAST, inline=True)
 def _add_run(own, block, lane, end, weights, distances, segments, insides, bases, parts, counts):
-    """Count lanes of one kind; the sum of their distances. Unsigned indices need no sign check."""
+    """Count lanes of one kind; return the weighted sum of their distances."""
+    # Unsigned indices need no sign check.
     total = 0.0
     for signed in range(lane, end):
         total += weights[block, np.uintp(signed)] * distances[np.uintp(signed)]
@@ -76,7 +77,7 @@ def _add_run(own, block, lane, end, weights, distances, segments, insides, bases
 
 @kernel(FAST, inline=True)
 def _kind_of(labels, a, b):
-    """Which label sets agree on two classes, a bit each."""
+    """Which label sets give two classes the same label, one bit per set."""
     kind = 0
     for s in range(labels.shape[0]):
         if labels[s, a] == labels[s, b]:
@@ -96,17 +97,18 @@ def add_pairs(
     points, squares : (n, d), (n_blocks, 256) rows, sorted by class, and their squared lengths.
     blocks : (n_blocks, d + 1, 256) minus twice the rows, with their squared lengths behind.
     weights : (n_blocks, 256) padded by zeros.
-    begins : (n,) where the rows of a row's own input begin: it pairs with the rows before.
+    begins : (n,) where the rows of each row's input begin: it pairs with the rows before.
     classes, class_stops : (n_blocks * 256,), (n_classes,) class of each row, where classes end.
     labels : (n_sets, n_classes) label of each class in every label set.
-    lowest, bases, parts : number of the first segment; first cell and number of cells of each.
+    lowest, bases, parts : number of the first segment; first cell and number of cells of each
+        segment.
     halved : whether the distance is half the squared Euclidean one (cosine, of unit rows).
-    counts : (2 ** n_sets, n_cells) weighted pairs by the label sets that agree, and by distance.
-    sums : (2 ** n_sets,) sum of their distances.
-    class_sums : (n_sets, n_labels, n_labels) the same by the two labels; of shape (0, 0, 0) if not
-        wanted.
+    counts : (2 ** n_sets, n_cells) weighted pairs by kind, and by distance.
+    sums : (2 ** n_sets,) sums of their distances.
+    class_sums : (n_sets, n_labels, n_labels) sums of distances by the two labels; of shape
+        (0, 0, 0) if not wanted.
     ranks : (n, 2 ** n_sets) where the squared distances of a row begin in ``values``, advanced.
-    values, masses : squared distances and weights one by one; empty if not wanted.
+    values, masses : squared distances and weights of all pairs; empty if not wanted.
     """
     n, d = points.shape
     size = min(TILE, n - first)
@@ -162,7 +164,7 @@ def add_pairs(
 
 @kernel(FAST)
 def count_pairs(begins, classes, class_starts, labels, out):
-    """Fill (n, 2 ** n_sets) numbers of pairs of each row with the rows before it, by kind."""
+    """Fill the numbers (n, 2 ** n_sets) of pairs of each row with the rows before it, by kind."""
     for i in range(out.shape[0]):
         a = classes[i]
         for b in range(a):
@@ -172,7 +174,7 @@ def count_pairs(begins, classes, class_starts, labels, out):
 
 @kernel(FAST)
 def fill_pair_squares(points, left, right, out):
-    """Fill the squared distances of given pairs of rows, by differences."""
+    """Fill the squared distances of given pairs of rows, from differences."""
     for pair in range(out.shape[0]):
         i, j = left[pair], right[pair]
         total = 0.0
@@ -184,7 +186,7 @@ def fill_pair_squares(points, left, right, out):
 
 @kernel(FAST)
 def fill_cells(squares, lowest, bases, parts, out):
-    """Fill the cell of given squared distances."""
+    """Fill the cells of given squared distances."""
     last = bases.shape[0] - 1
     single = np.empty(1, np.float32)
     bits = single.view(np.int32)
@@ -197,7 +199,7 @@ def fill_cells(squares, lowest, bases, parts, out):
 
 @kernel(FAST)
 def count_wins(lower, upper):
-    """Twice the number of pairs with lower < upper, equal ones counting half; both sorted."""
+    """Twice the number of pairs with lower < upper, equal ones counting half, of sorted arrays."""
     twice = 0
     below, through = 0, 0
     n = lower.shape[0]

@@ -1,4 +1,4 @@
-"""Rows ready to be paired: in the coordinates of the metric, sorted by class, and who may pair."""
+"""Pairs of rows: rows in the coordinates of a metric, sorted by class, and which of them pair."""
 
 from __future__ import annotations
 
@@ -10,15 +10,13 @@ import numpy as np
 from skinfo._rows import Rows
 from skinfo.clustered.kernels import WIDE, fill_pair_squares
 
-# Sums of values beyond this overflow.
+# Sums of larger values overflow.
 _LARGEST = 1e300
-#: More label sets than this make too many kinds of pairs.
-MOST_LABEL_SETS = 8
 
 
 @dataclass(frozen=True)
 class PairRows:
-    """Rows sorted by class and input; a class is what no label set tells apart.
+    """Rows sorted by class and input; rows of one class have the same label in every label set.
 
     Attributes
     ----------
@@ -35,7 +33,7 @@ class PairRows:
     labels : ndarray of shape (n_sets, n_classes)
         Label of each class in every label set.
     halved : bool
-        Whether a distance is half the square (cosine).
+        Whether a distance is half its square (cosine).
     """
 
     points: np.ndarray
@@ -54,7 +52,7 @@ class PairRows:
         Parameters
         ----------
         rows : Rows
-            Activations; their own labels are not looked at.
+            Activations; their own labels are not used.
         label_sets : ndarray of shape (n_sets, n)
             Labels 0, 1, … of every row.
         metric : {"euclidean", "cosine"}
@@ -73,8 +71,7 @@ class PairRows:
         steps = (labels[:, 1:] != labels[:, :-1]).any(axis=0)
         starts = np.concatenate([[0], np.flatnonzero(steps) + 1])
         classes = np.concatenate([[0], np.cumsum(steps)])
-        inputs = rows.inputs[order]
-        begins = np.concatenate([[0], np.flatnonzero(np.diff(inputs)) + 1])
+        begins = np.concatenate([[0], np.flatnonzero(np.diff(rows.inputs[order])) + 1])
         sizes = np.diff(np.append(begins, len(order)))
         points, scale = _coordinates(rows.points, order, metric)
         weights = rows.weights[order] * len(order)
@@ -84,11 +81,6 @@ class PairRows:
             points, scale, weights, np.repeat(begins, sizes), np.repeat(begins + sizes, sizes),
             classes, np.ascontiguousarray(labels[:, starts]), metric == "cosine",
         )  # fmt: skip
-
-    @cached_property
-    def equal_weights(self) -> bool:
-        """Whether all rows weigh the same."""
-        return bool((self.weights == 1).all())
 
     @cached_property
     def class_starts(self) -> np.ndarray:
@@ -101,9 +93,9 @@ class PairRows:
         return np.einsum("ij,ij->i", self.points, self.points)
 
     def blocks(self) -> np.ndarray:
-        """The rows by 256, of shape (n_blocks, d + 1, 256): minus twice them, then their squares.
+        """Blocks of 256 rows, of shape (n_blocks, d + 1, 256): -2 times the rows, their squares.
 
-        Padding lies at the centre.
+        The last block is padded with rows at the centre.
         """
         n, d = self.points.shape
         blocks = np.zeros((-(-n // WIDE), d + 1, WIDE))
@@ -113,12 +105,6 @@ class PairRows:
             block[d, : part.stop - part.start] = self.squares[part]
         return blocks
 
-    def padded(self, values: np.ndarray) -> np.ndarray:
-        """One value a row, of shape (n_blocks, 256), zeros up to the end of the last block."""
-        out = np.zeros((-(-len(values) // WIDE), WIDE), dtype=values.dtype)
-        out.ravel()[: len(values)] = values
-        return out
-
     def squared_distances(self, left: np.ndarray, right: np.ndarray) -> np.ndarray:
         """Scaled squared distances of given pairs of rows."""
         out = np.empty(len(left))
@@ -126,8 +112,81 @@ class PairRows:
         return out
 
 
+@dataclass(frozen=True)
+class PairSampler:
+    """Draws pairs of rows of different inputs in proportion to their weights.
+
+    Attributes
+    ----------
+    order : ndarray of shape (n,)
+        Rows sorted by label, so that every label, and in it every input, is one stretch.
+    cumulative : ndarray of shape (n + 1,)
+        Cumulative weights of the sorted rows.
+    label_stretch, input_stretch : tuple of ndarray
+        Cumulative weight where the label of each sorted row begins and ends, and where its input
+        does.
+    """
+
+    order: np.ndarray
+    cumulative: np.ndarray
+    label_stretch: tuple[np.ndarray, np.ndarray]
+    input_stretch: tuple[np.ndarray, np.ndarray]
+
+    @classmethod
+    def make(cls, pairs: PairRows, labels: np.ndarray) -> PairSampler:
+        """Prepare to draw pairs within and between the classes of one label set."""
+        order = np.argsort(labels, kind="stable")
+        sorted_labels, begins = labels[order], pairs.begins[order]
+        cumulative = np.concatenate([[0.0], np.cumsum(pairs.weights[order])])
+        first, last = (
+            np.searchsorted(sorted_labels, sorted_labels, side) for side in ("left", "right")
+        )
+        position = np.empty(len(order), dtype=np.int64)
+        position[order] = np.arange(len(order))
+        begin = position[begins]
+        end = begin + (pairs.ends - pairs.begins)[order]
+        return cls(
+            order, cumulative, (cumulative[first], cumulative[last]),
+            (cumulative[begin], cumulative[end]),
+        )  # fmt: skip
+
+    def within(self, n: int, random: np.random.RandomState) -> tuple[np.ndarray, np.ndarray]:
+        """Draw pairs of one class."""
+        (low, high), (skip, resume) = self.label_stretch, self.input_stretch
+        return self._draw(n, random, (high - low) - (resume - skip), low, skip, resume)
+
+    def between(self, n: int, random: np.random.RandomState) -> tuple[np.ndarray, np.ndarray]:
+        """Draw pairs of two classes."""
+        low, high = self.label_stretch
+        room = self.cumulative[-1] - (high - low)
+        return self._draw(n, random, room, np.zeros(len(low)), low, high)
+
+    def _draw(
+        self, n: int, random: np.random.RandomState, room: np.ndarray, start: np.ndarray,
+        skip: np.ndarray, resume: np.ndarray,
+    ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+        """Draw rows by their weight times the weight of their partners, then a partner each.
+
+        The partners of a row weigh ``room`` in all; they begin at ``start`` and leave out what lies
+        between ``skip`` and ``resume``.
+        """
+        weights = np.diff(self.cumulative)
+        # A row without partners has a room of 0, up to rounding.
+        mass = np.where(room > 1e-9 * weights, weights * room, 0.0)
+        if not mass.sum() > 0:
+            # Products of weights underflow; the error comes where the pairs are counted.
+            mass = np.ones(len(weights))
+        total = np.cumsum(mass)
+        left = np.searchsorted(total, random.uniform(size=n) * total[-1], side="right")
+        left = np.minimum(left, int(np.flatnonzero(mass)[-1]))
+        at = start[left] + random.uniform(size=n) * room[left]
+        at = np.where(at >= skip[left], at + (resume - skip)[left], at)
+        right = np.searchsorted(self.cumulative, at, side="right") - 1
+        return self.order[left], self.order[np.minimum(right, len(self.order) - 1)]
+
+
 def makes_pairs(labels: np.ndarray) -> bool:
-    """Whether the labels of inputs are of two classes at least, and two inputs are of one of them.
+    """Whether inputs have at least two classes, and some class at least two of the inputs.
 
     Examples
     --------
@@ -160,8 +219,8 @@ def metric_coordinates(points: np.ndarray, metric: str) -> np.ndarray:
     """Coordinates whose Euclidean distances give the metric: for "cosine", rows of unit length.
 
     Coordinates of unit rows are multiples of 2^-40. Rows of zeros have no direction; they are given
-    one, orthogonal to that of all other rows, so that a dead row is at distance 1 from what lives
-    and at 0 from what is dead.
+    one of their own, orthogonal to that of all other rows, so that the distance of a dead row is 1
+    to other rows and 0 to other dead rows.
 
     Raises
     ------
@@ -177,7 +236,7 @@ def metric_coordinates(points: np.ndarray, metric: str) -> np.ndarray:
         )
     if metric == "euclidean":
         return points
-    # The squares of very large and very small values are none.
+    # Squares of very large values overflow, those of very small ones underflow.
     points = points / _power_of_two(np.abs(points).max(axis=1))[:, None]
     norms = np.linalg.norm(points, axis=1)
     zero = norms == 0
@@ -186,28 +245,28 @@ def metric_coordinates(points: np.ndarray, metric: str) -> np.ndarray:
     return np.column_stack([unit, zero.astype(np.float64)])
 
 
-def _power_of_two(values: np.ndarray) -> np.ndarray:
-    """The largest powers of two that are no larger: dividing by them changes no digit."""
-    return np.ldexp(1.0, np.frexp(values)[1] - 1)
-
-
 def centred(points: np.ndarray) -> tuple[np.ndarray, float]:
     """Points less their mean, and the power of two they were divided by.
 
-    Subtracting keeps the digits of activations that sit far from 0; the division keeps the squares
-    of very small and very large ones.
+    Subtracting keeps the digits of activations that lie far from 0; dividing keeps the squares of
+    very small and very large ones.
     """
     extent = np.ptp(points, axis=0).max()
     scale = float(_power_of_two(extent)) if extent > 0 else 1.0
     return (points - points.mean(axis=0)) / scale, scale
 
 
+def _power_of_two(values: np.ndarray) -> np.ndarray:
+    """The largest powers of two that are not larger: dividing by them changes no digit."""
+    return np.ldexp(1.0, np.frexp(values)[1] - 1)
+
+
 def _coordinates(points: np.ndarray, order: np.ndarray, metric: str) -> tuple[np.ndarray, float]:
-    """Centred, so that no distance exceeds 1, and sorted."""
+    """Sorted and centred coordinates, and the scale that brings every distance below 1."""
     points, divided = centred(metric_coordinates(points, metric)[order])
     longest = np.sqrt(np.einsum("ij,ij->i", points, points).max())
     if longest == 0:
         return points, 1.0
-    again = 2.0 ** -(np.frexp(longest)[1] + 1)
-    points *= again
-    return points, float(again / divided)
+    scale = 2.0 ** -(np.frexp(longest)[1] + 1)
+    points *= scale
+    return points, float(scale / divided)
