@@ -1,7 +1,8 @@
-"""Files and directories that are there whole or not at all."""
+"""Files and directories that appear whole or not at all, one writer at a time."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import shutil
@@ -11,17 +12,24 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from filelock import FileLock, Timeout
+
+from skinfo.errors import RunError
+
 __all__ = [
     "OLD",
+    "describe_files",
     "directory_atomically",
+    "only_writer",
     "recover_replaced",
     "remove_leftovers",
     "replaced",
     "size_on_disk",
     "write_atomically",
+    "written_after",
 ]
 
-#: How the name of a directory ends while another takes its place.
+#: How the name of a directory ends while a new one takes its place.
 OLD = ".old"
 
 
@@ -48,40 +56,40 @@ def write_atomically(path: Path) -> Iterator[BinaryIO]:
 def directory_atomically(path: Path, *, beside: Path | None = None) -> Iterator[Path]:
     """Fill a directory that appears under its name only when it is complete.
 
-    A directory cannot be replaced in one step: the old one steps aside as ``replaced(path)`` first,
-    and whoever reads finds it there should the process end before the new one has its name.
+    A directory cannot be replaced in one step: the old one is renamed to ``replaced(path)`` first,
+    where readers find it if the process ends before the new one has its name.
 
     Parameters
     ----------
     path : Path
         The directory.
     beside : Path, optional
-        Where it is made; by default beside it, hidden.
+        Where it is filled; by default beside it, hidden.
     """
     parent = path.parent if beside is None else beside
-    made = Path(tempfile.mkdtemp(dir=parent, prefix=f".{path.name}."))
+    filling = Path(tempfile.mkdtemp(dir=parent, prefix=f".{path.name}."))
     try:
-        yield made
-        for file in made.rglob("*"):
+        yield filling
+        for file in filling.rglob("*"):
             _sync(file)
-        os.chmod(made, 0o777 & ~_umask())
+        os.chmod(filling, 0o777 & ~_umask())
         if path.exists():
             os.rename(path, replaced(path))
-        os.rename(made, path)
+        os.rename(filling, path)
         _sync(path.parent)
         shutil.rmtree(replaced(path), ignore_errors=True)
     except BaseException:
-        shutil.rmtree(made, ignore_errors=True)
+        shutil.rmtree(filling, ignore_errors=True)
         raise
 
 
 def replaced(path: Path) -> Path:
-    """Where a directory is while another takes its name."""
+    """Where a directory is while a new one takes its name."""
     return path.with_name(f"{path.name}{OLD}")
 
 
 def recover_replaced(parent: Path, pattern: str) -> None:
-    """Finish what a killed writer began: of two versions the new one stays, if it is there.
+    """Finish what a killed writer began: of two versions the new one stays, if it is complete.
 
     Parameters
     ----------
@@ -101,7 +109,7 @@ def recover_replaced(parent: Path, pattern: str) -> None:
 
 
 def remove_leftovers(parent: Path, pattern: str) -> None:
-    """Remove what killed writers left half; only whoever holds the lock may.
+    """Remove what killed writers left half; only the holder of the lock may.
 
     Parameters
     ----------
@@ -110,7 +118,7 @@ def remove_leftovers(parent: Path, pattern: str) -> None:
     pattern : str
         Regular expression of the names of what was to be written.
     """
-    # As mkstemp and mkdtemp name what is made above.
+    # The names that mkstemp and mkdtemp give above.
     half = re.compile(rf"\.({pattern})\.[a-z0-9_]{{8}}")
     for entry in parent.iterdir():
         if half.fullmatch(entry.name):
@@ -118,6 +126,67 @@ def remove_leftovers(parent: Path, pattern: str) -> None:
                 shutil.rmtree(entry, ignore_errors=True)
             else:
                 entry.unlink(missing_ok=True)
+
+
+@contextmanager
+def only_writer(lock: Path, path: Path, epoch: int | None = None) -> Iterator[None]:
+    """Keep other writers out until the block ends, or the process does, however it ends.
+
+    The operating system holds the lock, not the file, which stays: a killed writer blocks nobody.
+
+    Parameters
+    ----------
+    lock : Path
+        The file to lock.
+    path, epoch : Path, int
+        What is to be written, for the message.
+
+    Raises
+    ------
+    RunError
+        If another process is writing.
+    """
+    try:
+        held = FileLock(lock, timeout=0).acquire()
+    except Timeout:
+        raise RunError(
+            f"another process is writing this run (it holds {lock}); let it finish or write "
+            "elsewhere",
+            path=path, epoch=epoch,
+        ) from None  # fmt: skip
+    with held:
+        yield
+
+
+def describe_files(path: str | Path) -> str | None:
+    """Tell the files of a run from what they were before: a digest of names, sizes and times.
+
+    None where nothing is at the path, as for a run in memory. Contents are not read.
+    """
+    files = sorted(_files_of(str(path)))
+    return hashlib.blake2b(repr(files).encode(), digest_size=16).hexdigest() if files else None
+
+
+def written_after(path: str | Path, table: str | Path) -> bool:
+    """Whether a file of a run is younger than a table of it."""
+    written = os.stat(table).st_mtime_ns
+    return any(time > written for _, _, time in _files_of(str(path)))
+
+
+def _files_of(path: str) -> Iterator[tuple[str, int, int]]:
+    """Name, size and time of what a run consists of; hidden files are locks and unfinished work."""
+    if os.path.isfile(path):
+        status = os.stat(path)
+        yield "", status.st_size, status.st_mtime_ns
+    for folder, folders, names in os.walk(path):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in names:
+            # Hidden files of zarr describe its arrays.
+            if name.startswith(".") and not name.startswith(".z"):
+                continue
+            file = os.path.join(folder, name)
+            status = os.stat(file)
+            yield os.path.relpath(file, path), status.st_size, status.st_mtime_ns
 
 
 def size_on_disk(path: Path) -> int:
@@ -135,7 +204,7 @@ def _umask() -> int:
 
 def _sync(path: Path) -> None:
     if os.name == "nt":
-        # There a directory cannot be opened, nor a file synced that was opened to be read.
+        # Windows cannot open a directory, nor sync a file that was opened to be read.
         return
     handle = os.open(path, os.O_RDONLY)
     try:

@@ -148,9 +148,9 @@ def _measure(run: Path, target: Path, jobs: int) -> None:
 
 def _complain_of_changes(run: Path, path: Path) -> None:
     """Say when a run has gone on, or was written again, since its table was made."""
+    from skinfo._files import describe_files, written_after
     from skinfo.flow.tables import read_table
     from skinfo.runs import open_run
-    from skinfo.runs.fingerprint import describe_files, written_after
 
     table = read_table(path)[0]
     new = sorted(set(open_run(run).epochs) - set(table["epoch"]))

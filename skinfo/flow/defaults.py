@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from sklearn.base import BaseEstimator
 
+from skinfo._files import describe_files
 from skinfo.binned.estimator import BinningMIEstimator
 from skinfo.clustered.estimator import ClusteringScore
 from skinfo.clustered.pairs import makes_pairs
@@ -16,7 +17,6 @@ from skinfo.flow import information_flow
 from skinfo.flow.snapshots import Snapshots, collect_snapshots
 from skinfo.noisy.estimator import NoisyMIEstimator
 from skinfo.runs import Run
-from skinfo.runs.fingerprint import describe_files
 
 __all__ = ["default_estimators", "measure_run"]
 
@@ -94,7 +94,7 @@ def measure_run(
     -------
     table : pandas.DataFrame
         The flow table, with its settings in ``attrs``; ``attrs["files"]`` of a run on disk is what
-        ``skinfo.runs.fingerprint.describe_files`` found before anything was read.
+        ``skinfo._files.describe_files`` found before anything was read.
     snapshots : Snapshots
         Losses, distributions of activations and distances; ``settings`` are those of the table.
 

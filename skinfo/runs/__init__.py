@@ -1,7 +1,7 @@
 """Runs: activations saved at checkpoints, with what is known of the network that made them."""
 
 from skinfo.runs.converting import convert_run
-from skinfo.runs.layers import Layer
+from skinfo.runs.description import Layer
 from skinfo.runs.opening import open_run
 from skinfo.runs.run import Activations, Run, Store
 from skinfo.runs.writing import RunWriter, save_run

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
+from skinfo._files import only_writer
 from skinfo.errors import RunError
 from skinfo.runs.description import Record, as_json, make_record
-from skinfo.runs.locks import only_writer
 from skinfo.runs.opening import open_run
 from skinfo.runs.run import Run
 from skinfo.runs.stores.base import WritableStore

@@ -10,9 +10,17 @@ from typing import Any
 import numpy as np
 
 from skinfo.errors import RunError
-from skinfo.runs.description import BESIDE, check_groups, described_run, training_mask
+from skinfo.runs.description import (
+    BESIDE,
+    Layer,
+    Record,
+    check_groups,
+    layers_in_order,
+    layers_of,
+    losses_of,
+    training_mask,
+)
 from skinfo.runs.flatten import Flatten, Flattening
-from skinfo.runs.layers import Layer, layers_in_order
 from skinfo.runs.naming import natural_order
 from skinfo.runs.run import Run, Store
 from skinfo.runs.stores.base import DiskStore
@@ -173,6 +181,48 @@ def _open_stored(
     if layers is not None and list(layers) != [layer.name for layer in run.layers]:
         raise _contradicts("layers", store)
     return replace(run, layers=_with_sigma(run.layers, sigma, store))
+
+
+def described_run(
+    store: Store,
+    record: Record,
+    arrays: Mapping[str, np.ndarray | None],
+    *,
+    name: str,
+    where: Mapping[str, str | Path],
+) -> Run:
+    """Put a run together and check that its parts fit.
+
+    Parameters
+    ----------
+    store : Store
+        Where its arrays are.
+    record : Record
+        Its description.
+    arrays : mapping
+        Its labels and groups, or None.
+    name : str
+        Of the run.
+    where : mapping
+        Where labels, groups and the description are, for messages.
+    """
+    labels, groups = arrays.get("labels"), arrays.get("groups")
+    train = training_mask(record.get("train"), labels, where["record"])
+    if groups is not None:
+        check_groups(groups, np.inf if labels is None else len(labels), where["groups"])
+    return Run(
+        store=store,
+        layers=layers_of(record),
+        labels=labels,
+        groups=groups,
+        train=train,
+        losses=losses_of(record),
+        seed=record.get("seed"),
+        versions=record.get("versions", {}),
+        settings=record.get("settings", {}),
+        name=name,
+        schema=record["schema"],
+    )
 
 
 def _names_in(store: DiskStore) -> tuple[list[str], bool]:

@@ -9,8 +9,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from skinfo.errors import RunError
+from skinfo.runs.description import Layer
 from skinfo.runs.flatten import Flattener, Flattening
-from skinfo.runs.layers import Layer
 from skinfo.runs.subset import subset_mask
 
 

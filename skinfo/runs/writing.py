@@ -9,25 +9,25 @@ from typing import Any
 
 import numpy as np
 
+from skinfo._files import only_writer
 from skinfo.errors import RunError
-from skinfo.runs.arrays import as_array
 from skinfo.runs.description import (
     BESIDE,
+    Layer,
     Record,
     as_json,
+    as_layers,
     check_beside,
     check_record,
-    described_run,
     make_record,
     training_mask,
 )
-from skinfo.runs.layers import Layer, as_layers
-from skinfo.runs.locks import only_writer
 from skinfo.runs.naming import whole_epoch
+from skinfo.runs.opening import described_run
 from skinfo.runs.run import Run
 from skinfo.runs.stores.base import WritableStore
 from skinfo.runs.stores.formats import new_store
-from skinfo.runs.stores.memory import MemoryStore
+from skinfo.runs.stores.memory import MemoryStore, as_array
 
 _DESCRIBED = "layers", "train", "seed", "settings"
 

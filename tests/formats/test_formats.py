@@ -106,15 +106,6 @@ def test_an_open_run_sees_checkpoints_that_arrive(fmt, path):
     assert bits(before) == bits(activations(1)["block9.conv"])
 
 
-def test_nothing_is_left_beside_a_run(fmt, path):
-    for epoch in (1, 2, 2):
-        save_run(path, epoch, activations(), losses={"loss": 1}, labels=LABELS, format=fmt)
-    assert list(path.parent.iterdir()) == [path]
-    if path.is_dir():
-        assert [entry.name for entry in path.iterdir() if entry.name.startswith(".")] == []
-        assert [entry.name for entry in path.iterdir() if entry.name.endswith(".old")] == []
-
-
 def test_run_writer_writes_every_format(fmt, path):
     layers = [Layer("a", 0.1), Layer("b", 0.0, True)]
     for epoch in (1, 2):

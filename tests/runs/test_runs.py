@@ -85,7 +85,7 @@ def test_run_json_describes_the_run(path):
 
 def test_a_run_is_the_files_the_format_names(path):
     write_run(path, groups=[0, 0, 1, 1, 2, 2, 3, 3])
-    assert sorted(file.name for file in path.iterdir()) == [
+    assert sorted(file.name for file in path.glob("[!.]*")) == [
         "epoch_00000001.npz", "epoch_00000020.npz", "groups.npy", "labels.npy", "run.json",
     ]  # fmt: skip
     with np.load(path / "epoch_00000020.npz", allow_pickle=False) as archive:

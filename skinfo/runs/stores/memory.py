@@ -1,4 +1,4 @@
-"""Arrays in memory, or whatever can be sliced like one."""
+"""Arrays in memory, of any library."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 
 from skinfo.errors import RunError
-from skinfo.runs.arrays import as_array
+
+# Types that numpy lacks and float32 holds exactly.
+_NARROW = ("bfloat16", "float8")
 
 
 class MemoryStore:
@@ -58,3 +60,20 @@ def _shape_of(array: Any) -> tuple[tuple[int, ...], np.dtype]:
         array = as_array(array)
         dtype = array.dtype
     return tuple(array.shape), dtype
+
+
+def as_array(values: Any) -> np.ndarray:
+    """An array of the same numbers; a tensor of torch leaves its graph and its device.
+
+    Tensors of bfloat16, which numpy lacks, become float32 of the same values.
+
+    Examples
+    --------
+    >>> as_array([[1.0, 2.0]]).tolist()
+    [[1.0, 2.0]]
+    """
+    if hasattr(values, "detach"):
+        values = values.detach().cpu()
+        if any(name in str(values.dtype) for name in _NARROW):
+            values = values.float()
+    return np.asanyarray(values)
