@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,26 +18,22 @@ from skinfo.cli.application import (
     app,
     check_output,
     complain,
-    complain_of_labels,
-    complain_of_lost,
-    complain_of_order,
+    summarize_errors,
+    warn,
+    warn_of_lost_epochs,
+    warn_of_other_arrays,
     write_json,
 )
-from skinfo.cli.config import make_estimators, read_config
-from skinfo.cli.sources import open_described
-from skinfo.cli.unmeasured import measure
+from skinfo.cli.sources import OF_ESTIMATORS, make_estimators, open_described, read_settings
 
 
-def _settings(context: typer.Context, path: Path | None) -> Path | None:
-    """Let a file stand for the options that the command line does not give."""
+def _read_config(context: typer.Context, path: Path | None) -> Path | None:
+    """Take from a file the options that the command line does not give."""
     if path is not None:
-        options = [p.name for p in context.command.params if p.name and not _is_own(p.name)]
-        context.default_map = read_config(path, options)
+        own = ("config", "run", "install_completion", "show_completion")
+        options = [p.name for p in context.command.params if p.name and p.name not in own]
+        context.default_map = read_settings(path, options)
     return path
-
-
-def _is_own(name: str) -> bool:
-    return name in ("config", "run", "install_completion", "show_completion")
 
 
 @app.command()
@@ -65,7 +62,7 @@ def analyze(
     subset: Annotated[
         str | None, typer.Option(help="Only the inputs of the run's train or test split.")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the draws.")] = 0,
+    random_state: Annotated[int, typer.Option(min=0, help="Seed of the draws.")] = 0,
     jobs: Jobs = 2,
     memory: Annotated[
         Path | None, typer.Option(help="Directory that keeps estimates, to resume from.")
@@ -83,7 +80,7 @@ def analyze(
     config: Annotated[
         Path | None,
         typer.Option(
-            callback=_settings,
+            callback=_read_config,
             is_eager=True,
             help="TOML file of these options, and of estimators in tables \\[estimators.NAME].",
         ),
@@ -106,23 +103,22 @@ def analyze(
     check_output(output, force=force)
     check_output(output.with_suffix(".npz"), force=force)
     opened = open_described(run, labels, layers, flatten=flatten)
-    complain_of_lost(opened)
-    complain_of_order(opened)
-    described = (context.default_map or {}).get("estimators")
-    if described is not None and config is not None:
-        _refuse_beside_estimators(context, config)
-        estimators = make_estimators(described, config)
+    warn_of_lost_epochs(opened)
+    if opened.order_from_names:
+        warn(f"{opened.name}: order of layers taken from names; --layers sets it.")
+    descriptions = (context.default_map or {}).get("estimators")
+    if descriptions is not None and config is not None:
+        _refuse_options_of_estimators(context, config)
+        estimators = make_estimators(descriptions, config)
     else:
         if sigma is not None:
             check_sigma(sigma)
         estimators = default_estimators(
             opened, subset=subset, sigma=sigma, bin_width=bin_width, tol=tol, units=units,
-            population=population, random_state=seed,
+            population=population, random_state=random_state,
         )  # fmt: skip
-        complain_of_labels(opened, estimators)
-        if sigma is None:
-            _complain_of_silence(opened, estimators)
-    table, snapshots = measure(
+        _warn_of_missing_estimators(opened, estimators, sigma)
+    table, snapshots = _measure(
         opened, estimators, subset=subset, n_jobs=jobs,
         memory=None if memory is None else str(memory), memory_limit=memory_limit,
     )  # fmt: skip
@@ -130,21 +126,9 @@ def analyze(
     _report(output, table, json=json)
 
 
-def _complain_of_silence(run: Any, estimators: Any) -> None:
-    """Say which layers have no noise to measure with, and what is done with them."""
-    silent = [layer.name for layer in run.layers if not layer.sigma]
-    if silent:
-        done = "binned and clustered" if "clustered" in estimators else "binned"
-        complain(
-            f"{', '.join(silent)}: no noise on record, so {done} only; with --sigma it is measured "
-            "with noise added at each layer alone.",
-            "yellow",
-        )
-
-
-def _refuse_beside_estimators(context: typer.Context, config: Path) -> None:
-    """Options that a file's own estimators would leave without effect are a mistake."""
-    for name in ("sigma", "bin_width", "tol", "population", "units", "seed"):
+def _refuse_options_of_estimators(context: typer.Context, config: Path) -> None:
+    """Refuse options that would have no effect beside a file's own estimators."""
+    for name in OF_ESTIMATORS:
         source = context.get_parameter_source(name)
         if source is not None and source.name == "COMMANDLINE":
             raise ValueError(
@@ -152,13 +136,45 @@ def _refuse_beside_estimators(context: typer.Context, config: Path) -> None:
             )
 
 
+def _warn_of_missing_estimators(run: Any, estimators: Any, sigma: float | None) -> None:
+    """Say what is not measured for lack of labels or noise, and what is done instead."""
+    if run.labels is None:
+        warn(
+            f"{run.name}: no labels, so not clustered, and nothing about Y; --labels FILE gives "
+            "them, a .npy of one label per input."
+        )
+    elif "clustered" not in estimators:
+        warn(f"{run.name}: no two inputs of one class and others of another, so not clustered.")
+    without_noise = [layer.name for layer in run.layers if not layer.sigma]
+    if sigma is None and without_noise:
+        done = "binned and clustered" if "clustered" in estimators else "binned"
+        warn(
+            f"{', '.join(without_noise)}: no noise on record, so {done} only; with --sigma it is "
+            "measured with noise added at each layer alone."
+        )
+
+
+def _measure(run: Any, estimators: dict[str, Any], **options: Any) -> tuple[Any, Any]:
+    """Measure a run; at the end say what could not be measured, similar errors once."""
+    from skinfo.flow.defaults import measure_run
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "not measured: ")
+        table, snapshots = measure_run(run, estimators, **options)
+    for message in summarize_errors(table.attrs["errors"]):
+        complain(f"not measured: {message}")
+    read = set(table.loc[~table["notes"].str.contains("read error", regex=False), "layer"])
+    warn_of_other_arrays(run, [layer.name for layer in run.layers if layer.name not in read])
+    return table, snapshots
+
+
 def _report(output: Path, table: Any, *, json: bool) -> None:
     """Say what was written and noted; what could not be read ends in exit code 1."""
     from skinfo.flow.tables import count_unmeasured
     from skinfo.quantities import NOTES
 
-    notes = {note: int(table["notes"].str.contains(note, regex=False).sum()) for note in NOTES}
-    notes = {note: count for note, count in notes.items() if count}
+    counts = {note: int(table["notes"].str.contains(note, regex=False).sum()) for note in NOTES}
+    notes = {note: count for note, count in counts.items() if count}
     unread = count_unmeasured(table)
     if json:
         write_json({"table": str(output), "rows": len(table), "notes": notes, "unread": unread})

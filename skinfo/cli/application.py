@@ -1,14 +1,19 @@
-"""What all commands share: the application, its options, and how a mistake ends."""
+"""What all commands share: the application, its options, what it prints, how a mistake ends."""
 
 from __future__ import annotations
 
+import re
 import sys
 import warnings
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
 
 from skinfo.errors import needs_extra
 
@@ -20,7 +25,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 console = Console()
-ORDER_FROM_NAMES = "order of layers taken from names; --layers sets it"
+# A message names at most this many layers.
+_MOST_NAMED = 8
 
 RunPath = Annotated[
     Path, typer.Argument(help="A run: a directory, an HDF5 file or a zarr container.")
@@ -28,7 +34,7 @@ RunPath = Annotated[
 Force = Annotated[bool, typer.Option("--force", help="Overwrite files that exist.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 Labels = Annotated[
-    Path | None, typer.Option(help="A .npy of one label an input, for a run that has none.")
+    Path | None, typer.Option(help="A .npy of one label per input, for a run that has none.")
 ]
 LayerNames = Annotated[
     str | None,
@@ -42,7 +48,7 @@ Jobs = Annotated[int, typer.Option(help="Threads; the numbers do not depend on i
 
 def main() -> None:
     """Run the command line; a user's mistake ends in one line and exit code 2."""
-    warnings.showwarning = lambda message, *_: complain(str(message), "yellow")
+    warnings.showwarning = lambda message, *_: warn(str(message))
     try:
         code = app(sys.argv[1:] or ["--help"], standalone_mode=False)
         # What typer makes of an interrupt.
@@ -63,18 +69,6 @@ def main() -> None:
         sys.exit(2)
 
 
-def complain(message: str, colour: str = "red") -> None:
-    """Say what is wrong in one line, however long, on the error stream."""
-    typer.secho(f"skinfo: {' '.join(message.split())}", fg=colour, err=True)
-
-
-def write_json(found: Any) -> None:
-    """Print plain values as JSON, the only thing on the output stream."""
-    import json
-
-    typer.echo(json.dumps(found, indent=1, allow_nan=False))
-
-
 def _version(show: bool) -> None:
     if show:
         from skinfo import __version__
@@ -92,38 +86,116 @@ def _options(
     pass
 
 
-def complain_of_lost(run: Any) -> None:
-    """Say which checkpoints a run knows of but does not hold."""
+def complain(message: str, colour: str = "red") -> None:
+    """Say what is wrong on the error stream, in one line however long it is."""
+    typer.secho(f"skinfo: {' '.join(message.split())}", fg=colour, err=True)
+
+
+def warn(message: str) -> None:
+    """Say what may be wrong on the error stream."""
+    complain(message, "yellow")
+
+
+def warn_of_lost_epochs(run: Any) -> None:
+    """Say which checkpoints a run has on record but does not hold."""
     if run.lost_epochs:
         lost = ", ".join(map(str, run.lost_epochs))
-        complain(
-            f"{run.name}: the activations of epochs {lost} are on record but not there.", "yellow"
+        warn(f"{run.name}: the activations of epochs {lost} are on record but not there.")
+
+
+def warn_of_other_arrays(run: Any, unreadable: list[str]) -> None:
+    """Say how to leave out arrays that are no layers, where the files do not name the layers."""
+    readable = [layer.name for layer in run.layers if layer.name not in unreadable]
+    if run.schema is None and unreadable and readable and "," not in "".join(readable):
+        warn(
+            f"{_listed(unreadable)}: could not be read at any checkpoint; if these are no layers, "
+            f"--layers {','.join(readable)} leaves them out."
         )
 
 
-def complain_of_order(run: Any) -> None:
-    """Say that nothing but their names orders the layers."""
-    if run.order_from_names:
-        complain(f"{run.name}: {ORDER_FROM_NAMES}.", "yellow")
+def summarize_errors(errors: list[dict[str, Any]]) -> list[str]:
+    """Give the first of similar errors in full, with how many layers and checkpoints have it.
+
+    Examples
+    --------
+    >>> errors = [
+    ...     {"epoch": e, "layer": "y", "message": f"run, epoch {e}, layer 'y': has shape (9,)"}
+    ...     for e in (1, 2, 3)
+    ... ]
+    >>> summarize_errors(errors)
+    ["run, epoch 1, layer 'y': has shape (9,); so at 3 checkpoints of layer y"]
+    """
+    similar: dict[str, list[dict[str, Any]]] = {}
+    for error in errors:
+        # Without its place and its numbers.
+        message = error["message"].split(f"layer {error['layer']!r}: ", 1)[-1]
+        message = re.sub(r"\d+", "#", message.replace(repr(error["layer"]), "layer"))
+        similar.setdefault(message, []).append(error)
+    return [_with_counts(group) for group in similar.values()]
 
 
-def complain_of_labels(run: Any, estimators: Any) -> None:
-    """Say that nothing is clustered, where labels are what it lacks."""
-    if run.labels is None:
-        complain(
-            f"{run.name}: no labels, so not clustered, and nothing about Y; --labels FILE of "
-            "`skinfo analyze` gives them, a .npy of one label an input.",
-            "yellow",
-        )
-    elif "clustered" not in estimators:
-        complain(
-            f"{run.name}: no two inputs of one class and others of another, so not clustered.",
-            "yellow",
-        )
+def _with_counts(errors: list[dict[str, Any]]) -> str:
+    first = str(errors[0]["message"])
+    n_epochs = len({error["epoch"] for error in errors})
+    layers = list(dict.fromkeys(error["layer"] for error in errors))
+    if n_epochs == len(layers) == 1:
+        return first
+    checkpoints = f"{n_epochs} checkpoint{'s' if n_epochs > 1 else ''}"
+    word = "layer" if len(layers) == 1 else "layers"
+    return f"{first.rstrip('.;')}; so at {checkpoints} of {word} {_listed(layers)}"
+
+
+def _listed(layers: list[str]) -> str:
+    more = len(layers) - _MOST_NAMED
+    return ", ".join(layers[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
+def write_json(values: Any) -> None:
+    """Print plain values as JSON, the only thing on the output stream."""
+    import json
+
+    typer.echo(json.dumps(values, indent=1, allow_nan=False))
+
+
+def print_table(
+    columns: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    *,
+    title: str | None = None,
+    styles: Sequence[str | None] | None = None,
+) -> None:
+    """Print a table whole: a narrow terminal breaks its lines, but no number is cut.
+
+    Numbers are aligned to the right, words in the first and last column to the left.
+    """
+    table = Table(
+        title=None if title is None else escape(title), title_justify="left", box=SIMPLE_HEAD,
+        pad_edge=False, padding=(0, 1, 0, 0),
+    )  # fmt: skip
+    for place, column in enumerate(columns):
+        words = place == 0 or column in ("change", "stored as")
+        table.add_column(escape(column), justify="left" if words else "right")
+    for place, row in enumerate(rows):
+        table.add_row(*map(escape, row), style=styles[place] if styles else None)
+    natural = console.measure(table, options=console.options.update(max_width=1000)).maximum
+    Console(width=max(natural, console.width)).print(table)
+
+
+def print_notes(notes: Iterable[tuple[str, str]]) -> None:
+    """Print notes, given with their places, as footnotes: each once, with what it means."""
+    from skinfo.comparison import POOLING_NOTES
+    from skinfo.quantities import NOTES
+
+    places: dict[str, dict[str, None]] = {}
+    for place, note in notes:
+        places.setdefault(note, {})[place] = None
+    for note, of_note in places.items():
+        meaning = (NOTES | POOLING_NOTES).get(note)
+        typer.echo(f"{', '.join(of_note)}: {note}{f' ({meaning})' if meaning else ''}.")
 
 
 def check_output(path: Path, *, force: bool) -> None:
-    """Check that a file may be written; of one that exists the error names the option."""
+    """Check that a file may be written; the error names the option that overwrites."""
     from skinfo.flow.tables import check_output
 
     if path.exists() and not force:

@@ -1,4 +1,4 @@
-"""skinfo compare: what differs between runs, and beyond which error."""
+"""skinfo compare: what differs between flows, and beyond which error."""
 
 from __future__ import annotations
 
@@ -6,27 +6,24 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from skinfo.cli.application import (
     Force,
-    Jobs,
     app,
     check_output,
     complain,
-    console,
     headless,
+    print_notes,
+    print_table,
+    warn,
 )
-from skinfo.cli.sources import named_sources, table_of
+from skinfo.cli.sources import find_table, named_sources
 
 _STYLES = {
     "beyond brackets": "bold", "beyond error": "bold", "not comparable": "yellow", "": "dim",
 }  # fmt: skip
-_NO_BRACKET = (float("nan"), float("nan"))
-_TOO_FEW = "A comparison needs two flows; several tables of one name, NAME=TABLE, are pooled."
+# What is printed: by symbol, with its unit, the estimator and the quantity.
+Shown = dict[str, tuple[str, str]]
 
 
 @app.command()
@@ -34,8 +31,8 @@ def compare(
     flows: Annotated[
         list[str],
         typer.Argument(
-            help="Tables of `skinfo analyze`, or runs. NAME=TABLE names one; tables of the same "
-            "name are seeds of one setting and are pooled; * in TABLE stands for any of them.",
+            help="Tables of `skinfo analyze`. NAME=TABLE names one; tables of the same name are "
+            "seeds of one setting and are pooled; * in TABLE stands for any of them.",
             metavar="[NAME=]TABLE...",
             show_default=False,
         ),
@@ -69,17 +66,14 @@ def compare(
     json: Annotated[
         bool, typer.Option("--json", help="Print all rows for a program, and nothing else.")
     ] = False,
-    jobs: Jobs = 2,
     force: Force = False,
 ) -> None:
     """Compare flows number by number: differences and which exceed their error.
 
-    A run, whatever its format, stands for the table beside it:
-    RUN.parquet or RUN.csv. Where there is none the run is measured, as by
-    `skinfo analyze RUN -o RUN.parquet`, and the table is kept; analyze it
-    first for other settings. A directory with a flow.parquet, such as the
-    demo makes, stands for that table. With one name alone its tables are
-    pooled, and the pooled table is what is printed and written.
+    A run that `skinfo analyze RUN -o RUN.parquet` has measured stands for the
+    table beside it: RUN.parquet or RUN.csv. A directory with a flow.parquet,
+    such as the demo makes, stands for that table. With one name alone its
+    tables are pooled, and the pooled table is what is printed and written.
     """
     from skinfo.comparison import compare_flows, is_pooled
     from skinfo.flow.tables import check_no_snapshots, check_table_name, write_table
@@ -92,14 +86,14 @@ def compare(
             check_output(target, force=force)
     if plot is not None:
         headless()
-    named = named_sources(flows)
-    _check_before_measuring(named, reference, show)
-    tables, unread = _gather(named, jobs)
-    _check_layers(layer, tables)
+    tables, unread = _gather(named_sources(flows))
+    _check_choice(tables, reference, show, layer)
     name, first = next(iter(tables.items()))
     alone = len(tables) == 1
     if alone and not is_pooled(first):
-        raise ValueError(_TOO_FEW)
+        raise ValueError(
+            "A comparison needs two flows; several tables of one name, NAME=TABLE, are pooled."
+        )
     result = first if alone else compare_flows(tables, reference=reference, z=z)
     if json:
         typer.echo(_as_json(result))
@@ -107,133 +101,151 @@ def compare(
         _print_pooled(name, first, _shown(tables, show), layer, epoch)
     else:
         _print_comparison(result, tables, _shown(tables, show), layer, epoch)
-        _print_spread(tables)
+    written = []
     if output is not None:
         write_table(output, result)
-        _say(f"{len(result)} rows in {output}", quiet=json)
+        written.append(f"{len(result)} rows in {output}")
     if plot is not None:
         _draw(tables, plot, reference, show, layer)
-        _say(f"Picture in {plot}", quiet=json)
+        written.append(f"Picture in {plot}")
+    if not json:
+        for message in written:
+            typer.echo(message)
     if unread:
         complain(f"{unread} rows of the tables: some activations could not be read or measured.")
         raise typer.Exit(1)
 
 
-def _say(message: str, *, quiet: bool) -> None:
-    if not quiet:
-        typer.echo(message)
-
-
-def _gather(named: dict[str, list[Path]], jobs: int) -> tuple[dict[str, Any], int]:
-    """The flows by name, pooled where there are several, and how many rows were not measured."""
+def _gather(named: dict[str, list[Path]]) -> tuple[dict[str, Any], int]:
+    """Read flows by name, pool several of one name, and count the rows that were not measured."""
     from skinfo.comparison import pool_flows, read_flows
     from skinfo.flow.tables import count_unmeasured
 
     unread = 0
     tables: dict[str, Any] = {}
     for name, sources in named.items():
-        seeds = {str(source): table_of(source, jobs) for source in sources}
-        found = read_flows(seeds)
-        unread += sum(map(count_unmeasured, found.values()))
+        paths = {str(source): find_table(source) for source in sources}
+        seeds = read_flows(paths)
+        unread += sum(map(count_unmeasured, seeds.values()))
         # From the paths it sees that none is there twice.
-        tables[name] = pool_flows(seeds) if len(seeds) > 1 else next(iter(found.values()))
+        tables[name] = pool_flows(paths) if len(paths) > 1 else next(iter(seeds.values()))
     return read_flows(tables), unread
 
 
-def _check_before_measuring(
-    named: dict[str, list[Path]], reference: str | None, show: list[str] | None
+def _check_choice(
+    tables: dict[str, Any], reference: str | None, show: list[str] | None, layers: list[str] | None
 ) -> None:
-    """What a user may have mistyped, found before minutes are spent."""
     from skinfo.view.pictures.curves import SHOWN
 
     unknown = [name for name in show or [] if name not in SHOWN]
     if unknown:
         raise ValueError(f"--show is one of {', '.join(SHOWN)}; got {unknown[0]!r}.")
-    if reference is not None and reference not in named:
-        raise ValueError(f"--reference {reference}: there is no such flow; got {', '.join(named)}.")
-    (first, *more), *others = named.values()
-    if not more and not others and (first / "run.json").is_file():
-        raise ValueError(_TOO_FEW)
-
-
-def _check_layers(layers: list[str] | None, tables: dict[str, Any]) -> None:
-    there = dict.fromkeys(name for table in tables.values() for name in table["layer"])
+    if reference is not None and reference not in tables:
+        raise ValueError(
+            f"--reference {reference}: there is no such flow; got {', '.join(tables)}."
+        )
+    names = dict.fromkeys(name for table in tables.values() for name in table["layer"])
     for name in layers or []:
-        if name not in there:
-            raise ValueError(f"--layer {name}: no flow has it; there are {', '.join(there)}.")
+        if name not in names:
+            raise ValueError(f"--layer {name}: no flow has it; there are {', '.join(names)}.")
 
 
-def _shown(tables: dict[str, Any], show: list[str] | None) -> dict[str, tuple[str, str]]:
-    """Estimator and quantity of what is printed, by the symbol that stands for it."""
+def _shown(tables: dict[str, Any], show: list[str] | None) -> Shown:
+    """Choose what is printed: of each curve the first flow's estimator that measured it."""
     from skinfo.kinds import estimator_of
     from skinfo.view.pictures.curves import SHOWN
 
-    found = {}
-    for name, (tells, quantity, symbol) in SHOWN.items():
+    shown: Shown = {}
+    for name in show or SHOWN:
+        tells, quantity, symbol = SHOWN[name]
         for table in tables.values():
             estimator = estimator_of(table, tells)
             held = table["estimator"].eq(estimator) & table["quantity"].eq(quantity)
-            if held.any() and (not show or name in show):
+            if held.any():
                 unit = table.loc[held, "unit"].iloc[0]
-                found[f"{symbol} [{unit}]" if unit else symbol] = (str(estimator), quantity)
+                shown[f"{symbol} [{unit}]" if unit else symbol] = (str(estimator), quantity)
                 break
         else:
-            if show and name in show:
+            if show:
                 raise ValueError(f"--show {name}: the flows do not hold it.")
-    return found
+    return shown
+
+
+def _by_symbol(rows: Any, shown: Shown, layers: list[str] | None) -> list[tuple[str, Any]]:
+    """Split the rows of the layers by what is printed of them."""
+    rows = rows[rows["layer"].isin(layers or rows["layer"])]
+    chosen = [
+        (symbol, rows[(rows["estimator"] == estimator) & (rows["quantity"] == quantity)])
+        for symbol, (estimator, quantity) in shown.items()
+    ]
+    return [(symbol, of_symbol) for symbol, of_symbol in chosen if len(of_symbol)]
+
+
+def _choose_epoch(epochs: set[int], epoch: int | None) -> int:
+    """Take the epoch asked for, or the last."""
+    if epoch is not None and epoch not in epochs:
+        raise ValueError(f"--epoch {epoch}: the flows share {', '.join(map(str, sorted(epochs)))}.")
+    return max(epochs) if epoch is None else epoch
 
 
 def _print_comparison(
-    result: Any,
-    tables: dict[str, Any],
-    shown: dict[str, tuple[str, str]],
-    layers: list[str] | None,
-    epoch: int | None,
+    result: Any, tables: dict[str, Any], shown: Shown, layers: list[str] | None, epoch: int | None
 ) -> None:
-    """A table a flow and quantity at one epoch, then what holds of all epochs."""
-    from skinfo.comparison import CHANGES
+    """Print a table per flow and quantity at one epoch, each with a summary of all epochs."""
+    from skinfo.comparison import CHANGES, is_pooled
     from skinfo.flow.tables import KEYS
 
     reference = result["reference"].iloc[0]
-    brackets = {name: _brackets(table) for name, table in tables.items()}
+    columns = ["layer", reference, "bracket", "", "bracket", "difference", "between", "change"]
     for name in dict.fromkeys(result["flow"]):
-        part = result[result["flow"] == name]
-        both = part["value"].notna() & part["reference_value"].notna()
-        at = _pick_epoch(set(part.loc[both, "epoch"]), epoch)
-        part = part[part["layer"].isin(layers or part["layer"])]
-        for symbol, rows in _of_quantities(part, shown):
-            table = _new_table(f"{symbol}: {name} and {reference} at epoch {at}")
-            for column in (reference, "bracket", name, "bracket", "difference", "between"):
-                table.add_column(escape(column), justify="right")
-            table.add_column("change")
-            now = rows[rows["epoch"] == at]
-            for _, line in now.iterrows():
-                key = tuple(line[list(KEYS)])
-                table.add_row(
-                    escape(line["layer"]),
-                    _number(line["reference_value"], line["reference_stderr"]),
-                    _ends(*brackets[reference].get(key, _NO_BRACKET)),
-                    _number(line["value"], line["value_stderr"]),
-                    _ends(*brackets[name].get(key, _NO_BRACKET)),
-                    _number(line["difference"], line["difference_stderr"], "+"),
-                    _ends(line["difference_lower"], line["difference_upper"], "+"),
-                    _change(line),
-                    style=_STYLES.get(line["change"]),
-                )
-            _print_whole(table)
+        rows = result[result["flow"] == name]
+        both = rows["value"].notna() & rows["reference_value"].notna()
+        at = _choose_epoch(set(rows.loc[both, "epoch"]), epoch)
+        for flow in (name, reference):
+            ends = tables[flow][[*KEYS, "lower", "upper"]]
+            rows = rows.merge(ends, how="left", on=list(KEYS), suffixes=("", "_of_reference"))
+        columns[3] = name
+        for symbol, of_symbol in _by_symbol(rows, shown, layers):
+            now = of_symbol[of_symbol["epoch"] == at]
+            print_table(
+                columns,
+                [_cells(line) for line in now.to_dict("records")],
+                title=f"{symbol}: {name} and {reference} at epoch {at}",
+                styles=[_STYLES.get(change) for change in now["change"]],
+            )
             _print_notes(now, [reference, name])
-            counts = rows["change"].value_counts()
+            counts = of_symbol["change"].value_counts()
             said = [f"{counts[word]} {word}" for word in CHANGES if word in counts]
             typer.echo(f"All epochs: {', '.join(said) or 'nothing to compare'}.\n")
     _print_meaning(result, shown)
+    if not any(is_pooled(table) for table in tables.values()):
+        typer.echo(
+            "One run per side: how far seeds of one setting spread is not known, and a difference "
+            "may be no more than that; tables of several seeds, NAME=TABLE, are pooled."
+        )
 
 
-def _brackets(table: Any) -> dict[tuple[Any, ...], tuple[float, float]]:
-    """Both ends of every number's bracket."""
-    from skinfo.flow.tables import KEYS
+def _cells(line: dict[str, Any]) -> list[str]:
+    from skinfo.quantities import JOINT
 
-    keys = zip(*(table[name] for name in KEYS), strict=True)
-    return dict(zip(keys, zip(table["lower"], table["upper"], strict=True), strict=True))
+    return [
+        line["layer"],
+        _number(line["reference_value"], line["reference_stderr"]),
+        _ends(line["lower_of_reference"], line["upper_of_reference"]),
+        _number(line["value"], line["value_stderr"]),
+        _ends(line["lower"], line["upper"]),
+        _number(line["difference"], line["difference_stderr"], "+"),
+        _ends(line["difference_lower"], line["difference_upper"], "+"),
+        # Of numbers that only one flow has, why there is no change.
+        line["change"] or line["notes"].split(JOINT)[0] or "–",
+    ]
+
+
+def _number(value: float, error: float, sign: str = "") -> str:
+    """Give a number with its standard error, unless three digits do not show the error."""
+    if value != value:
+        return "–"
+    return f"{value:{sign}z.3f}" + (f"±{error:.3f}" if error >= 0.0005 else "")
 
 
 def _ends(lower: float, upper: float, sign: str = "") -> str:
@@ -241,65 +253,22 @@ def _ends(lower: float, upper: float, sign: str = "") -> str:
 
 
 def _print_notes(rows: Any, flows: list[str]) -> None:
-    """The notes of what was printed as footnotes: what each means, and of which layers."""
-    from skinfo.comparison.pooling import POOLING_NOTES
-    from skinfo.quantities import JOINT, NOTES
-
-    found: dict[str, dict[str, None]] = {}
-    for _, line in rows.iterrows():
-        for note in filter(None, line["notes"].split(JOINT)):
-            # Said in the column of changes and below all tables.
-            if note.startswith(("not in ", "settings differ")):
-                continue
-            whose = next((name for name in flows if note.startswith(f"{name}: ")), "")
-            where = line["layer"] + (f" of {whose}" if whose else "")
-            found.setdefault(note.removeprefix(f"{whose}: "), {})[where] = None
-    for note, places in found.items():
-        meaning = (NOTES | POOLING_NOTES).get(note)
-        typer.echo(f"{', '.join(places)}: {note}{f' ({meaning})' if meaning else ''}.")
-
-
-def _new_table(title: str) -> Table:
-    table = Table(title=escape(title), title_justify="left", box=SIMPLE_HEAD, pad_edge=False,
-                  padding=(0, 1, 0, 0))  # fmt: skip
-    table.add_column("layer")
-    return table
-
-
-def _print_whole(table: Table) -> None:
-    """Print all of a table: a terminal too narrow breaks its lines, no number is cut."""
-    natural = console.measure(table, options=console.options.update(max_width=1000)).maximum
-    wide = Console(width=max(natural, console.width))
-    wide.print(table)
-
-
-def _pick_epoch(there: set[int], epoch: int | None) -> int:
-    """The epoch asked for, or the last."""
-    if epoch is not None and epoch not in there:
-        known = ", ".join(map(str, sorted(there)))
-        raise ValueError(f"--epoch {epoch}: the flows share {known}.")
-    return max(there) if epoch is None else epoch
-
-
-def _of_quantities(rows: Any, shown: dict[str, tuple[str, str]]) -> list[tuple[str, Any]]:
-    chosen = {
-        symbol: rows[(rows["estimator"] == estimator) & (rows["quantity"] == quantity)]
-        for symbol, (estimator, quantity) in shown.items()
-    }
-    return [(symbol, found) for symbol, found in chosen.items() if len(found)]
-
-
-def _change(line: Any) -> str:
-    """The word for a change; of numbers that only one flow has, why there is none."""
+    """Print the notes of rows as footnotes; those that start with a flow's name say which flow."""
     from skinfo.quantities import JOINT
 
-    if line["change"]:
-        return str(line["change"])
-    return escape(str(line["notes"]).split(JOINT)[0]) or "–"
+    notes = []
+    for layer, cell in zip(rows["layer"], rows["notes"], strict=True):
+        for note in filter(None, cell.split(JOINT)):
+            # These stand in the column of changes and below all tables.
+            if not note.startswith(("not in ", "settings differ")):
+                flow = next((name for name in flows if note.startswith(f"{name}: ")), "")
+                place = f"{layer} of {flow}" if flow else layer
+                notes.append((place, note.removeprefix(f"{flow}: ")))
+    print_notes(notes)
 
 
-def _print_meaning(result: Any, shown: dict[str, tuple[str, str]]) -> None:
-    """What the words mean that were printed, and in which settings the flows differ."""
+def _print_meaning(result: Any, shown: Shown) -> None:
+    """Say what the printed words mean, and in which settings the flows differ."""
     from skinfo.comparison import CHANGES
     from skinfo.quantities import JOINT
 
@@ -309,82 +278,57 @@ def _print_meaning(result: Any, shown: dict[str, tuple[str, str]]) -> None:
             f"{len(result)} rows."
         )
         return
-    present = set()
-    for _, rows in _of_quantities(result, shown):
-        present |= set(rows["change"])
+    printed = {word for _, rows in _by_symbol(result, shown, None) for word in rows["change"]}
     for word, meaning in CHANGES.items():
-        if word in present:
+        if word in printed:
             typer.echo(f"{word}: {meaning}.")
     typer.echo(
         "± is the standard error of the computation, of several seeds that of their mean; the "
         "bracket holds the truth, with the bias that few replicas leave."
     )
-    said: dict[str, None] = {}
     differ = result[result["notes"].str.contains("settings differ", regex=False)]
-    for _, line in differ.drop_duplicates(["flow", "layer", "estimator"]).iterrows():
-        (note,) = [n for n in line["notes"].split(JOINT) if n.startswith("settings differ")]
-        said[f"{line['reference']} and {line['flow']}, {line['estimator']}: {note}."] = None
-    for message in said:
-        complain(message, "yellow")
-
-
-def _print_spread(tables: dict[str, Any]) -> None:
-    """Say what runs that stand alone leave open."""
-    from skinfo.comparison import is_pooled
-
-    if not any(is_pooled(table) for table in tables.values()):
-        typer.echo(
-            "One run a side: how far seeds of one setting spread is not known, and a difference "
-            "may be no more than that; tables of several seeds, NAME=TABLE, are pooled."
-        )
+    messages = [
+        f"{line['reference']} and {line['flow']}, {line['estimator']}: {note}."
+        for _, line in differ.drop_duplicates(["flow", "layer", "estimator"]).iterrows()
+        for note in line["notes"].split(JOINT)
+        if note.startswith("settings differ")
+    ]
+    for message in dict.fromkeys(messages):
+        warn(message)
 
 
 def _print_pooled(
-    name: str,
-    pooled: Any,
-    shown: dict[str, tuple[str, str]],
-    layers: list[str] | None,
-    epoch: int | None,
+    name: str, pooled: Any, shown: Shown, layers: list[str] | None, epoch: int | None
 ) -> None:
-    at = _pick_epoch(set(pooled.loc[pooled["value"].notna(), "epoch"]), epoch)
-    now = pooled[(pooled["epoch"] == at) & pooled["layer"].isin(layers or pooled["layer"])]
-    for symbol, rows in _of_quantities(now, shown):
-        table = _new_table(f"{symbol}: {name} at epoch {at}")
-        for column in ("mean", "spread", "brackets", "seeds"):
-            table.add_column(column, justify="right")
-        for _, line in rows.iterrows():
-            spread = line["spread"]
-            table.add_row(
-                escape(line["layer"]),
-                _number(line["value"], line["stderr"]),
-                "–" if spread != spread else f"{spread:.3f}",
-                _ends(line["lower"], line["upper"]),
-                str(int(line["n_seeds"])),
-            )
-        _print_whole(table)
+    at = _choose_epoch(set(pooled.loc[pooled["value"].notna(), "epoch"]), epoch)
+    for symbol, rows in _by_symbol(pooled[pooled["epoch"] == at], shown, layers):
+        print_table(
+            ["layer", "mean", "spread", "brackets", "seeds"],
+            [
+                [
+                    line["layer"],
+                    _number(line["value"], line["stderr"]),
+                    "–" if line["spread"] != line["spread"] else f"{line['spread']:.3f}",
+                    _ends(line["lower"], line["upper"]),
+                    str(int(line["n_seeds"])),
+                ]
+                for line in rows.to_dict("records")
+            ],
+            title=f"{symbol}: {name} at epoch {at}",
+        )
         _print_notes(rows, [])
     typer.echo("mean ± its standard error; spread: standard deviation between seeds.")
 
 
-def _number(value: float, error: float, sign: str = "") -> str:
-    """A number with its standard error; without one where three digits do not show it."""
-    if value != value:
-        return "–"
-    return f"{value:{sign}z.3f}" + (f"±{error:.3f}" if error >= 0.0005 else "")
-
-
 def _as_json(table: Any) -> str:
-    """Rows as a JSON array; null for what is not a finite number."""
+    """Write rows as a JSON array; null for what is not a finite number."""
     import json
 
     import numpy as np
 
-    rows = table.astype(object).where(table.notna(), None).to_dict("records")
-    finite = [
-        {k: None if isinstance(v, float) and not np.isfinite(v) else v for k, v in row.items()}
-        for row in rows
-    ]
-    return json.dumps(finite, allow_nan=False, ensure_ascii=False)
+    values = table.replace([np.inf, -np.inf], np.nan).astype(object)
+    rows = values.where(values.notna(), None).to_dict("records")
+    return json.dumps(rows, allow_nan=False, ensure_ascii=False)
 
 
 def _draw(

@@ -6,11 +6,8 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.box import SIMPLE_HEAD
-from rich.markup import escape
-from rich.table import Table
 
-from skinfo.cli.application import Jobs, app, console, headless
+from skinfo.cli.application import Jobs, app, headless, print_notes, print_table
 
 
 @app.command()
@@ -23,7 +20,7 @@ def demo(
     ] = 2000,
     replicas: Annotated[int, typer.Option(min=2, help="Noisy passes recorded of each input.")] = 24,
     checkpoints: Annotated[int, typer.Option(min=1, help="About so many, log-spaced.")] = 25,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of everything.")] = 0,
+    random_state: Annotated[int, typer.Option(min=0, help="Seed of everything.")] = 0,
     jobs: Jobs = 2,
     timings: Annotated[bool, typer.Option("--timings", help="Print where the time goes.")] = False,
 ) -> None:
@@ -36,7 +33,7 @@ def demo(
     from skinfo.szt import SztSettings
     from skinfo.szt.demo import DirectoryTakenError, layer_summary, run_demo
 
-    settings = SztSettings(epochs, replicas, checkpoints, seed)
+    settings = SztSettings(epochs, replicas, checkpoints, random_state)
     with progress_bar() as bar:
         tasks: dict[str, Any] = {}
 
@@ -63,26 +60,27 @@ def demo(
         typer.echo(f"{'together':<18}{sum(result.seconds.values()):8.1f} s")
 
 
-def _print_summary(lines: Any, title: str) -> None:
-    from skinfo.quantities import NOTES
+def _print_summary(summary: Any, title: str) -> None:
+    from skinfo.quantities import JOINT
 
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1))
-    table.add_column("layer", no_wrap=True)
-    for column in ("I(X;T)", "stderr", "bracket", "I(Y;T)", "bracket", "H(Bin)", "AUC"):
-        table.add_column(column, justify="right", no_wrap=True)
-    for _, line in lines.iterrows():
-        table.add_row(
-            escape(line["layer"]),
-            f"{line['I(X;T)']:.3f}",
-            f"{line['stderr']:.4f}",
-            f"{line['lower']:.2f}–{line['upper']:.2f}",
-            f"{line['I(Y;T)']:.3f}",
-            f"{line['Y lower']:.2f}–{line['Y upper']:.2f}",
-            f"{line['H(Bin(T))']:.3f}",
-            f"{line['AUC']:.3f}",
-        )
-    console.print(table)
-    for note, meaning in NOTES.items():
-        layers = [line["layer"] for _, line in lines.iterrows() if note in line["notes"]]
-        if layers:
-            typer.echo(f"{', '.join(layers)}: {note} ({meaning}).")
+    lines = summary.to_dict("records")
+    print_table(
+        ["layer", "I(X;T)", "stderr", "bracket", "I(Y;T)", "bracket", "H(Bin)", "AUC"],
+        [
+            [
+                line["layer"],
+                f"{line['I(X;T)']:.3f}",
+                f"{line['stderr']:.4f}",
+                f"{line['lower']:.2f}–{line['upper']:.2f}",
+                f"{line['I(Y;T)']:.3f}",
+                f"{line['Y lower']:.2f}–{line['Y upper']:.2f}",
+                f"{line['H(Bin(T))']:.3f}",
+                f"{line['AUC']:.3f}",
+            ]
+            for line in lines
+        ],
+        title=title,
+    )
+    print_notes(
+        (line["layer"], note) for line in lines for note in line["notes"].split(JOINT) if note
+    )

@@ -5,23 +5,21 @@ from __future__ import annotations
 from typing import Any
 
 import typer
-from rich.markup import escape
-from rich.table import Table
 
 from skinfo.cli.application import (
-    ORDER_FROM_NAMES,
     Json,
     Labels,
     LayerNames,
     RunPath,
     app,
     complain,
-    complain_of_lost,
-    console,
+    print_table,
+    summarize_errors,
+    warn_of_lost_epochs,
+    warn_of_other_arrays,
     write_json,
 )
 from skinfo.cli.sources import open_described
-from skinfo.cli.unmeasured import complain_of_strangers, summarised
 
 
 @app.command()
@@ -30,31 +28,34 @@ def info(
 ) -> None:
     """Show what a run holds: format, layers, sigmas, checkpoints, inputs.
 
-    Of every checkpoint it is looked up whether its layers can be read; the numbers of the last are.
+    At every checkpoint it checks that the layers can be read, at the last also their numbers.
     """
     opened = open_described(run, labels, layers)
     errors: list[dict[str, Any]] = []
-    found = _described(opened, errors)
+    description = _describe(opened, errors)
     if json:
-        write_json(found)
+        write_json(description)
     else:
-        _show(found)
-    complain_of_lost(opened)
-    for message in summarised(errors):
+        _show(description)
+    warn_of_lost_epochs(opened)
+    for message in summarize_errors(errors):
         complain(message)
-    complain_of_strangers(opened, [x["name"] for x in found["layers"] if _is_flat(x["shape"])])
-    if found["unread"]:
+    warn_of_other_arrays(
+        opened,
+        # An array of fewer axes is no layer's.
+        [
+            x["name"]
+            for x in description["layers"]
+            if x["shape"] is not None and len(x["shape"]) < 2
+        ],
+    )
+    if description["unread"]:
         raise typer.Exit(1)
 
 
-def _is_flat(shape: list[int] | None) -> bool:
-    """Whether an array has too few axes to be a layer's."""
-    return shape is not None and len(shape) < 2
-
-
-def _described(opened: Any, errors: list[dict[str, Any]]) -> dict[str, Any]:
-    """What there is to say of a run, as plain values; errors also with where they are."""
-    layers = [_layer(opened, layer, errors) for layer in opened.layers]
+def _describe(opened: Any, errors: list[dict[str, Any]]) -> dict[str, Any]:
+    """Describe a run in plain values; errors are added with their places."""
+    layers = [_describe_layer(opened, layer, errors) for layer in opened.layers]
     labels = opened.labels
     return {
         "run": opened.name,
@@ -73,8 +74,8 @@ def _described(opened: Any, errors: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _layer(opened: Any, layer: Any, errors: list[dict[str, Any]]) -> dict[str, Any]:
-    """A layer: its shape at the last checkpoint, and the first epoch of each type of numbers."""
+def _describe_layer(opened: Any, layer: Any, errors: list[dict[str, Any]]) -> dict[str, Any]:
+    """Give a layer's shape at the last checkpoint, and the first epoch of each type of numbers."""
     from skinfo.errors import RunError
 
     types: dict[str, int] = {}
@@ -87,7 +88,7 @@ def _layer(opened: Any, layer: Any, errors: list[dict[str, Any]]) -> dict[str, A
             errors.append({"epoch": epoch, "layer": layer.name, "message": str(error)})
         else:
             types.setdefault(str(stored[1]), epoch)
-    # Maps are read as they are analysed: as someone chooses then.
+    # How to flatten maps is chosen when they are analyzed.
     if stored is not None and len(stored[0]) < 4:
         last = opened.epochs[-1]
         try:
@@ -104,30 +105,34 @@ def _layer(opened: Any, layer: Any, errors: list[dict[str, Any]]) -> dict[str, A
     }
 
 
-def _show(found: dict[str, Any]) -> None:
-    epochs, schema = found["epochs"], found["schema"]
-    typer.echo(f"Run {found['run']}")
+def _show(run: dict[str, Any]) -> None:
+    epochs, schema = run["epochs"], run["schema"]
+    typer.echo(f"Run {run['run']}")
     described = "not described" if schema is None else f"described by schema {schema}"
-    typer.echo(f"Format {found['format']}, {described}, {_size(found['bytes'])}")
+    typer.echo(f"Format {run['format']}, {described}, {_size(run['bytes'])}")
     span = f", epochs {epochs[0]} … {epochs[-1]}" if epochs else ""
     typer.echo(f"{len(epochs)} checkpoints{span}")
-    if found["inputs"] is not None:
-        trained = found["trained_on"]
+    if run["inputs"] is not None:
+        trained = run["trained_on"]
         split = "" if trained is None else f", {trained} of them trained on"
-        typer.echo(f"{found['inputs']} inputs of {found['classes']} classes{split}")
+        typer.echo(f"{run['inputs']} inputs of {run['classes']} classes{split}")
     else:
         typer.echo("No labels: --labels FILE of skinfo analyze and convert gives them")
-    if found["order_from_names"]:
-        typer.echo(ORDER_FROM_NAMES[0].upper() + ORDER_FROM_NAMES[1:])
-    table = Table()
-    for column in ("layer", "sigma", "noise before", "stored as"):
-        table.add_column(column)
-    for layer in found["layers"]:
-        sigma = "unknown" if layer["sigma"] is None else f"{layer['sigma']:g}"
-        before = "yes" if layer["noise_before"] else "no"
-        table.add_row(escape(layer["name"]), sigma, before, _stored_as(layer, epochs))
-    console.print(table)
-    for layer in found["layers"]:
+    if run["order_from_names"]:
+        typer.echo("Order of layers taken from names; --layers sets it")
+    print_table(
+        ["layer", "sigma", "noise before", "stored as"],
+        [
+            [
+                layer["name"],
+                "unknown" if layer["sigma"] is None else f"{layer['sigma']:g}",
+                "yes" if layer["noise_before"] else "no",
+                _stored_as(layer, epochs),
+            ]
+            for layer in run["layers"]
+        ],
+    )
+    for layer in run["layers"]:
         if len(layer["types"]) > 1:
             changes = ", ".join(f"{t} from epoch {first}" for t, first in layer["types"].items())
             typer.echo(f"{layer['name']} holds {changes}")

@@ -1,44 +1,54 @@
-"""What an argument of the command line stands for: tables, runs, several of them by one name."""
+"""What an argument stands for: a run with its labels, tables by name, a file of settings."""
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
 from typing import Any
 
-from skinfo.cli.application import complain, complain_of_labels
-from skinfo.cli.unmeasured import measure
+from skinfo.cli.application import complain, warn
+
+# Parameters of each kind of estimator where a settings file does not give them: each layer's own
+# noise, the same draws and the same bins at all checkpoints.
+_DEFAULTS: dict[str, dict[str, Any]] = {
+    "noisy": {"sigma": None, "random_state": 0},
+    "binned": {"bin_range": "run"},
+    "clustered": {},
+}
+#: Options of `skinfo analyze` that each estimator of a settings file decides for itself.
+OF_ESTIMATORS = ("sigma", "bin_width", "tol", "population", "units", "random_state")
 
 
-def open_described(run: Path, labels: Path | None, layers: str | None, **said: Any) -> Any:
-    """Open a run with what the command line says of it: a file of labels, names of layers."""
+def open_described(run: Path, labels: Path | None, layers: str | None, **options: Any) -> Any:
+    """Open a run with what the command line says about it: a file of labels, names of layers."""
     from skinfo.runs import open_run
 
     return open_run(
         run,
         labels=None if labels is None else _read_labels(labels),
         layers=None if layers is None else layers.split(","),
-        **said,
+        **options,
     )
 
 
 def _read_labels(path: Path) -> Any:
-    """The labels of a .npy; anything else there is a mistake in the command."""
+    """Read the labels of a .npy; anything else in the file is a mistake in the command."""
     import numpy as np
 
     try:
         with path.open("rb") as file:
-            values = np.load(file, allow_pickle=False)
+            labels = np.load(file, allow_pickle=False)
     except MemoryError:
         raise
-    # What numpy raises for a damaged file is anybody's guess.
+    # numpy raises errors of many kinds for a damaged file.
     except Exception as error:
         raise ValueError(f"{path}: is no .npy of labels that can be read ({error}).") from error
-    if not isinstance(values, np.ndarray) or values.ndim != 1:
-        raise ValueError(f"{path}: is no .npy of labels: expected one axis, a label an input.")
-    return values
+    if not isinstance(labels, np.ndarray) or labels.ndim != 1:
+        raise ValueError(f"{path}: is no .npy of labels: expected one axis, one label per input.")
+    return labels
 
 
-def named_sources(flows: list[str]) -> dict[str, list[Path]]:
+def named_sources(arguments: list[str]) -> dict[str, list[Path]]:
     """Find the sources of every flow by name, in the order given.
 
     Raises
@@ -46,51 +56,47 @@ def named_sources(flows: list[str]) -> dict[str, list[Path]]:
     ValueError
         For a pattern that nothing matches, and one source or name given twice.
     """
-    found: dict[str, list[Path]] = {}
-    bare = [flow for flow in flows if Path(flow).exists() or "=" not in flow]
-    short = _short_names([Path(flow) for flow in bare])
-    for flow in flows:
-        if flow in bare:
-            name, sources = short[Path(flow)], [Path(flow)]
+    named: dict[str, list[Path]] = {}
+    bare = [text for text in arguments if Path(text).exists() or "=" not in text]
+    short = _short_names([Path(text) for text in bare])
+    for text in arguments:
+        if text in bare:
+            name, sources = short[Path(text)], [Path(text)]
         else:
-            name, _, pattern = flow.partition("=")
+            name, _, pattern = text.partition("=")
             sources = _matches(pattern)
         if not name:
-            raise ValueError(f"{flow}: there is no name before the =.")
-        if flow in bare and name in found:
-            raise ValueError(f"{flow} is there twice, or has the name of another: NAME=TABLE.")
-        found.setdefault(name, []).extend(sources)
-    for name, sources in found.items():
+            raise ValueError(f"{text}: there is no name before the =.")
+        if text in bare and name in named:
+            raise ValueError(f"{text} is there twice, or has the name of another: NAME=TABLE.")
+        named.setdefault(name, []).extend(sources)
+    for name, sources in named.items():
         twice = [source for source in sources if sources.count(source) > 1]
         if twice:
             raise ValueError(f"{name}: {twice[0]} is there twice; every seed counts once.")
-    return found
+    return named
 
 
 def _matches(pattern: str) -> list[Path]:
-    """The files or directories that a pattern with * stands for, or the path itself."""
+    """Find the files or directories that a pattern with * stands for, or the path itself."""
     import glob
 
     if Path(pattern).exists() or not glob.has_magic(pattern):
         return [Path(pattern)]
-    found = sorted(Path(path) for path in glob.glob(pattern))
-    # Beside every table lies an .npz, which is part of it, and maybe the run that it was made of.
-    tables = [path for path in found if _is_table(path)]
-    runs = [path for path in found if path.is_dir() and path not in map(_bare, tables)]
-    found = sorted([*tables, *runs])
-    if not found:
+    paths = [Path(path) for path in glob.glob(pattern)]
+    # Beside every table lies an .npz, which is part of it, and maybe the run that was measured.
+    tables = [path for path in paths if _is_table(path)]
+    measured = [path.with_suffix("") for path in tables]
+    runs = [path for path in paths if path.is_dir() and path not in measured]
+    if not tables and not runs:
         raise ValueError(f"{pattern}: no table and no run has such a name.")
-    return found
+    return sorted([*tables, *runs])
 
 
 def _is_table(path: Path) -> bool:
     from skinfo.flow.tables import SUFFIXES
 
     return path.suffix in SUFFIXES
-
-
-def _bare(table: Path) -> Path:
-    return table.with_name(table.name.removesuffix(table.suffix))
 
 
 def _short_names(paths: list[Path]) -> dict[Path, str]:
@@ -110,59 +116,130 @@ def _short_names(paths: list[Path]) -> dict[Path, str]:
     return {path: str(path) for path in paths}
 
 
-def table_of(source: Path, jobs: int) -> Path:
-    """Find the table of a source, measured if need be."""
+def find_table(source: Path) -> Path:
+    """Find the table of a source: itself, the one in its directory, or the one beside a run.
+
+    Raises
+    ------
+    ValueError
+        For a run without a table; the message says how to measure it.
+    """
     if _is_table(source) or not source.exists():
         return source
     from skinfo.flow.tables import SUFFIXES
-
-    if not (source / "run.json").is_file():
-        for name in (f"flow{suffix}" for suffix in SUFFIXES):
-            if (source / name).is_file():
-                return source / name
-    place = source.resolve() if source.name in ("", ".", "..") else source
-    beside = [place.parent / f"{place.name}{suffix}" for suffix in SUFFIXES]
-    for path in beside:
-        if path.is_file():
-            complain(f"{source}: its table {path} is used.", "cyan")
-            _complain_of_changes(source, path)
-            return path
-    _measure(source, beside[0], jobs)
-    return beside[0]
-
-
-def _measure(run: Path, target: Path, jobs: int) -> None:
-    """Measure a run as ``skinfo analyze`` does."""
-    from skinfo.flow.defaults import default_estimators
-    from skinfo.flow.tables import write_table
     from skinfo.runs import open_run
 
-    opened = open_run(run)
-    complain(f"{run} has no table beside it: measured into {target} with default settings.",
-             "yellow")  # fmt: skip
-    estimators = default_estimators(opened, random_state=0)
-    complain_of_labels(opened, estimators)
-    table, snapshots = measure(opened, estimators, n_jobs=jobs)
-    write_table(target, table, snapshots)
+    if not (source / "run.json").is_file():
+        for suffix in SUFFIXES:
+            if (source / f"flow{suffix}").is_file():
+                return source / f"flow{suffix}"
+    place = source.resolve() if source.name in ("", ".", "..") else source
+    beside = [place.with_name(f"{place.name}{suffix}") for suffix in SUFFIXES]
+    table = next((path for path in beside if path.is_file()), None)
+    run = open_run(source)
+    if table is None:
+        raise ValueError(
+            f"{source} has no table beside it: measure it with "
+            f"`skinfo analyze {source} -o {beside[0]}`."
+        )
+    complain(f"{source}: its table {table} is used.", "cyan")
+    _warn_of_changes(source, run, table)
+    return table
 
 
-def _complain_of_changes(run: Path, path: Path) -> None:
+def _warn_of_changes(path: Path, run: Any, table_path: Path) -> None:
     """Say when a run has gone on, or was written again, since its table was made."""
     from skinfo._files import describe_files, written_after
     from skinfo.flow.tables import read_table
-    from skinfo.runs import open_run
 
-    table = read_table(path)[0]
-    new = sorted(set(open_run(run).epochs) - set(table["epoch"]))
+    table = read_table(table_path)[0]
     files = table.attrs.get("files")
-    if new:
-        what = f"lacks epochs {', '.join(map(str, new))} of {run}"
-    elif written_after(run, path):
-        what = f"is older than files of {run}, and may be of what was there before"
-    elif files is not None and files != describe_files(run):
-        what = f"was made of other files than {run} has now, or they were copied since"
+    missing = sorted(set(run.epochs) - set(table["epoch"]))
+    if missing:
+        change = f"lacks epochs {', '.join(map(str, missing))} of {path}"
+    elif written_after(path, table_path):
+        change = f"is older than files of {path}, and may be of what was there before"
+    elif files is not None and files != describe_files(path):
+        change = f"was made of other files than {path} has now, or they were copied since"
     else:
         return
-    complain(
-        f"{path} {what}: measure them with `skinfo analyze {run} -o {path} --force`.", "yellow"
+    warn(
+        f"{table_path} {change}: measure them with `skinfo analyze {path} -o {table_path} --force`."
     )
+
+
+def read_settings(path: Path, options: list[str]) -> dict[str, Any]:
+    """Read a TOML file whose keys are the options of a command, with "-" or "_".
+
+    Parameters
+    ----------
+    path : Path
+        The file; a table [estimators.NAME] describes an estimator by ``kind`` ("noisy", "binned",
+        "clustered") and its parameters.
+    options : list of str
+        Options of the command.
+
+    Returns
+    -------
+    dict
+        Values by option, and under "estimators" their descriptions by name.
+
+    Raises
+    ------
+    ValueError
+        If the file cannot be read, or holds a key that no option has; the message names both.
+    """
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path} cannot be read as settings: {error}") from error
+    settings = {name.replace("-", "_"): value for name, value in values.items()}
+    unknown = sorted(set(settings) - {*options, "estimators"})
+    if unknown:
+        raise ValueError(
+            f"{path}: there is no setting {unknown[0]!r}; there are {', '.join(options)} and the "
+            "tables [estimators.NAME]."
+        )
+    if isinstance(settings.get("layers"), list):
+        settings["layers"] = ",".join(map(str, settings["layers"]))
+    both = [name for name in OF_ESTIMATORS if name in settings and "estimators" in settings]
+    if both:
+        raise ValueError(
+            f"{path}: {both[0]} stands beside [estimators]; give it to the estimators that it is "
+            "meant for."
+        )
+    return settings
+
+
+def make_estimators(descriptions: Any, path: Path) -> dict[str, Any]:
+    """Make the estimators that the tables of a settings file describe."""
+    if not isinstance(descriptions, dict) or not all(
+        isinstance(description, dict) for description in descriptions.values()
+    ):
+        raise ValueError(f"{path}: estimators are tables such as [estimators.narrow].")
+    return {
+        name: _make_estimator(dict(description), f"{path}: [estimators.{name}]")
+        for name, description in descriptions.items()
+    }
+
+
+def _make_estimator(parameters: dict[str, Any], where: str) -> Any:
+    from skinfo import BinningMIEstimator, ClusteringScore, NoisyMIEstimator
+
+    classes: dict[str, Any] = {
+        "noisy": NoisyMIEstimator, "binned": BinningMIEstimator, "clustered": ClusteringScore,
+    }  # fmt: skip
+    kind = parameters.pop("kind", None)
+    if kind is None:
+        choices = " | ".join(f'"{name}"' for name in classes)
+        raise ValueError(f"{where} has no kind; add kind = {choices}.")
+    if not isinstance(kind, str) or kind not in classes:
+        raise ValueError(f"{where} has kind {kind!r}; there are {', '.join(classes)}.")
+    names = classes[kind]().get_params()
+    unknown = sorted(set(parameters) - set(names))
+    if unknown:
+        raise ValueError(
+            f"{where} has no parameter {unknown[0]!r}; {kind} takes {', '.join(names)}."
+        )
+    defaults = {} if "strategy" in parameters else _DEFAULTS[kind]
+    return classes[kind](**defaults | parameters)

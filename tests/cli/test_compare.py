@@ -4,36 +4,26 @@ import json
 import os
 import re
 import shutil
-import sys
 
-import matplotlib as mpl
-
-mpl.use("Agg")
-
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
-from typer.testing import CliRunner
 
-from skinfo import NoisyMIEstimator, cli, compare_flows, information_flow, open_run, pool_flows
+from skinfo import (
+    BinningMIEstimator,
+    NoisyMIEstimator,
+    cli,
+    compare_flows,
+    information_flow,
+    open_run,
+    pool_flows,
+)
 from skinfo.comparison import COMPARISON_COLUMNS, POOLED_COLUMNS
+from skinfo.flow.defaults import measure_run
 from skinfo.flow.tables import read_table, write_table
-from skinfo.runs import Layer, RunWriter
+from skinfo.runs import RunWriter
 
-LAYERS = (Layer("first", 0.5), Layer("second", 0.5, noise_before=True))
-LABELS = np.arange(16) % 2
-
-
-def write_run(path, seed=0, epochs=(1, 10), broken=False):
-    writer = RunWriter(path, LAYERS, labels=LABELS)
-    rng = np.random.default_rng(seed)
-    for epoch in epochs:
-        writer.add(epoch, {layer.name: rng.normal(size=(16, 3, 2)) for layer in LAYERS})
-    if broken:
-        file = path / "epoch_00000010.npz"
-        file.write_bytes(file.read_bytes()[:700])
-    return path
+from .written import LABELS, NOISY, write_run
 
 
 def measured(seed, epochs=(1, 10), names=("first", "second"), **options):
@@ -54,19 +44,9 @@ def tables(tmp_path_factory):
 
 
 @pytest.fixture
-def call(monkeypatch, capsys, tmp_path):
-    """Run the command in this process, exactly as the console script does."""
+def compare(call, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-
-    def called(*arguments):
-        monkeypatch.setattr(sys, "argv", ["skinfo", "compare", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stopped:
-            cli.main()
-        plt.close("all")
-        out, err = capsys.readouterr()
-        return stopped.value.code or 0, out, err
-
-    return called
+    return lambda *arguments: call("compare", *arguments)
 
 
 def line_of_text(out, layer):
@@ -77,16 +57,8 @@ def line_of(out, layer, nth=0):
     return [line.split() for line in out.splitlines() if line.split()[:1] == [layer]][nth]
 
 
-def test_help_explains_every_option():
-    done = CliRunner().invoke(cli.app, ["compare", "--help"], env={"COLUMNS": "100"})
-    text = re.sub(r"\x1b\[[0-9;]*m", "", done.output)
-    assert done.exit_code == 0
-    for option in ("output", "plot", "reference", "show", "layer", "epoch", "z", "json", "force"):
-        assert re.search(rf"--{option}\b.*?>( \[\S+\])? {{2,}}\w+\W+\w+", text), option
-
-
-def test_two_tables_are_compared_at_the_last_epoch(call, tables):
-    code, out, err = call(tables / "s0.parquet", tables / "s3.csv")
+def test_two_tables_are_compared_at_the_last_epoch(compare, tables):
+    code, out, err = compare(tables / "s0.parquet", tables / "s3.csv")
     assert (code, err) == (0, "")
     assert "I(X;T) [nats]: s3 and s0 at epoch 10" in out
     assert "I(Y;T) [nats]: s3 and s0 at epoch 10" in out
@@ -110,42 +82,42 @@ def test_two_tables_are_compared_at_the_last_epoch(call, tables):
     assert re.search(r"All epochs: (\d \w+ \w+(, )?)+\.", out)
 
 
-def test_notes_stand_under_the_table(call, tables, tmp_path):
+def test_notes_stand_under_the_table(compare, tables, tmp_path):
     table, _ = read_table(tables / "s1.csv")
     told = table["quantity"].eq("mutual_info") & table["layer"].eq("first")
     table.loc[told, "notes"] = "saturated; a note of my own"
     write_table(tmp_path / "noted.csv", table)
-    code, out, _ = call(tables / "s0.parquet", "noted.csv", "--show", "information")
+    code, out, _ = compare(tables / "s0.parquet", "noted.csv", "--show", "information")
     assert code == 0
     table, rest = out.split("All epochs")
     assert "first of noted: saturated (within 1 % of the entropy" in table
     assert "first of noted: a note of my own." in table
     assert "± is the standard error of the computation" in rest
-    code, out, _ = call("all=noted.csv", f"all={tables}/s0.parquet", "--show", "information")
+    code, out, _ = compare("all=noted.csv", f"all={tables}/s0.parquet", "--show", "information")
     assert code == 0
     assert "first: saturated (within 1 % of the entropy" in out
 
 
-def test_quantities_that_are_not_printed_are_not_passed_over_in_silence(call, tables, tmp_path):
+def test_quantities_that_are_not_printed_are_not_passed_over_in_silence(compare, tables, tmp_path):
     table, _ = read_table(tables / "s1.csv")
     mine = table[table["quantity"].eq("mutual_info")].assign(quantity="mine", estimator="Mine")
     for name in ("one.csv", "two.csv"):
         write_table(tmp_path / name, mine)
-    code, out, _ = call("one.csv", "two.csv")
+    code, out, _ = compare("one.csv", "two.csv")
     assert code == 0
     assert f"-o FILE or --json gives all {len(mine)} rows" in " ".join(out.split())
 
 
-def test_no_number_is_cut_in_a_narrow_terminal(call, tables, monkeypatch):
+def test_no_number_is_cut_in_a_narrow_terminal(compare, tables, monkeypatch):
     monkeypatch.setattr(cli.application.console, "width", 40)
-    _, out, _ = call(tables / "s0.parquet", tables / "s3.csv", "--show", "information")
+    _, out, _ = compare(tables / "s0.parquet", tables / "s3.csv", "--show", "information")
     assert out.count("±") >= 6
     assert not re.search(r"\d…( |$)", out, re.MULTILINE)
 
 
-def test_an_epoch_a_layer_and_a_quantity_can_be_chosen(call, tables):
+def test_an_epoch_a_layer_and_a_quantity_can_be_chosen(compare, tables):
     options = ("--epoch", 1, "--layer", "second", "--show", "label_information")
-    code, out, _ = call(tables / "s0.parquet", tables / "s1.csv", *options)
+    code, out, _ = compare(tables / "s0.parquet", tables / "s1.csv", *options)
     assert code == 0
     assert "I(Y;T) [nats]: s1 and s0 at epoch 1" in out
     assert "I(X;T)" not in out
@@ -154,11 +126,11 @@ def test_an_epoch_a_layer_and_a_quantity_can_be_chosen(call, tables):
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
-def test_the_comparison_and_its_picture_are_written(call, tables, tmp_path, suffix):
+def test_the_comparison_and_its_picture_are_written(compare, tables, tmp_path, suffix):
     target, picture = tmp_path / f"out{suffix}", tmp_path / "out.png"
     flows = {"s1": tables / "s1.csv", "s0": tables / "s0.parquet", "s2": tables / "s2.parquet"}
     options = ("--plot", picture, "--layer", "second") if suffix == ".csv" else ()
-    code, out, err = call(*flows.values(), "-o", target, *options, "--reference", "s0")
+    code, out, err = compare(*flows.values(), "-o", target, *options, "--reference", "s0")
     assert (code, err) == (0, "")
     expected = compare_flows(flows, reference="s0")
     found = pd.read_csv(target) if suffix == ".csv" else pd.read_parquet(target)
@@ -170,14 +142,14 @@ def test_the_comparison_and_its_picture_are_written(call, tables, tmp_path, suff
     assert not options or picture.read_bytes().startswith(b"\x89PNG")
     assert "s1 and s0" in out
     assert "s2 and s0" in out
-    code, _, err = call(*flows.values(), "-o", target)
+    code, _, err = compare(*flows.values(), "-o", target)
     assert code == 2
     assert "--force" in err
-    assert call(*flows.values(), "-o", target, "--force")[0] == 0
+    assert compare(*flows.values(), "-o", target, "--force")[0] == 0
 
 
-def test_json_is_all_rows_and_nothing_else(call, tables, tmp_path):
-    code, out, err = call(
+def test_json_is_all_rows_and_nothing_else(compare, tables, tmp_path):
+    code, out, err = compare(
         tables / "s0.parquet", tables / "s1.csv", "--json", "-o", tmp_path / "o.csv"
     )
     assert (code, err) == (0, "")
@@ -190,40 +162,40 @@ def test_json_is_all_rows_and_nothing_else(call, tables, tmp_path):
     assert (tmp_path / "o.csv").is_file()
 
 
-def test_json_has_null_for_what_is_no_finite_number(call, tmp_path):
+def test_json_has_null_for_what_is_no_finite_number(compare, tmp_path):
     write_table(tmp_path / "a.csv", measured(0, population=True))
     write_table(tmp_path / "b.csv", measured(1, epochs=(1, 20), population=True))
-    code, out, _ = call("a.csv", "b.csv", "--json")
+    code, out, _ = compare("a.csv", "b.csv", "--json")
     assert code == 0
     rows = json.loads(out, parse_constant=pytest.fail)
     assert [r["value"] for r in rows if r["quantity"] == "ceiling" and r["epoch"] == 1] == [
         None
     ] * 2
     assert {r["notes"].split("; ")[0] for r in rows if r["epoch"] == 10} == {"not in b"}
-    code, out, _ = call("a.csv", "b.csv")
+    code, out, _ = compare("a.csv", "b.csv")
     assert "b and a at epoch 1" in out
 
 
 # --- seeds ---------------------------------------------------------------------------------------
 
 
-def test_tables_of_one_name_are_pooled(call, tables, tmp_path):
+def test_tables_of_one_name_are_pooled(compare, tables, tmp_path):
     target = tmp_path / "out.csv"
-    code, out, err = call(f"few={tables}/s[0-2].*", f"new={tables}/s3.csv", "-o", target)
+    code, out, err = compare(f"few={tables}/s[0-2].*", f"new={tables}/s3.csv", "-o", target)
     assert (code, err) == (0, "")
     paths = [tables / "s0.parquet", tables / "s1.csv", tables / "s2.parquet"]
     expected = compare_flows({"few": pool_flows(paths), "new": tables / "s3.csv"})
     np.testing.assert_allclose(pd.read_csv(target)["difference"], expected["difference"])
     assert "new and few at epoch 10" in out
     listed = [f"few={path}" for path in paths]
-    code, other, _ = call(*listed, f"new={tables}/s3.csv", "-o", target, "--force")
+    code, other, _ = compare(*listed, f"new={tables}/s3.csv", "-o", target, "--force")
     assert code == 0
     assert other.split("All epochs")[0] == out.split("All epochs")[0]
 
 
-def test_one_name_alone_is_pooled_printed_and_written(call, tables, tmp_path):
+def test_one_name_alone_is_pooled_printed_and_written(compare, tables, tmp_path):
     target = tmp_path / "pooled.csv"
-    code, out, err = call(f"all={tables}/s*", "-o", target)
+    code, out, err = compare(f"all={tables}/s*", "-o", target)
     assert (code, err) == (0, "")
     found, _ = read_table(target)
     assert tuple(found) == POOLED_COLUMNS
@@ -232,30 +204,30 @@ def test_one_name_alone_is_pooled_printed_and_written(call, tables, tmp_path):
     words = line_of(out, "first")
     assert words[1:3] == [f"{row['value']:.3f}±{row['stderr']:.3f}", f"{row['spread']:.3f}"]
     assert words[-1] == "4"
-    code, again, _ = call("pooled.csv", "--epoch", 1)
+    code, again, _ = compare("pooled.csv", "--epoch", 1)
     assert code == 0
     assert "at epoch 1" in again
-    assert call("pooled.csv", tables / "s0.parquet")[0] == 0
-    assert len(json.loads(call("pooled.csv", "--json")[1])) == len(found)
+    assert compare("pooled.csv", tables / "s0.parquet")[0] == 0
+    assert len(json.loads(compare("pooled.csv", "--json")[1])) == len(found)
 
 
-def test_tables_of_one_name_are_told_apart_by_their_directories(call, tables, tmp_path):
+def test_tables_of_one_name_are_told_apart_by_their_directories(compare, tables, tmp_path):
     for name in ("wide", "narrow"):
         (tmp_path / name).mkdir()
         write_table(tmp_path / name / "flow.csv", read_table(tables / "s1.csv")[0])
-    code, out, _ = call("wide/flow.csv", "narrow/flow.csv")
+    code, out, _ = compare("wide/flow.csv", "narrow/flow.csv")
     assert code == 0
     assert "narrow and wide at epoch 10" in out
-    assert call("wide", "narrow")[1] == out
+    assert compare("wide", "narrow")[1] == out
 
 
-def test_a_path_with_an_equals_sign_is_a_path(call, tables, tmp_path):
+def test_a_path_with_an_equals_sign_is_a_path(compare, tables, tmp_path):
     (tmp_path / "lr=0.1").mkdir()
     write_table(tmp_path / "lr=0.1" / "flow.csv", read_table(tables / "s1.csv")[0])
-    code, out, _ = call(tables / "s0.parquet", "lr=0.1/flow.csv")
+    code, out, _ = compare(tables / "s0.parquet", "lr=0.1/flow.csv")
     assert code == 0
     assert "flow and s0" in out
-    code, out, _ = call(tables / "s0.parquet", "slow=lr=0.1/flow.csv")
+    code, out, _ = compare(tables / "s0.parquet", "slow=lr=0.1/flow.csv")
     assert code == 0
     assert "slow and s0" in out
 
@@ -263,58 +235,77 @@ def test_a_path_with_an_equals_sign_is_a_path(call, tables, tmp_path):
 # --- runs ----------------------------------------------------------------------------------------
 
 
-def test_runs_without_a_table_are_measured_once(call, tmp_path):
-    write_run(tmp_path / "a"), write_run(tmp_path / "b", seed=1)
-    code, out, err = call("a", "b", "--json")
-    assert code == 0
-    assert len(json.loads(out)) > 0
-    assert "a has no table beside it: measured into a.parquet" in err
-    assert {"a.parquet", "a.npz", "b.parquet", "b.npz"} <= {p.name for p in tmp_path.iterdir()}
+def measure(run):
+    """Write the table of a run beside it."""
+    estimators = {"binned": BinningMIEstimator(bin_range="run")}
+    table = measure_run(open_run(run), estimators, progress=False)
+    write_table(run.with_suffix(".parquet"), *table)
+
+
+@pytest.fixture
+def runs(tmp_path):
+    """Two runs, each with its table beside it."""
+    paths = [tmp_path / "a", tmp_path / "b"]
+    for seed, path in enumerate(paths):
+        measure(write_run(path, epochs=(1, 10), seed=seed))
+    return paths
+
+
+def test_a_run_stands_for_the_table_beside_it(compare, runs, tmp_path):
     before = (tmp_path / "a.parquet").read_bytes()
-    code, out, err = call("a", "b")
+    code, out, err = compare("a", "b")
     assert code == 0
-    assert "measured into" not in err
     assert "a: its table a.parquet is used" in err
     assert "b: its table b.parquet is used" in err
     assert "analyze" not in err
-    assert "One run a side: how far seeds of one setting spread is not known" in " ".join(
+    assert "One run per side: how far seeds of one setting spread is not known" in " ".join(
         out.split()
     )
     assert "b and a at epoch 10" in out
     assert "bins over each run's own range" in err.replace("\n", " ")
     assert (tmp_path / "a.parquet").read_bytes() == before
 
-    assert call("both=*")[0] == 0
-    RunWriter(tmp_path / "a", LAYERS, labels=LABELS).add(
-        20, {layer.name: np.random.default_rng(0).normal(size=(16, 3, 2)) for layer in LAYERS}
+    assert compare("both=*")[0] == 0
+    RunWriter(tmp_path / "a", NOISY, labels=LABELS, train=range(10)).add(
+        20, {layer.name: np.random.default_rng(0).normal(size=(16, 4, 2)) for layer in NOISY}
     )
-    code, _, err = call("a", "b")
+    code, _, err = compare("a", "b")
     assert code == 0
     assert "a.parquet lacks epochs 20 of a" in err
     assert "skinfo analyze a -o a.parquet --force" in err
 
 
+def test_a_run_without_a_table_is_to_be_measured_first(compare, tables, tmp_path):
+    write_run(tmp_path / "a", epochs=(1,))
+    for arguments in (["a"], ["a", tables / "s0.parquet"], ["both=*"]):
+        code, out, err = compare(*arguments)
+        assert (code, out) == (2, "")
+        assert len(err.splitlines()) == 1
+        assert "a has no table beside it" in err
+        assert "`skinfo analyze a -o a.parquet`" in err
+        assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
 @pytest.mark.filterwarnings("ignore:not measured")
-def test_activations_that_cannot_be_read_end_with_exit_code_1(call, tmp_path):
-    write_run(tmp_path / "a"), write_run(tmp_path / "b", broken=True)
-    code, out, err = call("a", "b")
+def test_activations_that_cannot_be_read_end_with_exit_code_1(compare, runs, tmp_path):
+    shutil.rmtree(tmp_path / "b")
+    measure(write_run(tmp_path / "b", epochs=(1, 10), broken="truncated"))
+    code, out, err = compare("a", "b")
     assert code == 1
     assert "b and a at epoch 1" in out
     assert "some activations could not be read" in err
-    code, out, err = call("a", "b", "--json")
+    code, out, err = compare("a", "b", "--json")
     assert code == 1
     assert "some activations could not be read" in err
-    assert call("both=*")[0] == 1
+    assert compare("both=*")[0] == 1
     notes = {row["notes"] for row in json.loads(out) if row["epoch"] == 10}
     assert any("not in b (read error)" in note for note in notes)
 
 
-def test_a_run_that_was_written_again_is_noticed(call, tmp_path):
-    write_run(tmp_path / "a"), write_run(tmp_path / "b", seed=1)
-    assert call("a", "b")[0] == 0
+def test_a_run_that_was_written_again_is_noticed(compare, runs, tmp_path):
     shutil.rmtree(tmp_path / "b")
-    write_run(tmp_path / "b", seed=2)
-    code, _, err = call("a", "b")
+    write_run(tmp_path / "b", epochs=(1, 10), seed=2)
+    code, _, err = compare("a", "b")
     assert code == 0
     assert "b.parquet is older than files of b" in err
     assert "skinfo analyze b -o b.parquet --force" in err
@@ -322,29 +313,29 @@ def test_a_run_that_was_written_again_is_noticed(call, tmp_path):
     # A copy that keeps its times is older than the table all the same.
     for file in (tmp_path / "b").iterdir():
         os.utime(file, (1, 1))
-    _, _, err = call("a", "b")
+    _, _, err = compare("a", "b")
     assert "b.parquet was made of other files than b has now" in err
 
 
-def test_an_estimator_that_refuses_what_it_gets_counts_as_unread(call, tables, tmp_path):
+def test_an_estimator_that_refuses_what_it_gets_counts_as_unread(compare, tables, tmp_path):
     table = read_table(tables / "s0.parquet")[0]
     lost = table["layer"].eq("first") & table["epoch"].eq(1)
     write_table(tmp_path / "lost.csv", table[~lost])
-    assert call(tables / "s1.csv", "lost.csv")[0] == 0
+    assert compare(tables / "s1.csv", "lost.csv")[0] == 0
     row = {"epoch": 1, "layer": "first", "estimator": "noisy", "notes": "not measured"}
     write_table(tmp_path / "lost.csv", pd.concat([table[~lost], pd.DataFrame([row])]))
-    code, _, err = call(tables / "s1.csv", "lost.csv")
+    code, _, err = compare(tables / "s1.csv", "lost.csv")
     assert code == 1
     assert "1 rows of the tables" in err
 
 
-def test_flows_of_other_sigmas_are_not_comparable(call, tmp_path):
+def test_flows_of_other_sigmas_are_not_comparable(compare, tmp_path):
     run = open_run({(1, "first"): np.random.default_rng(0).normal(size=(20, 2))})
     for name, sigma in (("fine", 0.1), ("coarse", 0.9)):
         noisy = NoisyMIEstimator(sigma, tol=0.1, random_state=0)
         flow = information_flow({"noisy": noisy}, run, progress=False)
         write_table(tmp_path / f"{name}.parquet", flow)
-    code, out, err = call("fine.parquet", "coarse.parquet")
+    code, out, err = compare("fine.parquet", "coarse.parquet")
     assert code == 0
     assert "not comparable" in line_of_text(out, "first")
     assert "not comparable: measured with settings that give" in " ".join(out.split())
@@ -380,37 +371,30 @@ def test_flows_of_other_sigmas_are_not_comparable(call, tmp_path):
     ],
     ids=lambda value: None if isinstance(value, list) else value[:40],
 )
-def test_a_mistake_ends_with_exit_code_2_and_one_line(call, tables, tmp_path, arguments, part):
+def test_a_mistake_ends_with_exit_code_2_and_one_line(compare, tables, tmp_path, arguments, part):
     places = {"s0": tables / "s0.parquet", "s1": tables / "s1.csv", "tmp": tmp_path}
-    code, _, err = call(*(argument.format(**places) for argument in arguments))
+    code, _, err = compare(*(argument.format(**places) for argument in arguments))
     assert code == 2
     assert len(err.splitlines()) == 1
     assert part.format(**places) in err
     assert list(tmp_path.iterdir()) == []
 
 
-def test_units_and_epochs_that_do_not_fit_are_named(call, tables, tmp_path):
+def test_units_and_epochs_that_do_not_fit_are_named(compare, tables, tmp_path):
     write_table(tmp_path / "bits.csv", measured(0, units="bits"))
     write_table(tmp_path / "later.csv", measured(0, epochs=(2, 20)))
-    code, _, err = call(tables / "s0.parquet", "bits.csv")
+    code, _, err = compare(tables / "s0.parquet", "bits.csv")
     assert code == 2
     assert "'s0' is in nats, 'bits' is in bits" in err
-    code, _, err = call(tables / "s0.parquet", "later.csv")
+    code, _, err = compare(tables / "s0.parquet", "later.csv")
     assert code == 2
     assert "no epoch in common: 1, 10 in the one, 2, 20 in the other" in err
 
 
-def test_nothing_is_measured_for_a_mistake(call, tmp_path):
-    write_run(tmp_path / "a")
-    for arguments in (["a"], ["a", "a.csv", "--reference", "b"], ["a", "x", "--show", "y"]):
-        assert call(*arguments)[0] == 2
-        assert [p.name for p in tmp_path.iterdir()] == ["a"]
-
-
-def test_arrays_of_another_table_are_not_taken_for_those_of_the_result(call, tables, tmp_path):
+def test_arrays_of_another_table_are_not_taken_for_those_of_the_result(compare, tables, tmp_path):
     """Said before anything is compared: an .npz beside the result would be read with it."""
     (tmp_path / "c.npz").write_bytes(b"of another table")
-    code, _, err = call(tables / "s0.parquet", tables / "s1.csv", "-o", "c.csv")
+    code, _, err = compare(tables / "s0.parquet", tables / "s1.csv", "-o", "c.csv")
     assert code == 2
     assert "c.npz belongs to another table" in " ".join(err.split())
     assert [path.name for path in tmp_path.iterdir()] == ["c.npz"]

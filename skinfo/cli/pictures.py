@@ -1,4 +1,4 @@
-"""skinfo plot: from a table to a picture."""
+"""skinfo plot and skinfo report: from a table to a picture or a page."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ from typing import Annotated, Any
 
 import typer
 
-from skinfo.cli.application import Force, app, check_output, complain, headless
+from skinfo.cli.application import Force, app, check_output, headless, warn
 
 _OF_DISTANCES = ("distances", "ridges")
 _KINDS = ("overview", "plane", *_OF_DISTANCES, "curve")
+TablePath = Annotated[Path, typer.Argument(help="Table that `skinfo analyze` wrote.")]
 
 
 @app.command()
 def plot(
-    table: Annotated[Path, typer.Argument(help="Table that `skinfo analyze` wrote.")],
+    table: TablePath,
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="Picture; default: the table's name.png.")
     ] = None,
@@ -41,9 +42,7 @@ def plot(
     from skinfo.flow.tables import is_curve, read_table
     from skinfo.view.pictures import SigmaCurveDisplay, save_figure
 
-    if kind not in _KINDS:
-        raise ValueError(f"--kind is overview, plane, distances, ridges or curve; got {kind!r}.")
-    _refuse_without_effect(kind, quantity, estimator)
+    _check_options(kind, quantity, estimator)
     quantity = quantity or "auc"
     name = quantity if kind == "curve" else kind
     target = output or table.with_suffix(".png" if kind == "overview" else f".{name}.png")
@@ -55,17 +54,17 @@ def plot(
         if estimator is not None:
             raise ValueError(f"{table} is a curve against sigma: --estimator has no effect.")
         figure = SigmaCurveDisplay.from_table(flow).plot().figure_
+    elif snapshots is None and kind in _OF_DISTANCES:
+        raise ValueError(f"{table.with_suffix('.npz')}: the distances are kept there; not found.")
     else:
-        if snapshots is None and kind in _OF_DISTANCES:
-            raise ValueError(
-                f"{table.with_suffix('.npz')}: the distances are kept there; not found."
-            )
         figure = _draw(kind, flow, snapshots, quantity, estimator)
     save_figure(figure, target)
     typer.echo(f"Picture in {target}")
 
 
-def _refuse_without_effect(kind: str, quantity: str | None, estimator: str | None) -> None:
+def _check_options(kind: str, quantity: str | None, estimator: str | None) -> None:
+    if kind not in _KINDS:
+        raise ValueError(f"--kind is {', '.join(_KINDS[:-1])} or {_KINDS[-1]}; got {kind!r}.")
     if quantity is not None and kind != "curve":
         raise ValueError(
             f"--quantity has no effect on --kind {kind}: "
@@ -76,27 +75,45 @@ def _refuse_without_effect(kind: str, quantity: str | None, estimator: str | Non
 
 
 def _draw(kind: str, flow: Any, snapshots: Any, quantity: str, estimator: str | None) -> Any:
-    from skinfo.view import pictures as plotting
+    from skinfo.view import pictures
 
     if kind == "distances":
-        return plotting.plot_distances(snapshots)
+        return pictures.plot_distances(snapshots)
     if kind == "ridges":
-        return plotting.DistanceRidgesDisplay.from_snapshots(snapshots).plot().figure_
+        return pictures.DistanceRidgesDisplay.from_snapshots(snapshots).plot().figure_
     display: Any
     if kind == "overview":
-        display = plotting.InformationFlowDisplay.from_flow(flow, snapshots, estimator=estimator)
+        display = pictures.InformationFlowDisplay.from_flow(flow, snapshots, estimator=estimator)
     elif kind == "plane":
-        display = plotting.InformationPlaneDisplay.from_flow(flow, estimator=estimator)
+        display = pictures.InformationPlaneDisplay.from_flow(flow, estimator=estimator)
     else:
-        display = plotting.ClusteringCurveDisplay.from_flow(flow, quantity, estimator=estimator)
-    _say_left_out(display.left_out, chosen=estimator)
+        display = pictures.ClusteringCurveDisplay.from_flow(flow, quantity, estimator=estimator)
+    for drawn, others in display.left_out.items():
+        if others and drawn != estimator:
+            warn(f"{drawn} is drawn, {', '.join(others)} left out; --estimator chooses another.")
     return display.plot().figure_
 
 
-def _say_left_out(left_out: dict[str, list[str]], *, chosen: str | None) -> None:
-    for drawn, others in left_out.items():
-        if others and drawn != chosen:
-            complain(
-                f"{drawn} is drawn, {', '.join(others)} left out; --estimator chooses another.",
-                "yellow",
-            )
+@app.command()
+def report(
+    table: TablePath,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Page; default: the table's name.html.")
+    ] = None,
+    title: Annotated[
+        str | None, typer.Option(help="Heading; default: the table's file name.")
+    ] = None,
+    force: Force = False,
+) -> None:
+    """Make a table one HTML file to send: plane, curves, distances, notes, settings.
+
+    It needs no network; plotly.js is in it. A curve against sigma gets a smaller page.
+    """
+    from skinfo.view.report import write_report
+
+    target = output or table.with_suffix(".html")
+    if target.suffix.lower() not in (".html", ".htm"):
+        raise ValueError(f"{target}: a report ends in .html.")
+    check_output(target, force=force)
+    size = write_report(table, target, title=title, force=force)
+    typer.echo(f"Report in {target}, {size / 1e6:.1f} MB")

@@ -1,5 +1,0 @@
-"""python -m skinfo.cli."""
-
-from skinfo.cli import main
-
-main()
