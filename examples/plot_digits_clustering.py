@@ -93,7 +93,7 @@ axes[0].set_xlim(-0.1, EPOCHS[-1] * 1.1)
 axes[0].minorticks_off()
 axes[0].set_xticks(EPOCHS, [str(epoch) for epoch in EPOCHS])
 last_layer = {
-    epoch: ClusteringScore(measures=()).fit(run.array(epoch, "layer 4"), y)
+    epoch: ClusteringScore(measures=()).fit(run.load(epoch, "layer 4").array, y)
     for epoch in (EPOCHS[0], EPOCHS[-1])
 }
 largest = max(est.class_distances_.max() for est in last_layer.values())

@@ -6,14 +6,46 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from sklearn.utils._param_validation import InvalidParameterError
+
 __all__ = [
+    "OF_THE_CALL",
     "MissingExtraError",
     "OutsideEdgesWarning",
     "ReplicaWarning",
     "RunError",
     "SaturationWarning",
+    "in_words",
     "needs_extra",
 ]
+
+#: Exceptions that end a sweep: they would be the same at every layer, or are not ours to hide.
+OF_THE_CALL = (
+    InvalidParameterError,
+    TypeError,
+    AttributeError,
+    NameError,
+    ImportError,
+    NotImplementedError,
+    MemoryError,
+    Warning,
+)
+
+
+def in_words(error: Exception) -> str:
+    """What an exception says; with its type, where that is not ours or says more.
+
+    Examples
+    --------
+    >>> in_words(ValueError("too large")), in_words(EOFError())
+    ('too large', 'EOFError')
+    >>> in_words(FloatingPointError("overflow"))
+    'FloatingPointError: overflow'
+    """
+    text = str(error)
+    if isinstance(error, ValueError) and text:
+        return text
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 class RunError(ValueError):

@@ -125,8 +125,8 @@ def test_the_demo_leaves_a_table_two_pictures_and_a_run(uninterrupted):
     assert run.train.sum() == 200
     assert [layer.sigma for layer in run.layers] == [0.005] * 5
     assert [layer.noise_before for layer in run.layers] == [False, True, True, True, True]
-    assert run.array(1, "layer1").shape == (256, 10)
-    assert run.array(3, "layer5").shape == (256, 2, 3)
+    assert run.load(1, "layer1").array.shape == (256, 10)
+    assert run.load(3, "layer5").array.shape == (256, 2, 3)
     assert set(run.losses[3]) == {"train_loss", "train_accuracy", "test_loss", "test_accuracy"}
     assert result.accuracy == run.losses[3]["test_accuracy"]
 
@@ -197,7 +197,9 @@ def test_training_killed_between_checkpoint_and_state_resumes_to_the_same_run(
     assert run.losses == whole.losses
     for epoch in run.epochs:
         for name in szt.HIDDEN:
-            np.testing.assert_array_equal(run.array(epoch, name), whole.array(epoch, name))
+            np.testing.assert_array_equal(
+                run.load(epoch, name).array, whole.load(epoch, name).array
+            )
 
 
 def test_the_run_of_the_demo_has_the_size_of_the_paper(tmp_path):
@@ -205,14 +207,14 @@ def test_the_run_of_the_demo_has_the_size_of_the_paper(tmp_path):
     X, y = make_szt()
     np.testing.assert_array_equal(run.labels, y)
     assert run.train.sum() == 3277
-    assert run.array(1, "layer1").shape == (4096, 10)
-    assert run.array(1, "layer2").shape == (4096, 2, 7)
-    assert run.array(1, "layer2").dtype == np.float32
+    assert run.load(1, "layer1").array.shape == (4096, 10)
+    assert run.load(1, "layer2").array.shape == (4096, 2, 7)
+    assert run.load(1, "layer2").array.dtype == np.float32
     model = make_mlp()
     with torch.no_grad():
         start = model.layer1(torch.as_tensor(X, dtype=torch.float32)).numpy()
     # One epoch of Adam at 4e-4 moves weights a little.
-    assert 0 < np.abs(run.array(1, "layer1") - start).max() < 0.1
+    assert 0 < np.abs(run.load(1, "layer1").array - start).max() < 0.1
 
 
 def test_another_setting_in_the_same_directory_is_an_error(uninterrupted):

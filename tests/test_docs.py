@@ -34,7 +34,7 @@ def test_the_ways_to_extend_run(place):
         assert 3 < names["flow"]["value"].item() <= 4
     else:
         assert names["run"].epochs == [1, 2, 3]
-        assert names["run"].noisy_samples(2, "hidden").X.shape == (1000, 16)
+        assert names["run"].load(2, "hidden").noisy_sample().X.shape == (1000, 16)
 
 
 def test_words_for_changes_mean_the_same_everywhere():

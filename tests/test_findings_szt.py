@@ -65,7 +65,7 @@ def test_brackets_of_different_numbers_of_replicas_overlap(tmp_path):
     settings = SztSettings(epochs=60, n_replicas=36, n_checkpoints=1)
     run = record_training(tmp_path, settings)
     ends = {}
-    arrays = {(60, layer): run.array(60, layer) for layer in ["layer2", *DEEP]}
+    arrays = {(60, layer): run.load(60, layer).array for layer in ["layer2", *DEEP]}
     for r, replicas in ((12, slice(12)), (24, slice(12, 36))):
         fewer = {key: array[:, replicas] for key, array in arrays.items()}
         part = open_run(fewer, labels=run.labels, sigma=settings.sigma)

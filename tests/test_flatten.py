@@ -5,7 +5,7 @@ import pytest
 
 from skinfo import BinningMIEstimator, NoisyMIEstimator, information_flow, open_run, save_run
 from skinfo.errors import RunError
-from skinfo.runs import Layer
+from skinfo.runs import Layer, LayerActivations
 
 LABELS = np.array([5, 7, 7, 5])
 RNG = np.random.default_rng(0)
@@ -15,7 +15,7 @@ TOKENS = RNG.standard_normal((4, 6, 3))
 
 def read(array, *, sigma=None, **options):
     """The array of a run of one layer, flattened."""
-    return open_run({(1, "a"): array}, labels=LABELS, sigma=sigma, **options).array(1, "a")
+    return open_run({(1, "a"): array}, labels=LABELS, sigma=sigma, **options).load(1, "a").array
 
 
 # Maps
@@ -73,8 +73,8 @@ def test_rows_and_replicas_are_left_alone():
     rows, replicas = np.zeros((4, 3)), RNG.standard_normal((4, 2, 3))
     for choice in ("all", "channel_mean", "spatial", lambda _: 1 / 0):
         run = open_run({(1, "a"): rows, (1, "b"): replicas}, sigma=0.1, flatten=choice)
-        assert run.array(1, "a").shape == (4, 3)
-        np.testing.assert_array_equal(run.array(1, "b"), replicas)
+        assert run.load(1, "a").array.shape == (4, 3)
+        np.testing.assert_array_equal(run.load(1, "b").array, replicas)
 
 
 def test_a_choice_for_one_layer_says_what_three_axes_are():
@@ -200,7 +200,7 @@ def test_a_token_that_is_not_there_is_an_error():
 
 
 def test_pooled_sequences_are_inputs():
-    rows = open_run({(1, "a"): TOKENS}, labels=LABELS, flatten="token_mean").replicas(1, "a")
+    rows = open_run({(1, "a"): TOKENS}, labels=LABELS, flatten="token_mean").load(1, "a").replicas()
     assert rows.groups is None
     np.testing.assert_array_equal(rows.y, LABELS)
 
@@ -208,41 +208,41 @@ def test_pooled_sequences_are_inputs():
 def test_each_token_may_be_an_input_of_its_own():
     run = open_run({(1, "a"): TOKENS, (1, "b"): TOKENS[:, 0]}, labels=LABELS, train=[1, 3],
                    flatten={"a": "tokens"})  # fmt: skip
-    for read_rows in (run.replicas, run.noisy_samples):
-        rows = read_rows(1, "a")
+    for rows_of in (LayerActivations.replicas, LayerActivations.noisy_sample):
+        rows = rows_of(run.load(1, "a"))
         np.testing.assert_array_equal(rows.X, TOKENS.reshape(24, 3))
         np.testing.assert_array_equal(rows.y, LABELS.repeat(6))
         assert rows.groups is None
-        kept = read_rows(1, "a", subset=run.train)
+        kept = rows_of(run.load(1, "a", subset=run.train))
         np.testing.assert_array_equal(kept.X, TOKENS[[1, 3]].reshape(12, 3))
         np.testing.assert_array_equal(kept.y, LABELS[[1, 3]].repeat(6))
-        np.testing.assert_array_equal(read_rows(1, "b").y, LABELS)
+        np.testing.assert_array_equal(rows_of(run.load(1, "b")).y, LABELS)
     assert run.shape(1, "a") == (24, 3)
     unlabelled = open_run({(1, "a"): TOKENS}, flatten="tokens")
     mask = np.array([True, False, False, True])
-    assert len(unlabelled.replicas(1, "a", subset=mask).X) == 12
-    assert unlabelled.replicas(1, "a").y is None
+    assert len(unlabelled.load(1, "a", subset=mask).replicas().X) == 12
+    assert unlabelled.load(1, "a").replicas().y is None
 
 
 def test_replicas_of_tokens_are_replicas_of_each_token():
     replicas = RNG.standard_normal((4, 2, 6, 3))
     run = open_run({(1, "a"): replicas}, labels=LABELS, sigma=0.1, flatten="tokens")
-    assert run.shape(1, "a") == run.array(1, "a").shape == (24, 2, 3)
-    rows = run.replicas(1, "a")
+    assert run.shape(1, "a") == run.load(1, "a").array.shape == (24, 2, 3)
+    rows = run.load(1, "a").replicas()
     for row in (0, 1, 2, 30, 47):
         token = row // 2
         np.testing.assert_array_equal(rows.X[row], replicas[token // 6, row % 2, token % 6])
         assert rows.groups[row] == token
         assert rows.y[row] == LABELS[token // 6]
     pooled = open_run({(1, "a"): replicas}, sigma=0.1, flatten="token_mean")
-    np.testing.assert_allclose(pooled.array(1, "a"), replicas.mean(2), rtol=1e-14)
+    np.testing.assert_allclose(pooled.load(1, "a").array, replicas.mean(2), rtol=1e-14)
 
 
 def test_rows_of_groups_have_tokens_too():
     groups = np.array([1, 0, 1, 2, 3, 2])
     S = RNG.standard_normal((6, 5, 2))
     run = open_run({(1, "a"): S}, labels=LABELS, groups=groups, sigma=0.1, flatten="tokens")
-    rows = run.replicas(1, "a")
+    rows = run.load(1, "a").replicas()
     np.testing.assert_array_equal(rows.X, S.reshape(30, 2))
     np.testing.assert_array_equal(rows.groups, (groups[:, None] * 5 + np.arange(5)).ravel())
     np.testing.assert_array_equal(rows.y, LABELS[groups].repeat(5))
@@ -271,7 +271,7 @@ def test_replicas_are_believed_where_there_is_noise_or_none_differ():
     assert read(TOKENS, axes="nrc").shape == (4, 6, 3)
     run = open_run({(1, "a"): TOKENS[:, 0], (1, "b"): TOKENS}, sigma={"a": 0.1})
     assert run.layers[1] == Layer("b", None, True)
-    assert run.array(1, "b").shape == (4, 6, 3)
+    assert run.load(1, "b").array.shape == (4, 6, 3)
 
 
 # The whole way
@@ -305,7 +305,7 @@ def test_mapped_and_narrow_arrays_are_measured(tmp_path, dtype):
     S = RNG.standard_normal((50, 3)).astype(dtype)
     save_run(tmp_path / "run", 1, {"a": S}, sigma=0.5, format="npy")
     run = open_run(tmp_path / "run")
-    assert not run.array(1, "a").flags.writeable
+    assert not run.load(1, "a").array.flags.writeable
     found = information_flow(NoisyMIEstimator(None, tol=0.1, random_state=0), run, progress=False)
     whole = open_run({(1, "a"): S}, sigma=0.5)
     expected = information_flow(

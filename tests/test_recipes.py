@@ -126,7 +126,9 @@ def test_every_framework_records_what_torch_does(record, trained, data, tmp_path
         tables[framework] = run, information_flow(estimators, run, progress=False)
     (expected, torch_flow), (found, flow) = tables.values()
     for layer in NAMES:
-        np.testing.assert_allclose(found.array(4, layer), expected.array(4, layer), atol=1e-5)
+        np.testing.assert_allclose(
+            found.load(4, layer).array, expected.load(4, layer).array, atol=1e-5
+        )
     assert flow["quantity"].tolist() == torch_flow["quantity"].tolist()
     for quantity in ("mutual_info", "label_mutual_info", "auc"):
         values, wanted = (t[t["quantity"] == quantity]["value"] for t in (flow, torch_flow))
@@ -190,7 +192,7 @@ def test_recipes_run_as_they_stand(name, data, tmp_path, monkeypatch, capsys):
     assert "layer3" in capsys.readouterr().out
     if name != "sklearn_mlp":
         assert run.layers == tuple(NOISY)
-        assert run.array(2, "layer3").shape == (256, 8, 5)
+        assert run.load(2, "layer3").array.shape == (256, 8, 5)
 
 
 # The monitor of a Keras training, through the callback of the recipe

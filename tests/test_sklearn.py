@@ -234,7 +234,7 @@ def test_a_sweep_measures_pipelines(run, y, routing, n_jobs):
     with config_context(enable_metadata_routing=routing):
         table = flow_of(pipelines, run, n_jobs=n_jobs)
     for (epoch, layer, name), rows in table.groupby(["epoch", "layer", "estimator"]):
-        sigma, replicas = run.layer(layer).sigma, run.replicas(epoch, layer)
+        sigma, replicas = run.layer(layer).sigma, run.load(epoch, layer).replicas()
         if name == "noisy":
             Z = PCA(4).fit_transform(replicas.X)
             fitted = noisy(sigma).fit(Z, replicas.y, groups=replicas.groups)
@@ -242,7 +242,7 @@ def test_a_sweep_measures_pipelines(run, y, routing, n_jobs):
             Z = PCA(2).fit_transform(StandardScaler().fit_transform(replicas.X))
             fitted = noisy(sigma).fit(Z, replicas.y, groups=replicas.groups)
         else:
-            sample = run.noisy_samples(epoch, layer)
+            sample = run.load(epoch, layer).noisy_sample()
             Z = PCA(4).fit_transform(sample.X)
             fitted = BinningMIEstimator(bin_width=0.7).fit(Z, sample.y)
         assert list(rows["value"]) == [quantity.value for quantity in fitted.quantities_]
@@ -256,7 +256,7 @@ def test_the_range_of_a_run_is_that_of_the_projected_layers(run):
     plain = BinningMIEstimator(bin_range="run", n_bins=6)
     table = flow_of({"projected": pipeline, "plain": plain}, run)
     for layer in ("front", "back"):
-        seen = [PCA(2).fit_transform(run.noisy_samples(epoch, layer).X) for epoch in EPOCHS]
+        seen = [PCA(2).fit_transform(run.load(epoch, layer).noisy_sample().X) for epoch in EPOCHS]
         ends = (min(Z.min() for Z in seen), max(Z.max() for Z in seen))
         for epoch, Z in zip(EPOCHS, seen, strict=True):
             expected = BinningMIEstimator(bin_range=ends, n_bins=6).fit(Z, LABELS)
@@ -269,7 +269,7 @@ def test_the_range_of_a_run_is_that_of_the_projected_layers(run):
 
 
 def test_steps_that_fail_on_a_layer_are_a_row(run):
-    made = {(e, name): run.array(e, name) for e in EPOCHS for name in ("front", "back")}
+    made = {(e, name): run.load(e, name).array for e in EPOCHS for name in ("front", "back")}
     made |= {(e, "back"): made[e, "back"][:, :, :3] for e in EPOCHS}
     narrow = open_run(made, labels=LABELS, sigma=0.3)
     pipelines = {

@@ -35,7 +35,7 @@ def test_value_counts_count_every_activation_of_every_input(snapshots):
 def test_value_counts_are_the_histogram_of_noisy_samples(run, snapshots):
     assert snapshots.value_edges.shape == (2, DRAWN_CELLS + 1)
     for place, layer in enumerate(["0", "2"]):
-        samples = np.array([run.noisy_samples(epoch, layer).X for epoch in EPOCHS])
+        samples = np.array([run.load(epoch, layer).noisy_sample().X for epoch in EPOCHS])
         edges = snapshots.value_edges[place]
         assert (edges[0], edges[-1]) == (samples.min(), samples.max())
         for k, sample in enumerate(samples):
@@ -80,7 +80,7 @@ def test_distances_are_those_of_noisy_samples_within_and_between(run, snapshots)
     for place, layer in enumerate(["0", "2"]):
         for k, epoch in enumerate(snapshots.snapshot_epochs):
             edges = snapshots.distance_edges[place, k]
-            distances = squareform(pdist(run.noisy_samples(epoch, layer).X))
+            distances = squareform(pdist(run.load(epoch, layer).noisy_sample().X))
             i, j = np.triu_indices(20, 1)
             same = LABELS[i] == LABELS[j]
             for kept, counts in ((same, snapshots.within), (~same, snapshots.between)):
@@ -89,7 +89,7 @@ def test_distances_are_those_of_noisy_samples_within_and_between(run, snapshots)
 
 
 def test_distances_are_those_of_the_clustering_score(run, snapshots):
-    fitted = ClusteringScore().fit(run.noisy_samples(300, "2").X, LABELS)
+    fitted = ClusteringScore().fit(run.load(300, "2").noisy_sample().X, LABELS)
     edges, within, between = coarsen(
         fitted.distance_edges_, fitted.within_histogram_, fitted.between_histogram_
     )
@@ -158,7 +158,7 @@ def test_a_checkpoint_that_cannot_be_used_stays_empty_and_the_rest_is_there(tmp_
     assert snapshots.snapshot_epochs[0] == 1
     assert snapshots.within[1].sum(axis=1).astype(bool).tolist() == [False, True, True, True]
     assert np.isnan(snapshots.scatter[0]).all()
-    np.testing.assert_array_equal(snapshots.scatter[-1], run.noisy_samples(300, "2").X)
+    np.testing.assert_array_equal(snapshots.scatter[-1], run.load(300, "2").noisy_sample().X)
 
 
 class Stumbling:

@@ -92,7 +92,7 @@ def _describe_layer(opened: Any, layer: Any, errors: list[dict[str, Any]]) -> di
     if stored is not None and len(stored[0]) < 4:
         last = opened.epochs[-1]
         try:
-            opened.array(last, layer.name)
+            opened.load(last, layer.name)
         except RunError as error:
             errors.append({"epoch": last, "layer": layer.name, "message": str(error)})
     return {

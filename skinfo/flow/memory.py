@@ -7,7 +7,7 @@ import re
 import sys
 import threading
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from math import prod
@@ -94,12 +94,12 @@ class Budget:
         return 0 if self.limit is None else self.limit - self._idle
 
     @contextmanager
-    def held(self, estimate: Callable[[], int]) -> Iterator[None]:
+    def held(self, need: int) -> Iterator[None]:
         """Hold memory; wait for it first. One that needs more than there is runs alone."""
         if self.limit is None:
             yield
             return
-        need = max(estimate(), 1)
+        need = max(need, 1)
         with self._freed:
             self._freed.wait_for(lambda: not self._taken or self._taken + need <= self.free)
             if not self._taken:
@@ -170,8 +170,8 @@ class _Size:
         try:
             # As it is once flattened; its bytes count the array as stored, too.
             shape, stored = run.shape(epoch, layer), run.nbytes(epoch, layer)
-            dtype = run.store.shape(epoch, layer)[1]
-        except (RunError, OSError):
+            dtype = run.stored_shape(epoch, layer)[1]
+        except RunError:
             return None
         inputs = shape[0] if shape else 1
         rows = inputs * shape[1] if len(shape) == 3 else inputs
@@ -210,18 +210,19 @@ class _Size:
 
 
 def need_of_task(
+    budget: Budget,
     run: Run,
     epoch: int,
     layer: str,
     estimators: Iterable[BaseEstimator | None],
     mask: np.ndarray | None = None,
 ) -> int:
-    """Estimate the bytes that measuring one layer takes at its peak, without reading it.
+    """Estimate the bytes that measuring one layer takes at its peak; 0 where there is no limit.
 
     All estimators share what is read, and work one after the other.
     """
     chosen = [estimator for estimator in estimators if estimator is not None]
-    size = _Size.of(run, epoch, layer)
+    size = None if budget.limit is None else _Size.of(run, epoch, layer)
     if size is None or not chosen:
         return 0
     needs = [size.reading]
@@ -236,9 +237,11 @@ def need_of_task(
     return max(needs) + size.converted
 
 
-def need_of_samples(run: Run, epoch: int, layer: str, transform: Pipeline | None) -> int:
+def need_of_samples(
+    budget: Budget, run: Run, epoch: int, layer: str, transform: Pipeline | None
+) -> int:
     """Estimate the bytes that one noisy sample of each input takes, and what transforms it."""
-    size = _Size.of(run, epoch, layer)
+    size = None if budget.limit is None else _Size.of(run, epoch, layer)
     if size is None:
         return 0
     steps = 0 if transform is None else int(8 * size.sampled * _STEPS)
@@ -274,7 +277,7 @@ def check_needs(budget: Budget, run: Run, named: Mapping[str, BaseEstimator]) ->
         return
     for epoch in run.epochs:
         for layer in run.layers:
-            need = need_of_task(run, epoch, layer.name, named.values())
+            need = need_of_task(budget, run, epoch, layer.name, named.values())
             if need > budget.free:
                 raise RunError(
                     f"an array of {_megabytes(run.nbytes(epoch, layer.name))} that takes about "

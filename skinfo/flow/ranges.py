@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from joblib import Memory
 from sklearn.base import BaseEstimator
 from sklearn.pipeline import Pipeline
 
-from skinfo.errors import RunError
+from skinfo.errors import OF_THE_CALL, RunError
 from skinfo.flow.estimators import steps_before, takes_run_range
-from skinfo.flow.failures import OF_THE_CALL
 from skinfo.flow.memory import Budget, need_of_samples
-from skinfo.flow.reading import guarded, to_send
-from skinfo.flow.tasks import Keep
+from skinfo.flow.tasks import Keep, Place
 from skinfo.flow.workers import in_workers
 from skinfo.runs import Run
 
@@ -25,21 +22,13 @@ Range = tuple[float, float]
 
 @dataclass(frozen=True, eq=False)
 class _Look:
-    """One layer at one checkpoint."""
+    """One layer at one checkpoint, and what its samples go through."""
 
-    run: Run
-    epoch: int
-    layer: str
-    mask: np.ndarray | None
+    place: Place
     transform: Pipeline | None
     budget: Budget
     keep: Keep
-
-    def need(self) -> int:
-        return need_of_samples(self.run, self.epoch, self.layer, self.transform)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return vars(self) | {"run": to_send(self.run, self.epoch, self.layer)}
+    need: int
 
 
 def ranges_of_run(
@@ -106,21 +95,23 @@ def layer_ranges(
     >>> layer_ranges(run)
     {'a': (-2.0, 1.0)}
     """
-    run = guarded(run)
     budget = Budget() if budget is None else budget
     keep = Keep(Memory(None)) if keep is None else keep
     looks = [
-        _Look(run, epoch, layer.name, mask, transform, budget, keep)
+        _Look(
+            Place(run, epoch, layer.name, mask), transform, budget, keep,
+            need_of_samples(budget, run, epoch, layer.name, transform),
+        )
         for layer in run.layers
         for epoch in run.epochs
-    ]
+    ]  # fmt: skip
     found = dict(in_workers(_ends, looks, n_jobs))
     ranges: dict[str, Range] = {}
     for place, look in enumerate(looks):
         ends = found[place]
         if ends is not None:
-            low, high = ranges.get(look.layer, ends)
-            ranges[look.layer] = (min(low, ends[0]), max(high, ends[1]))
+            low, high = ranges.get(look.place.layer, ends)
+            ranges[look.place.layer] = (min(low, ends[0]), max(high, ends[1]))
     # A layer that is one value everywhere falls into one cell of any width.
     return {
         layer: (low, high if high > low else float(np.nextafter(low, np.inf)))
@@ -131,8 +122,8 @@ def layer_ranges(
 def _ends(look: _Look) -> Range | None:
     with look.budget.held(look.need):
         try:
-            rows = look.run.noisy_samples(look.epoch, look.layer, subset=look.mask)
-        except (RunError, OSError):
+            rows = look.place.load().noisy_sample()
+        except RunError:
             # It gets a row of its own in the table.
             return None
         if not rows.X.size:

@@ -154,7 +154,7 @@ def _flattened(run: Run, layer: str) -> dict[str, str | None]:
     """How the arrays of a layer become units; nothing where none of them can be looked at."""
     for epoch in run.epochs:
         try:
-            shape = run.store.shape(epoch, layer)[0]
+            shape = run.stored_shape(epoch, layer)[0]
             flattener = run.flattening.of(layer, len(shape))
         except (RunError, ValueError):
             # It has an error of its own when it is read.

@@ -165,7 +165,7 @@ def collect_snapshots(
 def _sample(run: Run, epoch: int, layer: str, subset: np.ndarray | None) -> Activations | None:
     """One noisy sample of each input; None where they cannot be read, as the table says."""
     try:
-        return run.noisy_samples(epoch, layer, subset=subset)
+        return run.load(epoch, layer, subset=subset).noisy_sample()
     except MemoryError:
         raise
     except Exception:

@@ -14,12 +14,12 @@ from sklearn.base import BaseEstimator
 
 from skinfo.flow.estimators import check_estimators, for_layer, name_estimators, steps_before
 from skinfo.flow.inequality import note_data_processing
-from skinfo.flow.memory import Budget, check_needs
+from skinfo.flow.memory import Budget, check_needs, need_of_task
 from skinfo.flow.ranges import Range, ranges_of_run
-from skinfo.flow.reading import check_flattening, guarded, whole_layers
+from skinfo.flow.reading import check_flattening, whole_layers
 from skinfo.flow.reporting import reporting
 from skinfo.flow.settings import describe_settings
-from skinfo.flow.tasks import Keep, Outcome, Task, measure
+from skinfo.flow.tasks import Keep, Outcome, Place, Task, measure
 from skinfo.flow.workers import in_workers
 from skinfo.quantities import COLUMNS
 from skinfo.runs import Layer, Run, open_run
@@ -115,7 +115,7 @@ def information_flow(
     array([[1, 'hidden', 0.6327]], dtype=object)
     """
     named = name_estimators(estimators)
-    run = guarded(run if isinstance(run, Run) else open_run(run))
+    run = run if isinstance(run, Run) else open_run(run)
     mask = run.mask(subset)
     check_estimators(named, run)
     check_flattening(run)
@@ -125,10 +125,13 @@ def information_flow(
     ranges = ranges_of_run(named, run, mask, n_jobs, budget, keep)
     by_layer = {layer.name: _for_layer(named, layer, ranges) for layer in run.layers}
     tasks = [
-        Task(run, epoch, layer, chosen, mask, keep, budget)
+        Task(
+            Place(run, epoch, layer, mask), chosen, keep, budget,
+            need_of_task(budget, run, epoch, layer, chosen.values(), mask),
+        )
         for epoch in run.epochs
         for layer, chosen in by_layer.items()
-    ]
+    ]  # fmt: skip
     table = _table(tasks, _measure_all(tasks, n_jobs, progress))
     table.attrs = describe_settings(run, named, subset) | table.attrs
     pipelines = [name for name, estimator in named.items() if steps_before(estimator) is not None]
@@ -175,7 +178,12 @@ def _table(tasks: Sequence[Task], outcomes: Mapping[int, Outcome]) -> pd.DataFra
         outcome = outcomes[place]
         rows += [row for name in task.estimators for row in outcome.rows[name]]
         errors += [
-            {"epoch": int(task.epoch), "layer": task.layer, "estimator": name, "message": message}
+            {
+                "epoch": int(task.place.epoch),
+                "layer": task.place.layer,
+                "estimator": name,
+                "message": message,
+            }
             for name, message in outcome.errors.items()
         ]
     table = pd.DataFrame(rows, columns=list(COLUMNS))

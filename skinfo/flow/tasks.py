@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from typing import Any
 
@@ -12,16 +12,52 @@ import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.pipeline import Pipeline
 
-from skinfo.errors import RunError
+from skinfo.errors import OF_THE_CALL, RunError, in_words
 from skinfo.flow.estimators import fit_quantities, last_step, takes_replicas, transformed_ends
-from skinfo.flow.failures import OF_THE_CALL, in_words
-from skinfo.flow.memory import Budget, need_of_task
-from skinfo.flow.reading import reading_once, to_send
+from skinfo.flow.memory import Budget
 from skinfo.quantities import Quantity
-from skinfo.runs import Activations, Run
+from skinfo.runs import Activations, LayerActivations, Run
+from skinfo.runs.stores.memory import MemoryStore
 
 # Estimates kept by another version are made again.
 _VERSION = version("skinfo")
+
+
+@dataclass(frozen=True, eq=False)
+class Place:
+    """One layer at one checkpoint of a run, which another process can read as well.
+
+    Attributes
+    ----------
+    run, epoch, layer : Run, int, str
+        Where the activations are.
+    mask : ndarray of shape (n_inputs,), bool, or None
+        Inputs to measure.
+    sent : LayerActivations, RunError or None
+        What reading gave before this was sent to another process; None where that reads by itself.
+    """
+
+    run: Run
+    epoch: int
+    layer: str
+    mask: np.ndarray | None = None
+    sent: LayerActivations | RunError | None = None
+
+    def load(self) -> LayerActivations:
+        """Read the array."""
+        if isinstance(self.sent, RunError):
+            raise self.sent
+        return self.sent or self.run.load(self.epoch, self.layer, subset=self.mask)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Another process opens a run on disk itself; of arrays in memory it is sent this one."""
+        if not isinstance(self.run.store, MemoryStore):
+            return vars(self)
+        try:
+            sent: LayerActivations | RunError = self.load()
+        except RunError as error:
+            sent = error
+        return vars(self) | {"run": replace(self.run, store=MemoryStore({})), "sent": sent}
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,33 +66,23 @@ class Task:
 
     Attributes
     ----------
-    run, epoch, layer : Run, int, str
+    place : Place
         Where the activations are.
     estimators : mapping of str to estimator or None
         By name; None where the layer has no noise and the estimator no sigma of its own.
-    mask : ndarray of shape (n_inputs,), bool, or None
-        Inputs to measure.
     keep : Keep
         Where finished estimates are kept.
     budget : Budget
         Memory shared with the other tasks.
+    need : int
+        Bytes that it takes at its peak, estimated.
     """
 
-    run: Run
-    epoch: int
-    layer: str
+    place: Place
     estimators: Mapping[str, BaseEstimator | None]
-    mask: np.ndarray | None
     keep: Keep
     budget: Budget
-
-    def need(self) -> int:
-        """Bytes that it takes at its peak, estimated."""
-        estimators = self.estimators.values()
-        return need_of_task(self.run, self.epoch, self.layer, estimators, self.mask)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return vars(self) | {"run": to_send(self.run, self.epoch, self.layer)}
+    need: int = 0
 
 
 @dataclass
@@ -120,32 +146,27 @@ def _kept_ends(
 def measure(task: Task) -> Outcome:
     """Measure a layer; what cannot be read or measured becomes a row that says so."""
     outcome = Outcome()
-    run, store = reading_once(task.run)
-    for name, estimator in task.estimators.items():
-        if estimator is None:
+    chosen = {name: e for name, e in task.estimators.items() if e is not None}
+    for name in task.estimators:
+        if name not in chosen:
             outcome.rows[name] = [_unmeasured(task, name, "no noise")]
     with task.budget.held(task.need):
-        # Replicas are the stored array; one sample of each input is another, and needs it no more.
-        for replicas in (True, False):
-            chosen = {
-                name: estimator
-                for name, estimator in task.estimators.items()
-                if estimator is not None and takes_replicas(estimator) == replicas
-            }
-            if not chosen:
-                continue
-            read = run.replicas if replicas else run.noisy_samples
-            try:
-                rows = read(task.epoch, task.layer, subset=task.mask)
-            except (RunError, OSError) as error:
-                for name in chosen:
-                    outcome.errors[name] = str(error)
-                    outcome.rows[name] = [_unmeasured(task, name, "read error")]
-                continue
-            if not replicas:
-                store.forget()
-            _measure_rows(task, chosen, rows, outcome)
-            del rows
+        try:
+            loaded = task.place.load()
+        except RunError as error:
+            for name in chosen:
+                outcome.errors[name] = str(error)
+                outcome.rows[name] = [_unmeasured(task, name, "read error")]
+            return outcome
+        of_replicas = {name: e for name, e in chosen.items() if takes_replicas(e)}
+        of_samples = {name: e for name, e in chosen.items() if not takes_replicas(e)}
+        if of_replicas:
+            _measure_rows(task, of_replicas, loaded.replicas(), outcome)
+        if of_samples:
+            sample = loaded.noisy_sample()
+            # It is an array of its own.
+            del loaded
+            _measure_rows(task, of_samples, sample, outcome)
     return outcome
 
 
@@ -161,7 +182,7 @@ def _measure_rows(
         except Exception as error:
             what = RunError(
                 f"{name}: {in_words(error)}",
-                path=task.run.name, epoch=task.epoch, layer=task.layer,
+                path=task.place.run.name, epoch=task.place.epoch, layer=task.place.layer,
             )  # fmt: skip
             outcome.errors[name] = " ".join(str(what).split())
             outcome.rows[name] = [_unmeasured(task, name, "not measured")]
@@ -180,7 +201,7 @@ def _notes(task: Task, estimator: BaseEstimator, rows: Activations) -> list[str]
     if not takes_replicas(estimator):
         return []
     notes = ["replicas missing"] if rows.replicas_missing else []
-    own = task.run.layer(task.layer).sigma
+    own = task.place.run.layer(task.place.layer).sigma
     if own == 0:
         notes.append("noise added")
     elif own is not None and not np.isclose(last_step(estimator).sigma, own):
@@ -190,7 +211,7 @@ def _notes(task: Task, estimator: BaseEstimator, rows: Activations) -> list[str]
 
 def _of_a_draw(task: Task) -> list[str]:
     """What is measured on T itself, one sample an input, changes with the noise drawn."""
-    layer = task.run.layer(task.layer)
+    layer = task.place.run.layer(task.place.layer)
     return ["one noise draw"] if layer.sigma or layer.noise_before else []
 
 
@@ -199,5 +220,5 @@ def _unmeasured(task: Task, name: str, note: str) -> dict[str, Any]:
 
 
 def _row(task: Task, name: str, quantity: Quantity) -> dict[str, Any]:
-    where = {"epoch": task.epoch, "layer": task.layer, "estimator": name}
+    where = {"epoch": task.place.epoch, "layer": task.place.layer, "estimator": name}
     return where | quantity.cells()

@@ -67,7 +67,7 @@ def convert_run(
     >>> from skinfo.runs import convert_run
     >>> path = tempfile.mkdtemp()
     >>> save_run(path + "/a", 1, {"hidden": np.array([[0.0], [1.0]])}, sigma=0.1)
-    >>> convert_run(path + "/a", path + "/b", format="npy").array(1, "hidden").tolist()
+    >>> convert_run(path + "/a", path + "/b", format="npy").load(1, "hidden").array.tolist()
     [[0.0], [1.0]]
     """
     run = source if isinstance(source, Run) else open_run(source)

@@ -108,7 +108,7 @@ def open_run(
     >>> [(layer.name, layer.sigma, layer.noise_before) for layer in run.layers]
     [('a', 0.1, False), ('b', 0.1, True)]
     >>> maps = {(1, "conv"): np.ones((3, 16, 8, 8))}
-    >>> open_run(maps, flatten="channel_mean").array(1, "conv").shape
+    >>> open_run(maps, flatten="channel_mean").load(1, "conv").array.shape
     (3, 16)
     """
     flattening = Flattening(flatten, channels, axes)

@@ -69,7 +69,7 @@ class RunWriter:
     >>> path = tempfile.mkdtemp()
     >>> writer = RunWriter(path, [Layer("hidden", sigma=0.1)], labels=[0, 1])
     >>> writer.add(1, {"hidden": np.array([[0.0], [1.0]])})
-    >>> open_run(path).array(1, "hidden").tolist()
+    >>> open_run(path).load(1, "hidden").array.tolist()
     [[0.0], [1.0]]
     """
 
@@ -205,7 +205,7 @@ def save_run(
     ...     hidden = np.array([[0.0], [1.0]]) * epoch
     ...     save_run(path, epoch, {"hidden": hidden}, labels=[0, 1], sigma=0.1)
     >>> run = open_run(path)
-    >>> run.epochs, run.array(10, "hidden").tolist()
+    >>> run.epochs, run.load(10, "hidden").array.tolist()
     ([1, 10], [[0.0], [10.0]])
     """
     path = Path(path)

@@ -119,7 +119,7 @@ def record_training(
     >>> from skinfo.szt import SztSettings, record_training
     >>> settings = SztSettings(epochs=2, n_replicas=2, n_checkpoints=2)
     >>> run = record_training(Path(tempfile.mkdtemp()), settings)
-    >>> run.epochs, run.array(2, "layer5").shape
+    >>> run.epochs, run.load(2, "layer5").array.shape
     ([1, 2], (4096, 2, 3))
     """
     X, y = make_szt()

@@ -10,7 +10,7 @@ import pytest
 from sklearn.base import BaseEstimator
 
 from skinfo import BinningMIEstimator, ClusteringScore, NoisyMIEstimator, RunError, open_run
-from skinfo.flow.reading import guarded, to_send
+from skinfo.flow.tasks import Place
 from skinfo.quantities import Quantity
 from skinfo.runs import Layer, Run
 
@@ -182,11 +182,11 @@ class Unreadable:
 
 
 def test_of_a_reader_that_stumbles_a_worker_is_sent_the_error():
-    run = guarded(open_run({(1, "a"): Unreadable(), (2, "a"): np.zeros((12, 2))}, labels=LABELS))
-    sent = pickle.loads(pickle.dumps(to_send(run, 1, "a")))
+    run = open_run({(1, "a"): Unreadable(), (2, "a"): np.zeros((12, 2))}, labels=LABELS)
+    sent = [pickle.loads(pickle.dumps(Place(run, epoch, "a"))) for epoch in (1, 2)]
     with pytest.raises(RunError, match="epoch 1, layer 'a'.*EOFError: ended"):
-        sent.array(1, "a")
-    assert pickle.loads(pickle.dumps(to_send(run, 2, "a"))).array(2, "a").shape == (12, 2)
+        sent[0].load()
+    assert sent[1].load().array.shape == (12, 2)
 
 
 class Reading(Counting):
@@ -288,7 +288,7 @@ def test_labels_of_one_class_leave_the_other_estimators_alone():
         (BinningMIEstimator(bin_width=1.0, bin_edges=[0, 1]), LABELS, "not both"),
         (BinningMIEstimator(bin_range=(1, 0)), LABELS, "low < high"),
         (BinningMIEstimator(strategy="discrete", bin_width=1.0), LABELS, "takes no bin_width"),
-        (BinningMIEstimator(strategy="quantile", bin_range="run"), LABELS, "no bin_range"),
+        (BinningMIEstimator(strategy="quantile", bin_range="run"), LABELS, "no given bin_range"),
         (ClusteringScore(measures=("nc3",)), LABELS, "'nc3'"),
         (ClusteringScore(measures=("binned_entropy",)), LABELS, "needs bin_width"),
         (ClusteringScore(), None, "requires y"),

@@ -62,7 +62,7 @@ def test_every_row_equals_a_direct_fit(run, several, table):
                 stored.reshape(60, 2), np.repeat(LABELS, 5), groups=np.repeat(np.arange(12), 5)
             )
         else:
-            fitted = several[name].fit(run.noisy_samples(epoch, layer).X, LABELS)
+            fitted = several[name].fit(run.load(epoch, layer).noisy_sample().X, LABELS)
         assert list(rows["quantity"]) == [q.name for q in fitted.quantities_]
         for row, quantity in zip(rows.itertuples(), fitted.quantities_, strict=True):
             numbers = (row.value, row.stderr, row.lower, row.upper)

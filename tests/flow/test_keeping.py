@@ -131,7 +131,7 @@ def test_a_flipped_bit_is_a_read_error_and_no_number(tmp_path):
     run = on_disk(tmp_path / "run")
     file = tmp_path / "run" / "epoch_00000010.npz"
     content = bytearray(file.read_bytes())
-    at = content.find(run.array(10, "back").tobytes())
+    at = content.find(run.load(10, "back").array.tobytes())
     assert at > 0
     content[at + 6] ^= 1
     file.write_bytes(content)
@@ -181,7 +181,7 @@ def test_a_layer_that_one_checkpoint_lacks_is_a_read_error():
     [
         (np.array([["a"] * 2] * 12), "where numbers are expected"),
         (np.zeros((12, 3, 4, 4)), "choose flatten='all'"),
-        (np.zeros((11, 2)), "12 labels, one an input, for 11 rows"),
+        (np.zeros((11, 2)), "12 labels, one per input, for 11 rows"),
         (np.zeros((0, 2)), "shape"),
     ],
     ids=["words", "maps", "short", "empty"],

@@ -102,7 +102,9 @@ def test_a_killed_sweep_goes_on_and_measures_nothing_twice(tmp_path):
     assert total <= len(fits) <= total + 2 * in_flight
     assert len(set(fits)) == total
     found = pd.read_csv(f"{log}.csv")["value"].to_numpy()
-    expected = [run.noisy_samples(epoch, layer).X.sum() for epoch in epochs for layer in LAYERS]
+    expected = [
+        run.load(epoch, layer).noisy_sample().X.sum() for epoch in epochs for layer in LAYERS
+    ]
     np.testing.assert_allclose(found, expected, rtol=1e-14)
     assert len(list(store.rglob("output.pkl"))) == total
 

@@ -49,7 +49,7 @@ def test_tasks_wait_until_what_they_need_is_free(monkeypatch):
     most, running, lock = [], [0], threading.Lock()
 
     def task(need):
-        with budget.held(lambda: need):
+        with budget.held(need):
             with lock:
                 running[0] += need
                 most.append(running[0])
@@ -67,7 +67,7 @@ def test_tasks_wait_until_what_they_need_is_free(monkeypatch):
     assert max(most) <= 100
     assert max(most) > 60, "and not one by one"
     # One that was foreseen too small runs alone rather than never.
-    with budget.held(lambda: 10**9):
+    with budget.held(10**9):
         pass
 
 
@@ -96,12 +96,12 @@ def test_what_a_layer_needs_grows_with_what_measures_it():
     run, _ = counted()
     sampled = NoisyMIEstimator(0.1, population=True)
     needs = [
-        need_of_task(run, 1, "back", [estimator])
+        need_of_task(Budget(10**9), run, 1, "back", [estimator])
         for estimator in (BinningMIEstimator(), ClusteringScore(), NoisyMIEstimator(0.1), sampled)
     ]
     assert needs == sorted(needs)
-    assert need_of_task(run, 1, "back", [ClusteringScore(), sampled]) == needs[-1]
-    assert need_of_task(run, 1, "back", [None]) == 0
+    assert need_of_task(Budget(10**9), run, 1, "back", [ClusteringScore(), sampled]) == needs[-1]
+    assert need_of_task(Budget(10**9), run, 1, "back", [None]) == 0
 
 
 LIMITED = """

@@ -72,7 +72,7 @@ def test_one_set_of_edges_for_all_checkpoints_of_a_layer():
     table = flow_of(BinningMIEstimator(n_bins=8, bin_range="run"), run)
     for layer, low in (("front", -8), ("back", 0)):
         for epoch in EPOCHS:
-            X = run.array(epoch, layer)
+            X = run.load(epoch, layer).array
             expected = BinningMIEstimator(bin_edges=np.linspace(low, 8, 9)).fit(X, run.labels)
             at = {"epoch": epoch, "layer": layer}
             assert value_of(table, "binned_entropy", **at) == expected.entropy_
@@ -86,7 +86,7 @@ def test_one_set_of_edges_for_all_checkpoints_of_a_layer():
 
 def test_the_range_of_a_run_is_that_of_the_noisy_samples_of_the_subset():
     run, keep = growing(sigma=1.5), np.arange(40) % 3 == 0
-    samples = np.stack([run.noisy_samples(e, "front", subset=keep).X for e in EPOCHS])
+    samples = np.stack([run.load(e, "front", subset=keep).noisy_sample().X for e in EPOCHS])
     low, high = samples.min(), samples.max()
     assert layer_ranges(run, keep)["front"] == (low, high)
     assert layer_ranges(run)["front"] != (low, high)
@@ -176,7 +176,7 @@ def test_a_subset_is_cut_out_of_the_same_noisy_samples(split):
     keep = np.arange(12) >= 4
     table = flow_of(ClusteringScore(), split, subset=keep)
     for epoch in EPOCHS:
-        sample = split.noisy_samples(epoch, "back").X[keep]
+        sample = split.load(epoch, "back").noisy_sample().X[keep]
         expected = ClusteringScore().fit(sample, LABELS[keep]).auc_
         assert value_of(table, "auc", epoch=epoch, layer="back") == expected
 

@@ -293,11 +293,11 @@ def test_a_truncated_file_is_named(fmt, path, keep):
     raw = file.read_bytes()
     file.write_bytes(raw[: int(keep * len(raw))])
     with pytest.raises(RunError, match=r"damaged|no run here") as caught:
-        open_run(path, flatten="all").array(20, "first")
+        open_run(path, flatten="all").load(20, "first")
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
     assert "epoch 20, layer 'first'" in str(caught.value)
-    np.testing.assert_array_equal(open_run(path).array(1, "first"), activations(1)["first"])
+    np.testing.assert_array_equal(open_run(path).load(1, "first").array, activations(1)["first"])
     # And training goes on.
     save_run(path, 21, activations(21))
 
@@ -307,7 +307,7 @@ def test_a_missing_chunk_is_no_zeros(fmt, path):
     for chunk in (path / "20" / "activations" / "first").glob("c/*/*"):
         chunk.unlink()
     with pytest.raises(RunError, match=r"epoch 20, layer 'first': 1 of 1 chunks are missing"):
-        open_run(path).array(20, "first")
+        open_run(path).load(20, "first")
 
 
 @pytest.mark.parametrize("fmt", ["zarr", "npz"], indirect=True)
@@ -319,7 +319,7 @@ def test_turned_bits_are_seen_where_there_are_checksums(fmt, path):
     run, seen = open_run(path, flatten="all"), []
     for name in ("first", "second"):
         try:
-            run.array(20, name)
+            run.load(20, name)
         except RunError as error:
             seen.append(str(error))
     assert len(seen) == 1
@@ -337,7 +337,7 @@ def test_damage_of_any_kind_is_an_error_of_its_own(fmt, path):
     for turn in range(150):
         for file, raw in good.items():
             file.write_bytes(damaged(raw, turn, rng, 128 if fmt == "npy" else len(raw)))
-            for look in ("array", "shape"):
+            for look in ("load", "shape"):
                 try:
                     getattr(open_run(path, flatten="all"), look)(20, "first")
                 except RunError as error:
@@ -362,7 +362,7 @@ def test_a_damaged_header_of_npy_is_named(tmp_path):
     file = tmp_path / "run" / "epoch_00000001" / "a.npy"
     # What tokenize has to say of a bracket that is never closed.
     file.write_bytes(file.read_bytes().replace(b"}", b" ", 1))
-    for look in (open_run(tmp_path / "run").array, open_run(tmp_path / "run").shape):
+    for look in (open_run(tmp_path / "run").load, open_run(tmp_path / "run").shape):
         with pytest.raises(RunError, match=r"a\.npy, epoch 1, layer 'a': cannot be read"):
             look(1, "a")
 
@@ -377,7 +377,7 @@ def test_a_damaged_chunk_of_other_compressors_is_named(tmp_path, damage):
     turned = raw[:20] + bytes(x ^ 255 for x in raw[20:40]) + raw[40:]
     chunk.write_bytes(raw[: len(raw) // 2] if damage == "cut" else turned)
     with pytest.raises(RunError, match="dump, epoch 1, layer 'a': cannot be read"):
-        open_run(tmp_path / "dump").array(1, "a")
+        open_run(tmp_path / "dump").load(1, "a")
 
 
 @pytest.mark.parametrize("fmt", ["hdf5"], indirect=True)
@@ -392,8 +392,8 @@ def test_what_is_no_dataset_is_no_layer(fmt, path):
 def test_a_layer_of_npz_named_like_a_file_is_itself(tmp_path):
     save_run(tmp_path / "run", 1, {"a": np.zeros((3, 2)), "a.npy": np.ones((3, 2))})
     run = open_run(tmp_path / "run")
-    assert run.array(1, "a").tolist() == [[0, 0]] * 3
-    assert run.array(1, "a.npy").tolist() == [[1, 1]] * 3
+    assert run.load(1, "a").array.tolist() == [[0, 0]] * 3
+    assert run.load(1, "a.npy").array.tolist() == [[1, 1]] * 3
 
 
 def test_a_layer_that_is_gone_lists_those_there_are(fmt, path):
@@ -410,7 +410,7 @@ def test_a_layer_that_is_gone_lists_those_there_are(fmt, path):
         from safetensors.numpy import save_file
 
         save_file({"second": np.zeros((4, 2))}, path / "epoch_00000020.safetensors")
-    for read in (open_run(path).array, open_run(path).store.shape):
+    for read in (open_run(path).load, open_run(path).store.shape):
         with pytest.raises(RunError, match=r"epoch 20, layer 'first': .*no such layer.*: second$"):
             read(20, "first")
 
@@ -488,7 +488,7 @@ def test_python_objects_are_never_loaded(tmp_path):
     (tmp_path / "epoch_1").mkdir()
     np.save(tmp_path / "epoch_1" / "a.npy", np.array([[None]]), allow_pickle=True)
     with pytest.raises(RunError, match=r"a\.npy, epoch 1, layer 'a': holds Python objects"):
-        open_run(tmp_path, layers=["a"]).array(1, "a")
+        open_run(tmp_path, layers=["a"]).load(1, "a")
 
 
 @contextmanager
@@ -543,25 +543,25 @@ def test_a_width_that_others_changed_is_seen_when_read(tmp_path):
     run = open_run(tmp_path)
     for _ in range(2):
         with pytest.raises(RunError, match=r"epoch 20, layer 'a': has 5 units, but 4 at epoch 1:"):
-            run.array(20, "a")
-        assert run.array(30, "a").shape == (3, 4)
+            run.load(20, "a")
+        assert run.load(30, "a").array.shape == (3, 4)
     np.savez(tmp_path / "1.npz", a=np.zeros((3, 5)))
-    assert run.array(20, "a").shape == (3, 5)
+    assert run.load(20, "a").array.shape == (3, 5)
     # A first checkpoint that cannot be looked at is no measure.
     (tmp_path / "1.npz").write_bytes(b"")
-    assert open_run(tmp_path).array(20, "a").shape == (3, 5)
+    assert open_run(tmp_path).load(20, "a").array.shape == (3, 5)
 
 
 def test_a_width_is_that_of_what_is_chosen():
     maps = in_memory(np.zeros((3, 2, 4, 4)), np.zeros((3, 2, 6, 6)), flatten="channel_mean")
-    assert maps.array(20, "a").shape == (3, 2)
+    assert maps.load(20, "a").array.shape == (3, 2)
     with pytest.raises(RunError, match="has 72 units, but 32 at epoch 1"):
-        in_memory(np.zeros((3, 2, 4, 4)), np.zeros((3, 2, 6, 6)), flatten="all").array(20, "a")
+        in_memory(np.zeros((3, 2, 4, 4)), np.zeros((3, 2, 6, 6)), flatten="all").load(20, "a")
 
 
 def test_replicas_may_change_in_number():
     run = in_memory(np.zeros((3, 2, 4)), np.zeros((3, 7, 4)), sigma=0.1)
-    assert run.array(20, "a").shape == (3, 7, 4)
+    assert run.load(20, "a").array.shape == (3, 7, 4)
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32", "int8"])
@@ -571,8 +571,8 @@ def test_types_may_differ_between_checkpoints(tmp_path, fmt, dtype):
     save_run(path, 1, {"a": values}, format=fmt)
     save_run(path, 2, {"a": values.astype(dtype)})
     run = open_run(path)
-    assert [run.array(epoch, "a").dtype for epoch in run.epochs] == [np.dtype(float), dtype]
-    np.testing.assert_array_equal(run.array(1, "a"), run.array(2, "a"))
+    assert [run.load(epoch, "a").array.dtype for epoch in run.epochs] == [np.dtype(float), dtype]
+    np.testing.assert_array_equal(run.load(1, "a").array, run.load(2, "a").array)
 
 
 @pytest.mark.parametrize("values", [np.array([["1"]]), np.array([[1j]]), np.array([[True]])])
@@ -581,7 +581,7 @@ def test_what_is_no_number_is_refused(fmt, path, values):
     with pytest.raises(RunError, match=r"new-run\S*, epoch 1, layer 'a': holds .* where numbers"):
         save_run(other, 1, {"a": values}, format=fmt)
     with pytest.raises(RunError, match=r"epoch 20, layer 'a': holds .* where numbers"):
-        in_memory(np.zeros((1, 1)), values).array(20, "a")
+        in_memory(np.zeros((1, 1)), values).load(20, "a")
 
 
 def test_nan_in_one_checkpoint_leaves_the_others(fmt, path):
@@ -590,8 +590,8 @@ def test_nan_in_one_checkpoint_leaves_the_others(fmt, path):
     save_run(path, 30, arrays)
     run = open_run(path)
     with pytest.raises(RunError, match=r"epoch 30, layer 'first': holds NaN .*first at \(2, 3\)"):
-        run.array(30, "first")
-    assert run.array(20, "first").shape == (4, 40)
+        run.load(30, "first")
+    assert run.load(20, "first").array.shape == (4, 40)
 
 
 def test_missing_labels_are_said_where_they_are_needed(fmt, tmp_path):
@@ -602,7 +602,7 @@ def test_missing_labels_are_said_where_they_are_needed(fmt, tmp_path):
     save_run(path, 1, activations(), format=fmt)
     run = open_run(path)
     assert run.labels is None
-    assert run.replicas(1, "first").y is None
+    assert run.load(1, "first").replicas().y is None
     with pytest.raises(RunError, match=r"no labels"):
         open_run(path, train=[0])
 
@@ -622,7 +622,7 @@ def test_missing_labels_are_said_where_they_are_needed(fmt, tmp_path):
         ({"epoch": 1.5}, "an epoch is a whole number"),
         ({"activations": {"first": np.zeros((4, 40))}}, r"epoch 30: expected the layers"),
         ({"activations": activations() | {"first": np.zeros((3, 40))}},
-         r"epoch 30, layer 'first': 4 labels, one an input, for 3 rows of shape \(3, 40\)"),
+         r"epoch 30, layer 'first': 4 labels, one per input, for 3 rows of shape \(3, 40\)"),
         ({"activations": activations() | {"first": np.zeros((4, 0))}},
          r"epoch 30, layer 'first': has shape \(4, 0\)"),
     ],

@@ -190,7 +190,7 @@ def test_labels_that_fit_nothing_on_disk_are_refused_by_the_path_that_was_typed(
         name, *options = command
         code, out, err = call(name, tmp_path / "dump", *options, "--labels", tmp_path / "short.npy")
         assert (code, out) == (2, "")
-        said = f"skinfo: {tmp_path / 'dump'}, epoch 1, layer 'fc1': 3 labels, one an input, for 4"
+        said = f"skinfo: {tmp_path / 'dump'}, epoch 1, layer 'fc1': 3 labels, one per input, for 4"
         assert err.startswith(said)
     assert {path.name for path in tmp_path.glob("[!.]*")} == {"dump", "short.npy"}
 

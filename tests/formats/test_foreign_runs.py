@@ -26,7 +26,7 @@ def test_a_directory_of_any_npz_opens(tmp_path):
     run = open_run(tmp_path, labels=LABELS, sigma={"fc1": 0.1}, train=[1])
     assert run.epochs == [3, 12]
     assert [layer.name for layer in run.layers] == ["fc2", "fc1"]
-    assert run.array(12, "fc2").tolist() == [[12, 12]] * 4
+    assert run.load(12, "fc2").array.tolist() == [[12, 12]] * 4
     assert run.schema is None
     assert run.train.tolist() == [False, True, False, False]
     ordered = open_run(tmp_path, sigma={"fc1": 0.1}, layers=["fc1", "fc2"])
@@ -51,9 +51,9 @@ def test_a_layer_that_appears_later_is_a_layer(tmp_path, save):
     assert [layer.name for layer in run.layers] == (["b9", "b10"] if guessed else ["b10", "b9"])
     assert run.order_from_names is guessed
     assert not open_run(tmp_path, layers=["b9", "b10"]).order_from_names
-    assert run.array(2, "b9").shape == (5, 3)
+    assert run.load(2, "b9").array.shape == (5, 3)
     with pytest.raises(RunError, match="epoch 1, layer 'b9': the file has no such layer"):
-        run.array(1, "b9")
+        run.load(1, "b9")
 
 
 def test_a_conversion_that_was_stopped_is_mentioned(tmp_path):
@@ -78,7 +78,7 @@ def test_directories_of_npy_open(tmp_path):
     assert run.epochs == [3, 12]
     assert [layer.name for layer in run.layers] == ["layer9", "layer10"]
     assert run.labels.tolist() == [4, 5]
-    assert run.array(12, "layer10").tolist() == [[12, 12]] * 2
+    assert run.load(12, "layer10").array.tolist() == [[12, 12]] * 2
 
 
 def test_a_directory_of_any_safetensors_opens(tmp_path):
@@ -102,7 +102,7 @@ def test_any_hdf5_opens(tmp_path, inner):
     run = open_run(file)
     assert run.epochs == [2, 10]
     assert [layer.name for layer in run.layers] == ["net/a9", "net/a10", "net/z"]
-    assert run.array(10, "net/z").tolist() == [[10, 10]] * 3
+    assert run.load(10, "net/z").array.tolist() == [[10, 10]] * 3
     assert run.labels.tolist() == ["x", "y", "x"]
 
 
@@ -121,7 +121,7 @@ def test_compressed_hdf5_is_read_by_chunks(tmp_path):
         file["1/activations/b"] = S
     run = open_run(tmp_path / "a.h5")
     for name in "ab":
-        np.testing.assert_array_equal(run.array(1, name), S)
+        np.testing.assert_array_equal(run.load(1, name).array, S)
 
 
 @pytest.mark.parametrize("version", [2, 3])
@@ -135,7 +135,7 @@ def test_any_zarr_opens(tmp_path, version, inner):
     run = open_run(tmp_path / "dump")
     assert run.epochs == [2, 10]
     assert [layer.name for layer in run.layers] == ["a9", "a10"]
-    assert run.array(10, "a9").tolist() == [[10, 10]] * 3
+    assert run.load(10, "a9").array.tolist() == [[10, 10]] * 3
     assert run.labels.tolist() == [1, 0, 1]
 
 
@@ -144,7 +144,7 @@ def test_a_directory_of_two_formats_asks_which(tmp_path):
     save_safetensors({"a": np.ones((2, 1))}, tmp_path / "a1.safetensors")
     with pytest.raises(RunError, match="formats npz and safetensors; say which with format="):
         open_run(tmp_path)
-    assert open_run(tmp_path, format="safetensors").array(1, "a").tolist() == [[1], [1]]
+    assert open_run(tmp_path, format="safetensors").load(1, "a").array.tolist() == [[1], [1]]
     with pytest.raises(ValueError, match="format must be one of npz, npy"):
         open_run(tmp_path, format="pickle")
 
@@ -180,7 +180,7 @@ def test_stacked_arrays_are_refused_with_the_line_that_splits_them():
     line = str(caught.value).partition("of each array: ")[2]
     run = open_run(eval(line, {"arrays": arrays, "epochs": [30, 7]}))
     assert run.epochs == [7, 30]
-    np.testing.assert_array_equal(run.array(30, "a"), arrays["a"][0])
+    np.testing.assert_array_equal(run.load(30, "a").array, arrays["a"][0])
 
 
 def test_format_is_of_what_is_on_disk_only():
@@ -199,25 +199,25 @@ def test_layers_by_epoch_may_be_nested():
     run = open_run(arrays, sigma={"b": 0.1})
     assert run.epochs == [1, 20]
     assert run.layers == (Layer("b", 0.1), Layer("a", None, True))
-    assert run.array(20, "b").tolist() == [[20], [20]]
+    assert run.load(20, "b").array.tolist() == [[20], [20]]
 
 
 def test_labels_that_fit_no_array_are_refused_at_the_door():
     rows = {(1, "a"): np.zeros((4, 2)), (2, "a"): np.zeros((4, 2))}
-    message = r"epoch 1, layer 'a': 3 labels, one an input, for 4 rows of shape \(4, 2\)"
+    message = r"epoch 1, layer 'a': 3 labels, one per input, for 4 rows of shape \(4, 2\)"
     with pytest.raises(RunError, match=message):
         open_run(rows, labels=[0, 1, 0])
-    with pytest.raises(RunError, match="3 groups, one a row, of 2 inputs, for 4 rows"):
+    with pytest.raises(RunError, match="3 groups, one per row, of 2 inputs, for 4 rows"):
         open_run(rows, groups=[0, 1, 1])
-    with pytest.raises(RunError, match="2 labels, one an input, and 3 groups, one a row, for 4"):
+    with pytest.raises(RunError, match="2 labels, one per input, and 3 groups, one per row, for 4"):
         open_run(rows, labels=[0, 1], groups=[0, 1, 1])
     open_run(rows, labels=[0, 1], groups=[0, 1, 1, 0])
     open_run({(1, "a"): np.zeros((4, 6, 2))}, labels=LABELS, flatten="tokens")
     # Of one that was cut short the others do not suffer.
     cut = open_run(rows | {(1, "a"): np.zeros((3, 2))}, labels=LABELS)
-    assert cut.array(2, "a").shape == (4, 2)
+    assert cut.load(2, "a").array.shape == (4, 2)
     with pytest.raises(RunError, match="epoch 1, layer 'a'"):
-        cut.array(1, "a")
+        cut.load(1, "a")
 
 
 def test_tensors_of_any_kind_are_read_in_memory(tmp_path):
@@ -228,4 +228,4 @@ def test_tensors_of_any_kind_are_read_in_memory(tmp_path):
     save_run(tmp_path / "run", 1, kinds)
     for name in kinds:
         for found in (run, open_run(tmp_path / "run")):
-            assert bits(found.array(1, name)) == bits(tensor.numpy())
+            assert bits(found.load(1, name).array) == bits(tensor.numpy())

@@ -46,14 +46,14 @@ def test_the_same_bits_come_back(fmt, path):
         for name, array in arrays.items():
             assert bits(run.store.read(epoch, name)) == bits(array)
             assert run.store.shape(epoch, name) == (array.shape, array.dtype)
-    assert bits(run.array(20, "tail%2F")) == bits(data[20]["tail%2F"])
+    assert bits(run.load(20, "tail%2F").array) == bits(data[20]["tail%2F"])
 
 
 @pytest.mark.parametrize("dtype", TYPES)
 def test_every_type_of_number_comes_back(fmt, path, dtype):
     array = np.arange(6).reshape(3, 2).astype(dtype)
     save_run(path, 1, {"a": array}, format=fmt)
-    assert bits(open_run(path).array(1, "a")) == bits(array)
+    assert bits(open_run(path).load(1, "a").array) == bits(array)
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_groups_come_back(fmt, path):
     groups = [1, 0, 1, 2, 3, 2]
     S = np.arange(12.0).reshape(6, 2)
     save_run(path, 1, {"a": S}, labels=LABELS, groups=groups, sigma=0.1, format=fmt)
-    rows = open_run(path).replicas(1, "a")
+    rows = open_run(path).load(1, "a").replicas()
     assert rows.groups.tolist() == groups
     assert rows.y.tolist() == [7, 5, 7, 7, 5, 7]
 
@@ -81,7 +81,7 @@ def test_any_strides_and_byte_order_are_written(fmt, path, view):
     big = np.arange(24.0).reshape(4, 6).astype(">f8")
     for epoch, array in enumerate((big[view], np.asfortranarray(big[view]))):
         save_run(path, epoch, {"a": array}, format=fmt)
-        np.testing.assert_array_equal(open_run(path).array(epoch, "a"), array)
+        np.testing.assert_array_equal(open_run(path).load(epoch, "a").array, array)
 
 
 def test_a_checkpoint_written_again_replaces_the_old_one(fmt, path):
@@ -114,7 +114,7 @@ def test_run_writer_writes_every_format(fmt, path):
     assert writer.epochs() == [1, 2]
     run = open_run(path)
     assert run.layers == tuple(layers)
-    assert run.array(2, "a").tolist() == [[2, 2]] * 4
+    assert run.load(2, "a").array.tolist() == [[2, 2]] * 4
     with pytest.raises(RunError, match="another run is there already: its seed differ"):
         RunWriter(path, layers, labels=LABELS, seed=2)
 
@@ -124,7 +124,7 @@ def test_torch_tensors_are_taken(fmt, path):
     tensor = torch.arange(6.0, requires_grad=True).reshape(3, 2) * 2
     save_run(path, 1, {"a": tensor}, labels=torch.tensor([0, 1, 0]), format=fmt)
     run = open_run(path)
-    assert run.array(1, "a").tolist() == [[0, 2], [4, 6], [8, 10]]
+    assert run.load(1, "a").array.tolist() == [[0, 2], [4, 6], [8, 10]]
     assert run.labels.tolist() == [0, 1, 0]
 
 
@@ -142,7 +142,7 @@ def test_arrays_in_one_piece_are_mapped(fmt, path):
     # Three odd bytes first: where the next begins is what matters.
     data = {"odd": np.zeros((3, 1), np.uint8), "wide": np.random.default_rng(0).random((3, 300))}
     save_run(path, 1, data, format=fmt)
-    array = open_run(path).array(1, "wide")
+    array = open_run(path).load(1, "wide").array
     np.testing.assert_array_equal(array, data["wide"])
     assert isinstance(owner(array), mmap.mmap)
     assert type(array) is np.ndarray
@@ -287,7 +287,7 @@ def test_bfloat16_of_safetensors_becomes_float32(tmp_path):
     raw = len(text).to_bytes(8, "little") + text + halves.tobytes()
     (tmp_path / "epoch_1.safetensors").write_bytes(raw)
     run = open_run(tmp_path)
-    assert bits(run.array(1, "a")) == bits(values)
+    assert bits(run.load(1, "a").array) == bits(values)
     assert run.store.shape(1, "a") == ((2, 2), np.dtype("float32"))
 
 
@@ -305,4 +305,4 @@ def test_a_missing_library_names_the_extra(fmt, path, monkeypatch):
     with pytest.raises(MissingExtraError, match=r"skinfo\[runs\]"):
         save_run(other, 1, {"a": np.zeros((2, 1))}, format=fmt)
     with pytest.raises(MissingExtraError, match=r"skinfo\[runs\]"):
-        open_run(path).array(1, "a")
+        open_run(path).load(1, "a")

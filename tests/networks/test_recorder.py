@@ -350,8 +350,8 @@ def test_what_is_recorded_is_a_run(X, tmp_path):
     run = open_run(tmp_path)
     expected = recorded(recorder, X)
     for name in NAMES:
-        np.testing.assert_array_equal(run.array(1, name), expected[name])
-    rows = run.replicas(1, "layer3")
+        np.testing.assert_array_equal(run.load(1, name).array, expected[name])
+    rows = run.load(1, "layer3").replicas()
     assert rows.X.shape == (150, 3)
     assert not rows.replicas_missing
 

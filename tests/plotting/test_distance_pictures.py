@@ -120,7 +120,9 @@ def test_ridges_are_the_densities_of_every_layer_and_snapshot(snapshots):
 
 def test_ridges_of_estimators_are_those_of_the_snapshots(run, snapshots):
     made = {
-        (epoch, layer): ClusteringScore(measures=()).fit(run.noisy_samples(epoch, layer).X, LABELS)
+        (epoch, layer): ClusteringScore(measures=()).fit(
+            run.load(epoch, layer).noisy_sample().X, LABELS
+        )
         for layer in LAYERS
         for epoch in snapshots.snapshot_epochs
     }

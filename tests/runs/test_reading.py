@@ -37,10 +37,10 @@ def test_a_good_layer_is_read_beside_a_corrupt_one(path):
     write_run(path)
     corrupt_member(path / "epoch_00000001.npz", "second")
     run = open_run(path)
-    np.testing.assert_array_equal(run.array(1, "first"), activations(1)["first"])
-    np.testing.assert_array_equal(run.array(1, "out"), activations(1)["out"])
+    np.testing.assert_array_equal(run.load(1, "first").array, activations(1)["first"])
+    np.testing.assert_array_equal(run.load(1, "out").array, activations(1)["out"])
     with pytest.raises(RunError, match=r"epoch_00000001\.npz, epoch 1, layer 'second': cannot"):
-        run.array(1, "second")
+        run.load(1, "second")
 
 
 def test_opening_reads_no_checkpoint(path):
@@ -51,13 +51,13 @@ def test_opening_reads_no_checkpoint(path):
     assert run.epochs == [1, 20]
     assert run.layers == tuple(LAYERS)
     with pytest.raises(RunError, match=r"epoch_00000020\.npz"):
-        run.replicas(20, "first")
+        run.load(20, "first")
 
 
 def test_one_bad_checkpoint_leaves_the_others(path):
     write_run(path)
     (path / "epoch_00000001.npz").write_bytes(b"")
-    np.testing.assert_array_equal(open_run(path).array(20, "first"), activations(20)["first"])
+    np.testing.assert_array_equal(open_run(path).load(20, "first").array, activations(20)["first"])
 
 
 # Files that cannot be read
@@ -70,7 +70,7 @@ def test_a_truncated_checkpoint_is_named(path, keep):
     whole = file.read_bytes()
     file.write_bytes(whole[: int(keep * len(whole))])
     with pytest.raises(RunError, match=r"epoch_00000020\.npz.*damaged or cut short"):
-        open_run(path).array(20, "first")
+        open_run(path).load(20, "first")
 
 
 def test_an_unreadable_checkpoint_is_closed_again(path):
@@ -81,7 +81,7 @@ def test_an_unreadable_checkpoint_is_closed_again(path):
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         with pytest.raises(RunError):
-            run.array(20, "first")
+            run.load(20, "first")
         gc.collect()
     assert [str(warning.message) for warning in caught] == []
 
@@ -97,7 +97,7 @@ def test_no_damage_to_a_byte_gives_wrong_numbers_or_another_error(path, bits):
     for place in range(len(whole)):
         file.write_bytes(whole[:place] + bytes([whole[place] ^ bits]) + whole[place + 1 :])
         try:
-            if not np.array_equal(run.array(1, "b"), -S):
+            if not np.array_equal(run.load(1, "b").array, -S):
                 failures[place] = "other numbers"
         except RunError:
             pass
@@ -123,7 +123,7 @@ def test_python_objects_are_never_loaded(path):
     write_run(path, {}, [Layer("a", 0.1)], labels=None)
     write_checkpoint(path, 1, a=objects)
     with pytest.raises(RunError, match=r"epoch_00000001\.npz, epoch 1, layer 'a': holds Python"):
-        open_run(path).array(1, "a")
+        open_run(path).load(1, "a")
     np.save(path / "labels.npy", objects[0], allow_pickle=True)
     with pytest.raises(RunError, match=r"labels\.npy: holds Python objects"):
         open_run(path)
@@ -141,12 +141,12 @@ def test_python_objects_are_never_written(path):
 def test_what_is_no_number_is_refused(make_run, values):
     run = make_run({1: {"a": values}}, [Layer("a", 0.1)])
     with pytest.raises(RunError, match="epoch 1, layer 'a': holds .* where numbers are expected"):
-        run.array(1, "a")
+        run.load(1, "a")
 
 
 def test_objects_in_memory_are_refused():
     with pytest.raises(RunError, match="holds object where numbers are expected"):
-        open_run({(1, "a"): [[None, 1.0]]}).array(1, "a")
+        open_run({(1, "a"): [[None, 1.0]]}).load(1, "a")
 
 
 # What is not there
@@ -154,9 +154,8 @@ def test_objects_in_memory_are_refused():
 
 def test_a_missing_layer_lists_those_there_are(make_run):
     run = make_run({1: activations()}, LAYERS, labels=LABELS)
-    for read in (run.array, run.replicas, run.noisy_samples):
-        with pytest.raises(RunError, match=r"layer 'third'.*this run has: first, second, out"):
-            read(1, "third")
+    with pytest.raises(RunError, match=r"layer 'third'.*this run has: first, second, out"):
+        run.load(1, "third")
 
 
 def test_a_layer_missing_from_one_checkpoint_lists_those_it_has(path):
@@ -166,21 +165,21 @@ def test_a_layer_missing_from_one_checkpoint_lists_those_it_has(path):
     write_checkpoint(path, 20, **members)
     run = open_run(path)
     with pytest.raises(RunError, match=r"20\.npz, epoch 20, layer 'second'.*has: first, out"):
-        run.array(20, "second")
-    assert run.array(1, "second").shape == (N_INPUTS, N_REPLICAS, 2)
+        run.load(20, "second")
+    assert run.load(1, "second").array.shape == (N_INPUTS, N_REPLICAS, 2)
 
 
 def test_a_layer_missing_from_one_epoch_in_memory_lists_those_it_has():
     S = np.zeros((2, 1))
     run = open_run({(1, "a"): S, (1, "b"): S, (2, "a"): S})
     with pytest.raises(RunError, match=r"epoch 2, layer 'b'.*it has: a$"):
-        run.array(2, "b")
+        run.load(2, "b")
 
 
 def test_a_missing_epoch_lists_those_there_are(make_run):
     run = make_run({1: activations(), 20: activations()}, LAYERS, labels=LABELS)
     with pytest.raises(RunError, match=r"epoch 7: .*this run has: 1, 20"):
-        run.array(7, "first")
+        run.load(7, "first")
 
 
 def test_what_is_no_run_is_said_so(tmp_path):
@@ -247,18 +246,18 @@ def test_groups_are_one_integer_a_row(make_run, labels, groups):
 def test_a_subset_of_another_number_of_inputs_is_refused(make_run):
     run = make_run({1: activations()}, LAYERS, labels=LABELS)
     for name in ("first", "second"):
-        for read in (run.replicas, run.noisy_samples):
-            for n in (3, 5):
-                with pytest.raises(ValueError, match="mask"):
-                    read(1, name, subset=np.ones(n, dtype=bool))
+        for n in (3, 5):
+            with pytest.raises(ValueError, match="mask"):
+                run.load(1, name, subset=np.ones(n, dtype=bool))
 
 
 def test_a_subset_of_rows_is_named_as_in_a_sweep():
     arrays = {(1, "a"): np.arange(8.0).reshape(4, 2)}
     run = open_run(arrays, labels=LABELS, train=[0, 2], sigma=0.0)
-    for read in (run.replicas, run.noisy_samples):
-        np.testing.assert_array_equal(read(1, "a", subset="train").X, arrays[1, "a"][[0, 2]])
-        np.testing.assert_array_equal(read(1, "a", subset="test").X, arrays[1, "a"][[1, 3]])
+    for subset, rows in (("train", [0, 2]), ("test", [1, 3])):
+        loaded = run.load(1, "a", subset=subset)
+        for X in (loaded.array, loaded.replicas().X, loaded.noisy_sample().X):
+            np.testing.assert_array_equal(X, arrays[1, "a"][rows])
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
@@ -267,37 +266,34 @@ def test_what_is_not_finite_is_refused_with_its_place(make_run, bad):
     S[2, 1, 0] = bad
     run = make_run({1: {"a": S}}, [Layer("a", 0.1)], labels=LABELS)
     with pytest.raises(RunError, match=r"epoch 1, layer 'a': holds NaN or infinity.*2, 1, 0"):
-        run.replicas(1, "a")
+        run.load(1, "a")
 
 
 @pytest.mark.parametrize("shape", [(3, 2), (12, 2), (3, 4, 2)])
 def test_arrays_of_another_number_of_inputs_are_refused(make_run, shape):
     arrays = {1: {"a": np.zeros(shape)}}
-    for read in ("replicas", "noisy_samples"):
-        with pytest.raises(
-            RunError, match="epoch 1, layer 'a': 4 labels, one an input, for .+ rows"
-        ):
-            # In memory already when the run is opened.
-            getattr(make_run(arrays, [Layer("a", 0.1)], labels=LABELS), read)(1, "a")
+    with pytest.raises(RunError, match="epoch 1, layer 'a': 4 labels, one per input, for .+ rows"):
+        # In memory already when the run is opened.
+        make_run(arrays, [Layer("a", 0.1)], labels=LABELS).load(1, "a")
 
 
 def test_rows_that_fit_neither_labels_nor_groups_are_refused(make_run):
     rows, groups = {1: {"a": np.zeros((5, 2))}}, [0, 0, 1, 1, 2, 3]
-    with pytest.raises(RunError, match="4 labels, one an input, and 6 groups, one a row"):
-        make_run(rows, [Layer("a", 0.1)], labels=LABELS, groups=groups).replicas(1, "a")
+    with pytest.raises(RunError, match="4 labels, one per input, and 6 groups, one per row"):
+        make_run(rows, [Layer("a", 0.1)], labels=LABELS, groups=groups).load(1, "a")
 
 
 def test_rows_that_fit_no_groups_are_refused_without_labels(make_run):
     rows = {1: {"a": np.zeros((7, 2))}}
-    with pytest.raises(RunError, match="4 groups, one a row, of 2 inputs, for 7 rows"):
-        make_run(rows, [Layer("a", 0.1)], groups=[0, 0, 1, 1]).replicas(1, "a")
+    with pytest.raises(RunError, match="4 groups, one per row, of 2 inputs, for 7 rows"):
+        make_run(rows, [Layer("a", 0.1)], groups=[0, 0, 1, 1]).load(1, "a")
 
 
 @pytest.mark.parametrize("shape", [(4,), (4, 0), (0, 4), (4, 3, 0, 2)])
 def test_what_holds_no_units_of_inputs_is_refused(make_run, shape):
     run = make_run({1: {"a": np.zeros(shape)}}, [Layer("a", 0.1)], labels=LABELS)
     with pytest.raises(RunError, match="epoch 1, layer 'a': has shape .*expected .*n_units"):
-        run.replicas(1, "a")
+        run.load(1, "a")
 
 
 @pytest.mark.parametrize("sigma", [-0.1, float("nan"), {"a": -1.0}])
@@ -344,7 +340,7 @@ def test_a_member_that_is_no_array_is_refused(path):
         archive.writestr("a.npy", b"a table of numbers, perhaps")
     (path / "epoch_00000001.npz").write_bytes(buffer.getvalue())
     with pytest.raises(RunError, match=r"epoch_00000001\.npz.*layer 'a'|epoch 1, layer 'a'"):
-        open_run(path).array(1, "a")
+        open_run(path).load(1, "a")
 
 
 def test_one_label_a_row_is_no_label_an_input():
@@ -384,7 +380,7 @@ def test_what_is_not_there_has_no_shape(tmp_path):
         RunWriter(path, [Layer("a")]).add(2, {"a": np.zeros((3, 2))})
         runs.append(open_run(path))
     for run in runs:
-        for look in (run.shape, run.nbytes, run.array):
+        for look in (run.shape, run.nbytes, run.load):
             with pytest.raises(RunError, match="epoch 99: there is no such checkpoint"):
                 look(99, "a")
             with pytest.raises(RunError, match="layer 'b': there is no such layer"):

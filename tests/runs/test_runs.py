@@ -26,14 +26,14 @@ def test_what_is_written_is_read(path):
     assert (run.seed, run.settings, run.name) == (11, {"activation": "tanh"}, str(path))
     for epoch in run.epochs:
         for name, array in activations(epoch).items():
-            stored = run.array(epoch, name)
+            stored = run.load(epoch, name).array
             assert stored.dtype == array.dtype
             np.testing.assert_array_equal(stored, array)
 
 
 def test_path_may_be_a_string(path):
     write_run(str(path))
-    np.testing.assert_array_equal(open_run(str(path)).array(1, "out"), activations(1)["out"])
+    np.testing.assert_array_equal(open_run(str(path)).load(1, "out").array, activations(1)["out"])
 
 
 def test_labels_may_be_words_and_missing(tmp_path):
@@ -42,22 +42,22 @@ def test_labels_may_be_words_and_missing(tmp_path):
     write_run(tmp_path / "none", labels=None)
     run = open_run(tmp_path / "none")
     assert run.labels is None
-    assert run.replicas(1, "second").y is None
-    assert run.noisy_samples(1, "second").y is None
+    assert run.load(1, "second").replicas().y is None
+    assert run.load(1, "second").noisy_sample().y is None
 
 
 def test_epochs_are_sorted_as_numbers(make_run):
     arrays = {epoch: {"a": np.full((2, 1), epoch)} for epoch in (100, 9, 20, 0, 123456789)}
     run = make_run(arrays, [Layer("a", 0.1)])
     assert run.epochs == [0, 9, 20, 100, 123456789]
-    assert all(run.array(epoch, "a")[0, 0] == epoch for epoch in run.epochs)
+    assert all(run.load(epoch, "a").array[0, 0] == epoch for epoch in run.epochs)
 
 
 def test_an_epoch_written_again_is_replaced(path):
     writer = write_run(path)
     writer.add(1, activations(99))
     assert open_run(path).epochs == [1, 20]
-    np.testing.assert_array_equal(open_run(path).array(1, "first"), activations(99)["first"])
+    np.testing.assert_array_equal(open_run(path).load(1, "first").array, activations(99)["first"])
 
 
 def test_an_open_run_sees_checkpoints_that_arrive(path):
@@ -65,7 +65,7 @@ def test_an_open_run_sees_checkpoints_that_arrive(path):
     run = open_run(path)
     writer.add(300, activations(300))
     assert run.epochs == [1, 20, 300]
-    np.testing.assert_array_equal(run.array(300, "second"), activations(300)["second"])
+    np.testing.assert_array_equal(run.load(300, "second").array, activations(300)["second"])
 
 
 def test_run_json_describes_the_run(path):
@@ -118,15 +118,17 @@ def test_directory_and_memory_give_the_same(path):
     mask = np.array([True, False, True, True])
     for epoch in disk.epochs:
         for name in ("first", "second", "out"):
-            np.testing.assert_array_equal(disk.array(epoch, name), memory.array(epoch, name))
+            np.testing.assert_array_equal(
+                disk.load(epoch, name).array, memory.load(epoch, name).array
+            )
             for subset in (None, mask):
                 assert_same(
-                    disk.replicas(epoch, name, subset=subset),
-                    memory.replicas(epoch, name, subset=subset),
+                    disk.load(epoch, name, subset=subset).replicas(),
+                    memory.load(epoch, name, subset=subset).replicas(),
                 )
                 assert_same(
-                    disk.noisy_samples(epoch, name, seed=4, subset=subset),
-                    memory.noisy_samples(epoch, name, seed=4, subset=subset),
+                    disk.load(epoch, name, subset=subset).noisy_sample(random_state=4),
+                    memory.load(epoch, name, subset=subset).noisy_sample(random_state=4),
                 )
 
 
@@ -177,7 +179,7 @@ def test_a_directory_describes_itself(path):
 
 def test_three_dimensions_unfold_to_groups(make_run):
     S = activations()["second"]
-    rows = make_run({1: {"a": S}}, [Layer("a", 0.1)], labels=LABELS).replicas(1, "a")
+    rows = make_run({1: {"a": S}}, [Layer("a", 0.1)], labels=LABELS).load(1, "a").replicas()
     assert rows.X.shape == (N_INPUTS * N_REPLICAS, 2)
     assert rows.groups.tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 3]
     np.testing.assert_array_equal(rows.y, LABELS[rows.groups])
@@ -191,15 +193,15 @@ def test_groups_say_which_input_a_row_is_of(make_run):
     layers = [Layer("a", 0.1), Layer("b", 0.1, True)]
     arrays = {1: {"a": S[:4], "b": S}}
     run = make_run(arrays, layers, labels=LABELS, groups=groups)
-    rows = run.replicas(1, "b")
+    rows = run.load(1, "b").replicas()
     np.testing.assert_array_equal(rows.X, S)
     assert rows.groups.tolist() == groups
     assert rows.y.tolist() == [7, 5, 5, 5, 7, 7]
-    kept = run.replicas(1, "b", subset=np.array([True, False, True, False]))
+    kept = run.load(1, "b", subset=np.array([True, False, True, False])).replicas()
     assert kept.groups.tolist() == [2, 0, 0, 2]
     np.testing.assert_array_equal(kept.X, S[[0, 1, 3, 4]])
     assert kept.y.tolist() == [7, 5, 5, 7]
-    one_each = run.replicas(1, "a")
+    one_each = run.load(1, "a").replicas()
     assert one_each.groups is None
     np.testing.assert_array_equal(one_each.y, LABELS)
 
@@ -213,11 +215,11 @@ def test_replicas_are_missing_only_behind_noise_with_one_row_an_input(make_run):
         "d": np.zeros((4, 1, 2)),
     }
     run = make_run({1: arrays}, layers, labels=LABELS)
-    assert [run.replicas(1, name).replicas_missing for name in "abcd"] == [
+    assert [run.load(1, name).replicas().replicas_missing for name in "abcd"] == [
         False, True, False, True,
     ]  # fmt: skip
-    assert run.replicas(1, "b").groups is None
-    assert run.replicas(1, "d").groups is None
+    assert run.load(1, "b").replicas().groups is None
+    assert run.load(1, "d").replicas().groups is None
 
 
 # One noisy sample an input
@@ -227,7 +229,7 @@ def test_noisy_samples_are_the_first_replica_plus_noise_of_sigma(make_run):
     rng = np.random.default_rng(0)
     S = rng.standard_normal((4000, 2, 5))
     run = make_run({1: {"a": S}}, [Layer("a", 0.3)], labels=np.arange(4000) % 3)
-    sample = run.noisy_samples(1, "a")
+    sample = run.load(1, "a").noisy_sample()
     assert sample.X.shape == (4000, 5)
     assert sample.groups is None
     assert not sample.replicas_missing
@@ -243,7 +245,7 @@ def test_noisy_samples_take_the_first_row_of_each_group(make_run):
     groups = [2, 0, 3, 0, 2, 1]
     S = np.arange(12.0).reshape(6, 2)
     run = make_run({1: {"a": S}}, [Layer("a", 0.0)], labels=LABELS, groups=groups)
-    sample = run.noisy_samples(1, "a")
+    sample = run.load(1, "a").noisy_sample()
     np.testing.assert_array_equal(sample.X, S[[1, 5, 0, 2]])
     np.testing.assert_array_equal(sample.y, LABELS)
 
@@ -252,32 +254,35 @@ def test_noisy_samples_take_the_first_row_of_each_group(make_run):
 def test_an_input_without_rows_is_left_out(make_run, groups):
     S = np.arange(6.0).reshape(3, 2)
     run = make_run({1: {"a": S}}, [Layer("a", 0.0)], labels=LABELS, groups=groups)
-    sample = run.noisy_samples(1, "a")
+    sample = run.load(1, "a").noisy_sample()
     np.testing.assert_array_equal(sample.X, S[[1, 0]])
     np.testing.assert_array_equal(sample.y, LABELS[[1, groups[0]]])
     mask = np.array([True, True, False, False])
-    kept = run.noisy_samples(1, "a", subset=mask)
+    kept = run.load(1, "a", subset=mask).noisy_sample()
     np.testing.assert_array_equal(kept.X, S[[1]])
     np.testing.assert_array_equal(kept.y, LABELS[[1]])
-    np.testing.assert_array_equal(run.replicas(1, "a", subset=mask).X, S[1:])
+    np.testing.assert_array_equal(run.load(1, "a", subset=mask).replicas().X, S[1:])
 
 
 @pytest.mark.parametrize("sigma", [0.0, None])
 def test_without_noise_a_sample_is_the_stored_row(make_run, sigma):
     S = np.repeat(activations()["out"][:, :1], N_REPLICAS, axis=1)
     run = make_run({1: {"a": S}}, [Layer("a", sigma)], labels=LABELS)
-    np.testing.assert_array_equal(run.noisy_samples(1, "a").X, S[:, 0])
+    np.testing.assert_array_equal(run.load(1, "a").noisy_sample().X, S[:, 0])
 
 
 def test_noise_of_samples_is_seeded_and_fresh_for_each_layer_and_epoch(make_run):
     zeros = {"a": np.zeros((50, 2)), "b": np.zeros((50, 2))}
     run = make_run({1: zeros, 2: zeros}, [Layer("a", 1.0), Layer("b", 1.0, True)])
-    first = run.noisy_samples(1, "a", seed=3).X
-    np.testing.assert_array_equal(first, run.noisy_samples(1, "a", seed=3).X)
+    swapped = open_run({(1, name): zeros[name] for name in "ba"}, sigma=1.0)
+    first = run.load(1, "a").noisy_sample(random_state=3).X
+    for again in (run, swapped):
+        np.testing.assert_array_equal(first, again.load(1, "a").noisy_sample(random_state=3).X)
     for other in (
-        run.noisy_samples(1, "a", seed=4).X,
-        run.noisy_samples(2, "a", seed=3).X,
-        run.noisy_samples(1, "b", seed=3).X,
+        run.load(1, "a").noisy_sample(random_state=4).X,
+        run.load(1, "a").noisy_sample(random_state=3, draw=1).X,
+        run.load(2, "a").noisy_sample(random_state=3).X,
+        run.load(1, "b").noisy_sample(random_state=3).X,
     ):
         assert abs(np.corrcoef(first.ravel(), other.ravel())[0, 1]) < 0.5
 
@@ -285,6 +290,8 @@ def test_noise_of_samples_is_seeded_and_fresh_for_each_layer_and_epoch(make_run)
 def test_a_subset_keeps_the_noise_of_its_inputs(make_run):
     run = make_run({1: activations()}, LAYERS, labels=LABELS)
     mask = np.array([False, True, True, False])
-    every, kept = run.noisy_samples(1, "second"), run.noisy_samples(1, "second", subset=mask)
+    every, part = run.load(1, "second"), run.load(1, "second", subset=mask)
+    np.testing.assert_array_equal(part.array, every.array[mask])
+    every, kept = every.noisy_sample(), part.noisy_sample()
     np.testing.assert_array_equal(kept.X, every.X[mask])
     np.testing.assert_array_equal(kept.y, LABELS[mask])

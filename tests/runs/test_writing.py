@@ -115,9 +115,9 @@ def test_memory_mapped_arrays_are_written(path, tmp_path):
     np.save(tmp_path / "S.npy", activations()["first"])
     mapped = np.load(tmp_path / "S.npy", mmap_mode="r")
     write_run(path, {1: {"a": mapped}}, [Layer("a", 0.1)])
-    np.testing.assert_array_equal(open_run(path).array(1, "a"), mapped)
+    np.testing.assert_array_equal(open_run(path).load(1, "a").array, mapped)
     write_run(path, {2: {"a": mapped[::-1, ::-1]}}, [Layer("a", 0.1)])
-    np.testing.assert_array_equal(open_run(path).array(2, "a"), mapped[::-1, ::-1])
+    np.testing.assert_array_equal(open_run(path).load(2, "a").array, mapped[::-1, ::-1])
 
 
 # Continuing a run
@@ -133,7 +133,7 @@ def test_a_run_with_the_same_settings_is_continued(path):
     run = open_run(path)
     assert run.losses == {1: {"train_loss": 0.5}, 2: {"train_loss": 0.25}}
     for epoch in (1, 2):
-        np.testing.assert_array_equal(run.array(epoch, "out"), activations(epoch)["out"])
+        np.testing.assert_array_equal(run.load(epoch, "out").array, activations(epoch)["out"])
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,143 @@
+"""What is loaded of one layer at one checkpoint, and the rows that estimators are given of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from skinfo.runs.description import Layer
+
+
+@dataclass(frozen=True)
+class Activations:
+    """Rows of one layer at one checkpoint.
+
+    Attributes
+    ----------
+    X : ndarray of shape (n_rows, n_units)
+        Activations.
+    y : ndarray of shape (n_rows,) or None
+        Label of each row's input.
+    groups : ndarray of shape (n_rows,) or None
+        Input of each row, where rows are replicas.
+    replicas_missing : bool
+        Whether noise precedes the layer but every input has one row: this is I(S;T).
+    """
+
+    X: np.ndarray
+    y: np.ndarray | None
+    groups: np.ndarray | None
+    replicas_missing: bool
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class LayerActivations:
+    """One layer at one checkpoint, read and checked; :meth:`Run.load` makes it.
+
+    Attributes
+    ----------
+    epoch : int
+        The checkpoint.
+    layer : Layer
+        The layer.
+    array : ndarray of shape (n_rows, n_units) or (n_inputs, n_replicas, n_units)
+        Activations before the layer's noise, of the inputs that were asked for.
+    inputs : ndarray of shape (n_rows,)
+        Input of each row of the array, unfolded to two dimensions.
+    labels : ndarray of shape (n_rows,) or None
+        Label of each row's input.
+    in_subset : ndarray of bool
+        Of each input of the run that has rows, whether it was asked for.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skinfo import open_run
+    >>> S = np.random.RandomState(0).randn(100, 5, 3)  # 100 inputs, 5 noisy passes, 3 units
+    >>> run = open_run({(1, "deep"): S}, sigma=0.1, labels=np.arange(100) % 2)
+    >>> loaded = run.load(1, "deep")
+    >>> loaded.array.shape
+    (100, 5, 3)
+    >>> rows = loaded.replicas()
+    >>> rows.X.shape, rows.groups[:6].tolist()
+    ((500, 3), [0, 0, 0, 0, 0, 1])
+    >>> loaded.noisy_sample(random_state=0).X.shape
+    (100, 3)
+    """
+
+    epoch: int
+    layer: Layer
+    array: np.ndarray
+    inputs: np.ndarray
+    labels: np.ndarray | None
+    in_subset: np.ndarray
+
+    def replicas(self) -> Activations:
+        """All rows, with the input of each: what information is estimated from."""
+        has_replicas = np.count_nonzero(self.in_subset) < len(self.inputs)
+        return Activations(
+            self._rows(),
+            self.labels,
+            self.inputs if has_replicas else None,
+            replicas_missing=self.layer.noise_before and not has_replicas,
+        )
+
+    def noisy_sample(self, random_state: int = 0, draw: int = 0) -> Activations:
+        """One sample of T per input: its first replica plus this layer's own noise.
+
+        Binning and clustering measure T itself, one row per input; where sigma is 0 or unknown it
+        is S.
+
+        Parameters
+        ----------
+        random_state : int, default=0
+            Seed of the noise. An input has the same noise whatever the subset.
+        draw : int, default=0
+            Number of the draw: each draw, checkpoint and layer name has a random stream of its own.
+        """
+        first = np.unique(self.inputs, return_index=True)[1]
+        X = self._rows()[first]
+        if self.layer.sigma:
+            stream = [random_state, draw, self.epoch, *self.layer.name.encode()]
+            shape = (len(self.in_subset), X.shape[1])
+            noise = np.random.default_rng(stream).standard_normal(shape)
+            noise *= self.layer.sigma
+            X = X + (noise if self.in_subset.all() else noise[self.in_subset])
+        y = None if self.labels is None else self.labels[first]
+        return Activations(X, y, None, replicas_missing=False)
+
+    def _rows(self) -> np.ndarray:
+        return self.array.reshape(-1, self.array.shape[-1])
+
+
+def subset_mask(subset: Any, train: np.ndarray | None, n_inputs: int | None) -> np.ndarray:
+    """Turn "train", "test" or a mask into a mask over the inputs of a run.
+
+    Raises
+    ------
+    ValueError
+        For another word, a split that the run does not have, and a mask of another length or
+        without inputs.
+
+    Examples
+    --------
+    >>> subset_mask("test", np.array([True, False]), 2).tolist()
+    [False, True]
+    """
+    if isinstance(subset, str):
+        if subset not in ("train", "test"):
+            raise ValueError(f"subset is 'train', 'test' or a mask; got {subset!r}.")
+        if train is None:
+            raise ValueError(f"subset={subset!r}, but the run does not say what it trained on.")
+        mask = train if subset == "train" else ~train
+    else:
+        mask = np.asarray(subset)
+        if mask.dtype != bool or mask.ndim != 1:
+            raise ValueError("A subset mask holds one True or False for each input.")
+    if n_inputs is not None and len(mask) != n_inputs:
+        raise ValueError(f"The mask has {len(mask)} entries for {n_inputs} inputs.")
+    if not mask.any():
+        raise ValueError("The subset holds no inputs.")
+    return mask
