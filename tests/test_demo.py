@@ -225,7 +225,7 @@ def test_another_setting_in_the_same_directory_is_an_error(uninterrupted):
         SztSettings(epochs=3, n_replicas=3, n_checkpoints=2),
         SztSettings(epochs=3, n_replicas=2, n_checkpoints=2, random_state=1),
     ):
-        with pytest.raises(RunError, match="whole: a demo with other settings is there"):
+        with pytest.raises(RunError, match="whole: it holds a demo with other settings"):
             run_demo(directory, other, progress=Progress())
     assert {file: file.stat().st_mtime_ns for file in directory.rglob("*")} == before
 

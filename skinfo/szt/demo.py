@@ -1,10 +1,11 @@
-"""The paper's main experiment on one line: train, record, estimate, print, draw."""
+"""The demo, the paper's main experiment: train, record, estimate, draw."""
 
 from __future__ import annotations
 
 import json
 import time
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -17,7 +18,7 @@ from skinfo.flow import information_flow
 from skinfo.flow.snapshots import collect_snapshots
 from skinfo.flow.tables import check_table_name, write_table
 from skinfo.noisy.estimator import NoisyMIEstimator
-from skinfo.szt.recording import Progress, SztSettings, record_training, show_nothing
+from skinfo.szt.recording import Progress, SztSettings, record_training
 from skinfo.view.pictures import InformationFlowDisplay, InformationPlaneDisplay, save_figure
 from skinfo.view.pictures.figures import pyplot
 
@@ -26,12 +27,12 @@ TOLERANCE = 0.02
 
 
 class DirectoryTakenError(RunError):
-    """The directory holds something else than this demo."""
+    """The directory holds something other than this demo."""
 
 
 @dataclass(frozen=True)
 class DemoResult:
-    """What the demo leaves behind.
+    """Results of the demo.
 
     Attributes
     ----------
@@ -58,35 +59,34 @@ def run_demo(
     settings: SztSettings,
     *,
     n_jobs: int | None = None,
-    progress: Progress = show_nothing,
+    progress: Progress | None = None,
 ) -> DemoResult:
-    """Train the SZT network, record it, measure its information flow, draw the snapshots.
+    """Train the SZT network, record it, measure its information flow, draw the overview.
 
-    What is there already is not done again: a demo that was killed goes on where it stopped.
+    A demo that was interrupted continues where it stopped.
 
     Parameters
     ----------
     directory : Path
-        Where everything goes.
+        Where all files are written.
     settings : SztSettings
-        What to run.
+        The training and its recording.
     n_jobs : int or None, default=None
         Threads of the estimates; the numbers do not depend on it.
-    progress : callable
-        Called with the part, what is done of it and what there is to do.
+    progress : callable, optional
+        Called with the name of the part, its steps done and its steps in total.
 
     Returns
     -------
     DemoResult
-        The flow table, the test accuracy, the files written and where the time went.
+        The flow table, the test accuracy, the files written and the time of each part.
 
     Raises
     ------
     RunError
-        If the directory holds something else, or the demo of other settings.
+        If the directory holds something else, or a demo with other settings.
     MissingExtraError
-        Where pyarrow, which writes the table, or matplotlib is not installed; nothing is trained
-        then.
+        If pyarrow, which writes the table, or matplotlib is not installed; nothing is trained then.
 
     Examples
     --------
@@ -125,7 +125,7 @@ def run_demo(
         run,
         n_jobs=n_jobs,
         memory=str(directory / "estimates"),
-        progress=lambda done, total: progress("Estimating", done, total),
+        progress=progress is not None and partial(progress, "Estimating"),
     )
     lap("estimate")
     snapshots = collect_snapshots(run, settings=table.attrs | {"demo": asdict(settings)})
@@ -140,32 +140,32 @@ def run_demo(
 
 
 def _claim(directory: Path, settings: SztSettings) -> None:
-    """Note the settings, or check that they are those of the demo that is there."""
-    note = directory / "demo.json"
+    """Write the settings to the directory, or compare them with those of its demo."""
+    path = directory / "demo.json"
     wanted = asdict(settings)
-    if not note.exists():
+    if not path.exists():
         if any(directory.iterdir()):
             raise DirectoryTakenError(
                 "this directory is not empty and holds no demo; choose another directory",
                 path=directory,
             )
-        with write_atomically(note) as file:
+        with write_atomically(path) as file:
             file.write(json.dumps(wanted).encode())
         return
     try:
-        there = json.loads(note.read_text(encoding="utf-8"))
+        stored = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise RunError(f"cannot be read ({error}); remove it", path=note) from error
-    if there != wanted:
+        raise RunError(f"cannot be read ({error}); remove it", path=path) from error
+    if stored != wanted:
         raise DirectoryTakenError(
-            f"a demo with other settings is there ({there}); remove it, or choose another "
+            f"it holds a demo with other settings ({stored}); remove it, or choose another "
             "directory",
             path=directory,
         )
 
 
 def layer_summary(table: pd.DataFrame) -> pd.DataFrame:
-    """One line a layer at the last epoch: values, standard error, bracket."""
+    """One line per layer at the last epoch: values, standard error, bracket."""
     last = table[table["epoch"] == table["epoch"].max()]
     lines = []
     for layer in dict.fromkeys(last["layer"]):

@@ -48,7 +48,7 @@ def make_mlp(
     if activation not in ACTIVATIONS:
         raise ValueError(f"activation is one of {', '.join(ACTIVATIONS)}; got {activation!r}.")
     if len(sizes) < 2:
-        raise ValueError(f"sizes names at least an input and an output; got {tuple(sizes)}.")
+        raise ValueError(f"sizes needs at least an input and an output; got {tuple(sizes)}.")
     with torch.random.fork_rng(devices=[]):
         if random_state is None:
             torch.seed()

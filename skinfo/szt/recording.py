@@ -16,49 +16,35 @@ from skinfo.runs import Run, RunWriter, open_run
 from skinfo.szt.network import make_mlp
 from skinfo.szt.training import Trainer
 
-__all__ = [
-    "HIDDEN",
-    "N_TRAIN",
-    "SIGMA",
-    "Progress",
-    "SztSettings",
-    "record_training",
-    "show_nothing",
-]
-
-#: Noise of the paper's run.
+#: Standard deviation of the noise in the paper.
 SIGMA = 0.005
 #: The hidden layers.
 HIDDEN = tuple(f"layer{k}" for k in range(1, 6))
-#: Inputs that are trained on, of 4,096.
+#: Number of the 4,096 inputs that the network is trained on.
 N_TRAIN = 3277
 
-#: Called with a part of the work, what is done of it and what there is to do.
+#: Called with the name of a part of the work, its steps done and its steps in total.
 Progress = Callable[[str, int, int], None]
-
-
-def show_nothing(part: str, done: int, total: int) -> None:
-    """Progress that nobody watches."""
 
 
 @dataclass(frozen=True)
 class SztSettings:
-    """What a recorded training of the SZT network depends on.
+    """Settings of a recorded training of the SZT network.
 
     Attributes
     ----------
     epochs : int
         Training epochs; 10,000 in the paper.
     n_replicas : int
-        Noisy passes recorded of every input.
+        Noisy passes per input.
     n_checkpoints : int
-        About so many, spread evenly over the logarithm of the epochs.
+        Approximate number of checkpoints, evenly spaced in the logarithm of the epochs.
     random_state : int
-        Of weights, split, batches, noise and estimates.
+        Seed of weights, split, batches, noise and estimates.
     sigma : float
         Standard deviation of the noise on every hidden layer; 0 for none.
     activation : str
-        Of the hidden layers: "tanh", "relu", "leaky_relu" or "linear".
+        Activation of the hidden layers: "tanh", "relu", "leaky_relu" or "linear".
     parseval : float
         Strength of the orthonormal regularisation.
     shuffle_labels : bool
@@ -82,20 +68,20 @@ class SztSettings:
 
 
 def record_training(
-    directory: Path, settings: SztSettings, progress: Progress = show_nothing
+    directory: Path, settings: SztSettings, progress: Progress | None = None
 ) -> Run:
     """Train the SZT network and record it at log-spaced checkpoints.
 
-    The state of the training is saved at each: what is there already is not done again, and the
-    weights are those of a training that was not interrupted.
+    The state of the training is saved at each of them, so that an interrupted training continues
+    from the last one, to the same weights as without the interruption.
 
     Parameters
     ----------
     directory : Path
-        Where ``run`` and the state of the training are written; it exists.
+        An existing directory, to which the run and the state of the training are written.
     settings : SztSettings
-        What is trained and recorded.
-    progress : callable
+        The network, its training and its recording.
+    progress : callable, optional
         Called after every epoch with "Training", the epoch and the last one.
 
     Returns
@@ -122,20 +108,21 @@ def record_training(
     >>> run.epochs, run.load(2, "layer5").array.shape
     ([1, 2], (4096, 2, 3))
     """
+    report = progress or (lambda *_: None)
     X, y = make_szt()
     train = np.random.default_rng(settings.random_state).permutation(len(X))[:N_TRAIN]
     train.sort()
     test = np.setdiff1d(np.arange(len(X)), train)
-    sigmas = dict.fromkeys(HIDDEN, settings.sigma)
+    sigma = dict.fromkeys(HIDDEN, settings.sigma)
     model = make_mlp(activation=settings.activation, random_state=settings.random_state)
     trainer = Trainer(
-        model, X[train], y[train], sigma=sigmas, parseval=settings.parseval,
+        model, X[train], y[train], sigma=sigma, parseval=settings.parseval,
         shuffle_labels=settings.shuffle_labels, random_state=settings.random_state,
     )  # fmt: skip
     recorder = Recorder(
         model,
         HIDDEN,
-        sigma=sigmas,
+        sigma=sigma,
         n_replicas=settings.n_replicas,
         random_state=settings.random_state,
     )
@@ -150,7 +137,7 @@ def record_training(
     checkpoints = log_spaced_epochs(settings.epochs, settings.n_checkpoints)
 
     def after_epoch(epoch: int) -> None:
-        progress("Training", epoch, settings.epochs)
+        report("Training", epoch, settings.epochs)
         if epoch not in checkpoints:
             return
         losses = {}
@@ -162,5 +149,5 @@ def record_training(
             trainer.save(file)
 
     trainer.train_until(settings.epochs, after_epoch)
-    progress("Training", settings.epochs, settings.epochs)
+    report("Training", settings.epochs, settings.epochs)
     return open_run(path)

@@ -26,7 +26,7 @@ OPTIMISERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
 
 
 class Trainer:
-    """Train a classifier with noise on, epoch by epoch, from a state that can be saved.
+    """Train a classifier with noise, epoch by epoch, from a state that can be saved.
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ class Trainer:
     sigma : mapping of str to float, default={}
         Standard deviation of the noise on the outputs of named layers.
     learning_rate, batch_size : float and int, default 4e-4 and 256
-        Of the optimiser.
+        Step of the optimiser and inputs per step.
     optimiser : {"adam", "sgd"}, default="adam"
         Adam, or stochastic gradient descent without momentum.
     parseval : float, default=0
@@ -92,7 +92,7 @@ class Trainer:
         self._regularised = [module.weight for module in linear[:-1]]
 
     def train_until(self, epoch: int, after_epoch: Callable[[int], None] | None = None) -> None:
-        """Train up to and including an epoch; ``after_epoch`` is called with each one's number."""
+        """Train up to and including an epoch; ``after_epoch`` gets the number of each one."""
         with one_thread_if_small(self.model):
             while self.epoch < epoch:
                 with (
@@ -115,7 +115,7 @@ class Trainer:
                 parseval_step(self._regularised, self._parseval)
 
     def evaluate(self, X: Any, y: Any) -> tuple[float, float]:
-        """Cross-entropy in nats and accuracy on any data, with noise off."""
+        """Cross-entropy in nats and accuracy, with noise off."""
         with evaluating(self.model):
             scores = self.model(as_tensor(X, torch.float32))
             target = as_tensor(y, torch.int64)
@@ -133,7 +133,7 @@ class Trainer:
         torch.save(state, file)
 
     def load(self, path: str | Path) -> None:
-        """Go on from a saved state, to the same weights as without the interruption."""
+        """Continue from a saved state, to the same weights as without the interruption."""
         try:
             state = torch.load(path, weights_only=True)
         except Exception as error:
