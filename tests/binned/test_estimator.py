@@ -1,4 +1,4 @@
-"""Binning against hand-worked values and the dict-counting oracle."""
+"""BinningMIEstimator against hand-worked values and the dict-counting oracle."""
 
 import tracemalloc
 
@@ -8,8 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from skinfo import BinningMIEstimator, OutsideEdgesWarning, ReplicaWarning, binning_sweep
-from skinfo.binned import cells as counting
-from skinfo.binned.cells import EdgeCells, WidthCells, first_rows, odd_multipliers
+from skinfo.binned.cells import first_rows
 
 import reference
 
@@ -46,14 +45,15 @@ def test_width_equals_floor_counted_in_a_dict(n, d, width, seed):
     assert est.n_occupied_ == len(np.unique(cells, axis=0))
 
 
-def test_thirty_bins_on_minus_one_to_one():
-    """The convention of Shwartz-Ziv & Tishby: equal bins, the last one closed."""
-    rng = np.random.default_rng(1)
-    X = np.tanh(rng.normal(size=(500, 3)))
-    X[0] = 1.0
-    est = BinningMIEstimator(n_bins=30, bin_range=(-1, 1)).fit(X)
-    cells = np.minimum(np.digitize(X, np.linspace(-1, 1, 31)), 30)
-    assert est.entropy_ == pytest.approx(reference.discrete_entropy(cells), abs=1e-12)
+@pytest.mark.parametrize("options", [{"bin_width": 0.3}, {}, {"strategy": "quantile"}])
+def test_counts_sum_to_n(options, rng):
+    X = rng.normal(size=(200, 2))
+    est = BinningMIEstimator(**options).fit(X)
+    counts = np.bincount(first_rows(X, est._cells))
+    assert counts.sum() == 200
+    assert np.count_nonzero(counts) == est.n_occupied_ < 200
+    occupied = counts[counts > 0] / 200
+    assert est.entropy_ == pytest.approx(-(occupied * np.log(occupied)).sum())
 
 
 def test_the_maximum_is_counted():
@@ -69,6 +69,15 @@ def test_ranges_of_layer_and_neuron():
     np.testing.assert_allclose(layer.edges_[0], [0, 5, 10])
     np.testing.assert_allclose(neuron.edges_[0], [0, 0.5, 1])
     np.testing.assert_allclose(neuron.edges_[1], [0, 5, 10])
+
+
+def test_given_edges_one_or_one_each():
+    X = [[0.5, 5.0], [1.5, 5.0], [9.0, 15.0]]
+    with pytest.warns(OutsideEdgesWarning, match="16.67% of the values lie outside the edges"):
+        one = BinningMIEstimator(bin_edges=[0, 1, 10]).fit(X)
+    each = BinningMIEstimator(bin_edges=[[0, 1, 10], [0, 10, 20]]).fit(X)
+    assert one.n_occupied_ == 2
+    assert each.n_occupied_ == 3
 
 
 def test_quantiles_share_rows_evenly_and_merge_ties(rng):
@@ -92,18 +101,20 @@ def test_width_cells_do_not_depend_on_the_precision_of_the_array():
     assert low.entropy_ == BinningMIEstimator(bin_width=0.1).fit(X.astype(np.float64)).entropy_
 
 
+def test_single_precision_is_cut_as_it_is(rng):
+    """0.3 in single precision lies above 0.3: cells are found in double, from the value stored."""
+    X = (rng.integers(-40, 40, size=(500, 3)) / 10).astype(np.float32)
+    single = BinningMIEstimator(bin_width=0.1).fit(X)
+    double = BinningMIEstimator(bin_width=0.1).fit(X.astype(np.float64))
+    assert single.mutual_info_ == double.mutual_info_
+    cells = np.floor(X.astype(np.float64) / 0.1)
+    assert single.n_occupied_ == len(np.unique(cells, axis=0))
+    assert len(np.unique(np.floor(X / np.float32(0.1)), axis=0)) != single.n_occupied_
+
+
 def test_independent_labels_have_no_negative_information():
     X, y = np.repeat([0.0, 1.0, 2.0], 2)[:, None], np.tile([0, 1], 3)
     assert BinningMIEstimator(bin_width=1.0).fit(X, y).label_mutual_info_ == 0
-
-
-def test_given_edges_one_or_one_each():
-    X = [[0.5, 5.0], [1.5, 5.0], [9.0, 15.0]]
-    with pytest.warns(OutsideEdgesWarning, match="16.67% of the values lie outside the edges"):
-        one = BinningMIEstimator(bin_edges=[0, 1, 10]).fit(X)
-    each = BinningMIEstimator(bin_edges=[[0, 1, 10], [0, 10, 20]]).fit(X)
-    assert one.n_occupied_ == 2
-    assert each.n_occupied_ == 3
 
 
 @pytest.mark.filterwarnings("ignore::skinfo.OutsideEdgesWarning")
@@ -120,7 +131,6 @@ def test_score_uses_the_fitted_edges():
 
 def test_groups_subtract_the_entropy_within_inputs():
     X = np.array([[0.5], [1.5], [0.5], [1.5], [2.5], [2.5], [2.5], [2.5]] * 4)
-    groups = np.repeat([0, 1, 0, 1, 0, 1, 0, 1], [2, 2, 0, 0, 0, 4, 0, 0])[:8]
     groups = np.tile([0, 0, 0, 0, 1, 1, 1, 1], 4)
     est = BinningMIEstimator(bin_width=1.0).fit(X, groups=groups)
     assert est.entropy_ == pytest.approx(1.5 * np.log(2))
@@ -145,77 +155,6 @@ def test_bits():
     )
 
 
-# --- which rows share a cell ---------------------------------------------------------------------
-
-
-@settings(max_examples=60, deadline=None)
-@given(
-    n=st.integers(1, 60), d=st.integers(1, 4), width=st.floats(0.05, 3), seed=st.integers(0, 999)
-)
-def test_first_rows_are_those_of_a_search(n, d, width, seed):
-    rng = np.random.default_rng(seed)
-    X = rng.normal(size=(n, d)).astype(rng.choice([np.float32, np.float64]))
-    found = first_rows(X, WidthCells(width))
-    assert found.tolist() == reference.first_rows(np.floor(X.astype(np.float64) / width))
-    edges = tuple(np.unique(rng.normal(size=rng.integers(2, 9))) for _ in range(d))
-    found = first_rows(X, EdgeCells(edges))
-    assert found.tolist() == reference.first_rows(reference.cells_between(X, edges))
-
-
-def test_equal_edges_are_met_exactly():
-    """Where a bin is guessed from its width, rounding must not move a value off its edge."""
-    edges = np.linspace(-1, 1, 31)
-    near = np.concatenate([edges, np.nextafter(edges, 9), np.nextafter(edges, -9), [-5.0, 5.0]])
-    X = np.stack([near, np.zeros(len(near))], axis=1)
-    found = first_rows(X, EdgeCells((edges, edges)))
-    assert found.tolist() == reference.first_rows(reference.cells_between(X, (edges, edges)))
-
-
-def test_rows_that_are_not_contiguous_are_read_right(rng):
-    X = rng.normal(size=(40, 6))
-    for view in (X[:, ::2], X.T, np.asfortranarray(X), X[::-1]):
-        expected = reference.first_rows(np.floor(view / 1.5))
-        assert first_rows(view, WidthCells(1.5)).tolist() == expected
-
-
-@pytest.mark.parametrize("cells", [WidthCells(1.0), EdgeCells((np.arange(9.0),) * 2)])
-def test_hashes_that_collide_do_not_make_rows_equal(cells, monkeypatch):
-    """The first multipliers hash every row alike; others are tried."""
-    X = np.array([[0.0, 5.0], [1.0, 5.0], [0.5, 5.5], [7.0, 0.0]] * 5)
-    attempts = []
-
-    def multipliers(d, attempt):
-        attempts.append(attempt)
-        return np.zeros(d, dtype=np.int64) if attempt < 2 else odd_multipliers(d, attempt)
-
-    monkeypatch.setattr(counting, "odd_multipliers", multipliers)
-    assert first_rows(X, cells).tolist() == reference.first_rows(np.floor(X))
-    assert attempts == [0, 1, 2]
-
-
-def test_cells_far_from_zero_are_told_apart():
-    """2^52 and 2^52 + 1 are the last neighbours that floor(t / w) tells apart."""
-    far = 2.0**52
-    X = np.array([[far], [far + 1], [-far], [far], [-0.0], [0.0]])
-    assert first_rows(X, WidthCells(1.0)).tolist() == [0, 1, 2, 0, 4, 4]
-    with pytest.raises(ValueError, match="bin_width=0.1 is too narrow for activations up to 4.5e"):
-        first_rows(X, WidthCells(0.1))
-
-
-def entropy(p):
-    return float(-(p[p > 0] * np.log(p[p > 0])).sum())
-
-
-@pytest.mark.parametrize("options", [{"bin_width": 0.3}, {}, {"strategy": "quantile"}])
-def test_counts_sum_to_n(options, rng):
-    X = rng.normal(size=(200, 2))
-    est = BinningMIEstimator(**options).fit(X)
-    counts = np.bincount(first_rows(X, est._cells))
-    assert counts.sum() == 200
-    assert np.count_nonzero(counts) == est.n_occupied_ < 200
-    assert est.entropy_ == pytest.approx(entropy(counts / 200))
-
-
 @pytest.mark.parametrize("options", [{"bin_width": 0.01}, {}, {"bin_range": (-1, 1)},
                                      {"strategy": "quantile"}, {"strategy": "discrete"}],
                          ids=str)  # fmt: skip
@@ -236,6 +175,16 @@ def test_memory_stays_below_two_copies(options, rng):
 
 
 # --- the conventions of the field ----------------------------------------------------------------
+
+
+def test_thirty_bins_on_minus_one_to_one():
+    """The convention of Shwartz-Ziv & Tishby: equal bins, the last one closed."""
+    rng = np.random.default_rng(1)
+    X = np.tanh(rng.normal(size=(500, 3)))
+    X[0] = 1.0
+    est = BinningMIEstimator(n_bins=30, bin_range=(-1, 1)).fit(X)
+    cells = np.minimum(np.digitize(X, np.linspace(-1, 1, 31)), 30)
+    assert est.entropy_ == pytest.approx(reference.discrete_entropy(cells), abs=1e-12)
 
 
 def entropy_of_counts(strings):
@@ -270,6 +219,13 @@ def test_thirty_bins_of_shwartz_ziv_and_tishby(rng):
     cells = [[int(np.histogram([t], edges)[0].argmax()) for t in row] for row in X]
     agrees(est, cells, y)
     assert est.outside_fraction_ == 0
+
+
+def test_many_labels_are_counted_as_few_are(rng):
+    """Beyond sixteen labels pairs are sorted, not laid out."""
+    X, y = rng.normal(size=(300, 2)), rng.integers(0, 40, size=300)
+    est = BinningMIEstimator(bin_width=0.7).fit(X, y)
+    agrees(est, np.floor(X / 0.7).astype(int), y)
 
 
 # --- values outside, and bins that show nothing --------------------------------------------------
@@ -348,7 +304,7 @@ def test_quantised_activations_are_counted_as_they_are(dtype):
 @pytest.mark.parametrize(
     ("value", "what"), [(0.5, "0.5 in row 2, column 1 is not an"), (2.0**53, "row 2.*2\\^53")]
 )
-def test_what_is_no_integer_is_named(value, what):
+def test_a_value_that_is_not_an_integer_is_named(value, what):
     X = np.zeros((4, 2))
     est = BinningMIEstimator(strategy="discrete").fit(X)
     X[2, 1] = value
@@ -359,13 +315,6 @@ def test_what_is_no_integer_is_named(value, what):
 
 
 # --- Miller and Madow ----------------------------------------------------------------------------
-
-
-def test_many_labels_are_counted_as_few_are(rng):
-    """Beyond sixteen labels pairs are sorted, not laid out."""
-    X, y = rng.normal(size=(300, 2)), rng.integers(0, 40, size=300)
-    est = BinningMIEstimator(bin_width=0.7).fit(X, y)
-    agrees(est, np.floor(X / 0.7).astype(int), y)
 
 
 def test_miller_madow_on_four_points():
@@ -428,6 +377,9 @@ def test_miller_madow_refuses_rows_of_different_weight():
     est.fit(X, sample_weight=[3, 3, 3, 3])
 
 
+# --- what is refused -----------------------------------------------------------------------------
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -451,20 +403,9 @@ def test_bad_edges_are_named(options, message):
 
 
 @pytest.mark.parametrize(
-    "known",
+    "edges",
     [{"bin_width": 1.0}, {"bin_edges": [0, 1]}, {"bin_range": "run"}, {"bin_range": (0, 1)}],
 )
-def test_quantiles_take_no_edges_of_another_kind(known):
+def test_quantiles_take_no_edges_of_another_kind(edges):
     with pytest.raises(ValueError, match="quantile"):
-        BinningMIEstimator(strategy="quantile", **known).fit(np.arange(8.0)[:, None])
-
-
-def test_single_precision_is_cut_as_it_is(rng):
-    """0.3 in single precision lies above 0.3: cells are found in double, from the value stored."""
-    X = (rng.integers(-40, 40, size=(500, 3)) / 10).astype(np.float32)
-    single = BinningMIEstimator(bin_width=0.1).fit(X)
-    double = BinningMIEstimator(bin_width=0.1).fit(X.astype(np.float64))
-    assert single.mutual_info_ == double.mutual_info_
-    cells = np.floor(X.astype(np.float64) / 0.1)
-    assert single.n_occupied_ == len(np.unique(cells, axis=0))
-    assert len(np.unique(np.floor(X / np.float32(0.1)), axis=0)) != single.n_occupied_
+        BinningMIEstimator(strategy="quantile", **edges).fit(np.arange(8.0)[:, None])
