@@ -11,7 +11,6 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.utils import get_tags
 
-from skinfo.noisy.estimator import NoisyMIEstimator
 from skinfo.quantities import Quantity
 from skinfo.runs import Activations, Layer, Run
 
@@ -87,20 +86,20 @@ def _prefix(estimator: BaseEstimator) -> str:
     return prefix
 
 
-def takes_replicas(estimator: BaseEstimator) -> bool:
-    """Whether an estimator is given all replicas of each input rather than one noisy sample."""
-    return isinstance(last_step(estimator), NoisyMIEstimator)
+def uses_replicas(estimator: BaseEstimator) -> bool:
+    """Whether an estimator declares that it uses all replicas of each input with their groups."""
+    return bool(getattr(last_step(estimator), "uses_replicas", False))
 
 
-def takes_run_range(estimator: BaseEstimator) -> bool:
-    """Whether the range of an estimator's bins is that of the run."""
+def needs_run_range(estimator: BaseEstimator) -> bool:
+    """Whether an estimator declares that its ``bin_range`` is to be the range of the whole run."""
     return bool(getattr(last_step(estimator), "needs_run_range", False))
 
 
 def needs_sigma(estimator: BaseEstimator) -> bool:
-    """Whether an estimator takes its sigma from each layer."""
-    last = last_step(estimator)
-    return isinstance(last, NoisyMIEstimator) and last.sigma is None
+    """Whether an estimator that uses replicas takes its sigma from each layer."""
+    parameters = last_step(estimator).get_params(deep=False)
+    return uses_replicas(estimator) and parameters.get("sigma", 0) is None
 
 
 def check_parameters(named: Mapping[str, BaseEstimator]) -> None:
@@ -149,7 +148,7 @@ def for_layer(
 ) -> BaseEstimator | None:
     """A copy with the layer's own sigma or range if it has none; None if the layer has no sigma."""
     copy, prefix = clone(estimator), _prefix(estimator)
-    if takes_run_range(copy) and bin_range is not None:
+    if needs_run_range(copy) and bin_range is not None:
         copy.set_params(**{f"{prefix}bin_range": bin_range})
     if needs_sigma(copy):
         if not layer.sigma:

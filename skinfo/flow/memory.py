@@ -21,7 +21,7 @@ from sklearn.pipeline import Pipeline
 from skinfo.binned.estimator import BinningMIEstimator
 from skinfo.clustered.estimator import ClusteringScore
 from skinfo.errors import RunError
-from skinfo.flow.estimators import last_step, steps_before, takes_replicas
+from skinfo.flow.estimators import last_step, steps_before, uses_replicas
 from skinfo.noisy.estimator import NoisyMIEstimator
 from skinfo.runs import Run
 
@@ -227,7 +227,7 @@ def need_of_task(
         return 0
     needs = [size.reading]
     for estimator in chosen:
-        if takes_replicas(estimator):
+        if uses_replicas(estimator):
             cut = 0 if mask is None else size.stored
             work = _working(estimator, size.stored, size.values)
             needs.append(size.stored + cut + work + size.of_rows)

@@ -11,7 +11,7 @@ from sklearn.base import BaseEstimator
 from sklearn.pipeline import Pipeline
 
 from skinfo.errors import OF_THE_CALL, RunError
-from skinfo.flow.estimators import steps_before, takes_run_range
+from skinfo.flow.estimators import needs_run_range, steps_before
 from skinfo.flow.memory import Budget, need_of_samples
 from skinfo.flow.tasks import Keep, Place
 from skinfo.flow.workers import in_workers
@@ -43,7 +43,7 @@ def ranges_of_run(
     plain: dict[str, Range] | None = None
     found: dict[str, dict[str, Range]] = {}
     for name, estimator in named.items():
-        if not takes_run_range(estimator):
+        if not needs_run_range(estimator):
             continue
         transform = steps_before(estimator)
         if transform is not None:

@@ -13,7 +13,7 @@ from sklearn.base import BaseEstimator
 from sklearn.pipeline import Pipeline
 
 from skinfo.errors import OF_THE_CALL, RunError, in_words
-from skinfo.flow.estimators import fit_quantities, last_step, takes_replicas, transformed_ends
+from skinfo.flow.estimators import fit_quantities, last_step, transformed_ends, uses_replicas
 from skinfo.flow.memory import Budget
 from skinfo.quantities import Quantity
 from skinfo.runs import Activations, LayerActivations, Run
@@ -158,8 +158,8 @@ def measure(task: Task) -> Outcome:
                 outcome.errors[name] = str(error)
                 outcome.rows[name] = [_unmeasured(task, name, "read error")]
             return outcome
-        of_replicas = {name: e for name, e in chosen.items() if takes_replicas(e)}
-        of_samples = {name: e for name, e in chosen.items() if not takes_replicas(e)}
+        of_replicas = {name: e for name, e in chosen.items() if uses_replicas(e)}
+        of_samples = {name: e for name, e in chosen.items() if not uses_replicas(e)}
         if of_replicas:
             _measure_rows(task, of_replicas, loaded.replicas(), outcome)
         if of_samples:
@@ -188,7 +188,7 @@ def _measure_rows(
             outcome.rows[name] = [_unmeasured(task, name, "not measured")]
             continue
         notes = _notes(task, estimator, rows)
-        drawn = [] if takes_replicas(estimator) else _of_a_draw(task)
+        drawn = [] if uses_replicas(estimator) else _of_a_draw(task)
         outcome.rows[name] = [
             # What no layer can exceed is that of the inputs.
             _row(task, name, quantity.noted(*notes, *([] if "ceiling" in quantity.name else drawn)))
@@ -198,13 +198,16 @@ def _measure_rows(
 
 def _notes(task: Task, estimator: BaseEstimator, rows: Activations) -> list[str]:
     """What the run knows of a number and its estimator does not."""
-    if not takes_replicas(estimator):
+    if not uses_replicas(estimator):
         return []
     notes = ["replicas missing"] if rows.replicas_missing else []
+    measured_at = last_step(estimator).get_params(deep=False).get("sigma")
     own = task.place.run.layer(task.place.layer).sigma
+    if measured_at is None or own is None:
+        return notes
     if own == 0:
         notes.append("noise added")
-    elif own is not None and not np.isclose(last_step(estimator).sigma, own):
+    elif not np.isclose(measured_at, own):
         notes.append("sigma differs from run")
     return notes
 

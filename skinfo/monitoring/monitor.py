@@ -19,7 +19,7 @@ from sklearn.base import BaseEstimator
 from skinfo._environment import software_versions
 from skinfo.errors import RunError
 from skinfo.flow import information_flow
-from skinfo.flow.estimators import check_parameters, name_estimators, takes_run_range
+from skinfo.flow.estimators import check_parameters, name_estimators, needs_run_range
 from skinfo.flow.settings import describe_estimators, describe_layer, plain
 from skinfo.flow.tables import check_no_snapshots, check_table_name, write_table
 from skinfo.monitoring.journal import Journal
@@ -352,7 +352,7 @@ def _checked(named: dict[str, BaseEstimator]) -> dict[str, BaseEstimator]:
     """Check all that can be wrong with estimators before the training begins."""
     check_parameters(named)
     for name, estimator in named.items():
-        if takes_run_range(estimator):
+        if needs_run_range(estimator):
             raise ValueError(
                 f"{name}: bin_range='run' needs the whole run, which does not exist yet; give the "
                 "range as two numbers."

@@ -3,10 +3,14 @@
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.base import BaseEstimator
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from skinfo import BinningMIEstimator, ClusteringScore, open_run
 from skinfo.flow import ranges
 from skinfo.flow.ranges import layer_ranges
+from skinfo.quantities import Quantity
 
 from .small_flows import (
     EPOCHS,
@@ -143,6 +147,70 @@ def test_a_run_without_labels_has_no_label_information(several):
     assert not table["quantity"].str.startswith("label").any()
     with pytest.raises(ValueError, match="ClusteringScore requires y"):
         flow_of(several["c"], run)
+
+
+# --- estimators of others ------------------------------------------------------------------------
+
+
+class NoiseShare(BaseEstimator):
+    """Share of the variance that replicas of one input have."""
+
+    uses_replicas = True
+
+    def __init__(self, sigma=None):
+        self.sigma = sigma
+
+    def fit(self, X, y=None, *, groups=None):  # noqa: ARG002
+        groups = np.arange(len(X)) if groups is None else groups
+        own = np.mean([X[groups == g].var(axis=0).sum() for g in np.unique(groups)])
+        self.quantities_ = (
+            Quantity.exact("noise_share", own / X.var(axis=0).sum(), ""),
+            Quantity.exact("n_rows", len(X), ""),
+            Quantity.exact("sigma", self.sigma, ""),
+        )
+        return self
+
+
+class Occupancy(BaseEstimator):
+    """Share of the range of a run that a layer spans."""
+
+    def __init__(self, bin_range="run"):
+        self.bin_range = bin_range
+
+    @property
+    def needs_run_range(self):
+        return self.bin_range == "run"
+
+    def fit(self, X, y=None):  # noqa: ARG002
+        low, high = self.bin_range
+        self.quantities_ = (Quantity.exact("share", np.ptp(X) / (high - low), ""),)
+        return self
+
+
+@pytest.mark.parametrize("in_a_pipeline", [False, True])
+def test_an_estimator_of_others_that_uses_replicas_gets_them_and_each_layers_sigma(in_a_pipeline):
+    front = np.repeat(np.arange(6.0)[:, None, None], 4, axis=1)
+    back = front + np.array([-1.0, 1.0, -1.0, 1.0])[:, None]
+    run = open_run({(1, "front"): front, (1, "back"): back}, sigma={"front": 0.5, "back": 0.3})
+    estimator = make_pipeline(StandardScaler(), NoiseShare()) if in_a_pipeline else NoiseShare()
+    table = flow_of({"share": estimator}, run)
+    assert value_of(table, "noise_share", layer="front") == 0
+    assert value_of(table, "noise_share", layer="back") == pytest.approx(1 / (1 + 35 / 12))
+    assert set(table.loc[table["quantity"] == "n_rows", "value"]) == {24}
+    assert value_of(table, "sigma", layer="front") == 0.5
+    assert value_of(table, "sigma", layer="back") == 0.3
+    given = flow_of({"share": NoiseShare(0.3)}, run)
+    assert words(given[given["layer"] == "front"]) == {"sigma differs from run"}
+    assert words(given[given["layer"] == "back"]) == set()
+
+
+def test_an_estimator_of_others_that_needs_it_gets_the_range_of_the_run():
+    table = flow_of(Occupancy(), growing())
+    for layer, whole in (("front", 16), ("back", 8)):
+        for epoch, share in zip(EPOCHS, (1, 2, 8), strict=True):
+            at = {"epoch": epoch, "layer": layer}
+            high = 2 * share if layer == "front" else share
+            assert value_of(table, "share", **at) == pytest.approx(high / whole)
 
 
 # --- subset --------------------------------------------------------------------------------------
