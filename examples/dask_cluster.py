@@ -1,9 +1,9 @@
-"""One sweep on a cluster: the same table, whoever computes it.
+"""One sweep on a cluster: the same table as on one machine.
 
 A small run is written to disk, two worker processes are started, and inside
-``joblib.parallel_config("dask")`` the very call that runs on one machine goes to them. They open
-the run by its path, so on a real cluster the run, and the directory of ``memory``, lie where all
-machines see them; for the client give the address of the scheduler.
+``joblib.parallel_config("dask")`` the same call that runs on one machine runs on them. They open
+the run by its path, so on a real cluster the run and the directory of ``memory`` must lie where all
+machines can read them; give the client the address of the scheduler.
 
     python examples/dask_cluster.py             # needs pip install 'skinfo[dask]'
 """
@@ -43,15 +43,15 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as path:
         write_run(path)
         run = open_run(path)
-        here = information_flow(estimators, run, n_jobs=2)
+        local = information_flow(estimators, run, n_jobs=2)
         with (
             LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
             Client(cluster),
             joblib.parallel_config("dask"),
         ):
-            there = information_flow(estimators, run, memory=f"{path}/estimates")
-    pd.testing.assert_frame_equal(here, there, check_exact=True)
-    information = there[there["quantity"] == "mutual_info"]
+            remote = information_flow(estimators, run, memory=f"{path}/estimates")
+    pd.testing.assert_frame_equal(local, remote, check_exact=True)
+    information = remote[remote["quantity"] == "mutual_info"]
     noisy = information[information["estimator"] == "NoisyMIEstimator"]
     print(noisy.pivot(index="epoch", columns="layer", values="value").round(3))
     print("\nThe cluster's table is the same, to the last bit.")

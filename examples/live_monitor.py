@@ -2,8 +2,8 @@
 
 A 12-10-7-5-2 tanh network learns the task of Shwartz-Ziv and Tishby with noise of standard
 deviation 0.1 on its hidden layers. At log-spaced epochs a monitor runs it on a quarter of the
-inputs, measures I(X;T) and I(Y;T) and appends them to live_monitor.csv.journal. Kill the script and
-start it again: what is measured already is not measured twice. The training itself does not notice.
+inputs, measures I(X;T) and I(Y;T) and keeps them in live_monitor.csv.journal. Kill the script and
+start it again: no epoch is measured twice. The training stays the same bit for bit.
 
     python examples/live_monitor.py            # prints the last rows, draws live_monitor.png
     python examples/live_monitor.py --tensorboard logs && tensorboard --logdir logs
@@ -23,7 +23,7 @@ from skinfo.networks import noisy_layers
 from skinfo.szt import make_mlp
 from skinfo.view.pictures import InformationPlaneDisplay
 
-SIGMAS = {"layer1": 0.1, "layer2": 0.1, "layer3": 0.1}
+SIGMA = {"layer1": 0.1, "layer2": 0.1, "layer3": 0.1}
 
 
 def main() -> None:
@@ -41,10 +41,10 @@ def main() -> None:
     monitor = FlowMonitor.from_model(
         NoisyMIEstimator(sigma=None, tol=0.05, random_state=0),
         model,
-        list(SIGMAS),
+        list(SIGMA),
         X[::4],
         y[::4],
-        sigma=SIGMAS,
+        sigma=SIGMA,
         n_replicas=6,
         every=log_spaced_epochs(options.epochs, 12),
         path="live_monitor.csv",
@@ -53,7 +53,7 @@ def main() -> None:
     measuring = 0.0
     with monitor:
         for epoch in range(1, options.epochs + 1):
-            with noisy_layers(model, SIGMAS):
+            with noisy_layers(model, SIGMA):
                 for rows in torch.randperm(len(X)).split(512):
                     optimiser.zero_grad()
                     loss = nn.functional.cross_entropy(model(inputs[rows]), targets[rows])
@@ -67,7 +67,7 @@ def main() -> None:
     chosen = table[table["quantity"].isin(["mutual_info", "label_mutual_info"])]
     print(chosen.tail(6).drop(columns=["estimator", "notes"]).round(3).to_string(index=False))
     n_epochs = len(monitor.epochs)
-    print(f"{n_epochs} epochs of {len(SIGMAS)} layers in {measuring:.1f} s, compiling included")
+    print(f"{n_epochs} epochs of {len(SIGMA)} layers in {measuring:.1f} s, compiling included")
     figure = Figure(figsize=(6.4, 4.4), layout="constrained")
     InformationPlaneDisplay.from_flow(table).plot(figure.subplots())
     figure.savefig("live_monitor.png", dpi=150)

@@ -60,10 +60,10 @@ def checkpoints(n: int) -> list[int]:
 
 def losses(trainer: Trainer) -> dict[str, float]:
     """Cross-entropy in nats and accuracy on both parts, noise off."""
-    found = {}
+    measured = {}
     for part, rows in (("train", train), ("test", test)):
-        found[f"{part}_loss"], found[f"{part}_accuracy"] = trainer.evaluate(X[rows], y[rows])
-    return found
+        measured[f"{part}_loss"], measured[f"{part}_accuracy"] = trainer.evaluate(X[rows], y[rows])
+    return measured
 
 
 # %%
@@ -72,10 +72,9 @@ def losses(trainer: Trainer) -> dict[str, float]:
 # Every input is recorded several times, each time with fresh noise, because a layer with noise
 # before it needs them. ``sigma=None`` takes the sigma that each layer was run with.
 
-sigmas = dict.fromkeys(LAYERS, SIGMA)
 model = make_mlp(random_state=SEED)
-trainer = Trainer(model, X[train], y[train], sigma=sigmas, random_state=SEED)
-recorder = Recorder(model, LAYERS, sigma=sigmas, n_replicas=N_REPLICAS, random_state=SEED)
+trainer = Trainer(model, X[train], y[train], sigma=dict.fromkeys(LAYERS, SIGMA), random_state=SEED)
+recorder = Recorder(model, LAYERS, sigma=SIGMA, n_replicas=N_REPLICAS, random_state=SEED)
 estimator = NoisyMIEstimator(sigma=None, tol=TOLERANCE, random_state=SEED)
 # Few of them by default, two where layer 5 has its first peak and its first low.
 recorded = checkpoints(60) if FULL else [1, 4, 10, 16, 25, 40, 65, 110, 180, 300]
@@ -104,13 +103,13 @@ print(last[["value", "stderr", "lower", "upper", "notes"]].round(3).to_string())
 
 def counted_information(model: torch.nn.Module) -> dict[str, float]:
     """H(T) of each layer in nats, from how often each of its values occurs."""
-    found, T = {}, torch.as_tensor(X)
+    entropies, T = {}, torch.as_tensor(X)
     with torch.no_grad():
         for name in LAYERS:
             T = copy.deepcopy(model.get_submodule(name)).double()(T)
             _, counts = np.unique(T.numpy(), axis=0, return_counts=True)
-            found[name] = discrete_entropy(counts / len(X))
-    return found
+            entropies[name] = discrete_entropy(counts / len(X))
+    return entropies
 
 
 model = make_mlp(random_state=SEED)
@@ -131,8 +130,8 @@ print(binned.groupby("layer")["counted"].min().round(4).to_string())
 print(f"Twin, epoch {N_EPOCHS}: H(Bin(T)) in nats by layer and cell width")
 last = binned[binned["epoch"] == N_EPOCHS]
 print(last.pivot(index="layer", columns="bin_width", values="binned_entropy").round(3).to_string())
-for name, found in (("noisy", noisy_losses), ("twin", twin_losses)):
-    print(f"Test accuracy, {name}: {found[N_EPOCHS]['test_accuracy']:.3f}")
+for name, by_epoch in (("noisy", noisy_losses), ("twin", twin_losses)):
+    print(f"Test accuracy, {name}: {by_epoch[N_EPOCHS]['test_accuracy']:.3f}")
 
 # %%
 # How far the curves fall
@@ -178,12 +177,12 @@ axes[WIDTHS[0]].set_ylabel("H(Bin(T)) [nats]")
 for name in ("noisy", *WIDTHS):
     axes[name].axhline(CEILING, color="k", lw=0.7, ls=(0, (4, 3)), zorder=1)
     axes[name].set_ylim(0, 1.08 * CEILING)
-for colour, name, found in (
+for colour, name, by_epoch in (
     ("#1f6f8b", "noisy", noisy_losses), ("#d9822b", "twin", twin_losses),
 ):  # fmt: skip
     for part, style in (("train", "-"), ("test", "--")):
-        values = [loss[f"{part}_loss"] for loss in found.values()]
-        axes["losses"].plot(list(found), values, style, color=colour, lw=1.3,
+        values = [loss[f"{part}_loss"] for loss in by_epoch.values()]
+        axes["losses"].plot(list(by_epoch), values, style, color=colour, lw=1.3,
                             label=f"{name}, {part}")  # fmt: skip
 axes["losses"].set_title("Cross-entropy, noise off", fontsize=10)
 axes["losses"].set(ylabel="Loss [nats]", ylim=(0, None))

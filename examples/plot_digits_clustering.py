@@ -38,8 +38,8 @@ WIDTHS = (48, 32, 24, 16)
 # %%
 # Training
 # --------
-# scikit-learn's perceptron does not hand out its activations; they follow from its weights. Epoch
-# 0 has the weights that training starts from: a step too small to matter makes them.
+# scikit-learn's perceptron does not return its activations; they follow from its weights. Epoch 0
+# has the weights that training starts from: a step too small to matter makes them.
 
 
 def activations(network: MLPClassifier, X: np.ndarray) -> dict[str, np.ndarray]:

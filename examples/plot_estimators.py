@@ -205,7 +205,7 @@ print(cells.unstack("d").to_string())
 # %%
 # Can noise help kNN? Any number of noisy copies of every row can be drawn. With more and more of
 # them, kNN finds the entropy of the mixture around the rows, the very number that SP computes at
-# once: it comes from far above and passes the truth on its way there.
+# once: it comes from far above and passes the truth on its way.
 
 rng = np.random.RandomState(0)
 S, truth = cubes[10].draw(1000, rng), cubes[10].mutual_info(0.1)
@@ -287,7 +287,7 @@ def measure_layer(S, noise):
 def measure_chain(seed):
     """Every layer of one draw of the chain."""
     rng = np.random.RandomState(seed)
-    found = []
+    records = []
     layers = chain.draw(N_INPUTS, n_replicas=N_REPLICAS, random_state=rng)
     for layer, (S, truth) in enumerate(zip(layers, chain.mutual_info(), strict=True), start=1):
         d = S.shape[-1]
@@ -297,8 +297,8 @@ def measure_chain(seed):
             "n": N_INPUTS, "seed": seed, "truth": truth,
         }  # fmt: skip
         values = measure_layer(S, noise)
-        found += [{**common, "estimator": name, "value": v} for name, v in values.items()]
-    return found
+        records += [{**common, "estimator": name, "value": v} for name, v in values.items()]
+    return records
 
 
 rows = Parallel(n_jobs=2, prefer="threads")(delayed(measure_chain)(k) for k in range(N_SEEDS))

@@ -42,7 +42,7 @@ started = time.perf_counter()
 # %%
 # 1. A network without noise
 # --------------------------
-# One recording of each input is all there is: without noise, no other would differ.
+# One recording of each input is enough: without noise, no other would differ.
 
 X, y = make_szt()
 train = np.random.default_rng(SEED).permutation(len(X))[:3277]
@@ -85,8 +85,8 @@ def counted_information(T: np.ndarray) -> float:
 CEILING = np.log(len(X))
 truth = np.array([counted_information(in_double[epoch]) for epoch in epochs])
 single = np.array([counted_information(layer[epoch]) for epoch in epochs])
-for name, found in (("double", truth), ("single", single)):
-    print(f"I(X;T) by counting in {name} precision: {found.min():.4f} … {found.max():.4f} nats")
+for name, counted in (("double", truth), ("single", single)):
+    print(f"I(X;T) by counting in {name} precision: {counted.min():.4f} … {counted.max():.4f} nats")
 print(f"log {len(X)} = {CEILING:.4f} nats")
 
 # %%

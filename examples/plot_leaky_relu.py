@@ -17,7 +17,7 @@ whatever squeezes them.
 
 The task, the start (w1 = 0, b1 = 4.5, w2 = -1, b2 = 0), the squared error and σ = 0.05 are those of
 an experiment in Goldfeld et al., ICML 2019. The step size, the number of steps and one batch of all
-eight inputs a step are chosen here. A reproduction by others reports that I(X;T1) climbs to
+eight inputs per step are chosen here. A reproduction by others reports that I(X;T1) climbs to
 log 8 = 2.079 and comes down to about 1.85, and that I(X;T2) reaches about 1.0 and then 0.9. These
 are their numbers, not the paper's; ours stand below.
 """
@@ -82,18 +82,18 @@ def train(n_steps: int, kept: np.ndarray) -> np.ndarray:
 history = train(N_STEPS, STEPS)
 
 # %%
-# One row an input, or many
-# -------------------------
-# The first layer has no noise before it: eight rows are all there is to know, and the value is
-# exact. The second layer gets the noise of the first, so each input is recorded many times, and
-# ``groups`` says which rows belong to one input. I(X;T2) then has a bracket. Without groups the
-# number would be I(S2;T2), which counts the noise of the first layer as information.
+# One row per input, or many
+# ---------------------------
+# The first layer has no noise before it: eight rows say everything, and the value is exact. The
+# second layer gets the noise of the first, so each input is recorded many times, and ``groups``
+# says which rows belong to one input. I(X;T2) then has a bracket. Without groups the number would
+# be I(S2;T2), which counts the noise of the first layer as information.
 
 inputs_of_rows = np.repeat(np.arange(8), N_REPLICAS)
 
 
 def activations(w1: float, b1: float, w2: float, b2: float) -> tuple[np.ndarray, np.ndarray]:
-    """What the layers put out before their own noise: S1 of shape (8,), S2 of (8, n_replicas)."""
+    """Outputs of the layers before their own noise: S1 of shape (8,), S2 of (8, n_replicas)."""
     S1 = leaky_relu(w1 * INPUTS + b1)
     noise = np.random.default_rng(SEED + 1).standard_normal((8, N_REPLICAS))
     return S1, leaky_relu(w2 * (S1[:, None] + SIGMA * noise) + b2)
@@ -115,13 +115,13 @@ def measure(weights: np.ndarray) -> tuple[NoisyMIEstimator, NoisyMIEstimator]:
 lines, densities = [], ([], [])
 grids = (np.linspace(-1, 5.5, 400), np.linspace(-0.7, 0.7, 400))
 for step, weights in zip(STEPS, history, strict=True):
-    for layer, found in enumerate(measure(weights)):
-        densities[layer].append(np.exp(found.score_samples(grids[layer][:, None])))
+    for layer, fitted in enumerate(measure(weights)):
+        densities[layer].append(np.exp(fitted.score_samples(grids[layer][:, None])))
         lines.append({
             "seed": SEED, "step": step, "layer": layer + 1,
             **dict(zip(("w1", "b1", "w2", "b2"), weights, strict=True)),
-            "mutual_info": found.mutual_info_, "stderr": found.stderr_,
-            "lower": found.bracket_[0], "upper": found.bracket_[1], "unit": "nats",
+            "mutual_info": fitted.mutual_info_, "stderr": fitted.stderr_,
+            "lower": fitted.bracket_[0], "upper": fitted.bracket_[1], "unit": "nats",
         })  # fmt: skip
 table = pd.DataFrame(lines)
 
@@ -160,7 +160,7 @@ print("S1 at the end:", np.round(activations(w1, b1, w2, b2)[0], 3))
 # %%
 # Density and information, layer by layer
 # ---------------------------------------
-# Above: the density of T, a column a step, with what each input gives without noise as a line
+# Above: the density of T, one column per step, with what each input gives without noise as a line
 # (orange: target 1/4). Below: I(X;T) with its bracket; the band of the first layer has no width.
 # log 2 is what a layer keeps that tells the classes apart and nothing more.
 

@@ -100,7 +100,7 @@ def make_trainer(name: str) -> Trainer:
 
 
 def train_until(trainer: Trainer, name: str, epoch: int) -> None:
-    """Train; a full run leaves its state every eight epochs, and goes on from the last there is."""
+    """Train; a full run saves its state every eight epochs, and continues from the last one."""
 
     def state(epoch: int) -> Path:
         return STATES / f"{name.replace(' ', '-')}-{n_train}-{SEED}-{epoch}.pt"
@@ -213,7 +213,7 @@ print((100 * last.loc[:, "test_error":"difference_stderr"]).round(2).to_string()
 # %%
 # Similarities
 # ------------
-# T is the layer with its noise, one draw a digit; the output, ten class scores, has none of its
+# T is the layer with its noise, one draw per digit; the output, ten class scores, has none of its
 # own. The maps of a convolution are flattened: 16 x 28 x 28 and 32 x 14 x 14 values. The untrained
 # network has its first weights; only the statistics of batch normalisation have seen the training
 # digits once, so that both networks are normalised alike. Cosine similarity is 1 - cosine
@@ -225,7 +225,7 @@ compared = slice(test.start, test.start + N_COMPARED)
 
 
 def record(trainer: Trainer, name: str, rows: slice, n_replicas: int) -> dict[str, np.ndarray]:
-    """What the layers put out before their own noise, (n, n_replicas, units)."""
+    """Outputs of the layers before their own noise, (n, n_replicas, units)."""
     recorder = Recorder(
         trainer.model, LAYERS, sigma=sigmas_of(name), n_replicas=n_replicas, batch_size=500,
         random_state=SEED, flatten="all",
@@ -317,7 +317,7 @@ if FULL:
 # Information
 # -----------
 # The network with noise, measured by that noise: T = S + sigma Z with sigma = 0.05, two replicas
-# of a digit in layers that have noise before them. The value is log n to all its figures, before
+# per digit in layers that have noise before them. The value is log n to all its figures, before
 # training and after it, and its note says "saturated": all digits can be told apart at this sigma.
 # It holds nothing about the network. (Rows of 12,544 units are rotated into the few hundred
 # dimensions that they span first: noise in all others says nothing about the digit, and the value
@@ -384,9 +384,9 @@ left.set(xlabel=f"Test error [%] ± standard error, {digits.n_test:,} digits", x
          ylim=(-0.5, len(order) - 0.5))  # fmt: skip
 for layer, colour in zip(LAYERS, layer_colours(len(LAYERS)), strict=True):
     for state, style in (("untrained", (0, (3, 1.5))), ("trained", "-")):
-        found = share[(share["network"] == name) & (share["layer"] == layer)]
-        found = found[found["state"] == state]
-        right.plot(found["bin_width"], found["share"], color=colour, ls=style, lw=1.4, marker="o",
+        line = share[(share["network"] == name) & (share["layer"] == layer)]
+        line = line[line["state"] == state]
+        right.plot(line["bin_width"], line["share"], color=colour, ls=style, lw=1.4, marker="o",
                    ms=3, label=f"output, {state}" if layer == "output" else None,
                    zorder=3 if layer == "output" else 2)  # fmt: skip
 right.axhline(1, color="k", lw=0.7, ls=(0, (1, 2)), zorder=1)

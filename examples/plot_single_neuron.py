@@ -15,7 +15,7 @@ points come closer to one another than the noise.
 
 This is the first experiment of Goldfeld et al., *Estimating Information Flow in Deep Neural
 Networks*, ICML 2019. The task, the loss and the start at w = b = 0 are the paper's. The step size,
-the number of steps and the sigmas are chosen here, and so is one batch of all four inputs a step.
+the number of steps and the sigmas are chosen here, and so is one batch of all four inputs per step.
 """
 
 import time
@@ -50,7 +50,7 @@ def train(n_steps: int, kept: np.ndarray) -> np.ndarray:
     """Weights and biases after the kept steps, of shape (n_kept, 2, n_sigmas)."""
     rng = np.random.default_rng(SEED)
     weight_bias = np.zeros((2, len(SIGMAS)))
-    # A row an input: its value, and the 1 that the bias stands before.
+    # One row per input: its value, and the 1 that the bias is multiplied by.
     design = np.column_stack([INPUTS, np.ones(4)])
     wanted, history = set(kept.tolist()), []
     for first in range(0, n_steps, 10_000):
@@ -85,10 +85,10 @@ def measure(weight: float, bias: float, sigma: float) -> NoisyMIEstimator:
 lines = []
 for step, (weights, biases) in zip(STEPS, history, strict=True):
     for sigma, weight, bias in zip(SIGMAS, weights, biases, strict=True):
-        found = measure(weight, bias, sigma)
+        fitted = measure(weight, bias, sigma)
         lines.append({
             "seed": SEED, "sigma": sigma, "step": step, "weight": weight, "bias": bias,
-            "mutual_info": found.mutual_info_, "stderr": found.stderr_, "unit": "nats",
+            "mutual_info": fitted.mutual_info_, "stderr": fitted.stderr_, "unit": "nats",
         })  # fmt: skip
 table = pd.DataFrame(lines)
 curves = table.pivot(index="step", columns="sigma", values="mutual_info")
@@ -124,7 +124,7 @@ print(ending.round(5).to_string())
 # %%
 # The density of T, and the information
 # -------------------------------------
-# Above: the density of T, a column a step, with the four noiseless values as lines, that of the
+# Above: the density of T, one column per step, with the four noiseless values as lines, that of the
 # class of 3 in orange. Below: I(X;T). The plateau on the way down is the entropy of
 # {1/2, 1/4, 1/4}: with -3 and -1 already one point, three clusters of unequal weight carry that
 # much, less than log 3, the most that any three can.

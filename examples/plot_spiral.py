@@ -129,9 +129,9 @@ with recorder.record(X) as activations:
         labels=y, sigma=SIGMA, layers=LAYERS,
     )  # fmt: skip
 flow = information_flow(NoisyMIEstimator(None, random_state=0), run, progress=False)
-known = flow[flow["quantity"].isin(["mutual_info", "label_mutual_info"])]
-known = known.set_index(["quantity", "layer"])[["value", "stderr", "lower", "upper"]]
-print(known.round(3).to_string())
+information = flow[flow["quantity"].isin(["mutual_info", "label_mutual_info"])]
+information = information.set_index(["quantity", "layer"])[["value", "stderr", "lower", "upper"]]
+print(information.round(3).to_string())
 
 # %%
 # Left: mean over the seeds, the bars a standard deviation of a single estimate. Middle: that
@@ -157,7 +157,7 @@ axes[0].legend(frameon=False, fontsize=8.5)
 axes[1].set(xscale="log", yscale="log", xlabel="Number of rows n")
 axes[1].set(ylabel="Standard deviation over seeds [nats]")
 for name, shift, alpha in (("mutual_info", -0.2, 1.0), ("label_mutual_info", 0.2, 0.45)):
-    values = known.loc[name]
+    values = information.loc[name]
     bars = np.array([values["value"] - values["lower"], values["upper"] - values["value"]])
     x = np.arange(len(LAYERS)) + shift
     axes[2].bar(x, values["value"], width=0.36, color=layer_colours(3), alpha=alpha)
@@ -175,6 +175,6 @@ if FULL:
         "spiral", table, seconds=time.perf_counter() - started, seeds="column seed",
         accuracy=round(accuracy, 4), n_reference=len(rows), entropy=round(est.entropy_, 4),
         entropy_bracket=[round(end, 4) for end in est.entropy_bracket_],
-        information=known.round(4).reset_index().to_dict("records"),
+        information=information.round(4).reset_index().to_dict("records"),
     )  # fmt: skip
     save_figure(fig, RESULTS.parent / "images" / "spiral.png", dpi=130)

@@ -4,7 +4,7 @@ Compression is not generalisation: five trainings side by side
 
 The same network and task as the paper's main figure, trained five times: tanh; tanh with weights
 kept nearly orthonormal (Parseval networks, Cisse et al. 2017); ReLU; linear activations; and tanh
-on shuffled labels, where there is nothing to learn but by heart.
+on shuffled labels, which can only be learned by heart.
 
 **What to see.** With tanh I(X;T) of the deep layers falls just when the network begins to learn.
 With orthonormal weights it hardly falls, and the network generalises no worse. The linear network,
@@ -16,7 +16,7 @@ activations: compare shapes, not heights.
 
 By default 200 epochs each, 6 checkpoints, 4 noisy passes: where the falls begin. ``--full`` trains
 10,000 epochs with 30 checkpoints and 24 passes (an hour on two cores; directories ``szt-<name>``,
-which it goes on from); its figure and table are among the results at full size.
+from which it continues); its figure and table are among the results at full size.
 
 The paper's strength of the regularisation could not be read; alpha = 1e-3 is chosen here, and
 sigma = 0.005 in all five.
@@ -70,7 +70,7 @@ table = pd.concat([train_and_measure(*item) for item in VARIANTS.items()], ignor
 # The figure
 # ----------
 # Above I(X;T) with its brackets, below the accuracies on the inputs trained on and on the others,
-# by the true labels: who learns shuffled ones is right about those by chance alone.
+# by the true labels, which a network that learns shuffled ones meets by chance alone.
 
 figure, axes = plt.subplots(
     2, len(VARIANTS), figsize=(12.5, 5.0), sharex=True, sharey="row", layout="constrained",

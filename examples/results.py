@@ -22,7 +22,7 @@ RESULTS = Path(__file__).resolve().parents[1] / "docs" / "results"
 def write_results(
     name: str, table: pd.DataFrame, *, seconds: float, script: str = "", **facts: Any
 ) -> None:
-    """Write a table, and what it was made with: script, versions, date, seconds, further facts."""
+    """Write a table and beside it how it was made: command, facts, seconds, date, versions."""
     RESULTS.mkdir(parents=True, exist_ok=True)
     described = {
         "command": f"python examples/plot_{script or name}.py --full",
@@ -38,10 +38,10 @@ def write_results(
 
 
 def _versions(*packages: str) -> dict[str, str]:
-    found = {}
+    installed = {}
     for package in packages:
         try:
-            found[package] = version(package)
+            installed[package] = version(package)
         except PackageNotFoundError:
             continue
-    return found
+    return installed

@@ -2,8 +2,8 @@ r"""
 Entropies from samples alone
 ============================
 
-What is used where the noise of a layer is not known, or not made use of: a differential entropy
-from samples of T. Other examples hold these against the estimator that knows the noise.
+What is used where the noise of a layer is not known, or not used: a differential entropy from
+samples of T. Other examples hold these against the estimator that knows the noise.
 
 The entropy from nearest neighbours is ten lines. With :math:`r_i` the distance of a sample to its
 k-th neighbour and :math:`c_d` the volume of the unit ball, it is
@@ -35,8 +35,8 @@ def kde_entropy(T: np.ndarray, *, most: int = 2048) -> float:
     widths = np.geomspace(0.01, 1, 12) * T.std()
     best = widths[np.argmin(_cross_entropies(T, np.arange(min(n, 256)), widths))]
     parts = np.array_split(np.arange(n_used), -(-n_used // 256))
-    found = [_cross_entropies(T, part, np.array([best]))[0] for part in parts]
-    return float(np.average(found, weights=[len(part) for part in parts]))
+    values = [_cross_entropies(T, part, np.array([best]))[0] for part in parts]
+    return float(np.average(values, weights=[len(part) for part in parts]))
 
 
 def _cross_entropies(T: np.ndarray, rows: np.ndarray, widths: np.ndarray) -> np.ndarray:

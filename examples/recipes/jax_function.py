@@ -1,4 +1,4 @@
-"""JAX: a pure function that hands out what its layers put out, beside its result.
+"""JAX: a pure function that returns the outputs of its layers beside its result.
 
 Nothing is hooked and nothing is hidden: the forward function returns the activations before the
 noise, training drops them, recording keeps them. Noise comes from a key; replicas are a `vmap` over
@@ -29,25 +29,27 @@ LAYERS = (
 
 
 def forward(params, X, layers: tuple[Layer, ...], key) -> tuple[jax.Array, dict[str, jax.Array]]:
-    """Class scores, and what every hidden layer puts out before its noise."""
+    """Class scores, and the output of every hidden layer before its noise."""
     *hidden, (W_out, b_out) = params
     keys = jax.random.split(key, len(hidden))
-    found, T = {}, X
+    activations, T = {}, X
     for layer, (W, b), own_key in zip(layers, hidden, keys, strict=True):
-        T = found[layer.name] = jnp.tanh(T @ W + b)
+        T = activations[layer.name] = jnp.tanh(T @ W + b)
         if layer.sigma:
             T = T + layer.sigma * jax.random.normal(own_key, T.shape)
-    return T @ W_out + b_out, found
+    return T @ W_out + b_out, activations
 
 
 def record(
     params, X, layers: Sequence[Layer], *, n_replicas: int = 1, random_state: int = 0
 ) -> dict[str, np.ndarray]:
-    """What layers put out before their noise: (n_inputs, n_units), or with replicas in between."""
+    """Outputs of layers before their noise: (n_inputs, n_units), or with replicas in between."""
     keys = jax.random.split(jax.random.key(random_state), n_replicas)
-    found = _replicas(params, jnp.asarray(X), tuple(layers), keys)
+    replicas = _replicas(params, jnp.asarray(X), tuple(layers), keys)
     return {
-        layer.name: np.asarray(found[layer.name] if layer.noise_before else found[layer.name][:, 0])
+        layer.name: np.asarray(
+            replicas[layer.name] if layer.noise_before else replicas[layer.name][:, 0]
+        )
         for layer in layers
     }
 
@@ -100,8 +102,8 @@ def main(path="runs/jax", checkpoints: Sequence[int] = (1, 4, 16)) -> pd.DataFra
             params, velocity, inputs, targets, jax.random.fold_in(key, epoch)
         )
         if epoch in checkpoints:
-            found = record(params, inputs, LAYERS, n_replicas=8)
-            writer.add(epoch, found, losses={"train_loss": float(loss)})
+            activations = record(params, inputs, LAYERS, n_replicas=8)
+            writer.add(epoch, activations, losses={"train_loss": float(loss)})
 
     run = open_run(path)
     flow = information_flow(NoisyMIEstimator(sigma=None, tol=0.05, random_state=0), run)

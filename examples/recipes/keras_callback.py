@@ -1,9 +1,9 @@
 """Keras 3: a callback that records the layers of a Sequential model, on any backend.
 
-At the end of an epoch the callback passes the inputs through the layers one by one and keeps what
-each puts out. Noise: while it is trained the model adds it by its `GaussianNoise` layers, which are
-off in inference; the callback adds noise of the same standard deviation itself, from a seed of its
-own, so that the training stays as it was, and does so for every replica afresh. A network without
+At the end of an epoch the callback passes the inputs through the layers one by one and keeps the
+output of each. Noise: in training the model adds it by its `GaussianNoise` layers, which are off in
+inference; the callback adds fresh noise of the same standard deviation to every replica, from a
+seed of its own, so that the training stays as it was. A network without
 noise has `sigma=0.0` in LAYERS and no `GaussianNoise`; one replica is then enough.
 
     python examples/recipes/keras_callback.py     # writes runs/keras, prints I(X;T)
@@ -44,7 +44,7 @@ def record(
     generator = keras.random.SeedGenerator(random_state)
     replicas = [_one_pass(model, X, layers, generator) for _ in range(n_replicas)]
     return {
-        layer.name: np.stack([found[layer.name] for found in replicas], axis=1)
+        layer.name: np.stack([replica[layer.name] for replica in replicas], axis=1)
         if layer.noise_before
         else replicas[0][layer.name]
         for layer in layers
@@ -53,16 +53,16 @@ def record(
 
 def _one_pass(model, X, layers, generator) -> dict[str, np.ndarray]:
     sigmas = {layer.name: layer.sigma for layer in layers}
-    found = {}
+    activations = {}
     T = keras.ops.convert_to_tensor(X)
     for layer in model.layers:
         T = keras.ops.stop_gradient(layer(T, training=False))
         if layer.name in sigmas:
-            found[layer.name] = keras.ops.convert_to_numpy(T)
+            activations[layer.name] = keras.ops.convert_to_numpy(T)
             if sigmas[layer.name]:
                 noise = keras.random.normal(keras.ops.shape(T), seed=generator)
                 T = T + sigmas[layer.name] * noise
-    return found
+    return activations
 
 
 class RecordActivations(keras.callbacks.Callback):

@@ -1,9 +1,9 @@
 """ONNX: tensors inside the graph become outputs, and onnxruntime computes them.
 
 A file .onnx is a graph of named tensors. `add_outputs` lists the chosen ones as outputs; where a
-layer has noise it also adds a node that draws it and hands the sum on, as the exported graph knows
-nothing of noise added in training. Every run of the session draws fresh noise, beginning from a
-seed: a replica is a run. A network without noise has `sigma=0.0` in LAYERS; one replica is then
+layer has noise it also adds nodes that draw it and add it, as the exported graph does not contain
+the noise of the training. Every run of the session draws fresh noise, starting from a seed: each
+replica is one run. A network without noise has `sigma=0.0` in LAYERS; one replica is then
 enough.
 
     python examples/recipes/onnx_outputs.py     # writes runs/onnx, prints I(X;T)
@@ -40,7 +40,7 @@ def add_outputs(
     """Make the tensors of layers outputs of the graph, and add noise behind them."""
     changed = onnx.shape_inference.infer_shapes(model)
     graph, nodes = changed.graph, []
-    known = {value.name: value for value in (*graph.value_info, *graph.output)}
+    described = {value.name: value for value in (*graph.value_info, *graph.output)}
     renamed: dict[str, str] = {}
     for node in model.graph.node:
         node = onnx.NodeProto.FromString(node.SerializeToString())
@@ -50,7 +50,7 @@ def add_outputs(
             if tensor not in node.output:
                 continue
             if all(tensor != value.name for value in graph.output):
-                graph.output.append(known[tensor])
+                graph.output.append(described[tensor])
             if sigmas[layer]:
                 noise, renamed[tensor] = f"{tensor}/noise", f"{tensor}/noisy"
                 nodes += [
@@ -75,7 +75,7 @@ def record(
     n_replicas: int = 1,
     random_state: int = 0,
 ) -> dict[str, np.ndarray]:
-    """What layers put out before their noise: (n_inputs, n_units), or with replicas in between."""
+    """Outputs of layers before their noise: (n_inputs, n_units), or with replicas in between."""
     sigmas = {layer.name: layer.sigma for layer in layers}
     changed = add_outputs(model, tensors, sigmas, random_state)
     session = onnxruntime.InferenceSession(
@@ -85,7 +85,7 @@ def record(
     wanted = [tensors[layer.name] for layer in layers]
     replicas = [session.run(wanted, {name: X}) for _ in range(n_replicas)]
     return {
-        layer.name: np.stack([found[k] for found in replicas], axis=1)
+        layer.name: np.stack([replica[k] for replica in replicas], axis=1)
         if layer.noise_before
         else replicas[0][k]
         for k, layer in enumerate(layers)
@@ -93,16 +93,16 @@ def record(
 
 
 def tensors_after(model: onnx.ModelProto, operator: str, layers: Sequence[Layer]) -> dict[str, str]:
-    """Names of the tensors that an operator puts out, in graph order, one a layer.
+    """Names of the output tensors of an operator, in graph order, one per layer.
 
     The names depend on the exporter: `[node.output for node in model.graph.node]` lists them all.
     """
-    found = [node.output[0] for node in model.graph.node if node.op_type == operator]
-    return dict(zip((layer.name for layer in layers), found, strict=True))
+    names = [node.output[0] for node in model.graph.node if node.op_type == operator]
+    return dict(zip((layer.name for layer in layers), names, strict=True))
 
 
 def export(model: torch.nn.Module, path: Path, n_inputs: int = 12) -> onnx.ModelProto:
-    """Your export here: from torch, one file a checkpoint, for any number of inputs."""
+    """Your export here: from torch, one file per checkpoint, for any number of inputs."""
     batch = torch.export.Dim("n")
     torch.onnx.export(
         model.eval(), (torch.zeros(2, n_inputs),), path,

@@ -1,10 +1,9 @@
 """scikit-learn: the hidden layers of an MLPClassifier, computed again from its weights.
 
-`MLPClassifier` keeps no activations, but `coefs_`, `intercepts_` and `activation` are all there is
-to its forward pass. It is trained without noise, so that no sigma is its own and each layer is
-recorded once; the estimator then measures I(S; S + sigma Z) at a declared sigma. `record` can add
-noise between the layers all the same, to ask what a network with these weights and noisy units
-would know.
+`MLPClassifier` keeps no activations, but its forward pass follows from `coefs_`, `intercepts_` and
+`activation`. It is trained without noise, so it has no sigma of its own and each layer is recorded
+once; the estimator then measures I(S; S + sigma Z) at a declared sigma. `record` can still add
+noise between the layers, to ask what a network with these weights and noisy units would know.
 
     python examples/recipes/sklearn_mlp.py     # writes runs/sklearn, prints I(X;T) at sigma 0.1
 """
@@ -39,11 +38,11 @@ def record(
     n_replicas: int = 1,
     random_state: int = 0,
 ) -> dict[str, np.ndarray]:
-    """What hidden layers put out before their noise: (n_inputs, n_units), or with replicas."""
+    """Outputs of hidden layers before their noise: (n_inputs, n_units), or with replicas."""
     rng = np.random.default_rng(random_state)
     replicas = [_one_pass(network, X, layers, rng) for _ in range(n_replicas)]
     return {
-        layer.name: np.stack([found[layer.name] for found in replicas], axis=1)
+        layer.name: np.stack([replica[layer.name] for replica in replicas], axis=1)
         if layer.noise_before
         else replicas[0][layer.name]
         for layer in layers
@@ -53,11 +52,11 @@ def record(
 def _one_pass(network, X, layers, rng) -> dict[str, np.ndarray]:
     activation = ACTIVATIONS[network.activation]
     hidden = zip(layers, network.coefs_[:-1], network.intercepts_[:-1], strict=True)
-    found, T = {}, X
+    activations, T = {}, X
     for layer, W, b in hidden:
-        found[layer.name] = activation(T @ W + b)
-        T = found[layer.name] + layer.sigma * rng.standard_normal(found[layer.name].shape)
-    return found
+        S = activations[layer.name] = activation(T @ W + b)
+        T = S + layer.sigma * rng.standard_normal(S.shape)
+    return activations
 
 
 def main(path="runs/sklearn", checkpoints: Sequence[int] = (1, 4, 16)) -> pd.DataFrame:

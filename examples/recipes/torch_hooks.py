@@ -1,7 +1,7 @@
 """PyTorch: hooks on any modules of any model, recorded while it is trained.
 
-`Recorder` puts a forward hook on every module that is named, runs the model in evaluation mode and
-takes the hooks off again; the model's class does not matter. Noise is added by hooks too, in
+`Recorder` puts a forward hook on every named module, runs the model in evaluation mode and removes
+the hooks again; the class of the model does not matter. Noise is added by hooks too, in
 training by `noisy_layers`, in recording by the recorder: a layer that has noise before it is
 recorded `n_replicas` times, each with fresh noise. For a network without noise leave `sigma` out:
 every layer is then recorded once.
@@ -21,7 +21,7 @@ from skinfo.datasets import make_szt
 from skinfo.networks import Recorder, noisy_layers
 from skinfo.runs import RunWriter
 
-SIGMAS = {"layer1": 0.1, "layer2": 0.1, "layer3": 0.1}
+SIGMA = {"layer1": 0.1, "layer2": 0.1, "layer3": 0.1}
 
 
 class Net(nn.Module):
@@ -41,7 +41,7 @@ class Net(nn.Module):
 
 def train_epoch(model: nn.Module, optimiser: torch.optim.Optimizer, X, y) -> float:
     """Your training here, with noise on."""
-    with noisy_layers(model, SIGMAS):
+    with noisy_layers(model, SIGMA):
         for rows in torch.randperm(len(X)).split(256):
             optimiser.zero_grad()
             loss = nn.functional.cross_entropy(model(X[rows]), y[rows])
@@ -58,7 +58,7 @@ def main(path="runs/torch", checkpoints: Sequence[int] = (1, 4, 16)) -> pd.DataF
     model = Net()
     optimiser = torch.optim.Adam(model.parameters(), lr=5e-3)
 
-    recorder = Recorder(model, list(SIGMAS), sigma=SIGMAS, n_replicas=8, random_state=0)
+    recorder = Recorder(model, list(SIGMA), sigma=SIGMA, n_replicas=8, random_state=0)
     writer = RunWriter(path, recorder.describe(inputs), labels=y)
     for epoch in range(1, max(checkpoints) + 1):
         loss = train_epoch(model, optimiser, inputs, targets)
