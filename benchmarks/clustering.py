@@ -7,7 +7,7 @@ fast case. Counts (same edges) and means are compared first. Runs alternate betw
 engines; medians are printed. "skinfo, AUC" is the whole answer, which up to ten million pairs ranks
 all distances; "skinfo" is the counting alone. Peers that need more memory than a quarter of 24 GiB
 are left out. At n = 60,000 ours runs alone, in a fresh process whose peak memory is compared with
-what it holds once the array is there.
+what it holds once the array exists.
 
     python benchmarks/clustering.py
 """
@@ -44,16 +44,17 @@ def ours(X, y, _bins):
 
 def ours_with_auc(X, y, _bins):
     rows = Rows.make(X, labels=y)
-    found = distances.measure_distances(rows, "euclidean", n_jobs=N_JOBS)
-    return found.within, found.between, found.within_mean.value, found.between_mean.value
+    measured = distances.measure_distances(rows, "euclidean", n_jobs=N_JOBS)
+    means = measured.within_mean.value, measured.between_mean.value
+    return measured.within, measured.between, *means
 
 
 def by_pdist(X, y, bins):
-    found = pdist(X)
+    distances = pdist(X)
     i, j = np.triu_indices(len(X), k=1)
     same = y[i] == y[j]
     del i, j
-    within, between = found[same], found[~same]
+    within, between = distances[same], distances[~same]
     return (
         np.histogram(within, **bins)[0], np.histogram(between, **bins)[0], within.mean(),
         between.mean(),
@@ -68,10 +69,10 @@ def by_chunks(X, y, bins):
         later = np.arange(len(X)) > np.arange(start, start + len(chunk))[:, None]
         same = y[start : start + len(chunk), None] == y
         for kind, chosen in enumerate((later & same, later & ~same)):
-            found = chunk[chosen]
-            counts[kind] = counts[kind] + np.histogram(found, **bins)[0]
-            sums[kind] += found.sum()
-            numbers[kind] += len(found)
+            part = chunk[chosen]
+            counts[kind] = counts[kind] + np.histogram(part, **bins)[0]
+            sums[kind] += part.sum()
+            numbers[kind] += len(part)
         start += len(chunk)
     return counts[0], counts[1], sums[0] / numbers[0], sums[1] / numbers[1]
 
@@ -125,15 +126,16 @@ X, y = make({n}, {d})
 with open("/proc/self/statm") as file:
     before = int(file.read().split()[1]) * resource.getpagesize() / 2**10
 start, cpu = time.perf_counter(), time.process_time()
-found = measure_distances(Rows.make(X, labels=y), "euclidean", n_jobs={n_jobs})
+measured = measure_distances(Rows.make(X, labels=y), "euclidean", n_jobs={n_jobs})
 took, cpu = time.perf_counter() - start, time.process_time() - cpu
 after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-print(took, cpu, (after - before) / 2**10, found.auc.value, (found.auc.upper - found.auc.lower) / 2)
+auc = measured.auc
+print(took, cpu, (after - before) / 2**10, auc.value, (auc.upper - auc.lower) / 2)
 """
 
 
 def alone(n, d):
-    """Time, and peak memory above what the process holds once the array is there."""
+    """Time, and peak memory above what the process holds once the array exists."""
     code = ALONE.format(n=n, d=d, n_jobs=N_JOBS)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     took, cpu, megabytes, auc, error = map(float, done.stdout.split())

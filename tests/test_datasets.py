@@ -33,19 +33,19 @@ def icosahedron_symmetries():
     adjacent = np.zeros((12, 12), dtype=bool)
     for vertex, neighbours in enumerate(_NEIGHBOURS):
         adjacent[vertex, list(neighbours)] = True
-    found = []
+    symmetries = []
 
     def extend(image):
         vertex = len(image)
         if vertex == 12:
-            found.append(image)
+            symmetries.append(image)
             return
         for candidate in set(range(12)) - set(image):
             if all(adjacent[vertex, k] == adjacent[candidate, image[k]] for k in range(vertex)):
                 extend([*image, candidate])
 
     extend([])
-    return found
+    return symmetries
 
 
 def test_szt_geometry_is_an_icosahedron():

@@ -1,4 +1,4 @@
-"""Data sets of the field that a formula makes."""
+"""Data sets of the field that are made by a formula."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def make_spiral(
     turns: float = 0.75,
     random_state: int | np.random.RandomState | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Make interleaved two-dimensional spirals, one arm a class.
+    """Make interleaved two-dimensional spirals, one arm per class.
 
     Parameters
     ----------
@@ -108,7 +108,7 @@ def make_spiral(
     """
     if n_classes < 1 or n_samples < n_classes:
         raise ValueError(
-            f"make_spiral needs at least one sample a class; got n_samples={n_samples}, "
+            f"make_spiral needs at least one sample per class; got n_samples={n_samples}, "
             f"n_classes={n_classes}."
         )
     if noise < 0:
@@ -126,8 +126,8 @@ def make_constellation(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Make the points of a digital modulation, scaled to unit mean power.
 
-    A hidden layer with noise is a constellation sent over a Gaussian channel, so these are the
-    known cases an estimator is held against.
+    A hidden layer with noise is a constellation sent over a Gaussian channel, so these are known
+    cases to test an estimator on.
 
     Parameters
     ----------
@@ -146,7 +146,8 @@ def make_constellation(
     Raises
     ------
     ValueError
-        For an unknown kind, fewer than two points, or a "qam" that is no square.
+        For an unknown kind, fewer than two points, or a "qam" whose number of points is not a
+        perfect square.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Laws whose information with Gaussian noise is known, to hold estimators against.
+"""Laws whose information with Gaussian noise is known, to test estimators on.
 
 Each draws rows S and knows h(T) and I(S;T) of T = S + sigma Z, from an integral over a line or from
 determinants. Values are in nats.
@@ -32,7 +32,7 @@ class ProductLaw:
     Attributes
     ----------
     name : str
-        What it is.
+        Name of the law.
     n_units : int
         Number of coordinates, d.
     coordinate : callable
@@ -107,7 +107,7 @@ def uniform_cube(n_units: int) -> ProductLaw:
     def entropy(sigma: float) -> float:
         step = min(sigma, 1) / 32
         t = np.arange(-1 - 9 * sigma, 1 + 9 * sigma + step, step)
-        # By the nearer tail, which is no difference of numbers close to 1.
+        # By the nearer tail, which avoids differences of numbers close to 1.
         t = -np.abs(t)
         return _integrate((ndtr((t + 1) / sigma) - ndtr((t - 1) / sigma)) / 2, step)
 
@@ -178,11 +178,11 @@ class GaussianChain:
     def _moments(self) -> list[tuple[np.ndarray, np.ndarray]]:
         """The map from X to the mean of T_l, and the covariance of T_l given X, of each layer."""
         k = len(self.weights[0])
-        M, noise, found = np.eye(k), np.zeros((k, k)), []
+        M, noise, moments = np.eye(k), np.zeros((k, k)), []
         for W in self.weights:
             M, noise = M @ W, W.T @ noise @ W + self.sigma**2 * np.eye(W.shape[1])
-            found.append((M, noise))
-        return found
+            moments.append((M, noise))
+        return moments
 
 
 def noise_entropy(sigma: float) -> float:
