@@ -1,11 +1,19 @@
-"""How every kernel is compiled: without the interpreter lock, cached where that is possible."""
+"""How kernels are compiled and run: cached, without the interpreter lock, in threads.
+
+The same bits come out for any number of threads.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from threading import Lock
+from typing import Any, TypeVar
 
 import numba
+from joblib import effective_n_jobs
+from threadpoolctl import ThreadpoolController
 
 # Reordering and fused multiply-add, but infinities and NaN keep their meaning: sums start at -inf.
 FAST = {"reassoc", "contract", "arcp", "nsz"}
@@ -14,13 +22,16 @@ NO_NAN = {"nnan", "nsz", "contract"}
 # For code whose rounding is part of the algorithm.
 EXACT = {"contract"}
 
+_SLICE = 512
+_Part = TypeVar("_Part")
+
 
 def kernel(
     fastmath: set[str], *, inline: bool = False
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Compile a kernel on its first call; fall back to no cache where no directory is writable.
 
-    ``inline`` is for what runs once a block: a call that passes arrays costs more than its work.
+    ``inline`` is for what runs once per block: a call that passes arrays costs more than its work.
     """
 
     def compile_lazily(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -32,3 +43,68 @@ def kernel(
             return numba.njit(**options)(function)
 
     return compile_lazily
+
+
+def in_slices(work: Callable[[slice], None], n: int, n_jobs: int | None) -> None:
+    """Call ``work`` on slices of range(n), in threads; each fills its own part of an output.
+
+    Matrix products within a slice run on its own thread alone. Threads are counted as joblib does,
+    but joblib's own look for results every hundredth of a second, which is as long as a fit takes.
+    """
+    slices = [slice(start, min(start + _SLICE, n)) for start in range(0, n, _SLICE)]
+    n_threads = min(effective_n_jobs(n_jobs), len(slices))
+    with _LIMIT:
+        if n_threads < 2:
+            for part in slices:
+                work(part)
+        else:
+            with ThreadPoolExecutor(n_threads) as pool:
+                list(pool.map(work, slices))
+
+
+def in_order(work: Callable[[int], _Part], n: int, n_jobs: int | None) -> Iterator[_Part]:
+    """Yield work(0), work(1), … in this order, computed in threads.
+
+    What is summed as it comes has the same bits for any number of threads.
+    """
+    n_threads = min(effective_n_jobs(n_jobs), n)
+    with _LIMIT:
+        if n_threads < 2:
+            yield from map(work, range(n))
+        else:
+            with ThreadPoolExecutor(n_threads) as pool:
+                yield from pool.map(work, range(n))
+
+
+class _OneBlasThread:
+    """Linear algebra on one thread while anyone is inside; the limit is one for all of a process.
+
+    Where two overlap, each restoring the number that it met would leave the limit behind.
+    """
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._inside = 0
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._inside == 0:
+                self._limit = _controller().limit(limits=1, user_api="blas")
+            self._inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if self._inside == 0:
+                self._limit.restore_original_limits()
+
+
+_LIMIT = _OneBlasThread()
+
+
+@cache
+def _controller() -> ThreadpoolController:
+    # What numba's matrix products call must be loaded before the controller looks for it.
+    import scipy.linalg.cython_blas  # noqa: F401
+
+    return ThreadpoolController()

@@ -8,6 +8,7 @@ from scipy.special import logsumexp
 from scipy.stats import multivariate_normal
 
 from skinfo._rows import Rows
+from skinfo.noisy.brackets import contributions
 from skinfo.noisy.gaussians import (
     InputGaussians,
     own_input_out_entropies,
@@ -250,13 +251,11 @@ def test_without_groups_the_bracket_is_the_value_and_its_error(rng):
 
 
 def test_every_draw_obeys_the_ceiling(rng):
-    from skinfo.noisy.sums import Contributions
-
     rows = Rows.make(rng.normal(size=(90, 3)), groups=np.arange(90) // 3)
     mixture = Mixture.of(rows, 0.2)
     draws = mixture.draw_stream(0).take(64)
     sums = mixture.sums_at(draws, population=False, n_jobs=1)
-    highest = Contributions.of(sums.all_data, sums).mutual_info.max()
+    highest = contributions(sums.all_data, sums).mutual_info.max()
     assert highest <= np.log(30) + 1e-12
 
 

@@ -9,12 +9,11 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from skinfo._rows import Rows
+from skinfo.noisy.brackets import contributions, line_cross_entropy, line_information
 from skinfo.noisy.gaussians import InputGaussians, posterior_log_sums
 from skinfo.noisy.information import measure_mixture
-from skinfo.noisy.kernels.ordering import sort_kd, sort_segments_kd
+from skinfo.noisy.kernels.blocks import sort_kd, sort_segments_kd
 from skinfo.noisy.mixture import Mixture
-from skinfo.noisy.quadrature import line_cross_entropy, line_information
-from skinfo.noisy.sums import Contributions
 
 import reference
 
@@ -103,7 +102,7 @@ def test_disjoint_sums_of_any_rows_equal_the_oracle(case):
         if sums.half is not None:
             keep = mixture.half_of_row == mixture.half_of_row[drawn[k]]
             expected = reference.disjoint_sums(rows.points, *known, keep=keep)[1:]
-            half = [part.ravel()[k] for part in sums.half]
+            half = sums.half.reshape(-1, 3)[k]
             np.testing.assert_allclose(half, expected, rtol=1e-9, atol=1e-9)
 
 
@@ -113,7 +112,7 @@ def test_contributions_of_given_inputs_equal_the_oracle(case):
     mixture = Mixture.of(moved, sigma)
     draws, drawn, noise = draws_of(mixture)
     sums = mixture.sums_at(draws, population=False, n_jobs=1)
-    of_draws = Contributions.of(sums.all_data, sums)
+    of_draws = contributions(sums.all_data, sums)
     for k in range(0, len(drawn), 4):
         expected = reference.contributions(
             rows.points, rows.weights, rows.inputs, rows.labels, drawn[k], noise[k], sigma

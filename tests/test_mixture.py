@@ -10,10 +10,10 @@ from scipy.special import logsumexp
 
 from skinfo._rows import Rows
 from skinfo.datasets import make_constellation
+from skinfo.noisy.brackets import contributions
 from skinfo.noisy.information import measure_mixture
 from skinfo.noisy.mixture import Mixture
 from skinfo.noisy.sampling import integration_error
-from skinfo.noisy.sums import Contributions
 
 import reference
 
@@ -31,7 +31,7 @@ def compare_with_oracle(rows, sigma, population=False, m=4, tolerance=1e-10):
     mixture = Mixture.of(rows, sigma)
     draws = mixture.draw_stream(3).take(m)
     sums = mixture.sums_at(draws, population=population, n_jobs=1)
-    found = Contributions.of(sums.all_data, sums)
+    found = contributions(sums.all_data, sums)
     drawn, noise = draws_in_original_space(mixture, draws)
     for k in range(0, len(drawn), 5):
         parts = reference.disjoint_sums(
@@ -334,7 +334,7 @@ def test_the_control_has_mean_zero_and_takes_out_most_of_a_gaussian_error(rng):
     mixture = Mixture.of(Rows.make(S[:, :8]), 3.0)
     draws = mixture.draw_stream(0).take(256)
     sums = mixture.sums_at(draws, population=False, n_jobs=1)
-    values = Contributions.of(sums.all_data, sums).mutual_info
+    values = contributions(sums.all_data, sums).mutual_info
     plain = integration_error(values, np.zeros_like(values), draws.weights)
     controlled = integration_error(values, sums.control, draws.weights)
     assert controlled[1] < 0.2 * plain[1]

@@ -9,10 +9,10 @@ from threadpoolctl import threadpool_info
 
 from skinfo._numba import FAST, kernel
 from skinfo._rows import Rows
+from skinfo.noisy import layout as layout_module
 from skinfo.noisy import mixture as mixture_module
-from skinfo.noisy import summation
 from skinfo.noisy.information import measure_mixture
-from skinfo.noisy.kernels.exponential import exp2
+from skinfo.noisy.kernels.blocks import exp2
 from skinfo.noisy.layout import order_rows
 from skinfo.noisy.mixture import Mixture
 from skinfo.noisy.sampling import Draws
@@ -39,11 +39,11 @@ def make_rows(n, d, *, replicas=1, labels=0, dtype=np.float64, seed=0, weighted=
 
 
 def sums_by(kernel, rows, sigma, monkeypatch, population=False, m=16):
-    monkeypatch.setattr(summation, "_most_count", lambda *_: kernel == "dense")
+    monkeypatch.setattr(layout_module, "_most_count", lambda *_: kernel == "dense")
     mixture = Mixture.of(rows, sigma)
     sums = mixture.sums_at(mixture.draw_stream(1).take(m), population=population, n_jobs=1)
-    found = [sums.group, sums.label, sums.other]
-    return np.stack(found + ([] if sums.half is None else list(sums.half)))
+    halves = [] if sums.half is None else list(np.moveaxis(sums.half, -1, 0))
+    return np.stack([sums.group, sums.label, sums.other, *halves])
 
 
 def assert_same(found, expected, tolerance):
@@ -105,13 +105,13 @@ def test_rounding_of_expanded_squares_never_shows(monkeypatch):
 @pytest.mark.parametrize("kernel", ["dense", "skipping"])
 def test_parts_add_up_to_the_whole(case, kernel, monkeypatch):
     rows = make_rows(1500, 6, **CASES[case])
-    monkeypatch.setattr(summation, "_most_count", lambda *_: kernel == "dense")
+    monkeypatch.setattr(layout_module, "_most_count", lambda *_: kernel == "dense")
     order = order_rows(rows)
     whole = Mixture.of(rows, 1.0, order)
     draws = whole.draw_stream(1).take(16)
     expected = whole.sums_at(draws, population=True, n_jobs=1)
     monkeypatch.setattr(mixture_module, "_MOST_KEPT", 0)
-    monkeypatch.setattr(mixture_module, "_A_PART", 256 * 6)
+    monkeypatch.setattr(mixture_module, "_PER_PART", 256 * 6)
     in_parts = Mixture.of(rows, 1.0, order)
     assert len(list(in_parts.layouts(0))) > 2
     found = in_parts.sums_at(draws, population=True, n_jobs=1)
@@ -129,7 +129,7 @@ def test_many_rows_in_parts_give_the_same_information(monkeypatch):
     rows = make_rows(3000, 4, labels=2)
     expected = measure_mixture(Mixture.of(rows, 0.6), tol=2e-3)
     monkeypatch.setattr(mixture_module, "_MOST_KEPT", 0)
-    monkeypatch.setattr(mixture_module, "_A_PART", 1024 * 4)
+    monkeypatch.setattr(mixture_module, "_PER_PART", 1024 * 4)
     found = measure_mixture(Mixture.of(rows, 0.6), tol=2e-3)
     for name in ("mutual_info", "label_mutual_info"):
         a, b = getattr(found, name), getattr(expected, name)
@@ -138,8 +138,8 @@ def test_many_rows_in_parts_give_the_same_information(monkeypatch):
 
 def test_single_precision_stays_single_unless_its_digits_would_be_lost():
     near = make_rows(300, 3, dtype=np.float32)
-    assert next(Mixture.of(near, 0.1).layouts(0))[1].blocks.dtype == np.float32
-    assert next(Mixture.of(near, 1e-4).layouts(0))[1].blocks.dtype == np.float64
+    assert next(Mixture.of(near, 0.1).layouts(0))[1].blocks.points.dtype == np.float32
+    assert next(Mixture.of(near, 1e-4).layouts(0))[1].blocks.points.dtype == np.float64
 
 
 def test_products_are_chosen_where_most_rows_count():
@@ -147,14 +147,14 @@ def test_products_are_chosen_where_most_rows_count():
     for sigma, expected in ((0.01, False), (5.0, True)):
         mixture = Mixture.of(rows, sigma)
         chosen = []
-        original = summation._most_count
+        original = layout_module._most_count
 
-        def spy(layout, queries, chosen=chosen, original=original):
-            chosen.append(original(layout, queries))
+        def spy(*arguments, chosen=chosen, original=original):
+            chosen.append(original(*arguments))
             return chosen[-1]
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(summation, "_most_count", spy)
+            patch.setattr(layout_module, "_most_count", spy)
             mixture.sums_at(mixture.draw_stream(0).take(16), population=True, n_jobs=1)
         assert chosen == [expected]
 
@@ -185,7 +185,7 @@ def test_padding_that_lies_where_the_own_row_does_decides_nothing(kernel, dtype,
     S = np.concatenate([0.1 * rng.normal(size=(64, 2)), [[far, 0.0]]])
     S = np.concatenate([S, S * [1, -1] + [0, 3 * far]]).astype(dtype)
     rows = Rows.make(S, labels=np.arange(130) // 65)
-    monkeypatch.setattr(summation, "_most_count", lambda *_: kernel == "dense")
+    monkeypatch.setattr(layout_module, "_most_count", lambda *_: kernel == "dense")
     mixture = Mixture.of(rows, 1.0)
     draws = Draws(np.array([[64]]), np.zeros((1, 1, 2)), np.ones((1, 1)))
     sums = mixture.sums_at(draws, population=True, n_jobs=1)

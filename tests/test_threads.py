@@ -16,7 +16,7 @@ from skinfo import (
     information_flow,
     open_run,
 )
-from skinfo._parallel import in_slices
+from skinfo._numba import in_slices
 from skinfo.quantities import Quantity
 
 N_JOBS = (1, 2, 4)

@@ -11,8 +11,7 @@ from sklearn.base import BaseEstimator, _fit_context
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from skinfo._rows import Rows
-from skinfo._validation import check_activations, check_rows
+from skinfo._rows import Rows, check_activations, check_rows
 from skinfo.binned.cells import Cells, EdgeCells, WidthCells, quantile_edges, uniform_edges
 from skinfo.binned.entropy import measure_binned
 from skinfo.errors import OutsideEdgesWarning, ReplicaWarning

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from sklearn.utils._param_validation import validate_parameter_constraints
 
-from skinfo._validation import check_rows
+from skinfo._rows import check_rows
 from skinfo.binned.cells import WidthCells
 from skinfo.binned.entropy import measure_binned
 from skinfo.binned.estimator import BinningMIEstimator

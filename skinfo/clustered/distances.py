@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from skinfo._parallel import in_order
+from skinfo._numba import in_order
 from skinfo._rows import Rows
 from skinfo.clustered.cells import N_CELLS, DistanceCells
 from skinfo.clustered.kernels import TILE, WIDE, add_pairs, count_pairs, count_wins

@@ -13,8 +13,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from skinfo._rows import Rows, counted
-from skinfo._validation import check_labels, check_rows
+from skinfo._rows import Rows, check_labels, check_rows, counted
 from skinfo.clustered.distances import Distances, measure_label_sets
 from skinfo.clustered.indices import (
     measure_binned_entropy,

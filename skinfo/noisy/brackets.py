@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
+from typing import Generic, TypeVar
 
 import numpy as np
 
@@ -13,60 +16,141 @@ from skinfo.noisy.gaussians import (
     own_row_out_entropies,
     posterior_log_sums,
 )
-from skinfo.noisy.mixture import Mixture
-from skinfo.noisy.quadrature import line_cross_entropy, line_information
+from skinfo.noisy.kernels.line import integrate_line, integrate_segments
+from skinfo.noisy.mixture import Densities, DrawSums, Mixture
 from skinfo.noisy.sampling import Average, Draws, average_draws, integration_error
-from skinfo.noisy.sums import Contributions, DrawSums
+
+_Value = TypeVar("_Value")
+
+
+@dataclass(frozen=True)
+class Measured(Generic[_Value]):
+    """One value of each quantity: I(X;T), I(Y;T), h(T) and h(T|X).
+
+    Entropies are relative to the noise's, (d / 2) log(2 pi e sigma^2), until they are reported.
+    """
+
+    mutual_info: _Value
+    label_mutual_info: _Value
+    entropy: _Value
+    conditional_entropy: _Value
+
+    def __iter__(self) -> Iterator[_Value]:
+        return (getattr(self, name) for name in QUANTITIES)
+
 
 #: What is measured, each with a bracket.
-QUANTITIES = ("mutual_info", "label_mutual_info", "entropy", "conditional_entropy")
+QUANTITIES = tuple(field.name for field in fields(Measured))
 
 # Averages that may be the end of a bracket, by the name of the quantity.
 _Candidates = dict[str, list[Average]]
 
 
-@dataclass(frozen=True)
-class PlugIn:
-    """The plug-in values of all rows, where quadrature gives them without error."""
+def contributions(densities: Densities, sums: DrawSums) -> Measured[np.ndarray]:
+    """Log g_x / g, log g_y / g, -log g, -log g_x at each draw: their means are the quantities."""
+    log_input = densities.input - np.log(sums.input_weight)
+    log_label = densities.label - np.log(sums.label_weight)
+    with np.errstate(invalid="ignore"):
+        return Measured(
+            mutual_info=_minus(log_input, densities.total),
+            label_mutual_info=_minus(log_label, densities.total),
+            entropy=-densities.total,
+            conditional_entropy=-log_input,
+        )
 
-    mutual_info: float
-    label_mutual_info: float
-    entropy: float
-    conditional_entropy: float
+
+def _minus(logarithm: np.ndarray, total: np.ndarray) -> np.ndarray:
+    """A difference of logarithms in which log 0 - log 0 is log 0."""
+    return np.where(np.isneginf(logarithm), -np.inf, logarithm - total)
 
 
-def plug_in_by_quadrature(mixture: Mixture) -> PlugIn | None:
+def line_cross_entropy(
+    points: np.ndarray, weights: np.ndarray, model: np.ndarray, model_weights: np.ndarray
+) -> float:
+    """Compute E[-log q(t)] + log phi's share: the cross-information of two mixtures on a line.
+
+    Parameters
+    ----------
+    points, model : ndarray of shape (n,) and (m,)
+        Rows of the law drawn from and of the law evaluated, in units of sigma.
+    weights, model_weights : ndarray of shape (n,) and (m,)
+        Their probabilities.
+
+    Returns
+    -------
+    float
+        E log phi(Z) / q(s + Z) in nats. With both laws the same it is I(S; S + Z), to 1e-10;
+        between far rows of another model its logarithm has a bend, which costs up to 2e-5 of the
+        value.
+    """
+    order, model_order = np.argsort(points), np.argsort(model)
+    integral = integrate_line(
+        np.asarray(points, dtype=np.float64)[order],
+        weights[order],
+        np.asarray(model, dtype=np.float64)[model_order],
+        model_weights[model_order],
+    )
+    return float(integral) - 0.5
+
+
+def line_information(points: np.ndarray, weights: np.ndarray, parts: np.ndarray) -> float:
+    """Compute the mean over parts of I(S; S + Z) within each part, in nats.
+
+    Parameters
+    ----------
+    points, weights : ndarray of shape (n,)
+        Rows on a line in units of sigma, and their probabilities.
+    parts : ndarray of shape (n,), int
+        The input or the label of each row, 0, 1, ….
+    """
+    order = np.lexsort((points, parts))
+    mass = np.bincount(parts, weights=weights)
+    starts = np.searchsorted(parts[order], np.arange(len(mass) + 1))
+    integrals = np.empty(len(mass))
+    integrate_segments(
+        np.asarray(points, dtype=np.float64)[order],
+        (weights / mass[parts])[order],
+        starts,
+        integrals,
+    )
+    return float(mass @ (integrals - 0.5))
+
+
+def plug_in_by_quadrature(mixture: Mixture) -> Measured[float] | None:
     """Integrate where all rows lie on a line or in a point; None elsewhere."""
     if mixture.subspace.rank > 1:
         return None
     if mixture.subspace.rank == 0:
-        return PlugIn(0.0, 0.0, 0.0, 0.0)
+        return Measured(0.0, 0.0, 0.0, 0.0)
     rows = mixture.in_subspace
     line = rows.points[:, 0]
     total = line_cross_entropy(line, rows.weights, line, rows.weights)
     of_input = line_information(line, rows.weights, rows.inputs) if rows.has_replicas else 0.0
     of_label = total if rows.labels is None else line_information(line, rows.weights, rows.labels)
-    return PlugIn(max(0.0, total - of_input), max(0.0, total - of_label), total, of_input)
+    return Measured(max(0.0, total - of_input), max(0.0, total - of_label), total, of_input)
 
 
 class Averages:
     """Averages over the draws so far, of the plug-in, of the ends, of the point estimates."""
 
     def __init__(
-        self, mixture: Mixture, draws: Draws, sums: DrawSums, exact: PlugIn | None
+        self, mixture: Mixture, draws: Draws, sums: DrawSums, exact: Measured[float] | None
     ) -> None:
         self.rows = mixture.rows
         self.draws = draws
         self.sums = sums
         self._exact = exact
         self._inputs = self.rows.inputs[draws.rows]
-        self._plug_in = Contributions.of(sums.all_data, sums)
-        half = None if sums.half_data is None else Contributions.of(sums.half_data, sums)
-        self._half = half
-        self._point = self._plug_in.extrapolated(half)
+        self._plug_in = contributions(sums.all_data, sums)
+        self._half = None if sums.half_data is None else contributions(sums.half_data, sums)
+        self._point = self._plug_in
+        if self._half is not None:
+            # The bias of order 1/r removed by Richardson's extrapolation: 2 u_r - u_{r/2}.
+            pairs = zip(self._plug_in, self._half, strict=True)
+            self._point = Measured(*(2 * all_rows - half for all_rows, half in pairs))
 
     def of(self, values: np.ndarray) -> Average:
-        """Average one value a draw."""
+        """Average one value per draw."""
         return average_draws(
             values,
             self.sums.control,
@@ -77,35 +161,41 @@ class Averages:
         )
 
     def of_rows(self, values: np.ndarray) -> Average:
-        """Average one value a row, known without drawing."""
+        """Average one value per row, known without drawing."""
         if not np.isfinite(values).all():
             return Average(np.inf)
         at_draws = self.of(values[self.draws.rows])
         return replace(at_draws, mean=float(self.rows.weights @ values), integration=0.0)
 
-    def plug_in(self, name: str) -> Average:
-        """The plug-in value of a quantity."""
-        average = self.of(getattr(self._plug_in, name))
+    @cached_property
+    def plug_in(self) -> Measured[Average]:
+        """The plug-in values, by quadrature where that gives them without error."""
+        averages = Measured(*map(self.of, self._plug_in))
         if self._exact is None:
-            return average
-        return replace(average, mean=getattr(self._exact, name), integration=0.0)
+            return averages
+        pairs = zip(averages, self._exact, strict=True)
+        return Measured(*(replace(a, mean=exact, integration=0.0) for a, exact in pairs))
 
-    def point(self, name: str) -> Average:
-        """The value of a quantity with its bias of order 1/r removed."""
-        if self._exact is None or self._half is None:
-            return self.plug_in(name) if self._half is None else self.of(getattr(self._point, name))
-        correction = self.of(getattr(self._plug_in, name) - getattr(self._half, name))
-        plug_in = self.plug_in(name)
-        return replace(
-            plug_in, mean=plug_in.mean + correction.mean, integration=correction.integration
-        )
+    @cached_property
+    def point(self) -> Measured[Average]:
+        """The values with their bias of order 1/r removed."""
+        if self._half is None:
+            return self.plug_in
+        if self._exact is None:
+            return Measured(*map(self.of, self._point))
+        corrected = []
+        for plug_in, all_rows, half in zip(self.plug_in, self._plug_in, self._half, strict=True):
+            correction = self.of(all_rows - half)
+            mean = plug_in.mean + correction.mean
+            corrected.append(replace(plug_in, mean=mean, integration=correction.integration))
+        return Measured(*corrected)
 
     def largest_stderr(self) -> float:
         """The standard error that the tolerance is about."""
-        names = ["mutual_info"] + (["label_mutual_info"] if self.rows.labels is not None else [])
+        n = 1 if self.rows.labels is None else 2
         if self._exact is None:
-            return max(self._integration_error(getattr(self._point, name)) for name in names)
-        return max(self.point(name).integration for name in names)
+            return max(self._integration_error(values) for values in list(self._point)[:n])
+        return max(average.integration for average in list(self.point)[:n])
 
     def _integration_error(self, values: np.ndarray) -> float:
         if not np.isfinite(values).all():
@@ -113,60 +203,53 @@ class Averages:
         return integration_error(values, self.sums.control, self.draws.weights)[1]
 
 
-@dataclass(frozen=True)
-class Ends:
-    """Lower and upper ends of the four quantities, each widened by its own error."""
-
-    mutual_info: tuple[float, float]
-    label_mutual_info: tuple[float, float]
-    entropy: tuple[float, float]
-    conditional_entropy: tuple[float, float]
-
-
 def find_ends(
-    averages: Averages, mixture: Mixture, population: bool, tol: float, n_jobs: int | None
-) -> Ends:
-    """The brackets: plug-in at one end, what never saw the own row or input at the other."""
-    plug_in = {name: averages.plug_in(name) for name in QUANTITIES}
-    lows: _Candidates = {name: [average] for name, average in plug_in.items()}
+    averages: Averages, mixture: Mixture, *, population: bool, tol: float, n_jobs: int | None
+) -> Measured[tuple[float, float]]:
+    """The brackets: plug-in at one end, what never saw the own row or input at the other.
+
+    Each end is widened by its own error.
+    """
+    lows: _Candidates = {
+        name: [average] for name, average in zip(QUANTITIES, averages.plug_in, strict=True)
+    }
     highs = lows
     if mixture.rows.has_replicas:
-        lower, upper = _with_replicas(averages, mixture, plug_in, tol, n_jobs)
+        lower, upper = _with_replicas(averages, mixture, tol, n_jobs)
         lows, highs = lows | lower, highs | upper
     if population:
-        lower, upper = _of_population(averages, mixture, plug_in)
+        lower, upper = _of_population(averages, mixture)
         lows, highs = lows | lower, highs | upper
-    return Ends(
-        **{
-            name: (
+    return Measured(
+        *(
+            (
                 max(low.mean - low.margin(population=population) for low in lows[name]),
                 min(high.mean + high.margin(population=population) for high in highs[name]),
             )
             for name in QUANTITIES
-        }
+        )
     )
 
 
 def _with_replicas(
-    averages: Averages, mixture: Mixture, plug_in: dict[str, Average], tol: float,
-    n_jobs: int | None,
-) -> tuple[_Candidates, _Candidates]:  # fmt: skip
+    averages: Averages, mixture: Mixture, tol: float, n_jobs: int | None
+) -> tuple[_Candidates, _Candidates]:
     """Lower and upper ends that leave the own row out."""
-    sums = averages.sums
-    out = Contributions.of(sums.without_own_row, sums)
+    sums, plug_in = averages.sums, averages.plug_in
+    out = contributions(sums.without_own_row, sums)
     conditional_highs = [averages.of(out.conditional_entropy)]
     information_lows = [averages.of(-sums.all_data.total - out.conditional_entropy)]
     gaussians = InputGaussians.fit(mixture.in_subspace)
     if gaussians is not None:
         of_gaussians = averages.of_rows(own_row_out_entropies(gaussians, mixture.in_subspace))
         conditional_highs.append(of_gaussians)
-        information_lows.append(plug_in["entropy"].plus(_negative(of_gaussians)))
+        information_lows.append(plug_in.entropy.plus(_negative(of_gaussians)))
     # A posterior needs equally many replicas of all inputs, else it is biased upwards.
     if np.ptp(mixture.rows.replicas) == 0:
         mixture_posterior = averages.of(out.mutual_info)
         information_lows.append(mixture_posterior)
-        # The Gaussians cost as much as all the rest, and can only close a gap that is there.
-        gap = plug_in["mutual_info"].mean - mixture_posterior.mean
+        # The Gaussians cost as much as all the rest, and can only close a gap that is open.
+        gap = plug_in.mutual_info.mean - mixture_posterior.mean
         if gaussians is not None and gap > tol:
             information_lows += _gaussian_posteriors(averages, mixture, gaussians, n_jobs)
     lows = {
@@ -180,16 +263,14 @@ def _with_replicas(
     return lows, highs
 
 
-def _of_population(
-    averages: Averages, mixture: Mixture, plug_in: dict[str, Average]
-) -> tuple[_Candidates, _Candidates]:
+def _of_population(averages: Averages, mixture: Mixture) -> tuple[_Candidates, _Candidates]:
     """Lower and upper ends that leave the own input out: others of the population are to come."""
     sums = averages.sums
-    without = Contributions.of(sums.without_own_input, sums)
+    without = contributions(sums.without_own_input, sums)
     rest = np.log1p(-np.minimum(sums.input_weight, 1 - 1e-16))
-    log_input = -Contributions.of(sums.all_data, sums).conditional_entropy
+    log_input = -contributions(sums.all_data, sums).conditional_entropy
     outside = averages.of_rows(own_input_out_entropies(mixture.in_subspace))
-    within = _negative(plug_in["conditional_entropy"])
+    within = _negative(averages.plug_in.conditional_entropy)
     # H(Y) + E log of a leave-one-out classifier, log p(y) kept with the draw it belongs to:
     # the classes of the population are sampled too.
     lows = {"label_mutual_info": [averages.of(without.label_mutual_info)]}
@@ -207,7 +288,7 @@ def _negative(average: Average) -> Average:
 def _gaussian_posteriors(
     averages: Averages, mixture: Mixture, gaussians: InputGaussians, n_jobs: int | None
 ) -> list[Average]:
-    """H(p) + E log q(x|t) for one Gaussian an input, and for half that and half the mixture."""
+    """H(p) + E log q(x|t) for one Gaussian per input, and for half that and half the mixture."""
     sums, d = averages.sums, mixture.subspace.rank
     if not 0 < d <= MAX_POSTERIOR_DIMENSION:
         return []

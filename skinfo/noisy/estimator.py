@@ -12,8 +12,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from skinfo._rows import Rows
-from skinfo._validation import check_activations, check_rows
+from skinfo._rows import check_activations, check_rows
 from skinfo.errors import SaturationWarning
 from skinfo.noisy.bounds import pairwise_bounds
 from skinfo.noisy.information import check_near, cross_information, measure_mixture
@@ -214,7 +213,7 @@ class NoisyMIEstimator(BaseEstimator):
             )
         self._seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         self._mixture = Mixture.of(rows, sigma)
-        found = measure_mixture(
+        information = measure_mixture(
             self._mixture,
             tol=self.tol / nats_to(self.units),
             population=self.population,
@@ -222,34 +221,23 @@ class NoisyMIEstimator(BaseEstimator):
             seed=self._seed,
             n_jobs=self.n_jobs,
         )
-        unit = self.units
-        pairwise = self._bound(rows, sigma) if self.pairwise_bounds else ()
-        self.n_evaluations_ = found.n_evaluations
-        self.converged_ = found.converged
-        self.rank_ = found.rank
-        self.stderr_inputs_ = found.stderr_inputs * nats_to(unit)
+        pairwise: tuple[Quantity, ...] = ()
+        if self.pairwise_bounds:
+            ends = pairwise_bounds(rows.points, sigma, seed=self._seed, n_jobs=self.n_jobs)
+            pairwise = (ends.lower, ends.upper)
+        self.n_evaluations_ = information.n_evaluations
+        self.converged_ = information.converged
+        self.rank_ = information.rank
+        self.stderr_inputs_ = information.stderr_inputs * nats_to(self.units)
         self.quantities_ = tuple(
-            quantity.in_units(unit)
-            for quantity in (
-                found.mutual_info,
-                found.plug_in,
-                found.label_mutual_info,
-                found.entropy,
-                found.conditional_entropy,
-                Quantity.exact("ceiling", found.ceiling),
-                None
-                if found.label_ceiling is None
-                else Quantity.exact("label_ceiling", found.label_ceiling),
-                *pairwise,
-            )
-            if quantity is not None
+            quantity.in_units(self.units) for quantity in (*information.quantities, *pairwise)
         )
         self._name_quantities()
         if "saturated" in self.notes_:
             warnings.warn(
-                f"mutual_info_ = {self.mutual_info_:.4g} {unit} is within 1 % of the entropy of "
-                f"the inputs: at sigma={sigma:g} all of them can be told apart, and the value says "
-                "no more than that.",
+                f"mutual_info_ = {self.mutual_info_:.4g} {self.units} is within 1 % of the entropy "
+                f"of the inputs: at sigma={sigma:g} all of them can be told apart, and the value "
+                "says no more than that.",
                 SaturationWarning,
                 stacklevel=2,
             )
@@ -265,10 +253,6 @@ class NoisyMIEstimator(BaseEstimator):
         """
         if self.sigma is not None:
             check_sigma(self.sigma)
-
-    def _bound(self, rows: Rows, sigma: float) -> tuple[Quantity, Quantity]:
-        found = pairwise_bounds(rows.points, sigma, seed=self._seed, n_jobs=self.n_jobs)
-        return found.lower, found.upper
 
     def _name_quantities(self) -> None:
         by_name = {quantity.name: quantity for quantity in self.quantities_}

@@ -13,11 +13,10 @@ from functools import cached_property
 
 import numpy as np
 
-from skinfo._parallel import in_slices
+from skinfo._numba import in_slices
 from skinfo._rows import Rows
-from skinfo.noisy.kernels.blocks import BLOCK
-from skinfo.noisy.kernels.gaussians import sum_gaussians
-from skinfo.noisy.kernels.ordering import sort_kd
+from skinfo.noisy.kernels.blocks import BLOCK, sort_kd
+from skinfo.noisy.kernels.gaussians import GaussianBlocks, sum_gaussians
 from skinfo.noisy.layout import LOG2
 
 # Batched d x d matrices are built for so many numbers at a time.
@@ -238,67 +237,52 @@ def posterior_log_sums(
         exponent = fit.log_determinant + fit.quadratic(fit.shift + noise[part])
         own[part] = np.log(rows.input_weights[inputs[part]]) - 0.5 * exponent + reference[part]
 
-    table = _GaussianTable.of(gaussians, rows.input_weights)
+    slots, blocks = _in_blocks(gaussians, rows.input_weights)
     others = np.empty(m)
     in_slices(
-        lambda part: sum_gaussians(
-            queries[part], table.slots[inputs[part]], table.means, table.factors,
-            table.constants, table.low, table.high, table.top, table.reach, others[part],
-        ),
+        lambda part: sum_gaussians(queries[part], slots[inputs[part]], blocks, others[part]),
         m,
         n_jobs,
-    )  # fmt: skip
+    )
     return own, others * LOG2 + reference
 
 
-@dataclass(frozen=True)
-class _GaussianTable:
-    """The Gaussians of all inputs as the kernel reads them: blocks of 64, lanes innermost."""
+def _in_blocks(
+    gaussians: InputGaussians, input_weights: np.ndarray
+) -> tuple[np.ndarray, GaussianBlocks]:
+    """The slot of every input, and the Gaussians as the kernel reads them."""
+    n, d = gaussians.means.shape
+    order = np.arange(n)
+    sort_kd(np.ascontiguousarray(gaussians.means), BLOCK, 0, n, order)
+    covariances = gaussians.covariances(left_out=0)[order]
+    cholesky = np.linalg.cholesky(covariances)
+    inverse = np.linalg.inv(cholesky)
+    half_log2_det = np.log2(np.diagonal(cholesky, axis1=1, axis2=2)).sum(axis=1)
+    n_blocks = (n + BLOCK - 1) // BLOCK
+    padding = n_blocks * BLOCK - n
 
-    slots: np.ndarray
-    means: np.ndarray
-    factors: np.ndarray
-    constants: np.ndarray
-    low: np.ndarray
-    high: np.ndarray
-    top: np.ndarray
-    reach: np.ndarray
-
-    @classmethod
-    def of(cls, gaussians: InputGaussians, input_weights: np.ndarray) -> _GaussianTable:
-        n, d = gaussians.means.shape
-        order = np.arange(n)
-        sort_kd(np.ascontiguousarray(gaussians.means), BLOCK, 0, n, order)
-        covariances = gaussians.covariances(left_out=0)[order]
-        cholesky = np.linalg.cholesky(covariances)
-        inverse = np.linalg.inv(cholesky)
-        half_log2_det = np.log2(np.diagonal(cholesky, axis1=1, axis2=2)).sum(axis=1)
-        n_blocks = (n + BLOCK - 1) // BLOCK
-        padding = n_blocks * BLOCK - n
-
-        def blocked(values: np.ndarray, fill: float | None = None) -> np.ndarray:
-            width = [(0, padding)] + [(0, 0)] * (values.ndim - 1)
-            padded = (
-                np.pad(values, width, mode="edge")
-                if fill is None
-                else np.pad(values, width, constant_values=fill)
-            )
-            return padded.reshape(n_blocks, BLOCK, *values.shape[1:])
-
-        means = blocked(gaussians.means[order])
-        rows_of_factor, columns = np.tril_indices(d)
-        factors = blocked(inverse[:, rows_of_factor, columns])
-        constants = blocked(np.log2(input_weights[order]) - half_log2_det, -1e300)
-        variances = blocked(np.linalg.eigvalsh(covariances)[:, -1])
-        slots = np.empty(n, dtype=np.int64)
-        slots[order] = np.arange(n)
-        return cls(
-            slots=slots,
-            means=np.ascontiguousarray(means.transpose(0, 2, 1)),
-            factors=np.ascontiguousarray(factors.transpose(0, 2, 1)),
-            constants=np.ascontiguousarray(constants),
-            low=np.ascontiguousarray(means.min(axis=1).T),
-            high=np.ascontiguousarray(means.max(axis=1).T),
-            top=constants.max(axis=1),
-            reach=variances.max(axis=1),
+    def blocked(values: np.ndarray, fill: float | None = None) -> np.ndarray:
+        width = [(0, padding)] + [(0, 0)] * (values.ndim - 1)
+        padded = (
+            np.pad(values, width, mode="edge")
+            if fill is None
+            else np.pad(values, width, constant_values=fill)
         )
+        return padded.reshape(n_blocks, BLOCK, *values.shape[1:])
+
+    means = blocked(gaussians.means[order])
+    rows_of_factor, columns = np.tril_indices(d)
+    factors = blocked(inverse[:, rows_of_factor, columns])
+    constants = blocked(np.log2(input_weights[order]) - half_log2_det, -1e300)
+    variances = blocked(np.linalg.eigvalsh(covariances)[:, -1])
+    slots = np.empty(n, dtype=np.int64)
+    slots[order] = np.arange(n)
+    return slots, GaussianBlocks(
+        means=np.ascontiguousarray(means.transpose(0, 2, 1)),
+        factors=np.ascontiguousarray(factors.transpose(0, 2, 1)),
+        constants=np.ascontiguousarray(constants),
+        low=np.ascontiguousarray(means.min(axis=1).T),
+        high=np.ascontiguousarray(means.max(axis=1).T),
+        top=constants.max(axis=1),
+        reach=variances.max(axis=1),
+    )

@@ -9,16 +9,25 @@ denominator are evaluated at the same draw, so the noise's own density cancels.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, TypeVar
 
 import numpy as np
 
 from skinfo._rows import Rows
-from skinfo.noisy.brackets import Averages, find_ends, plug_in_by_quadrature
+from skinfo.noisy.brackets import (
+    QUANTITIES,
+    Averages,
+    Measured,
+    contributions,
+    find_ends,
+    line_cross_entropy,
+    plug_in_by_quadrature,
+)
 from skinfo.noisy.gaussians import MAX_POSTERIOR_DIMENSION
-from skinfo.noisy.layout import order_rows
-from skinfo.noisy.mixture import Mixture
-from skinfo.noisy.quadrature import line_cross_entropy
+from skinfo.noisy.layout import RESOLVED, Subspace, order_rows
+from skinfo.noisy.mixture import DrawSums, Mixture
 from skinfo.noisy.sampling import (
     N_RANDOMISATIONS,
     Average,
@@ -29,8 +38,6 @@ from skinfo.noisy.sampling import (
     integration_error,
     level_sizes,
 )
-from skinfo.noisy.subspace import RESOLVED, Subspace
-from skinfo.noisy.sums import Contributions, DrawSums
 from skinfo.quantities import Quantity
 
 # Draws that tell whether information is near its ceiling: below it by less than this, in nats.
@@ -44,18 +51,21 @@ _SATURATED = 0.99
 _SLACK = 1e-4
 
 
+_Portion = TypeVar("_Portion", Draws, DrawSums)
+
+
 @dataclass(frozen=True)
-class MixtureInformation:
+class MixtureInformation(Measured[Quantity]):
     """What :func:`measure_mixture` found, in nats.
 
     Attributes
     ----------
-    mutual_info, plug_in, entropy, conditional_entropy : Quantity
-        I(X;T) with its bias reduced, the paper's estimate of it, h(T), h(T|X).
-    label_mutual_info : Quantity or None
-        I(Y;T).
+    mutual_info, label_mutual_info, entropy, conditional_entropy : Quantity
+        I(X;T) with its bias reduced, I(Y;T), h(T), h(T|X). Without labels I(Y;T) means nothing.
+    plug_in : Quantity
+        The paper's estimate of I(X;T).
     ceiling, label_ceiling : float
-        What I(X;T) and I(Y;T) cannot exceed.
+        What I(X;T) and I(Y;T) cannot exceed; None without labels.
     stderr_inputs : float
         Standard error of I(X;T) from the finite number of inputs.
     n_evaluations : int
@@ -66,17 +76,31 @@ class MixtureInformation:
         Number of directions in which the rows vary.
     """
 
-    mutual_info: Quantity
     plug_in: Quantity
-    entropy: Quantity
-    conditional_entropy: Quantity
-    label_mutual_info: Quantity | None
     ceiling: float
     label_ceiling: float | None
     stderr_inputs: float
     n_evaluations: int
     converged: bool
     rank: int
+
+    @property
+    def quantities(self) -> tuple[Quantity, ...]:
+        """All numbers that mean something, those of the label where there are labels."""
+        label: tuple[Quantity, ...] = ()
+        label_ceiling: tuple[Quantity, ...] = ()
+        if self.label_ceiling is not None:
+            label = (self.label_mutual_info,)
+            label_ceiling = (Quantity.exact("label_ceiling", self.label_ceiling),)
+        return (
+            self.mutual_info,
+            self.plug_in,
+            *label,
+            self.entropy,
+            self.conditional_entropy,
+            Quantity.exact("ceiling", self.ceiling),
+            *label_ceiling,
+        )
 
 
 def measure_mixture(
@@ -123,26 +147,50 @@ def measure_mixture(
         spread, spent = _choose_spread(mixture, seed, n_jobs), _PILOT
     stream = mixture.draw_stream(seed, spread)
     rule = StoppingRule(tol)
-    portions: list[tuple[Draws, DrawSums]] = []
+    all_draws: list[Draws] = []
+    all_sums: list[DrawSums] = []
     for m in level_sizes(max_evaluations - spent):
         draws = stream.take(m)
         sums = mixture.sums_at(draws, population=population, n_jobs=n_jobs)
         if mixture.subspace.rank > MAX_POSTERIOR_DIMENSION:
             # Only the Gaussian posteriors need the noise again.
             draws = replace(draws, noise=draws.noise[:, :, :0])
-        portions.append((draws, sums))
+        all_draws.append(draws)
+        all_sums.append(sums)
         spent += m * N_RANDOMISATIONS
-        averages = Averages(mixture, _join_draws(portions), _join_sums(portions), exact)
+        averages = Averages(mixture, _join(all_draws), _join(all_sums), exact)
         if rule.is_done(averages.largest_stderr()) or (rule.met and exact is not None):
             break
-    return _assemble(averages, mixture, population, tol, n_jobs, spent, rule.met)
+    ends = find_ends(averages, mixture, population=population, tol=tol, n_jobs=n_jobs)
+    notes = () if rule.met else ("tolerance not met",)
+    ceiling, label_ceiling = _ceilings(mixture, population=population)
+    lowest = Measured(0.0, 0.0, -np.inf, -np.inf)
+    of_label = np.inf if label_ceiling is None else label_ceiling
+    highest = Measured(ceiling, of_label, np.inf, np.inf)
+    in_brackets = zip(QUANTITIES, averages.point, ends, lowest, highest, strict=True)
+    mutual_info, label, entropy, conditional = (_within(*parts, notes) for parts in in_brackets)
+    if 0 < _SATURATED * mixture.rows.input_entropy <= mutual_info.value:
+        mutual_info = mutual_info.noted("saturated")
+    return MixtureInformation(
+        mutual_info=mutual_info,
+        label_mutual_info=label,
+        entropy=_shifted(entropy, mixture.subspace.noise_entropy),
+        conditional_entropy=_shifted(conditional, mixture.subspace.noise_entropy),
+        plug_in=_plug_in(averages.plug_in.mutual_info, ceiling),
+        ceiling=ceiling,
+        label_ceiling=label_ceiling,
+        stderr_inputs=averages.point.mutual_info.inputs,
+        n_evaluations=spent,
+        converged=rule.met,
+        rank=mixture.subspace.rank,
+    )
 
 
 def _choose_spread(mixture: Mixture, seed: int, n_jobs: int | None) -> float:
     """Near saturation, how much wider half of the noise is drawn; 1 elsewhere."""
     draws = independent_draws(mixture.rows.weights, mixture.subspace.rank, _PILOT, seed)
     sums = mixture.sums_at(draws, population=False, n_jobs=n_jobs)
-    information = Contributions.of(sums.all_data, sums).mutual_info
+    information = contributions(sums.all_data, sums).mutual_info
     deficit = np.mean(-np.log(sums.input_weight) - information)
     return 1 + _SPREAD / np.sqrt(mixture.subspace.rank) if deficit < _SMALL_DEFICIT else 1.0
 
@@ -202,87 +250,35 @@ def check_near(subspace: Subspace, points: np.ndarray, limit: float, why: str) -
         )
 
 
-def _join_draws(portions: list[tuple[Draws, DrawSums]]) -> Draws:
-    return Draws(
-        np.concatenate([draws.rows for draws, _ in portions], axis=1),
-        np.concatenate([draws.noise for draws, _ in portions], axis=1),
-        np.concatenate([draws.weights for draws, _ in portions], axis=1),
+def _join(portions: Sequence[_Portion]) -> _Portion:
+    """One after another, draw by draw."""
+    joined: dict[str, Any] = {}
+    for field in fields(portions[0]):
+        values = [getattr(portion, field.name) for portion in portions]
+        joined[field.name] = None if values[0] is None else np.concatenate(values, axis=1)
+    return type(portions[0])(**joined)
+
+
+def _within(
+    name: str, average: Average, ends: tuple[float, float], lowest: float, highest: float,
+    notes: tuple[str, ...],
+) -> Quantity:  # fmt: skip
+    """Put a value into its bracket, and both below what cannot be exceeded."""
+    # Ends that cross, by their errors, span the bracket all the same.
+    lower, upper = np.clip(sorted(ends), lowest, highest).tolist()
+    value = float(np.clip(average.mean, lower, upper))
+    quantity = Quantity(name, value, average.integration, lower, upper, notes=notes)
+    return quantity.noted("above ceiling") if average.mean > highest + _SLACK else quantity
+
+
+def _shifted(quantity: Quantity, constant: float) -> Quantity:
+    value, lower, upper = (
+        end + constant for end in (quantity.value, quantity.lower, quantity.upper)
     )
+    return replace(quantity, value=value, lower=lower, upper=upper)
 
 
-def _join_sums(portions: list[tuple[Draws, DrawSums]]) -> DrawSums:
-    def join(name: str) -> np.ndarray:
-        return np.concatenate([getattr(sums, name) for _, sums in portions], axis=1)
-
-    halves = [sums.half for _, sums in portions if sums.half is not None]
-    half = None
-    if halves:
-        group, label, other = (np.concatenate(part, axis=1) for part in zip(*halves, strict=True))
-        half = (group, label, other)
-    return DrawSums(
-        own=join("own"),
-        group=join("group"),
-        label=join("label"),
-        other=join("other"),
-        half=half,
-        half_replicas=join("half_replicas"),
-        replicas=join("replicas"),
-        input_weight=join("input_weight"),
-        label_weight=join("label_weight"),
-        control=join("control"),
-    )
-
-
-def _assemble(
-    averages: Averages,
-    mixture: Mixture,
-    population: bool,
-    tol: float,
-    n_jobs: int | None,
-    n_evaluations: int,
-    converged: bool,
-) -> MixtureInformation:
-    ends = find_ends(averages, mixture, population, tol, n_jobs)
-    notes = () if converged else ("tolerance not met",)
-    ceiling, label_ceiling = _ceilings(mixture, population)
-
-    def within(name: str, lowest: float = -np.inf, highest: float = np.inf) -> Quantity:
-        # Ends that cross, by their errors, span the bracket all the same.
-        lower, upper = np.clip(sorted(getattr(ends, name)), lowest, highest).tolist()
-        point = averages.point(name)
-        value = float(np.clip(point.mean, lower, upper))
-        found = Quantity(name, value, point.integration, lower, upper, notes=notes)
-        return found.noted("above ceiling") if point.mean > highest + _SLACK else found
-
-    def entropy(name: str) -> Quantity:
-        found, constant = within(name), mixture.subspace.noise_entropy
-        value, lower, upper = (end + constant for end in (found.value, found.lower, found.upper))
-        return replace(found, value=value, lower=lower, upper=upper)
-
-    plug_in = averages.plug_in("mutual_info")
-    paper = Quantity("plug_in", plug_in.mean, plug_in.integration, *_around(plug_in))
-    if plug_in.mean > ceiling + _SLACK:
-        paper = paper.noted("above ceiling")
-    mutual_info = within("mutual_info", 0.0, ceiling)
-    if 0 < _SATURATED * mixture.rows.input_entropy <= mutual_info.value:
-        mutual_info = mutual_info.noted("saturated")
-    label = None if label_ceiling is None else within("label_mutual_info", 0.0, label_ceiling)
-    return MixtureInformation(
-        mutual_info=mutual_info,
-        plug_in=paper,
-        entropy=entropy("entropy"),
-        conditional_entropy=entropy("conditional_entropy"),
-        label_mutual_info=label,
-        ceiling=ceiling,
-        label_ceiling=label_ceiling,
-        stderr_inputs=averages.point("mutual_info").inputs,
-        n_evaluations=n_evaluations,
-        converged=converged,
-        rank=mixture.subspace.rank,
-    )
-
-
-def _ceilings(mixture: Mixture, population: bool) -> tuple[float, float | None]:
+def _ceilings(mixture: Mixture, *, population: bool) -> tuple[float, float | None]:
     """What I(X;T) and, with labels, I(Y;T) cannot exceed."""
     rows = mixture.rows
     ceiling = (
@@ -294,6 +290,10 @@ def _ceilings(mixture: Mixture, population: bool) -> tuple[float, float | None]:
     return ceiling, float(np.log(len(rows.label_weights))) if population else rows.label_entropy
 
 
-def _around(average: Average) -> tuple[float, float]:
+def _plug_in(average: Average, ceiling: float) -> Quantity:
+    """The paper's estimate, with the error of its integration alone."""
     margin = replace(average, replicas=0.0).margin(population=False)
-    return average.mean - margin, average.mean + margin
+    quantity = Quantity(
+        "plug_in", average.mean, average.integration, average.mean - margin, average.mean + margin
+    )
+    return quantity.noted("above ceiling") if average.mean > ceiling + _SLACK else quantity

@@ -1,44 +1,157 @@
-"""The order in which the rows of a mixture are stored and summed."""
+"""How the rows of a mixture are stored and summed: their directions, their order, their blocks."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
+from skinfo._numba import in_slices
 from skinfo._rows import Rows
-from skinfo.noisy.kernels.blocks import BLOCK, BLOCKS_A_WIDE, WIDE
-from skinfo.noisy.kernels.ordering import sort_segments_kd
-from skinfo.noisy.kernels.skipping import CROWD
-from skinfo.noisy.subspace import Subspace
+from skinfo.noisy.kernels.blocks import (
+    BLOCK,
+    BLOCKS_PER_WIDE,
+    SUPERBLOCK,
+    WIDE,
+    Blocks,
+    Boxes,
+    Queries,
+    sort_segments_kd,
+)
+from skinfo.noisy.kernels.dense import Arithmetic, sum_densely
+from skinfo.noisy.kernels.skipping import sum_by_skipping
 
 #: With lengths in units of sigma, this factor turns exp(-x^2 / 2) into 2^(-x^2).
 BINARY = float(np.sqrt(0.5 / np.log(2.0)))
 #: Kernels take logarithms to base 2; this factor makes them natural.
 LOG2 = float(np.log(2.0))
+#: Beyond so many sigma from the mean a coordinate's rounding is no longer small against the noise.
+RESOLVED = 1e11
+# Directions whose variance, in units of sigma^2, is below this are dropped.
+_FLAT = 1e-12
+# A variance is resolved by the covariance where it exceeds so small a share of the largest.
+_RESOLVED_SHARE = 1e-8
+# Numbers that are turned to double precision at a time: a megabyte, which a core keeps at hand.
+_AT_A_TIME = 2**17
+# Queries that tell which kernel to take, and the share of blocks from which on products are faster.
+_PILOTS = 8
+_DENSE = 0.3
+# An expanded exponent that rounding may change by more tells nothing.
+_COARSEST = 0.5
+_ARITHMETIC = {
+    "float64": Arithmetic(rounding=4e-16, tolerance=1e-11, least=-900.0, most=900.0),
+    "float32": Arithmetic(rounding=2e-7, tolerance=1e-4, least=-70.0, most=60.0),
+}
 
 
 @dataclass(frozen=True)
-class Boxes:
-    """Bounding boxes of rows that are stored together.
+class Subspace:
+    """The directions in which the rows vary, in units of sigma.
 
     Attributes
     ----------
-    low, high : ndarray of shape (d, n_boxes)
-        Lowest and highest coordinates.
-    log_weight : ndarray of shape (n_boxes,)
-        log2 of their total weight, -inf for none.
+    origin : ndarray of shape (d,)
+        The mean of the rows.
+    basis : ndarray of shape (d, rank) or None
+        Orthonormal directions; None where all coordinates are kept.
+    sigma : float
+        Standard deviation of the noise.
+    dimension : int
+        d.
+    variances : ndarray of shape (rank,)
+        Variances along principal directions in units of sigma^2.
+    precision : ndarray of shape (rank, rank)
+        Inverse covariance of T in the subspace, in units of sigma.
+    radius : float
+        Distance from the mean to the farthest row in units of sigma.
     """
 
-    low: np.ndarray
-    high: np.ndarray
-    log_weight: np.ndarray
+    origin: np.ndarray
+    basis: np.ndarray | None
+    sigma: float
+    dimension: int
+    variances: np.ndarray
+    precision: np.ndarray
+    radius: float
 
     @classmethod
-    def of(cls, low: np.ndarray, high: np.ndarray, weight: np.ndarray) -> Boxes:
-        """Make boxes of corners and weights."""
-        with np.errstate(divide="ignore"):
-            return cls(np.ascontiguousarray(low), np.ascontiguousarray(high), np.log2(weight))
+    def of(cls, rows: Rows, sigma: float) -> Subspace:
+        """Find the directions whose variance the noise leaves visible."""
+        n, d = rows.points.shape
+        origin = np.zeros(d)
+        for part in _parts(n, d):
+            origin += rows.weights[part] @ rows.points[part].astype(np.float64, copy=False)
+        second_moment, radius = np.zeros((d, d)), 0.0
+        for part in _parts(n, d):
+            with np.errstate(over="ignore"):
+                scaled = (rows.points[part] - origin) / sigma
+                square = float(np.einsum("ni,ni->n", scaled, scaled).max())
+            if not square < RESOLVED**2:
+                raise ValueError(
+                    f"The activations span more than {RESOLVED:.0e} sigma ({sigma:g}): in double "
+                    "precision the noise is lost in their rounding. Check the units of sigma."
+                )
+            radius = max(radius, float(np.sqrt(square)))
+            if n >= d:
+                scaled *= np.sqrt(rows.weights[part])[:, None]
+                second_moment += scaled.T @ scaled
+        if n >= d:
+            variances, directions = np.linalg.eigh(second_moment)
+            if variances[0] > max(_FLAT, _RESOLVED_SHARE * variances[-1]):
+                precision = (directions / (1 + variances)) @ directions.T
+                return cls(origin, None, float(sigma), d, variances, precision, radius)
+        else:
+            weighted = (rows.points - origin) * (np.sqrt(rows.weights)[:, None] / sigma)
+            directions = np.linalg.svd(weighted, full_matrices=False)[2].T
+        # The variance along a direction, measured there: rounding in the covariance may exceed it.
+        variances = np.zeros(directions.shape[1])
+        for part in _parts(n, d):
+            along = (rows.points[part] - origin) / sigma @ directions
+            variances += rows.weights[part] @ along**2
+        kept = variances > _FLAT
+        whole = n >= d and bool(kept.all())
+        variances = variances[kept]
+        if whole:
+            precision = (directions / (1 + variances)) @ directions.T
+            return cls(origin, None, float(sigma), d, variances, precision, radius)
+        precision = np.diag(1 / (1 + variances))
+        return cls(origin, directions[:, kept], float(sigma), d, variances, precision, radius)
+
+    @property
+    def rank(self) -> int:
+        """Number of directions kept."""
+        return self.dimension if self.basis is None else self.basis.shape[1]
+
+    def project(self, points: np.ndarray) -> np.ndarray:
+        """Coordinates in the subspace, in units of sigma."""
+        scaled = (points - self.origin) / self.sigma
+        return scaled if self.basis is None else scaled @ self.basis
+
+    def squared_distances(self, points: np.ndarray) -> np.ndarray:
+        """Squared distance from the subspace, in units of sigma^2."""
+        if self.basis is None:
+            return np.zeros(len(points))
+        scaled = (points - self.origin) / self.sigma
+        off = scaled - (scaled @ self.basis) @ self.basis.T
+        return np.einsum("ni,ni->n", off, off)
+
+    @property
+    def noise_entropy(self) -> float:
+        """Entropy of the noise in all d dimensions, (d / 2) log(2 pi e sigma^2)."""
+        return 0.5 * self.dimension * float(np.log(2 * np.pi * np.e * self.sigma**2))
+
+    @property
+    def gaussian_information(self) -> float:
+        """1/2 log det(I + Cov(S) / sigma^2): no law of this covariance carries more."""
+        return 0.5 * float(np.log1p(self.variances).sum())
+
+
+def _parts(n: int, d: int) -> Iterator[slice]:
+    """Slices of n rows that hold few numbers each."""
+    step = max(1, _AT_A_TIME // d)
+    for start in range(0, n, step):
+        yield slice(start, start + step)
 
 
 @dataclass(frozen=True)
@@ -47,25 +160,15 @@ class Layout:
 
     Attributes
     ----------
-    blocks, weights : ndarray of shape (n_wide, d + 1, 4, 64) and (n_wide, 4, 64)
-        Scaled coordinates, then minus the squared length of the row; and weights, 0 for padding.
-    boxes : Boxes
-        Bounding boxes of the blocks; the weight of a block of padding is 0.
-    crowds : Boxes
-        Bounding boxes of every 16 blocks.
-    largest_square : float
-        Squared length of the longest row.
+    blocks : Blocks
+        The rows as the kernels read them.
     slots : ndarray of shape (n_members,)
         Where each row went, block * 64 + lane.
     label_blocks : ndarray of shape (n_labels, 2)
         First and one past the last block of each label; (0, 0) without labels.
     """
 
-    blocks: np.ndarray
-    weights: np.ndarray
-    boxes: Boxes
-    crowds: Boxes
-    largest_square: float
+    blocks: Blocks
     slots: np.ndarray
     label_blocks: np.ndarray
 
@@ -82,6 +185,43 @@ class Layout:
         stop = self.slots[np.where(some, last - 1, 0)] + 1
         return np.where(some[:, None], np.column_stack([start, stop]), 0)
 
+    def sum_at(self, queries: Queries, n_jobs: int | None) -> np.ndarray:
+        """Sum the rows at each query: boxes first where few count, matrix products where most do.
+
+        Returns
+        -------
+        ndarray of shape (m, 3)
+            log2 of three disjoint sums: rest of the own input, rest of the own label, all others.
+        """
+        blocks, arithmetic = self.blocks, _ARITHMETIC[self.blocks.points.dtype.name]
+        queries = queries._replace(points=queries.points.astype(blocks.points.dtype, copy=False))
+        sums = np.empty((len(queries.points), 3))
+        dense = _most_count(blocks, queries, arithmetic.rounding)
+
+        def fill(part: slice) -> None:
+            some, out = queries.take(part), sums[part]
+            if not dense:
+                sum_by_skipping(some, blocks, out)
+                return
+            failed = np.zeros(len(out), dtype=np.bool_)
+            sum_densely(some, blocks, arithmetic, out, failed)
+            again = np.empty((np.count_nonzero(failed), 3))
+            sum_by_skipping(some.take(failed), blocks, again)
+            out[failed] = again
+
+        in_slices(fill, len(sums), n_jobs)
+        return sums
+
+
+def _most_count(blocks: Blocks, queries: Queries, rounding: float) -> bool:
+    """Whether so many blocks count that leaving out the others costs more than summing all."""
+    farthest = float(np.einsum("ni,ni->n", queries.points, queries.points).max())
+    if rounding * (farthest + blocks.largest_square) > _COARSEST:
+        return False
+    pilots = queries.take(np.linspace(0, len(queries.points) - 1, _PILOTS).astype(np.int64))
+    summed = sum_by_skipping(pilots, blocks, np.empty((_PILOTS, 3)))
+    return bool(summed > _DENSE * _PILOTS * np.count_nonzero(np.isfinite(blocks.boxes.log_weight)))
+
 
 def order_rows(rows: Rows) -> np.ndarray:
     """Indices of the rows sorted by label, k-d order of the inputs' means, k-d order of the rows.
@@ -94,11 +234,11 @@ def order_rows(rows: Rows) -> np.ndarray:
     points = np.ascontiguousarray(rows.points)
     if not rows.has_replicas:
         means = points[by_input]
-        inputs_a_leaf = BLOCK
+        inputs_per_leaf = BLOCK
     else:
         sums = np.add.reduceat(points[by_input], starts[:-1], axis=0, dtype=np.float64)
         means = sums / rows.replicas[:, None]
-        inputs_a_leaf = max(1, BLOCK // int(np.median(rows.replicas)))
+        inputs_per_leaf = max(1, BLOCK // int(np.median(rows.replicas)))
     label_of_input = (
         np.zeros(n_inputs, dtype=np.int64)
         if rows.labels is None
@@ -106,7 +246,7 @@ def order_rows(rows: Rows) -> np.ndarray:
     )
     input_order = np.argsort(label_of_input, kind="stable")
     label_starts = np.concatenate([[0], np.cumsum(np.bincount(label_of_input))])
-    sort_segments_kd(means, inputs_a_leaf, label_starts, input_order)
+    sort_segments_kd(means, inputs_per_leaf, label_starts, input_order)
     if not rows.has_replicas:
         return by_input[input_order]
     sizes = rows.replicas[input_order]
@@ -115,11 +255,6 @@ def order_rows(rows: Rows) -> np.ndarray:
     order = by_input[np.repeat(starts[input_order], sizes) + within]
     sort_segments_kd(points, BLOCK, new_starts, order)
     return order
-
-
-def order_by_label(rows: Rows) -> np.ndarray:
-    """Indices of the rows sorted by label and input, otherwise as they stand."""
-    return np.lexsort((rows.inputs,) if rows.labels is None else (rows.inputs, rows.labels))
 
 
 def lay_out(rows: Rows, members: np.ndarray, subspace: Subspace, dtype: np.dtype) -> Layout:
@@ -131,38 +266,47 @@ def lay_out(rows: Rows, members: np.ndarray, subspace: Subspace, dtype: np.dtype
     label_blocks = np.column_stack([np.concatenate([[0], label_stops[:-1]]), label_stops])
     first_of_label = np.concatenate([[0], np.cumsum(counts)[:-1]])
     slot = np.arange(len(members)) - first_of_label[label] + label_blocks[label, 0] * BLOCK
+    return Layout(
+        _fill_blocks(
+            rows, members, slot, -(-int(label_stops[-1]) // BLOCKS_PER_WIDE), subspace, dtype
+        ),
+        slot,
+        label_blocks if rows.labels is not None else np.zeros((1, 2), dtype=np.int64),
+    )
 
-    n_wide = -(-int(label_stops[-1]) // BLOCKS_A_WIDE)
-    shape = (n_wide, BLOCKS_A_WIDE, BLOCK)
+
+def _fill_blocks(
+    rows: Rows, members: np.ndarray, slot: np.ndarray, n_wide: int, subspace: Subspace,
+    dtype: np.dtype,
+) -> Blocks:  # fmt: skip
+    shape = (n_wide, BLOCKS_PER_WIDE, BLOCK)
     # Padding lies where the row before it does, so that it spoils no box and no largest value.
     filled = np.zeros(n_wide * WIDE, dtype=np.int64)
     filled[slot] = np.arange(len(members))
     filled = np.maximum.accumulate(filled)
-    points = subspace.project(rows.points[members[filled]])
-    points *= BINARY
-    d = points.shape[1]
-    blocks = np.empty((n_wide, d + 1, BLOCKS_A_WIDE, BLOCK), dtype=dtype)
-    blocks[:, :d] = points.reshape(*shape, d).transpose(0, 3, 1, 2)
-    kept = blocks[:, :d]
-    squares = np.einsum("wkbl,wkbl->wbl", kept, kept, dtype=np.float64)
-    blocks[:, d] = -squares
+    coordinates = subspace.project(rows.points[members[filled]])
+    coordinates *= BINARY
+    d = coordinates.shape[1]
+    points = np.empty((n_wide, d + 1, BLOCKS_PER_WIDE, BLOCK), dtype=dtype)
+    points[:, :d] = coordinates.reshape(*shape, d).transpose(0, 3, 1, 2)
+    stored = points[:, :d]
+    squares = np.einsum("wkbl,wkbl->wbl", stored, stored, dtype=np.float64)
+    points[:, d] = -squares
     weights = np.zeros(n_wide * WIDE)
     weights[slot] = rows.weights[members]
     by_block = weights.reshape(-1, BLOCK).sum(axis=1)
-    low, high = _by_coordinate(kept.min(axis=3)), _by_coordinate(kept.max(axis=3))
-    crowds = np.arange(0, n_wide * BLOCKS_A_WIDE, CROWD)
-    return Layout(
-        blocks=blocks,
-        weights=weights.reshape(shape).astype(dtype),
-        boxes=Boxes.of(low, high, by_block),
-        crowds=Boxes.of(
-            np.minimum.reduceat(low, crowds, axis=1),
-            np.maximum.reduceat(high, crowds, axis=1),
-            np.add.reduceat(by_block, crowds),
+    low, high = _by_coordinate(stored.min(axis=3)), _by_coordinate(stored.max(axis=3))
+    starts = np.arange(0, n_wide * BLOCKS_PER_WIDE, SUPERBLOCK)
+    return Blocks(
+        points,
+        weights.reshape(shape).astype(dtype),
+        _boxes(low, high, by_block),
+        _boxes(
+            np.minimum.reduceat(low, starts, axis=1),
+            np.maximum.reduceat(high, starts, axis=1),
+            np.add.reduceat(by_block, starts),
         ),
-        largest_square=float(squares.max()),
-        slots=slot,
-        label_blocks=label_blocks if rows.labels is not None else np.zeros((1, 2), dtype=np.int64),
+        float(squares.max()),
     )
 
 
@@ -170,3 +314,8 @@ def _by_coordinate(values: np.ndarray) -> np.ndarray:
     """Turn (n_wide, d, 4) into (d, n_blocks)."""
     n_wide, d, width = values.shape
     return values.transpose(1, 0, 2).reshape(d, n_wide * width)
+
+
+def _boxes(low: np.ndarray, high: np.ndarray, weight: np.ndarray) -> Boxes:
+    with np.errstate(divide="ignore"):
+        return Boxes(np.ascontiguousarray(low), np.ascontiguousarray(high), np.log2(weight))

@@ -1,28 +1,112 @@
-"""The mixture of Gaussians around the rows of a layer, summed at noisy draws."""
+"""The mixture of Gaussians around the rows of a layer, summed at noisy draws.
+
+Every quantity is an average over draws of a difference of logarithms of the same four sums. ``own``
+is the draw's own row, ``group`` the other replicas of its input, ``label`` the other inputs of its
+label, ``other`` everything else; the sums are added, never subtracted.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 
 from skinfo._rows import Rows
-from skinfo.noisy.kernels.blocks import WIDE
-from skinfo.noisy.layout import BINARY, LOG2, Layout, lay_out, order_by_label, order_rows
+from skinfo.noisy.kernels.blocks import WIDE, Queries
+from skinfo.noisy.layout import BINARY, LOG2, Layout, Subspace, lay_out, order_rows
 from skinfo.noisy.sampling import Draws, DrawStream
-from skinfo.noisy.subspace import Subspace
-from skinfo.noisy.summation import Queries, sum_layout
-from skinfo.noisy.sums import DrawSums
 
 # Unequal replicas are halved, for the extrapolation of their bias, where all inputs have so many.
 _FEWEST_UNEQUAL = 8
 # A mixture of more numbers is laid out in parts, each time it is summed.
 _MOST_KEPT = 2**24
-_A_PART = 2**21
+_PER_PART = 2**21
 # In single precision rows lie within so many sigma of their mean, else double is used.
 _FARTHEST_SINGLE = 1000.0
+
+
+@dataclass(frozen=True)
+class Densities:
+    """Logarithms of p(x) g_x(t), p(y) g_y(t) and g(t) at each draw."""
+
+    input: np.ndarray
+    label: np.ndarray
+    total: np.ndarray
+
+    @classmethod
+    def add(
+        cls, own: np.ndarray, group: np.ndarray, label: np.ndarray, other: np.ndarray
+    ) -> Densities:
+        """Add the disjoint sums."""
+        of_input = np.logaddexp(own, group)
+        of_label = np.logaddexp(of_input, label)
+        return cls(of_input, of_label, np.logaddexp(of_label, other))
+
+
+@dataclass(frozen=True)
+class DrawSums:
+    """Natural logarithms of the four disjoint sums of each draw, and of its half of the replicas.
+
+    All are relative to the density of the noise at the draw, so the own row's sum is its weight.
+    Arrays are of shape (N_RANDOMISATIONS, m).
+
+    Attributes
+    ----------
+    own, group, label, other : ndarray
+        The disjoint sums; -inf where there is nothing to add.
+    half : ndarray of shape (N_RANDOMISATIONS, m, 3), or None
+        group, label and other, over the half of all replicas that the own row belongs to.
+    half_replicas, replicas : ndarray
+        Rows of the draw's input in that half, and in all.
+    input_weight, label_weight : ndarray
+        p(x) and p(y) of the draw.
+    control : ndarray
+        A number of mean exactly 0 that varies as the information does: what it would be at this
+        draw, less its mean, were T Gaussian of the same covariance.
+    """
+
+    own: np.ndarray
+    group: np.ndarray
+    label: np.ndarray
+    other: np.ndarray
+    half: np.ndarray | None
+    half_replicas: np.ndarray
+    replicas: np.ndarray
+    input_weight: np.ndarray
+    label_weight: np.ndarray
+    control: np.ndarray
+
+    @cached_property
+    def all_data(self) -> Densities:
+        """The mixtures of all rows: the plug-in."""
+        return Densities.add(self.own, self.group, self.label, self.other)
+
+    @cached_property
+    def half_data(self) -> Densities | None:
+        """The mixtures of the half that holds the own row."""
+        if self.half is None:
+            return None
+        group, label, other = np.moveaxis(self.half, -1, 0)
+        share = np.log(self.replicas / self.half_replicas)
+        # With equally many replicas all inputs are halved alike; else the others' halves, some
+        # larger and some smaller, are taken for half.
+        others = share if np.ptp(self.replicas) == 0 else np.log(2.0)
+        return Densities.add(self.own + share, group + share, label + others, other + others)
+
+    @cached_property
+    def without_own_row(self) -> Densities:
+        """The mixtures without the own row, whose input keeps its weight."""
+        with np.errstate(divide="ignore"):
+            group = self.group + np.log(self.replicas / np.maximum(self.replicas - 1, 1))
+        return Densities.add(np.full_like(group, -np.inf), group, self.label, self.other)
+
+    @cached_property
+    def without_own_input(self) -> Densities:
+        """The mixtures without any replica of the own input, not renormalised."""
+        nothing = np.full_like(self.own, -np.inf)
+        return Densities.add(nothing, nothing, self.label, self.other)
 
 
 @dataclass(frozen=True)
@@ -81,7 +165,8 @@ class Mixture:
         subspace = Subspace.of(rows, sigma)
         if order is None:
             few = len(rows.points) * subspace.rank <= _MOST_KEPT
-            order = order_rows(rows) if few else order_by_label(rows)
+            keys = (rows.inputs,) if rows.labels is None else (rows.inputs, rows.labels)
+            order = order_rows(rows) if few else np.lexsort(keys)
         equal = np.ptp(rows.replicas) == 0
         if rows.has_replicas and (equal or rows.replicas.min() >= _FEWEST_UNEQUAL):
             half_of_row = rows.replica_numbers % 2
@@ -97,7 +182,7 @@ class Mixture:
     @cached_property
     def in_subspace(self) -> Rows:
         """The rows in their subspace, in units of sigma."""
-        return self.rows.moved_to(self.subspace.project(self.rows.points))
+        return replace(self.rows, points=self.subspace.project(self.rows.points))
 
     def layouts(self, half: int, farthest: float = 0.0) -> Iterator[tuple[int, Layout]]:
         """Rows of one half in blocks, at once or part by part, and the position of the first.
@@ -109,7 +194,7 @@ class Mixture:
         if kept and dtype == self._dtype(0.0):
             yield 0, self._whole_layouts[half]
             return
-        step = len(members) if kept else max(1, _A_PART // (WIDE * self.subspace.rank)) * WIDE
+        step = len(members) if kept else max(1, _PER_PART // (WIDE * self.subspace.rank)) * WIDE
         for start in range(0, len(members), step):
             yield start, lay_out(self.rows, members[start : start + step], self.subspace, dtype)
 
@@ -135,29 +220,60 @@ class Mixture:
 
     def sums_at(self, draws: Draws, *, population: bool, n_jobs: int | None) -> DrawSums:
         """Evaluate the four disjoint sums at draws from the mixture's own rows."""
-        rows = self.rows
-        shape = draws.rows.shape
+        drawn = draws.rows.ravel()
+        noise = draws.noise.reshape(len(drawn), -1)
+        # Neighbours after one another: what one query reads is still near for the next.
+        turns = np.argsort(self._position[drawn], kind="stable")
+        queries = self._queries(drawn[turns], noise[turns], population=population)
+        halves = np.full((self.n_halves, len(drawn), 3), -np.inf)
+        for half in range(self.n_halves):
+            for start, layout in self.layouts(half):
+                placed = self._placed(queries, drawn[turns], half, start, layout)
+                sums = layout.sum_at(placed, n_jobs)
+                halves[half, turns] = np.logaddexp2(halves[half, turns], sums)
+        return self._draw_sums(draws, halves * LOG2)
+
+    def _queries(self, drawn: np.ndarray, noise: np.ndarray, *, population: bool) -> Queries:
+        """Draws as the kernels read them, before it is known where their rows lie."""
+        points = (self.subspace.project(self.rows.points[drawn]) + noise) * BINARY
+        references = np.einsum("ni,ni->n", noise, noise) * BINARY**2
+        queries = Queries.at(points, references, nested=not population)
+        # With other replicas the own row does not count as a reference: the ends leave it out.
+        if population or self.rows.has_replicas:
+            return queries
+        return queries._replace(floors=np.log2(self.rows.weights[drawn]))
+
+    def _placed(
+        self, queries: Queries, drawn: np.ndarray, half: int, start: int, layout: Layout
+    ) -> Queries:
+        """The same queries with the slots of their rows; the layout's first position is start."""
+        members = self._halves[half]
+        return queries._replace(
+            own=layout.slots_of(members.positions[drawn] - start),
+            group_slots=layout.spans_of(members.spans[self.rows.inputs[drawn]] - start),
+            label_blocks=layout.label_blocks[self._labels[drawn]],
+        )
+
+    def _draw_sums(self, draws: Draws, halves: np.ndarray) -> DrawSums:
+        """Sums of the halves, (n_halves, n_draws, 3), with what is known of each draw."""
+        rows, shape = self.rows, draws.rows.shape
         drawn = draws.rows.ravel()
         input_of = rows.inputs[drawn]
-        parts = self._sums_of_halves(drawn, draws.noise.reshape(len(drawn), -1), population, n_jobs)
-        half, half_replicas = None, np.ones(len(drawn))
+        own_half, half_replicas = None, np.ones(len(drawn))
         if self.n_halves == 2:
-            own_half = self.half_of_row[drawn]
-            mine = parts[own_half, np.arange(len(drawn))].T.reshape(3, *shape)
-            half = (mine[0], mine[1], mine[2])
-            half_replicas = np.bincount(rows.inputs * 2 + self.half_of_row)[input_of * 2 + own_half]
-        group, label, other = np.logaddexp.reduce(parts, axis=0).T.reshape(3, *shape)
-        label_weight = (
-            np.ones(shape)
-            if rows.label_weights is None
-            else rows.label_weights[self._labels[drawn]]
-        )
+            which = self.half_of_row[drawn]
+            own_half = halves[which, np.arange(len(drawn))].reshape(*shape, 3)
+            half_replicas = np.bincount(rows.inputs * 2 + self.half_of_row)[input_of * 2 + which]
+        group, label, other = np.logaddexp.reduce(halves, axis=0).T.reshape(3, *shape)
+        label_weight = np.ones(len(drawn))
+        if rows.label_weights is not None:
+            label_weight = rows.label_weights[self._labels[drawn]]
         return DrawSums(
             own=np.log(rows.weights[drawn]).reshape(shape),
             group=group,
             label=label,
             other=other,
-            half=half,
+            half=own_half,
             half_replicas=half_replicas.reshape(shape),
             replicas=rows.replicas[input_of].reshape(shape).astype(np.float64),
             input_weight=rows.input_weights[input_of].reshape(shape),
@@ -170,34 +286,6 @@ class Mixture:
         t = self.subspace.project(self.rows.points[drawn]) + noise
         along = np.einsum("ni,ni->n", t @ self.subspace.precision, t)
         return 0.5 * (along - np.einsum("ni,ni->n", noise, noise))
-
-    def _sums_of_halves(
-        self, drawn: np.ndarray, noise: np.ndarray, population: bool, n_jobs: int | None
-    ) -> np.ndarray:
-        """Natural logarithms of the three sums over each half at each draw."""
-        rows = self.rows
-        # Neighbours after one another: what one query reads is still near for the next.
-        turns = np.argsort(self._position[drawn], kind="stable")
-        drawn, noise = drawn[turns], noise[turns]
-        points = (self.subspace.project(rows.points[drawn]) + noise) * BINARY
-        references = np.einsum("ni,ni->n", noise, noise) * BINARY**2
-        # With other replicas the own row does not count as a reference: the ends leave it out.
-        floors = np.full(len(drawn), -np.inf)
-        if not population and not rows.has_replicas:
-            floors = np.log2(rows.weights[drawn])
-        parts = np.full((self.n_halves, len(drawn), 3), -np.inf)
-        for half in range(self.n_halves):
-            where = self._halves[half]
-            for start, layout in self.layouts(half):
-                places = (
-                    layout.slots_of(where.positions[drawn] - start),
-                    layout.spans_of(where.spans[rows.inputs[drawn]] - start),
-                    layout.label_blocks[self._labels[drawn]],
-                )
-                queries = Queries(points, references, *places, floors, nested=not population)
-                sums = sum_layout(layout, queries, n_jobs)
-                parts[half, turns] = np.logaddexp2(parts[half, turns], sums)
-        return parts * LOG2
 
     @cached_property
     def _position(self) -> np.ndarray:
@@ -218,21 +306,12 @@ class Mixture:
 
         The factor (2 pi)^(-rank / 2) is left out. ``points`` are in units of sigma.
         """
-        m = len(points)
-        queries = Queries(
-            points * BINARY,
-            references / LOG2,
-            own=np.full(m, -1, dtype=np.int64),
-            group_slots=np.zeros((m, 2), dtype=np.int64),
-            label_blocks=np.zeros((m, 2), dtype=np.int64),
-            floors=np.full(m, -np.inf),
-            nested=False,
-        )
-        total = np.full(m, -np.inf)
+        queries = Queries.at(points * BINARY, references / LOG2)
+        total = np.full(len(points), -np.inf)
         farthest = float(np.sqrt(np.einsum("ni,ni->n", points, points).max(initial=0.0)))
         for half in range(self.n_halves):
             for _, layout in self.layouts(half, farthest):
-                total = np.logaddexp2(total, sum_layout(layout, queries, n_jobs)[:, 2])
+                total = np.logaddexp2(total, layout.sum_at(queries, n_jobs)[:, 2])
         return total * LOG2
 
     def log_density(self, points: np.ndarray, n_jobs: int | None = None) -> np.ndarray:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -10,11 +9,14 @@ import pandas as pd
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import validate_parameter_constraints
 
-from skinfo._validation import check_rows
+from skinfo._rows import check_rows
 from skinfo.noisy.estimator import NoisyMIEstimator, check_sigma
-from skinfo.noisy.information import MixtureInformation, measure_mixture
+from skinfo.noisy.information import measure_mixture
 from skinfo.noisy.mixture import Mixture
-from skinfo.quantities import CURVE_COLUMNS, Quantity, nats_to
+from skinfo.quantities import CURVE_COLUMNS, nats_to
+
+# Each information with what it cannot exceed.
+_MEASURED = ("mutual_info", "ceiling", "label_mutual_info", "label_ceiling")
 
 
 def sigma_curve(
@@ -128,7 +130,7 @@ def sigma_curve(
     order = Mixture.of(rows, min(declared)).order
     table = []
     for sigma in declared:
-        found = measure_mixture(
+        information = measure_mixture(
             Mixture.of(rows, sigma, order),
             tol=tol / nats_to(units),
             population=population,
@@ -136,7 +138,12 @@ def sigma_curve(
             seed=seed,
             n_jobs=n_jobs,
         )
-        table += [{"sigma": sigma} | q.in_units(units).cells() for q in _quantities(found)]
+        by_name = {quantity.name: quantity for quantity in information.quantities}
+        table += [
+            {"sigma": sigma} | by_name[name].in_units(units).cells()
+            for name in _MEASURED
+            if name in by_name
+        ]
     return pd.DataFrame(table, columns=list(CURVE_COLUMNS))
 
 
@@ -164,12 +171,3 @@ def check_sigmas(sigmas: Any) -> list[float]:
     if len(different) < len(declared):
         raise ValueError(f"sigmas holds {different[counts.argmax()]:g} more than once.")
     return declared
-
-
-def _quantities(found: MixtureInformation) -> Iterator[Quantity]:
-    """I(X;T) and, with labels, I(Y;T), each with what it cannot exceed."""
-    yield found.mutual_info
-    yield Quantity.exact("ceiling", found.ceiling)
-    if found.label_mutual_info is not None and found.label_ceiling is not None:
-        yield found.label_mutual_info
-        yield Quantity.exact("label_ceiling", found.label_ceiling)

@@ -1,48 +1,196 @@
-"""Rows of a mixture in blocks, and what one query adds of a block to a running sum.
+"""Rows of a mixture in blocks: their order in space, and what one query adds of a block to a sum.
 
 Lengths are scaled by sqrt(log2(e) / 2) / sigma, so that a Gaussian term is 2 ** -distance**2 and
 every exponent is a base-2 logarithm. Blocks of 64 rows lie four side by side, in arrays of shape
 (n_wide, d, 4, 64), coordinates outermost, so that loops over rows run in vector registers.
-Functions take whole arrays and indices: a slice would count references, which costs as much as a
-block. The last index always runs from 0: where it might be negative, no loop is vectorised.
+
+Functions that run once per query take tuples of arrays; those that run once per block take whole
+arrays and indices: reading a tuple, or slicing, counts references, which costs as much as a block.
+The last index always runs from 0: where it might be negative, no loop is vectorised.
 """
 
 from __future__ import annotations
 
-import numpy as np
+from typing import NamedTuple
 
-from skinfo._numba import FAST, NO_NAN, kernel
-from skinfo.noisy.kernels.exponential import exp2
+import numpy as np
+from numba import types
+from numba.extending import overload
+
+from skinfo._numba import EXACT, FAST, NO_NAN, kernel
 
 #: Rows that share a bounding box.
 BLOCK = 64
 #: Rows that lie side by side.
 WIDE = 256
 #: Blocks that lie side by side.
-BLOCKS_A_WIDE = WIDE // BLOCK
+BLOCKS_PER_WIDE = WIDE // BLOCK
+#: Blocks that share a larger bounding box, that of a superblock.
+SUPERBLOCK = 16
 #: A sum leaves out at most this share of itself: log2(1e-13).
 NEGLIGIBLE = -43.185
-#: The exponent of a row that is not there.
+#: The exponent of a row that is left out.
 ABSENT = -1e300
 
 
+class Queries(NamedTuple):
+    """Points at which blocks are summed, and which rows count as whose.
+
+    Attributes
+    ----------
+    points : ndarray of shape (m, d)
+        Draws t = s_i + sigma Z, scaled as the rows are.
+    references : ndarray of shape (m,)
+        Squared length of the scaled noise; terms are relative to the own row's.
+    own : ndarray of shape (m,)
+        Slot of the draw's own row, which no sum holds, block * 64 + lane; -1 for none.
+    group_slots, label_blocks : ndarray of shape (m, 2)
+        First and one past the last slot of the draw's input, and block of its label; equal for
+        none.
+    floors : ndarray of shape (m,)
+        log2 of a value that the sums will be added to, -inf for none.
+    nested : bool
+        Whether each sum will only be used together with the ones before it.
+    """
+
+    points: np.ndarray
+    references: np.ndarray
+    own: np.ndarray
+    group_slots: np.ndarray
+    label_blocks: np.ndarray
+    floors: np.ndarray
+    nested: bool
+
+    @classmethod
+    def at(cls, points: np.ndarray, references: np.ndarray, *, nested: bool = False) -> Queries:
+        """Queries that are nobody's: the last of their sums holds all rows."""
+        m = len(points)
+        nowhere = np.zeros((m, 2), dtype=np.int64)
+        own = np.full(m, -1, dtype=np.int64)
+        return cls(points, references, own, nowhere, nowhere, np.full(m, -np.inf), nested)
+
+    def take(self, which: slice | np.ndarray) -> Queries:
+        """Some of the queries."""
+        return Queries._make([*(values[which] for values in self[:-1]), self.nested])
+
+
+class Boxes(NamedTuple):
+    """Bounding boxes of rows that are stored together.
+
+    Attributes
+    ----------
+    low, high : ndarray of shape (d, n_boxes)
+        Lowest and highest coordinates.
+    log_weight : ndarray of shape (n_boxes,)
+        log2 of the total weight, -inf for padding.
+    """
+
+    low: np.ndarray
+    high: np.ndarray
+    log_weight: np.ndarray
+
+
+class Blocks(NamedTuple):
+    """Rows of a mixture as the kernels read them.
+
+    Attributes
+    ----------
+    points : ndarray of shape (n_wide, d + 1, 4, 64)
+        Scaled coordinates, then minus the squared length of the row; padding lies where a row does.
+    weights : ndarray of shape (n_wide, 4, 64)
+        Probabilities, 0 for padding.
+    boxes, superboxes : Boxes
+        Bounding boxes of the blocks and of every 16 of them.
+    largest_square : float
+        Squared length of the longest row.
+    """
+
+    points: np.ndarray
+    weights: np.ndarray
+    boxes: Boxes
+    superboxes: Boxes
+    largest_square: float
+
+
+# Polynomials nearest to 2^f on [-1/2, 1/2] in relative error: 8e-13 in double precision, 7e-8 in
+# single.
+_D0 = 0.9999999999997611
+_D1 = 0.6931471805465146
+_D2 = 0.2402265069888062
+_D3 = 0.055504109393405505
+_D4 = 0.009618128542804165
+_D5 = 0.0013333452063573434
+_D6 = 0.00015403851796865937
+_D7 = 1.530973704177843e-05
+_D8 = 1.3175846287736467e-06
+_S0 = np.float32(1.0000000716546718)
+_S1 = np.float32(0.6931469670643613)
+_S2 = np.float32(0.2402211972388181)
+_S3 = np.float32(0.055507132741496844)
+_S4 = np.float32(0.00967554133277695)
+_S5 = np.float32(0.0013276471781934647)
+# Adding these rounds to an integer and leaves it in the lowest bits.
+_ROUND_DOUBLE = 6755399441055744.0
+_ROUND_SINGLE = np.float32(12582912.0)
+# Exponents are kept within these: denormal numbers are slow, and beyond the other end are no bits.
+_LIMIT_DOUBLE = 1000.0
+_LIMIT_SINGLE = np.float32(100.0)
+
+
+def exp2(x):
+    """Two to the power x, to 1e-12 (2e-7 in single precision); |x| is cut at 1000 (100).
+
+    Loops over it run in vector registers, which those over numba's own do not.
+    """
+    return np.exp2(min(max(x, -_LIMIT_DOUBLE), _LIMIT_DOUBLE))
+
+
 @kernel(NO_NAN, inline=True)
-def largest_of(values, first, last):
-    """The largest of values[first:last]."""
-    largest = values[first]
-    for i in range(first, last):
-        largest = max(largest, values[i])
-    return largest
+def _exp2_double(x):
+    x = min(max(x, -_LIMIT_DOUBLE), _LIMIT_DOUBLE)
+    rounded = x + _ROUND_DOUBLE
+    f = x - (rounded - _ROUND_DOUBLE)
+    p = _D8 * f + _D7
+    p = p * f + _D6
+    p = p * f + _D5
+    p = p * f + _D4
+    p = p * f + _D3
+    p = p * f + _D2
+    p = p * f + _D1
+    p = p * f + _D0
+    exponent = np.float64(rounded).view(np.int64) << 52
+    return np.int64(np.float64(p).view(np.int64) + exponent).view(np.float64)
+
+
+@kernel(NO_NAN, inline=True)
+def _exp2_single(x):
+    x = min(max(x, -_LIMIT_SINGLE), _LIMIT_SINGLE)
+    rounded = x + _ROUND_SINGLE
+    f = x - (rounded - _ROUND_SINGLE)
+    p = _S5 * f + _S4
+    p = p * f + _S3
+    p = p * f + _S2
+    p = p * f + _S1
+    p = p * f + _S0
+    exponent = np.int32(np.float32(rounded).view(np.int32) << np.int32(23))
+    return np.int32(np.float32(p).view(np.int32) + exponent).view(np.float32)
+
+
+@overload(exp2, jit_options={"forceinline": True, "fastmath": NO_NAN})
+def _exp2_of(x):
+    if x == types.float32:
+        return lambda x: _exp2_single(x)
+    return lambda x: _exp2_double(x)
 
 
 @kernel(FAST, inline=True)
-def fill_exponents(queries, i, start, blocks, b, exponents):
+def fill_exponents(points, i, start, blocks, b, exponents):
     """Fill ``start`` minus the squared distances of query i from the rows of block b."""
-    wide, part = b // BLOCKS_A_WIDE, b % BLOCKS_A_WIDE
+    wide, part = b // BLOCKS_PER_WIDE, b % BLOCKS_PER_WIDE
     for lane in range(BLOCK):
         exponents[lane] = start
-    for k in range(queries.shape[1]):
-        q = queries[i, k]
+    for k in range(points.shape[1]):
+        q = points[i, k]
         for lane in range(BLOCK):
             difference = q - blocks[wide, k, part, lane]
             exponents[lane] -= difference * difference
@@ -51,7 +199,7 @@ def fill_exponents(queries, i, start, blocks, b, exponents):
 @kernel(FAST, inline=True)
 def sum_block(exponents, weights, b):
     """Sum of weight times 2 ** exponent over block b."""
-    wide, part = b // BLOCKS_A_WIDE, b % BLOCKS_A_WIDE
+    wide, part = b // BLOCKS_PER_WIDE, b % BLOCKS_PER_WIDE
     total = exponents.dtype.type(0.0)
     for lane in range(BLOCK):
         total += weights[wide, part, lane] * exp2(exponents[lane])
@@ -61,7 +209,7 @@ def sum_block(exponents, weights, b):
 @kernel(FAST, inline=True)
 def add_lanes(exponents, weights, b, first, last, running, c):
     """Add the terms of lanes first..last to sum c, kept as (reference exponent, scaled sum)."""
-    wide, part = b // BLOCKS_A_WIDE, b % BLOCKS_A_WIDE
+    wide, part = b // BLOCKS_PER_WIDE, b % BLOCKS_PER_WIDE
     largest = exponents.dtype.type(-np.inf)
     for lane in range(first, last):
         # Padding may lie where a row does that this sum leaves out.
@@ -81,17 +229,28 @@ def add_lanes(exponents, weights, b, first, last, running, c):
 
 
 @kernel(FAST, inline=True)
-def add_home(
-    queries, i, reference, own, group_start, group_stop, rest, blocks, weights, exponents, running
-):  # fmt: skip
-    """Add the blocks that hold the rows of the draw's input: these to sum 0, others to ``rest``.
+def own_blocks(group_slots, i):
+    """First and one past the last block that holds rows of the input of draw i."""
+    if group_slots[i, 1] > group_slots[i, 0]:
+        return group_slots[i, 0] // BLOCK, (group_slots[i, 1] - 1) // BLOCK + 1
+    return 0, 0
 
-    The row in slot ``own`` is left out.
+
+@kernel(FAST, inline=True)
+def add_own_blocks(queries, i, rows, exponents, running):
+    """Add the blocks that hold rows of the draw's input: these to sum 0, others to 1 or 2.
+
+    The own row is left out. The others share the draw's label where it has one: sum 1.
     """
-    for b in range(group_start // BLOCK, (group_stop - 1) // BLOCK + 1):
+    points, blocks, weights = queries.points, rows.points, rows.weights
+    reference, own = queries.references[i], queries.own[i]
+    group_start, group_stop = queries.group_slots[i, 0], queries.group_slots[i, 1]
+    rest = 1 if queries.label_blocks[i, 1] > queries.label_blocks[i, 0] else 2
+    first_block, last_block = own_blocks(queries.group_slots, i)
+    for b in range(first_block, last_block):
         first = max(group_start - b * BLOCK, 0)
         last = min(group_stop - b * BLOCK, BLOCK)
-        fill_exponents(queries, i, reference, blocks, b, exponents)
+        fill_exponents(points, i, reference, blocks, b, exponents)
         own_lane = own - b * BLOCK
         split = own_lane if 0 <= own_lane < BLOCK else last
         # One call for all parts: the compiler would copy each.
@@ -114,3 +273,72 @@ def log2_sum(running, c):
     if running[c, 1] > 0.0:
         return running[c, 0] + np.log2(running[c, 1])
     return -np.inf
+
+
+@kernel(EXACT)
+def _select(keys, order, start, stop, middle):
+    """Arrange order[start:stop] so that no key before ``middle`` exceeds one from it on."""
+    first, last = start, stop - 1
+    while first < last:
+        pivot = keys[order[(first + last) // 2]]
+        i, j = first, last
+        while i <= j:
+            while keys[order[i]] < pivot:
+                i += 1
+            while keys[order[j]] > pivot:
+                j -= 1
+            if i <= j:
+                order[i], order[j] = order[j], order[i]
+                i += 1
+                j -= 1
+        if middle <= j:
+            last = j
+        elif middle >= i:
+            first = i
+        else:
+            return
+
+
+@kernel(EXACT)
+def sort_kd(points, leaf, start, stop, order):
+    """Put order[start:stop], indices of rows of ``points``, into k-d order.
+
+    Boxes are halved along their widest side, at multiples of ``leaf`` rows, until none holds more.
+    Rows without coordinates are all in one place and stay as they are.
+    """
+    if points.shape[1] == 0:
+        return
+    stack = np.empty((128, 2), dtype=np.int64)
+    stack[0, 0] = start
+    stack[0, 1] = stop
+    depth = 1
+    while depth > 0:
+        depth -= 1
+        first, last = stack[depth]
+        if last - first <= leaf:
+            continue
+        widest, width = 0, -1.0
+        for k in range(points.shape[1]):
+            low = points[order[first], k]
+            high = low
+            for i in range(first + 1, last):
+                value = points[order[i], k]
+                low = min(low, value)
+                high = max(high, value)
+            if high - low > width:
+                widest, width = k, high - low
+        half = (last - first) // 2
+        middle = first + ((half + leaf - 1) // leaf) * leaf
+        _select(points[:, widest], order, first, last, middle)
+        stack[depth, 0] = first
+        stack[depth, 1] = middle
+        stack[depth + 1, 0] = middle
+        stack[depth + 1, 1] = last
+        depth += 2
+
+
+@kernel(EXACT)
+def sort_segments_kd(points, leaf, starts, order):
+    """Put every order[starts[g]:starts[g + 1]] into k-d order."""
+    for g in range(starts.shape[0] - 1):
+        sort_kd(points, leaf, starts[g], starts[g + 1], order)

@@ -1,11 +1,13 @@
 """Sums of a mixture where most rows count: matrix products of 128 queries and 256 rows.
 
 A squared distance is expanded, |t - s|^2 = |t|^2 + |s|^2 - 2 t s, so that almost all of the work is
-a matrix product; the layout stores -|s|^2 behind the coordinates of each row. Where the rounding of
+a matrix product; the blocks hold -|s|^2 behind the coordinates of each row. Where the rounding of
 that would show, rows are summed again by differences.
 """
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import numpy as np
 
@@ -13,21 +15,63 @@ from skinfo._numba import FAST, kernel
 from skinfo.noisy.kernels.blocks import (
     ABSENT,
     BLOCK,
-    BLOCKS_A_WIDE,
+    BLOCKS_PER_WIDE,
     NEGLIGIBLE,
     WIDE,
-    add_home,
+    add_own_blocks,
+    exp2,
     fill_exponents,
     log2_sum,
+    own_blocks,
     sum_block,
 )
-from skinfo.noisy.kernels.exponential import exp2
 
 # Queries of a tile.
 _TILE = 128
-# What is known of a query: its exponents are products plus _BASE; its sums are relative to
-# 2^_BEGIN; rounding of an exponent; what stands beside its sums, in their units.
+# Columns of a tile's state: exponents are products plus _BASE; sums are relative to 2^_BEGIN;
+# rounding of an exponent; what the sums will be added to, in their units.
 _BASE, _BEGIN, _ROUNDING, _BESIDE = range(4)
+
+
+class Arithmetic(NamedTuple):
+    """What a floating-point type leaves of an expanded square, and what a sum may span in it.
+
+    Attributes
+    ----------
+    rounding : float
+        Rounding of an expanded exponent as a share of |t|^2 + the longest row's |s|^2.
+    tolerance : float
+        Share of a sum that 256 rows may bring with such rounding.
+    least, most : float
+        Exponents that a sum can hold, relative to where it begins.
+    """
+
+    rounding: float
+    tolerance: float
+    least: float
+    most: float
+
+
+class _Tile(NamedTuple):
+    """Scratch of up to 128 queries; the first axis is theirs.
+
+    Attributes
+    ----------
+    state : ndarray of shape (128, 4)
+        See ``_BASE``.
+    own : ndarray of shape (128, 3, 2)
+        Sums over the own blocks, as (reference exponent, scaled sum).
+    totals, seen : ndarray of shape (128, 3)
+        Sums over all other blocks, and whether they hold anything.
+    exponents : ndarray of shape (64,)
+        Those of a block that is summed by differences.
+    """
+
+    state: np.ndarray
+    own: np.ndarray
+    totals: np.ndarray
+    seen: np.ndarray
+    exponents: np.ndarray
 
 
 @kernel(FAST, inline=True)
@@ -42,7 +86,7 @@ def _sum_wide(products, row, shift, weights, wide):
 @kernel(FAST, inline=True)
 def _sum_one(products, row, shift, weights, b):
     """Sum of weight times 2 ** (product + shift) over block b."""
-    wide, part = b // BLOCKS_A_WIDE, b % BLOCKS_A_WIDE
+    wide, part = b // BLOCKS_PER_WIDE, b % BLOCKS_PER_WIDE
     total = products.dtype.type(0.0)
     for lane in range(BLOCK):
         total += weights[wide, part, lane] * exp2(products[row, part, lane] + shift)
@@ -50,40 +94,42 @@ def _sum_one(products, row, shift, weights, b):
 
 
 @kernel(FAST, inline=True)
-def _sum_by_differences(queries, i, start, blocks, weights, first, last, exponents):
+def _sum_by_differences(points, i, start, blocks, weights, first, last, exponents):
     """Sum of weight times 2 ** (start - squared distance) over blocks first..last."""
     total = exponents.dtype.type(0.0)
     for b in range(first, last):
-        fill_exponents(queries, i, start, blocks, b, exponents)
+        fill_exponents(points, i, start, blocks, b, exponents)
         total += sum_block(exponents, weights, b)
     return total
 
 
 @kernel(FAST)
-def _fill_tile(queries, start, references, longest, rounding, tile, state):
+def _fill_factors(queries, start, rows, arithmetic, factors, state):
     """Write the left factor of the products: twice the query, then 1 for the row's own square."""
-    d = queries.shape[1]
-    for row in range(tile.shape[0]):
+    points, references = queries.points, queries.references
+    d = points.shape[1]
+    for row in range(factors.shape[0]):
         square = 0.0
         for k in range(d):
-            q = np.float64(queries[start + row, k])
+            q = np.float64(points[start + row, k])
             square += q * q
-            tile[row, k] = 2.0 * q
-        tile[row, d] = 1.0
+            factors[row, k] = 2.0 * q
+        factors[row, d] = 1.0
         state[row, _BASE] = references[start + row] - square
-        state[row, _ROUNDING] = rounding * (square + longest)
+        state[row, _ROUNDING] = arithmetic.rounding * (square + rows.largest_square)
 
 
 @kernel(FAST)
-def _find_beginnings(tile, start, blocks, floors, state):
+def _find_beginnings(queries, start, rows, factors, state):
     """Let the sums begin at their floor or the largest term among one row of every 256."""
+    blocks, floors = rows.points, queries.floors
     n_wide, depth, _, _ = blocks.shape
     scouts = np.empty((depth, n_wide), blocks.dtype)
     for wide in range(n_wide):
         for k in range(depth):
             scouts[k, wide] = blocks[wide, k, 0, 0]
-    products = np.dot(tile, scouts)
-    for row in range(tile.shape[0]):
+    products = np.dot(factors, scouts)
+    for row in range(factors.shape[0]):
         largest = np.float64(products[row, 0])
         for wide in range(1, n_wide):
             largest = max(largest, np.float64(products[row, wide]))
@@ -93,49 +139,42 @@ def _find_beginnings(tile, start, blocks, floors, state):
 
 
 @kernel(FAST, inline=True)
-def _home_blocks(group_slots, i):
-    """First and one past the last block that holds rows of the draw's input."""
-    if group_slots[i, 1] > group_slots[i, 0]:
-        return group_slots[i, 0] // BLOCK, (group_slots[i, 1] - 1) // BLOCK + 1
-    return 0, 0
-
-
-@kernel(FAST, inline=True)
 def _lie_apart(start, stop, first, last):
     return stop <= first or last <= start
 
 
 @kernel(FAST)
-def _add_products(
-    products, queries, start, references, group_slots, label_blocks, blocks, weights, present, wide,
-    tolerance, state, totals, seen, exponents,
-):  # fmt: skip
+def _add_products(products, queries, start, rows, wide, tolerance, tile):
     """Add the 256 rows of ``wide`` to the sums of every query of a tile."""
-    by_block = products.reshape(products.shape[0], BLOCKS_A_WIDE, BLOCK)
+    points, references = queries.points, queries.references
+    group_slots, label_blocks = queries.group_slots, queries.label_blocks
+    blocks, weights, log_weight = rows.points, rows.weights, rows.boxes.log_weight
+    state, totals, seen, exponents = tile.state, tile.totals, tile.seen, tile.exponents
+    by_block = products.reshape(products.shape[0], BLOCKS_PER_WIDE, BLOCK)
     flat_weights = weights.reshape(weights.shape[0], WIDE)
-    first, last = wide * BLOCKS_A_WIDE, (wide + 1) * BLOCKS_A_WIDE
+    first, last = wide * BLOCKS_PER_WIDE, (wide + 1) * BLOCKS_PER_WIDE
     for row in range(products.shape[0]):
         i = start + row
-        home_start, home_stop = _home_blocks(group_slots, i)
+        own_start, own_stop = own_blocks(group_slots, i)
         label_start, label_stop = label_blocks[i, 0], label_blocks[i, 1]
-        together = _lie_apart(home_start, home_stop, first, last) and (
+        together = _lie_apart(own_start, own_stop, first, last) and (
             _lie_apart(label_start, label_stop, first, last)
             or (label_start <= first and last <= label_stop)
         )
         shift = products.dtype.type(state[row, _BASE] - state[row, _BEGIN])
-        step = BLOCKS_A_WIDE if together else 1
+        step = BLOCKS_PER_WIDE if together else 1
         for b in range(first, last, step):
-            if home_start <= b < home_stop or not present[b]:
+            if own_start <= b < own_stop or log_weight[b] == -np.inf:
                 continue
             c = 1 if label_start <= b < label_stop else 2
             if together:
                 part = _sum_wide(products, row, shift, flat_weights, wide)
             else:
                 part = _sum_one(by_block, row, shift, weights, b)
-            known = totals[row, c] + part + state[row, _BESIDE]
-            if part * state[row, _ROUNDING] > tolerance * known:
+            whole = totals[row, c] + part + state[row, _BESIDE]
+            if part * state[row, _ROUNDING] > tolerance * whole:
                 part = _sum_by_differences(
-                    queries, i, references[i] - state[row, _BEGIN], blocks, weights, b, b + step,
+                    points, i, references[i] - state[row, _BEGIN], blocks, weights, b, b + step,
                     exponents,
                 )  # fmt: skip
             totals[row, c] += part
@@ -143,81 +182,70 @@ def _add_products(
 
 
 @kernel(FAST)
-def _log2_sums(home, totals, seen, begin, floor, nested, span, out, i):
-    """Fill out[i] from what lies at home and elsewhere; tell whether a sum left its span."""
+def _fill_log2_sums(tile, row, floor, nested, arithmetic, out, i):
+    """Fill out[i] from the sums over own and other blocks; tell whether one left its span."""
+    begin = tile.state[row, _BEGIN]
+    own = tile.own[row]
     left = False
-    least = floor
+    lower_bound = floor
     for c in range(3):
-        at_home = log2_sum(home, c)
-        elsewhere = -np.inf
-        if seen[c]:
-            elsewhere = begin + np.log2(totals[c])
-            negligible = begin + span[0] <= max(least, at_home) + NEGLIGIBLE
-            if elsewhere > begin + span[1] or (elsewhere < begin + span[0] and not negligible):
+        of_own = log2_sum(own, c)
+        of_others = -np.inf
+        if tile.seen[row, c]:
+            of_others = begin + np.log2(tile.totals[row, c])
+            negligible = begin + arithmetic.least <= max(lower_bound, of_own) + NEGLIGIBLE
+            too_small = of_others < begin + arithmetic.least and not negligible
+            if of_others > begin + arithmetic.most or too_small:
                 left = True
-        larger = max(at_home, elsewhere)
+        larger = max(of_own, of_others)
         out[i, c] = larger
         if larger > -np.inf:
-            out[i, c] += np.log2(2.0 ** (at_home - larger) + 2.0 ** (elsewhere - larger))
+            out[i, c] += np.log2(2.0 ** (of_own - larger) + 2.0 ** (of_others - larger))
         if nested:
-            least = max(least, out[i, c])
+            lower_bound = max(lower_bound, out[i, c])
     return left
 
 
 @kernel(FAST)
-def sum_densely(
-    queries, references, own, group_slots, label_blocks, floors, nested,
-    blocks, weights, present, longest, precision, span, out, failed,
-):  # fmt: skip
-    """Fill three disjoint sums a draw: rest of its group, rest of its label, all others.
+def sum_densely(queries, rows, arithmetic, out, failed):
+    """Fill three disjoint sums per draw: rest of its input, rest of its label, all others.
 
     Parameters
     ----------
-    queries, references, own, group_slots, label_blocks, floors, nested :
-        As in :func:`skinfo.noisy.kernels.skipping.sum_by_skipping`.
-    blocks, weights : (n_wide, d + 1, 4, 64), (n_wide, 4, 64) rows and minus their squared lengths,
-        and their weights; padding weighs 0 and lies where a row does.
-    present : (n_blocks,) whether a block has rows at all.
-    longest : squared length of the longest row.
-    precision : (2,) rounding of an expanded exponent as a share of |t|^2 + longest, and the
-        share of a sum that 256 rows may bring with such rounding.
-    span : (2,) exponents that a sum can hold, least and largest, relative to where it begins.
+    queries : Queries, the draws.
+    rows : Blocks, the mixture.
+    arithmetic : Arithmetic, that of the points' type.
     out : (m, 3) log2 of the sums, -inf where there is nothing to add.
     failed : (m,) whether a sum left its span, so that the query must be summed by skipping.
     """
-    m, d = queries.shape
-    tile = np.empty((_TILE, d + 1), blocks.dtype)
+    m, d = queries.points.shape
+    blocks = rows.points
+    factors = np.empty((_TILE, d + 1), blocks.dtype)
     products = np.empty((_TILE, WIDE), blocks.dtype)
-    state = np.empty((_TILE, 4))
-    home = np.empty((_TILE, 3, 2))
-    totals = np.empty((_TILE, 3))
-    seen = np.empty((_TILE, 3), np.bool_)
-    exponents = np.empty(BLOCK, blocks.dtype)
+    tile = _Tile(
+        np.empty((_TILE, 4)),
+        np.empty((_TILE, 3, 2)),
+        np.empty((_TILE, 3)),
+        np.empty((_TILE, 3), np.bool_),
+        np.empty(BLOCK, blocks.dtype),
+    )
+    state, own, totals, seen, exponents = tile
     for start in range(0, m, _TILE):
         size = min(_TILE, m - start)
-        left, right = tile[:size], products[:size]
-        _fill_tile(queries, start, references, longest, precision[0], left, state)
-        _find_beginnings(left, start, blocks, floors, state)
-        home[:, :, 0] = ABSENT
-        home[:, :, 1] = 0.0
+        left, right = factors[:size], products[:size]
+        _fill_factors(queries, start, rows, arithmetic, left, state)
+        _find_beginnings(queries, start, rows, left, state)
+        own[:, :, 0] = ABSENT
+        own[:, :, 1] = 0.0
         totals[:] = 0.0
         seen[:] = False
         for row in range(size):
-            i = start + row
-            if group_slots[i, 1] > group_slots[i, 0]:
-                rest = 1 if label_blocks[i, 1] > label_blocks[i, 0] else 2
-                add_home(
-                    queries, i, references[i], own[i], group_slots[i, 0], group_slots[i, 1], rest,
-                    blocks, weights, exponents, home[row],
-                )  # fmt: skip
+            add_own_blocks(queries, start + row, rows, exponents, own[row])
         for wide in range(blocks.shape[0]):
             np.dot(left, blocks[wide].reshape(d + 1, WIDE), right)
-            _add_products(
-                right, queries, start, references, group_slots, label_blocks, blocks, weights,
-                present, wide, precision[1], state, totals, seen, exponents,
-            )  # fmt: skip
+            _add_products(right, queries, start, rows, wide, arithmetic.tolerance, tile)
         for row in range(size):
-            failed[start + row] = _log2_sums(
-                home[row], totals[row], seen[row], state[row, _BEGIN], floors[start + row], nested,
-                span, out, start + row,
-            )  # fmt: skip
+            i = start + row
+            failed[i] = _fill_log2_sums(
+                tile, row, queries.floors[i], queries.nested, arithmetic, out, i
+            )

@@ -2,32 +2,62 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
-from skinfo._numba import FAST, kernel
-from skinfo.noisy.kernels.blocks import ABSENT, BLOCK, NEGLIGIBLE, largest_of
-from skinfo.noisy.kernels.exponential import exp2
+from skinfo._numba import FAST, NO_NAN, kernel
+from skinfo.noisy.kernels.blocks import ABSENT, BLOCK, NEGLIGIBLE, exp2
 
 _HALF_LOG2_E = 0.7213475204444817
 
 
+class GaussianBlocks(NamedTuple):
+    """Gaussians in blocks of 64, lanes innermost.
+
+    Attributes
+    ----------
+    means : ndarray of shape (n_blocks, d, 64)
+        Their means.
+    factors : ndarray of shape (n_blocks, d (d + 1) / 2, 64)
+        Rows of the inverse Cholesky factors.
+    constants : ndarray of shape (n_blocks, 64)
+        log2 p(x) - log2 det(C) / 2; for padding hugely negative.
+    low, high : ndarray of shape (d, n_blocks)
+        Bounding boxes of the means.
+    top, reach : ndarray of shape (n_blocks,)
+        Largest constant, largest variance in any direction.
+    """
+
+    means: np.ndarray
+    factors: np.ndarray
+    constants: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    top: np.ndarray
+    reach: np.ndarray
+
+
+@kernel(NO_NAN, inline=True)
+def _largest_of(values, first, last):
+    largest = values[first]
+    for i in range(first, last):
+        largest = max(largest, values[i])
+    return largest
+
+
 @kernel(FAST)
-def sum_gaussians(
-    queries, own_slots, means, factors, constants, low, high, top, reach, out
-):  # fmt: skip
+def sum_gaussians(queries, own_slots, gaussians, out):
     """Fill log2 of the sum over all inputs but the draw's own of p(x) N_x(t).
 
     Parameters
     ----------
     queries : (m, d) draws in units of sigma.
     own_slots : (m,) where the draw's own input lies, block * 64 + lane.
-    means : (n_blocks, d, 64), the inputs in blocks of 64.
-    factors : (n_blocks, d (d + 1) / 2, 64) rows of the inverse Cholesky factors.
-    constants : (n_blocks, 64) log2 p(x) - log2 det(C) / 2; padding is hugely negative.
-    low, high : (d, n_blocks) bounding boxes of the means.
-    top, reach : (n_blocks,) largest constant, largest variance in any direction.
+    gaussians : GaussianBlocks, one Gaussian per input.
     out : (m,) the sums, without the factor (2 pi) ** (-d / 2).
     """
+    means, factors, constants, low, high, top, reach = gaussians
     n_blocks, d, _ = means.shape
     negligible = NEGLIGIBLE - np.log2(float(n_blocks))
     bound = np.empty(n_blocks)
@@ -67,7 +97,7 @@ def sum_gaussians(
                 own_lane = own_slots[i] - b * BLOCK
                 if 0 <= own_lane < BLOCK:
                     exponents[own_lane] = ABSENT
-                block_largest = largest_of(exponents, 0, BLOCK)
+                block_largest = _largest_of(exponents, 0, BLOCK)
                 if block_largest > largest:
                     total *= 2.0 ** max(largest - block_largest, -1074.0)
                     largest = block_largest
