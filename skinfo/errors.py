@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,6 +16,7 @@ __all__ = [
     "RunError",
     "SaturationWarning",
     "in_words",
+    "name_some",
     "needs_extra",
 ]
 
@@ -130,6 +131,19 @@ def needs_extra(feature: str, extra: str) -> Iterator[None]:
         yield
     except ImportError as error:
         raise MissingExtraError(feature, extra) from error
+
+
+def name_some(values: Iterable[object], most: int = 8) -> str:
+    """Name different values in a message, and count those beyond the first.
+
+    Examples
+    --------
+    >>> name_some([3, 1, 4, 1, 5], most=3)
+    '3, 1, 4 and 1 more'
+    """
+    names = list(dict.fromkeys(map(str, values)))
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 class SaturationWarning(UserWarning):

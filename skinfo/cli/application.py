@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from skinfo.errors import needs_extra
+from skinfo.errors import name_some, needs_extra
 
 app = typer.Typer(
     help="Information flow in neural networks, measured with error bars.",
@@ -25,8 +25,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 console = Console()
-# A message names at most this many layers.
-_MOST_NAMED = 8
 
 RunPath = Annotated[
     Path, typer.Argument(help="A run: a directory, an HDF5 file or a zarr container.")
@@ -108,8 +106,8 @@ def warn_of_other_arrays(run: Any, unreadable: list[str]) -> None:
     readable = [layer.name for layer in run.layers if layer.name not in unreadable]
     if run.schema is None and unreadable and readable and "," not in "".join(readable):
         warn(
-            f"{_listed(unreadable)}: could not be read at any checkpoint; if these are no layers, "
-            f"--layers {','.join(readable)} leaves them out."
+            f"{name_some(unreadable)}: could not be read at any checkpoint; if these are no "
+            f"layers, --layers {','.join(readable)} leaves them out."
         )
 
 
@@ -142,12 +140,7 @@ def _with_counts(errors: list[dict[str, Any]]) -> str:
         return first
     checkpoints = f"{n_epochs} checkpoint{'s' if n_epochs > 1 else ''}"
     word = "layer" if len(layers) == 1 else "layers"
-    return f"{first.rstrip('.;')}; so at {checkpoints} of {word} {_listed(layers)}"
-
-
-def _listed(layers: list[str]) -> str:
-    more = len(layers) - _MOST_NAMED
-    return ", ".join(layers[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
+    return f"{first.rstrip('.;')}; so at {checkpoints} of {word} {name_some(layers)}"
 
 
 def write_json(values: Any) -> None:

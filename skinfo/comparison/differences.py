@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from scipy.stats import norm
 from scipy.stats import t as student
 
-from skinfo.comparison.flows import (
-    Alignment,
-    Flow,
-    check_in_common,
-    read_flows,
-)
+from skinfo.comparison.flows import Alignment, Flow, check_in_common, read_flows
 from skinfo.comparison.settings import own_bins, settings_differ
 from skinfo.flow.tables import KEYS, UNREAD
 from skinfo.quantities import JOINT
@@ -60,8 +54,9 @@ def compare_flows(
       such errors;
     - "within brackets": it does, but the brackets overlap and hold bias as well, which may be all
       of the difference: no change is shown;
-    - "": an error is not known, as of clustering and binning in a layer with noise, of which one
-      sample of T an input was measured (the note "one noise draw"); several seeds know theirs;
+    - "": an error is unknown (NaN), as that of binned and clustered numbers in a layer with noise
+      of which one draw was measured; the notes say "error unknown". Several draws or seeds know
+      theirs;
     - "not comparable": what was measured differs, whatever the numbers: sigma, bins, inputs, the
       subset, how maps become units; the notes say in what;
     - "within error": the rest.
@@ -86,10 +81,10 @@ def compare_flows(
     Returns
     -------
     pandas.DataFrame
-        A row for every epoch, layer, estimator, quantity and flow but the reference, with the
-        columns of :data:`COMPARISON_COLUMNS`. Rows that only one of two flows holds are kept; their
-        notes say which lacks them. Notes also say which settings differ, as far as the tables know
-        them (:func:`skinfo.information_flow` writes them), and repeat the notes of the flows.
+        One row per epoch, layer, estimator, quantity and flow but the reference, with the columns
+        of :data:`COMPARISON_COLUMNS`. Rows that only one of two flows holds are kept; their notes
+        say which lacks them. Notes also say which settings differ, as far as the tables know them
+        (:func:`skinfo.information_flow` writes them), and repeat the notes of the flows.
 
     Raises
     ------
@@ -109,8 +104,8 @@ def compare_flows(
     ...     )
     ...     for x in (0.5, 1.0)
     ... )
-    >>> found = compare_flows({"near": near, "far": far}).set_index("quantity").loc["mutual_info"]
-    >>> round(float(found["difference"]), 4), found["change"]
+    >>> row = compare_flows({"near": near, "far": far}).set_index("quantity").loc["mutual_info"]
+    >>> round(float(row["difference"]), 4), row["change"]
     (0.2959, 'beyond brackets')
     """
     tables = read_flows(flows)
@@ -127,7 +122,7 @@ def compare_flows(
     everything = Alignment(tables)
     everything.units()
     table = pd.concat([_compare(tables, first, name, z) for name in others], ignore_index=True)
-    # Row by row the flows stand beneath each other.
+    # The flows stand beneath each other, row by row.
     places = everything.keys.get_indexer(pd.MultiIndex.from_frame(table[list(KEYS)]))
     table = table.iloc[np.argsort(places, kind="stable")].reset_index(drop=True)
     table.attrs = {"reference": first, "z": z}
@@ -137,20 +132,20 @@ def compare_flows(
 def _compare(tables: Mapping[str, pd.DataFrame], first: str, name: str, z: float) -> pd.DataFrame:
     pair = {first: tables[first], name: tables[name]}
     aligned = Alignment(pair)
-    reference, flow = _Side.of(aligned, 0), _Side.of(aligned, 1)
+    reference, flow = _sides(aligned)
     with np.errstate(invalid="ignore"):
         # Two infinite ceilings do not differ.
-        same = flow.value == reference.value
-        difference = np.where(same, 0.0, flow.value - reference.value)
-        lower, upper = flow.lower - reference.upper, flow.upper - reference.lower
+        same = flow["value"] == reference["value"]
+        difference = np.where(same, 0.0, flow["value"] - reference["value"])
+        lower, upper = flow["lower"] - reference["upper"], flow["upper"] - reference["lower"]
     stderr, quantile = _combined_error(reference, flow, z)
     table = aligned.keys.to_frame(index=False).assign(
         flow=name,
-        value=flow.value,
-        value_stderr=flow.stderr,
+        value=flow["value"],
+        value_stderr=flow["stderr"],
         reference=first,
-        reference_value=reference.value,
-        reference_stderr=reference.stderr,
+        reference_value=reference["value"],
+        reference_stderr=reference["stderr"],
         difference=difference,
         difference_stderr=stderr,
         difference_lower=lower,
@@ -158,64 +153,44 @@ def _compare(tables: Mapping[str, pd.DataFrame], first: str, name: str, z: float
         unit=aligned.units(),
     )
     table["change"] = _changes(table, reference, flow, quantile * stderr)
-    differ = _differences(pair, aligned)
-    apart = np.array([bool(words) for words in differ]) & np.isfinite(difference)
-    table.loc[apart, "change"] = "not comparable"
+    differ = _settings_that_differ(pair, aligned)
+    incomparable = np.array([bool(words) for words in differ]) & np.isfinite(difference)
+    table.loc[incomparable, "change"] = "not comparable"
     table["notes"] = _notes(pair, aligned, table, differ)
     return table[list(COMPARISON_COLUMNS)]
 
 
-@dataclass(frozen=True)
-class _Side:
-    """The numbers of one flow, a row a key; NaN where it has none, spread NaN of one seed."""
-
-    value: np.ndarray
-    stderr: np.ndarray
-    lower: np.ndarray
-    upper: np.ndarray
-    below: np.ndarray
-    above: np.ndarray
-    n: np.ndarray
-    spread: np.ndarray
-
-    @classmethod
-    def of(cls, aligned: Alignment, which: int) -> _Side:
-        """Take one of the flows."""
-        n = aligned.numbers("n_seeds", 1)[:, which]
-        # Of one draw of the noise the error is unknown; between seeds their spread holds it.
-        drawn = np.array([_of_a_draw(cells[which]) for cells in aligned.words("notes")])
-        lone = (aligned.numbers("n_seeds", 1) <= 1).all(axis=1)
-        known = np.where(drawn & lone, np.nan, 0.0)
-        return cls(
-            value=aligned.numbers("value")[:, which],
-            stderr=aligned.numbers("stderr")[:, which] + known,
-            lower=aligned.numbers("lower")[:, which] + known,
-            upper=aligned.numbers("upper")[:, which] + known,
-            below=aligned.bias("below")[:, which],
-            above=aligned.bias("above")[:, which],
-            n=n,
-            spread=np.where(n > 1, aligned.numbers("spread")[:, which], np.nan),
-        )
+def _sides(aligned: Alignment) -> list[dict[str, np.ndarray]]:
+    """Give the numbers of each flow by column, of shape (n_keys,); NaN where it has none."""
+    columns = ("value", "stderr", "lower", "upper", "bias_below", "bias_above", "n_seeds", "spread")
+    numbers = {column: aligned.numbers(column) for column in columns}
+    # Of one draw of the noise the error is unknown.
+    drawn = [
+        ["one noise draw" in (x or "").split(JOINT) for x in y] for y in aligned.words("notes")
+    ]
+    for column in ("stderr", "lower", "upper"):
+        numbers[column][np.array(drawn) & ~(numbers["n_seeds"] > 1)] = np.nan
+    return [{column: numbers[column][:, which] for column in columns} for which in (0, 1)]
 
 
-def _of_a_draw(notes: str | None) -> bool:
-    return notes is not None and "one noise draw" in notes.split(JOINT)
-
-
-def _combined_error(reference: _Side, flow: _Side, z: float) -> tuple[np.ndarray, np.ndarray]:
-    """Standard error of the difference, and how many of them it may be."""
+def _combined_error(
+    reference: Mapping[str, np.ndarray], flow: Mapping[str, np.ndarray], z: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Give the standard error of the difference, and how many of them the difference may be."""
     variances, terms = [], []
     for side, other in ((reference, flow), (flow, reference)):
-        borrowed = np.isnan(side.spread) & ~np.isnan(other.spread)
-        own = np.where(borrowed, np.hypot(side.stderr, other.spread), side.stderr)
-        seeds = np.where(borrowed, other.n, side.n)
+        # The spread between seeds holds what is unknown of the error of one.
+        borrowed = np.isnan(side["spread"]) & ~np.isnan(other["spread"])
+        with_spread = np.hypot(np.nan_to_num(side["stderr"]), other["spread"])
+        own = np.where(borrowed, with_spread, side["stderr"])
+        seeds = np.where(borrowed, other["n_seeds"], side["n_seeds"])
         variances.append(own**2)
         terms.append(np.where(seeds > 1, own**4 / np.maximum(seeds - 1, 1), 0.0))
     total = variances[0] + variances[1]
-    several = ~(np.isnan(reference.spread) & np.isnan(flow.spread))
+    several = _several_seeds(reference, flow)
     # Where only one has a spread, both terms are of the same seeds, whose number is counted once.
-    both = ~(np.isnan(reference.spread) | np.isnan(flow.spread))
-    seeds = np.fmax(reference.n, flow.n)
+    both = ~(np.isnan(reference["spread"]) | np.isnan(flow["spread"]))
+    seeds = np.fmax(reference["n_seeds"], flow["n_seeds"])
     with np.errstate(invalid="ignore", divide="ignore"):
         welch = total**2 / (terms[0] + terms[1])
     freedom = np.where(both & np.isfinite(welch), welch, np.maximum(seeds - 1, 1))
@@ -223,20 +198,32 @@ def _combined_error(reference: _Side, flow: _Side, z: float) -> tuple[np.ndarray
     return np.sqrt(total), quantile
 
 
-def _changes(table: pd.DataFrame, reference: _Side, flow: _Side, allowed: np.ndarray) -> np.ndarray:
+def _several_seeds(
+    reference: Mapping[str, np.ndarray], flow: Mapping[str, np.ndarray]
+) -> np.ndarray:
+    return ~(np.isnan(reference["spread"]) & np.isnan(flow["spread"]))
+
+
+def _changes(
+    table: pd.DataFrame,
+    reference: Mapping[str, np.ndarray],
+    flow: Mapping[str, np.ndarray],
+    allowed: np.ndarray,
+) -> np.ndarray:
     difference = table["difference"].to_numpy()
     distance = np.abs(difference)
-    scale = np.maximum(np.abs(flow.value), np.abs(reference.value))
+    scale = np.maximum(np.abs(flow["value"]), np.abs(reference["value"]))
     floor = np.where(table["unit"].isin(["nats", "bits"]), _NATS, 0.0)
     with np.errstate(invalid="ignore"):
         same = (distance <= _RELATIVE * scale + floor) | (difference == 0)
-        apart = (table["difference_lower"] > 0) | (table["difference_upper"] < 0)
+        apart = ((table["difference_lower"] > 0) | (table["difference_upper"] < 0)).to_numpy()
         within = distance <= allowed
     # The ends of brackets carry the errors of their own run, but no spread between seeds.
-    several = ~(np.isnan(reference.spread) & np.isnan(flow.spread))
-    up, down = flow.below + reference.above, flow.above + reference.below
+    several = _several_seeds(reference, flow)
+    up = flow["bias_below"] + reference["bias_above"]
+    down = flow["bias_above"] + reference["bias_below"]
     bias_allowed = np.where(difference > 0, up, down)
-    known = np.isfinite(difference) & (np.isfinite(allowed) | (apart.to_numpy() & ~several))
+    known = np.isfinite(difference) & (np.isfinite(allowed) | (apart & ~several))
     known |= difference == 0
     return np.select(
         [~known, same | (within & (several | ~apart)), apart, distance > allowed + bias_allowed],
@@ -245,12 +232,12 @@ def _changes(table: pd.DataFrame, reference: _Side, flow: _Side, allowed: np.nda
     )
 
 
-def _differences(pair: Mapping[str, pd.DataFrame], aligned: Alignment) -> list[str]:
-    """In which settings the flows differ, row by row."""
+def _settings_that_differ(pair: Mapping[str, pd.DataFrame], aligned: Alignment) -> list[str]:
+    """Say row by row in which settings the flows differ."""
     one, other = pair.values()
     places = [(layer, estimator) for _, layer, estimator, _ in aligned.keys]
-    found = {place: settings_differ(one, other, *place) for place in dict.fromkeys(places)}
-    return [found[place] for place in places]
+    differ = {place: settings_differ(one, other, *place) for place in dict.fromkeys(places)}
+    return [differ[place] for place in places]
 
 
 def _notes(
@@ -260,29 +247,32 @@ def _notes(
     differ: Sequence[str],
 ) -> list[str]:
     first, second = pair
-    own, seeds = aligned.words("notes"), aligned.numbers("n_seeds", 1)
     unread = {name: _unread_places(flow) for name, flow in pair.items()}
-    no_error = (table["change"].eq("") & np.isfinite(table["difference"])).to_numpy()
+    unknown = (table["change"].eq("") & np.isfinite(table["difference"])).to_numpy()
     own_ranges = {
         name: own_bins(pair[first], pair[second], name) for name in set(table["estimator"])
     }
-    found = []
-    for row, (key, cells) in enumerate(zip(aligned.keys, own, strict=True)):
-        there = {name: cell for name, cell in zip(pair, cells, strict=True) if cell is not None}
+    rows = zip(
+        aligned.keys, aligned.words("notes"), aligned.numbers("n_seeds"), differ, unknown,
+        strict=True,
+    )  # fmt: skip
+    notes = []
+    for key, cells, seeds, settings, no_error in rows:
+        own = {name: cell for name, cell in zip(pair, cells, strict=True) if cell is not None}
         words = [
             f"not in {name}" + (" (read error)" if key[:3] in unread[name] else "")
             for name in pair
-            if name not in there
+            if name not in own
         ]
         if not words:
-            different = ", ".join(filter(None, [differ[row], own_ranges[key[2]]]))
+            different = ", ".join(filter(None, [settings, own_ranges[key[2]]]))
             words += [f"settings differ: {different}"] if different else []
-            words += ["no standard error"] if no_error[row] else []
-            words += _lone_seed(seeds[row], first, second)
-        for name, cell in there.items():
+            words += ["error unknown"] if no_error else []
+            words += _lone_seed(seeds, first, second)
+        for name, cell in own.items():
             words += [f"{name}: {word}" for word in cell.split(JOINT) if word]
-        found.append(JOINT.join(words))
-    return found
+        notes.append(JOINT.join(words))
+    return notes
 
 
 def _lone_seed(seeds: np.ndarray, first: str, second: str) -> list[str]:

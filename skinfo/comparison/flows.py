@@ -1,4 +1,4 @@
-"""The door: tables or files of tables become checked flows, or an error that says which is not."""
+"""Flows side by side: tables, or files of tables, are checked and their numbers aligned."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from skinfo.errors import name_some
 from skinfo.flow.tables import (
     KEYS,
     UNREAD,
@@ -22,10 +23,12 @@ from skinfo.flow.tables import (
 #: Brackets of errors alone reach 2.13 standard errors: the 97.5 % quantile of 16 randomisations.
 PURE = 2.2
 _ROUNDING = 1e-12
-# An error names so many epochs, layers, …
-_MOST_NAMED = 8
 
 Flow = pd.DataFrame | str | Path
+
+
+class NothingInCommonError(ValueError):
+    """Two flows hold no number of the same epoch, layer, estimator and quantity."""
 
 
 def read_flows(flows: Mapping[str, Flow]) -> dict[str, pd.DataFrame]:
@@ -78,8 +81,8 @@ def _read_flow(name: str, flow: Flow) -> pd.DataFrame:
     check_columns(table, where)
     if table.empty:
         raise ValueError(f"{where} has no rows.")
-    for word in ("layer", "estimator", "quantity", "unit", "notes"):
-        table[word] = table[word].fillna("").astype(str)
+    for column in ("layer", "estimator", "quantity", "unit", "notes"):
+        table[column] = table[column].fillna("").astype(str)
     check_once(
         table,
         where,
@@ -89,8 +92,42 @@ def _read_flow(name: str, flow: Flow) -> pd.DataFrame:
     return table.drop_duplicates(list(KEYS), ignore_index=True)
 
 
+def check_in_common(
+    name: str, flow: pd.DataFrame, other_name: str, other_flow: pd.DataFrame
+) -> None:
+    """Check that two flows have a number in common.
+
+    Raises
+    ------
+    NothingInCommonError
+        Naming the column in which they have nothing in common.
+    """
+    one, other = (table[table["quantity"] != UNREAD] for table in (flow, other_flow))
+    keys, other_keys = (pd.MultiIndex.from_frame(table[list(KEYS)]) for table in (one, other))
+    if keys.isin(other_keys).any():
+        return
+    hints = {
+        "epoch": "Epochs are matched exactly, nothing is interpolated: record both at the same "
+        "checkpoints.",
+        "layer": "Layers are matched by name.",
+        "estimator": "Estimators are matched by name: name them alike in a dict.",
+        "quantity": "Measure both with the same estimators.",
+    }
+    for column, hint in hints.items():
+        if not set(one[column]) & set(other[column]):
+            raise NothingInCommonError(
+                f"{name!r} and {other_name!r} have no {column} in common: "
+                f"{name_some(one[column]) or 'none'} in the one, "
+                f"{name_some(other[column]) or 'none'} in the other. {hint}"
+            )
+    raise NothingInCommonError(
+        f"{name!r} and {other_name!r} have no number of the same epoch, layer, estimator and "
+        "quantity."
+    )
+
+
 class Alignment:
-    """Flows side by side: a row for every number that one of them holds, a column a flow.
+    """Flows side by side: one row per number that any of them holds, one column per flow.
 
     Attributes
     ----------
@@ -100,38 +137,23 @@ class Alignment:
     """
 
     def __init__(self, flows: Mapping[str, pd.DataFrame]) -> None:
-        self._flows = flows
+        self._flows = {name: _with_pooled_columns(flow) for name, flow in flows.items()}
         self.keys = _keys_in_order(list(flows.values()))
-        self._places = {
-            name: pd.MultiIndex.from_frame(flow[list(KEYS)]).get_indexer(self.keys)
-            for name, flow in flows.items()
-        }
+        self._places = [
+            pd.MultiIndex.from_frame(flow[list(KEYS)]).get_indexer(self.keys)
+            for flow in flows.values()
+        ]
+
+    def numbers(self, column: str) -> np.ndarray:
+        """Take one column of numbers, of shape (n_keys, n_flows); NaN where a flow has no row."""
+        return self._column(column, np.float64, np.nan)
 
     def words(self, column: str) -> np.ndarray:
-        """One column of texts, of shape (n_keys, n_flows); None where a flow has no such row."""
-        taken = [
-            self._at(name, flow[column].to_numpy(dtype=object), None)
-            for name, flow in self._flows.items()
-        ]
-        return np.column_stack(taken)
-
-    def numbers(self, column: str, default: float = np.nan) -> np.ndarray:
-        """One column of numbers, of shape (n_keys, n_flows); ``default`` of flows without it."""
-        taken = [
-            self._at(name, flow[column].to_numpy(dtype=np.float64), np.nan)
-            if column in flow
-            else np.full(len(self.keys), default)
-            for name, flow in self._flows.items()
-        ]
-        return np.column_stack(taken)
-
-    def bias(self, side: str) -> np.ndarray:
-        """What :func:`bias` says of each number, of shape (n_keys, n_flows)."""
-        taken = [self._at(name, bias(flow, side), np.nan) for name, flow in self._flows.items()]
-        return np.column_stack(taken)
+        """Take one column of texts, of shape (n_keys, n_flows); None where a flow has no row."""
+        return self._column(column, object, None)
 
     def units(self) -> np.ndarray:
-        """The unit of each number.
+        """Take the unit of each number.
 
         Raises
         ------
@@ -144,84 +166,52 @@ class Alignment:
         first = units[np.arange(len(units)), held.argmax(axis=1)]
         differs = np.argwhere(held & (units != first[:, None]))
         if len(differs):
-            at, other = differs[0]
+            row, other = differs[0]
             names = list(self._flows)
-            pair = {names[held[at].argmax()]: first[at], names[other]: units[at, other]}
+            pair = {names[held[row].argmax()]: first[row], names[other]: units[row, other]}
             one, two = (f"{name!r} is in {unit or 'pure numbers'}" for name, unit in pair.items())
-            where = describe_row(self.keys.to_frame().iloc[at])
+            where = describe_row(self.keys.to_frame().iloc[row])
             raise ValueError(f"{one}, {two} ({where}); measure both in the same units.")
         return first
 
-    def _at(self, name: str, values: np.ndarray, missing: Any) -> np.ndarray:
-        places = self._places[name]
-        return np.where(places >= 0, values[places], missing)
+    def _column(self, column: str, dtype: Any, missing: Any) -> np.ndarray:
+        return np.column_stack(
+            [
+                np.where(places >= 0, flow[column].to_numpy(dtype=dtype)[places], missing)
+                for flow, places in zip(self._flows.values(), self._places, strict=True)
+            ]
+        )
 
 
 def _keys_in_order(flows: Sequence[pd.DataFrame]) -> pd.MultiIndex:
-    joined = pd.concat([flow[list(KEYS)] for flow in flows]).drop_duplicates(ignore_index=True)
+    keys = pd.concat([flow[list(KEYS)] for flow in flows]).drop_duplicates(ignore_index=True)
     # An estimator has quantities of the same name as another's, in an order of its own.
-    within = joined.groupby(["estimator", "quantity"], sort=False).ngroup()
-    estimators = joined.groupby("estimator", sort=False).ngroup()
-    layers = joined.groupby("layer", sort=False).ngroup()
-    order = np.lexsort([within, estimators, layers, joined["epoch"]])
-    return pd.MultiIndex.from_frame(joined.iloc[order])
+    within = keys.groupby(["estimator", "quantity"], sort=False).ngroup()
+    estimators = keys.groupby("estimator", sort=False).ngroup()
+    layers = keys.groupby("layer", sort=False).ngroup()
+    order = np.lexsort([within, estimators, layers, keys["epoch"]])
+    return pd.MultiIndex.from_frame(keys.iloc[order])
 
 
-class NothingInCommonError(ValueError):
-    """Two flows hold no number of the same epoch, layer, estimator and quantity."""
-
-
-def check_in_common(name: str, flow: pd.DataFrame, other: str, there: pd.DataFrame) -> None:
-    """Check that two flows have a number in common.
-
-    Raises
-    ------
-    NothingInCommonError
-        Naming the column in which they have nothing in common.
-    """
-    held = flow[flow["quantity"] != UNREAD]
-    held_there = there[there["quantity"] != UNREAD]
-    places, others = (pd.MultiIndex.from_frame(x[list(KEYS)]) for x in (held, held_there))
-    if places.isin(others).any():
-        return
-    hints = {
-        "epoch": "Epochs are matched exactly, nothing is interpolated: record both at the same "
-        "checkpoints.",
-        "layer": "Layers are matched by name.",
-        "estimator": "Estimators are matched by name: name them alike in a dict.",
-        "quantity": "Measure both with the same estimators.",
+def _with_pooled_columns(flow: pd.DataFrame) -> pd.DataFrame:
+    """Give a flow the columns that pooled ones have: of one seed, whose spread is not known."""
+    columns: dict[str, Any] = {
+        "spread": np.nan,
+        "n_seeds": 1.0,
+        "bias_below": _bias(flow, "lower"),
+        "bias_above": _bias(flow, "upper"),
     }
-    for column, hint in hints.items():
-        ours, theirs = (list(dict.fromkeys(x[column])) for x in (held, held_there))
-        if not set(ours) & set(theirs):
-            raise NothingInCommonError(
-                f"{name!r} and {other!r} have no {column} in common: {_listed(ours)} in the one, "
-                f"{_listed(theirs)} in the other. {hint}"
-            )
-    raise NothingInCommonError(
-        f"{name!r} and {other!r} have no number of the same epoch, layer, estimator and quantity."
-    )
+    return flow.assign(**{name: x for name, x in columns.items() if name not in flow})
 
 
-def _listed(values: list) -> str:
-    if not values:
-        return "none"
-    shown = ", ".join(str(value) for value in values[:_MOST_NAMED])
-    return shown if len(values) <= _MOST_NAMED else f"{shown} and {len(values) - _MOST_NAMED} more"
-
-
-def bias(flow: pd.DataFrame, side: str) -> np.ndarray:
-    """How far below or above a value its bracket allows the truth, errors aside.
+def _bias(flow: pd.DataFrame, end: str) -> np.ndarray:
+    """How far on the side of an end of its bracket the truth may lie from a value, errors aside.
 
     A bracket of up to :data:`PURE` standard errors to a side holds the error of the integration and
     nothing else. A wider one, as few replicas or inputs not drawn make it, is taken in full: how
-    much of it is error cannot be told. Pooled flows carry the mean over their seeds.
+    much of it is error cannot be told.
     """
-    name = f"bias_{side}"
-    if name in flow:
-        return flow[name].to_numpy(dtype=np.float64)
-    value, stderr = (flow[column].to_numpy(dtype=np.float64) for column in ("value", "stderr"))
-    end = flow["lower" if side == "below" else "upper"].to_numpy(dtype=np.float64)
+    value, stderr, limit = (flow[x].to_numpy(dtype=np.float64) for x in ("value", "stderr", end))
     with np.errstate(invalid="ignore"):
-        width = np.maximum(value - end if side == "below" else end - value, 0.0)
+        width = np.maximum(value - limit if end == "lower" else limit - value, 0.0)
     return np.where(width > PURE * np.nan_to_num(stderr) + _ROUNDING * np.abs(value), width, 0.0)

@@ -36,7 +36,7 @@ def pool_flows(flows: Mapping[str, Flow] | Iterable[Flow]) -> pd.DataFrame:
     Parameters
     ----------
     flows : mapping of str to DataFrame or path, or iterable of these
-        Flow tables, or the .parquet or .csv of such, a seed each.
+        Flow tables, or the .parquet or .csv of such, one per seed.
 
     Returns
     -------
@@ -116,52 +116,52 @@ def _check_settings(tables: Mapping[str, pd.DataFrame], first: str, name: str) -
 
 def _pool(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     aligned = Alignment(tables)
-    value, stderr = aligned.numbers("value"), aligned.numbers("stderr")
-    there = ~np.isnan(value)
-    n = there.sum(axis=1)
-    mean, spread = _mean_and_spread(value, there)
-    of_integration = np.sqrt(np.where(there, stderr**2, 0.0).sum(axis=1)) / np.maximum(n, 1)
-    error = np.fmax(spread / np.sqrt(np.maximum(n, 1)), of_integration)
-    lower = np.where(there, aligned.numbers("lower"), np.inf).min(axis=1)
-    upper = np.where(there, aligned.numbers("upper"), -np.inf).max(axis=1)
-
-    def mean_bias(side: str) -> np.ndarray:
-        return np.where(there, aligned.bias(side), 0.0).sum(axis=1) / np.maximum(n, 1)
-
-    held = np.where(n > 0, 1.0, np.nan)
+    value = aligned.numbers("value")
+    held = ~np.isnan(value)
+    n = held.sum(axis=1)
+    mean, spread = _mean_and_spread(value, held)
+    of_integration = np.sqrt(_sum_held(aligned.numbers("stderr") ** 2, held)) / np.maximum(n, 1)
+    # NaN where no seed holds the number.
+    any_seed = np.where(n > 0, 1.0, np.nan)
+    per_seed = any_seed / np.maximum(n, 1)
     table = aligned.keys.to_frame(index=False).assign(
         value=mean,
-        stderr=error * held,
-        lower=lower * held,
-        upper=upper * held,
+        stderr=np.fmax(spread / np.sqrt(np.maximum(n, 1)), of_integration) * any_seed,
+        lower=np.where(held, aligned.numbers("lower"), np.inf).min(axis=1) * any_seed,
+        upper=np.where(held, aligned.numbers("upper"), -np.inf).max(axis=1) * any_seed,
         unit=aligned.units(),
         notes=_notes(aligned.words("notes"), n, len(tables)),
         spread=spread,
         n_seeds=n,
-        bias_below=mean_bias("below") * held,
-        bias_above=mean_bias("above") * held,
+        bias_below=_sum_held(aligned.numbers("bias_below"), held) * per_seed,
+        bias_above=_sum_held(aligned.numbers("bias_above"), held) * per_seed,
     )
     return table[list(POOLED_COLUMNS)]
 
 
-def _mean_and_spread(value: np.ndarray, there: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _sum_held(numbers: np.ndarray, held: np.ndarray) -> np.ndarray:
+    """Sum over the seeds that hold a value."""
+    return np.where(held, numbers, 0.0).sum(axis=1)
+
+
+def _mean_and_spread(value: np.ndarray, held: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Mean and standard deviation over the seeds that have a value; NaN of none, of one."""
-    n = there.sum(axis=1)
-    first = value[np.arange(len(value)), there.argmax(axis=1)]
+    n = held.sum(axis=1)
+    first = value[np.arange(len(value)), held.argmax(axis=1)]
     # Numbers that are the same of all seeds, infinite ones too, lose no digit.
-    alike = (np.where(there, value, first[:, None]) == first[:, None]).all(axis=1)
+    alike = (np.where(held, value, first[:, None]) == first[:, None]).all(axis=1)
     with np.errstate(invalid="ignore", divide="ignore"):
-        mean = np.where(alike, first, np.where(there, value, 0.0).sum(axis=1) / n)
-        squares = np.where(there, (value - mean[:, None]) ** 2, 0.0).sum(axis=1)
+        mean = np.where(alike, first, _sum_held(value, held) / n)
+        squares = _sum_held((value - mean[:, None]) ** 2, held)
         spread = np.where(alike, 0.0, np.sqrt(squares / (n - 1)))
     return mean, np.where(n > 1, spread, np.nan)
 
 
 def _notes(notes: np.ndarray, n: np.ndarray, n_flows: int) -> list[str]:
-    found = []
-    for words, count in zip(notes, n, strict=True):
-        own = [word for cell in words if cell is not None for word in cell.split(JOINT) if word]
-        own += ["seeds missing"] if count < n_flows else []
-        own += ["one seed"] if count == 1 else []
-        found.append(JOINT.join(dict.fromkeys(own)))
-    return found
+    joined = []
+    for cells, count in zip(notes, n, strict=True):
+        words = [word for cell in cells if cell is not None for word in cell.split(JOINT) if word]
+        words += ["seeds missing"] if count < n_flows else []
+        words += ["one seed"] if count == 1 else []
+        joined.append(JOINT.join(dict.fromkeys(words)))
+    return joined

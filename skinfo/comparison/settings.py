@@ -47,22 +47,18 @@ def own_bins(one: pd.DataFrame, other: pd.DataFrame, estimator: str) -> str:
 
     Flows measured from the same files have the same range.
     """
-    if _same_files(one, other):
-        return ""
-    both = all(_over_run(_last_step(_described(flow, estimator))) for flow in (one, other))
-    return "bins over each run's own range" if both else ""
-
-
-def _same_files(one: pd.DataFrame, other: pd.DataFrame) -> bool:
     files = one.attrs.get("files")
-    return files is not None and files == other.attrs.get("files")
+    same_files = files is not None and files == other.attrs.get("files")
+    steps = (_steps(_described(flow, estimator))[-1] for flow in (one, other))
+    over_runs = all(isinstance(step, dict) and _over_run(step) for step in steps)
+    return "bins over each run's own range" if over_runs and not same_files else ""
 
 
-def _over_run(last: Mapping[str, Any]) -> bool:
+def _over_run(step: Mapping[str, Any]) -> bool:
     """Whether a sweep looked for the range of the bins; a width or edges need none."""
-    given = last.get("bin_width") is not None or last.get("bin_edges") is not None
-    uniform = last.get("strategy", "uniform") == "uniform"
-    return uniform and not given and last.get("bin_range") == "run"
+    given = step.get("bin_width") is not None or step.get("bin_edges") is not None
+    uniform = step.get("strategy", "uniform") == "uniform"
+    return uniform and not given and step.get("bin_range") == "run"
 
 
 def _described(flow: pd.DataFrame, estimator: str) -> dict[str, Any]:
@@ -76,53 +72,48 @@ def _steps(described: dict[str, Any]) -> list[Any]:
     return list(steps) if described.get("class") == "Pipeline" and steps else [described]
 
 
-def _last_step(described: dict[str, Any]) -> dict[str, Any]:
-    last = _steps(described)[-1]
-    return last if isinstance(last, dict) else {}
-
-
 def _settings(flow: pd.DataFrame, layer: str, estimator: str) -> dict[str, Any]:
-    """What gives a number of a layer its meaning, by name; sigma that of the layer."""
+    """Collect what gives a number of a layer its meaning, by name; sigma that of the layer."""
     described = _described(flow, estimator)
     if not described:
         return {}
     *before, last = _steps(described)
-    known = {"estimator": " + ".join(_class_of(step) for step in [*before, last])}
+    settings = {"estimator": " + ".join(_class_of(step) for step in [*before, last])}
     classes = [_class_of(step) for step in before]
     for place, (step, short) in enumerate(zip(before, classes, strict=True), 1):
         who = short if classes.count(short) == 1 else f"{short} in step {place}"
-        known |= {f"{name} of {who}": value for name, value in _telling(step)}
-    known |= dict(_telling(last))
-    own = _layer(flow.attrs.get("layers"), layer)
-    if known.get("sigma", _ABSENT) is None:
-        sigma = own.get("sigma")
-        known["sigma"] = "each layer's own" if sigma is None else sigma
-    if "flatten" in own:
-        known["flatten"] = own["flatten"]
+        settings |= {f"{name} of {who}": value for name, value in _meaningful(step)}
+    settings |= dict(_meaningful(last))
+    of_layer = _layer(flow.attrs.get("layers"), layer)
+    if settings.get("sigma", _ABSENT) is None:
+        sigma = of_layer.get("sigma")
+        settings["sigma"] = "each layer's own" if sigma is None else sigma
+    if "flatten" in of_layer:
+        settings["flatten"] = of_layer["flatten"]
     if "subset" in flow.attrs:
-        known["subset"] = flow.attrs["subset"]
-    return known
+        settings["subset"] = flow.attrs["subset"]
+    return settings
 
 
 def _class_of(step: Any) -> str:
     return str(step.get("class", step)) if isinstance(step, dict) else str(step)
 
 
-def _telling(step: Any) -> Iterator[tuple[str, Any]]:
+def _meaningful(step: Any) -> Iterator[tuple[str, Any]]:
     for name, value in step.items() if isinstance(step, dict) else ():
         if name not in _HARMLESS and name != "class":
             yield name, value
 
 
 def _layer(layers: Any, name: str) -> dict[str, Any]:
-    for known in layers if isinstance(layers, list) else []:
-        if isinstance(known, dict) and known.get("name") == name:
-            return known
+    for layer in layers if isinstance(layers, list) else []:
+        if isinstance(layer, dict) and layer.get("name") == name:
+            return layer
     return {}
 
 
 def _same(one: Any, other: Any) -> bool:
-    """Equal, numbers to the six digits that are shown, whatever draws a step inside makes."""
+    """Compare settings: numbers to the six digits shown, and not the draws of a step inside."""
     if isinstance(one, Mapping) and isinstance(other, Mapping):
         return all(_same(one.get(k), other.get(k)) for k in {*one, *other} - _HARMLESS)
     if isinstance(one, list) and isinstance(other, list):

@@ -154,7 +154,7 @@ def test_of_one_draw_of_the_noise_no_difference_is_claimed():
     moved = second[second["difference"] != 0]
     assert {"auc", "binned_entropy"} <= set(moved["quantity"])
     assert set(moved["change"]) == {""}
-    assert moved["notes"].str.contains("no standard error").all()
+    assert moved["notes"].str.contains("error unknown").all()
     assert moved["notes"].str.contains("one noise draw").all()
     # The first layer's noise is drawn when it is measured, the same both times.
     assert set(found.loc[found["layer"] == "first", "change"]) == {"within error"}
@@ -262,7 +262,7 @@ def test_notes_of_the_flows_are_repeated():
 
 def test_a_number_without_an_error_is_no_change_unless_brackets_say_so():
     found = compared(row(1.0, np.nan), row(2.0, 0.1))
-    assert (found["change"], found["notes"]) == ("", "no standard error")
+    assert (found["change"], found["notes"]) == ("", "error unknown")
     assert compared(row(1.0, np.nan, 0.9, 1.1), row(2.0, 0.1, 1.9, 2.1))["change"] == (
         "beyond brackets"
     )
