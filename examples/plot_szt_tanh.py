@@ -15,8 +15,8 @@ the inputs cluster.
 
 By default 600 epochs are trained and recorded at 9 checkpoints with 8 noisy passes per input, which
 shows the first fall. ``python plot_szt_tanh.py --full`` trains the paper's 10,000 epochs with 84
-checkpoints and 100 passes (3 GB of activations in ``szt-full``; a killed run continues); its figure and
-table are among the results at full size.
+checkpoints and 100 passes (3 GB of activations in ``szt-full``; a killed run continues); its figure
+and table are among the results at full size.
 
 Differences from the paper: every input is counted exactly once; the published run drew them with
 replacement, which lowers its ceiling to 7.745. The bin width of ten sigmas is recalled.
