@@ -29,7 +29,7 @@ ROUNDING = 1e-9
 
 def information(epoch: int, model: nn.Module, n_replicas: int, args: argparse.Namespace):
     """I(X;T) of every layer, indexed by layer, from a recording of its own."""
-    with szt.recorder(model, n_replicas, seed=n_replicas).record(make_szt()[0]) as arrays:
+    with szt.recorder(model, n_replicas, random_state=n_replicas).record(make_szt()[0]) as arrays:
         flow = szt.flow_of(epoch, arrays, tol=args.tol, n_jobs=args.jobs)
     found = flow[flow["quantity"] == "mutual_info"].set_index("layer")
     return found.assign(width=found["upper"] - found["lower"])

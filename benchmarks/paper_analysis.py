@@ -1,9 +1,9 @@
 """The paper's whole analysis: 84 checkpoints, 5 layers, 4,096 inputs, 100 replicas.
 
 The SZT network is trained for 10,000 epochs. At each checkpoint its layers are recorded, measured
-by information_flow and dropped again. Training, recording and estimation are timed apart; with
---run the states of the training are kept there and used again, and then there is no training to
-time. The target is under five minutes for recording and estimation on two cores.
+by information_flow and dropped again. Training, recording and estimation are timed separately; with
+--run the states of the training are kept there and used again, so that no training is timed. The
+target is under five minutes for recording and estimation on two cores.
 
     python benchmarks/paper_analysis.py --run szt-states
     python benchmarks/paper_analysis.py --quick     # four checkpoints of 300 epochs, 24 replicas
@@ -31,7 +31,7 @@ def paper_epochs() -> list[int]:
 
 @dataclass
 class Timings:
-    """Seconds of each part, and what was found at each checkpoint."""
+    """Seconds of each part, and the flow table of each checkpoint."""
 
     train: float = 0.0
     record: float = 0.0
@@ -42,7 +42,7 @@ class Timings:
 def analyse(epochs: list[int], directory: Path, args: argparse.Namespace) -> Timings:
     """Train to each checkpoint, record it, measure it, forget it."""
     X = make_szt()[0]
-    found = Timings()
+    timings = Timings()
     states = szt.checkpoints(epochs, directory)
     for _ in epochs:
         started = time.perf_counter()
@@ -50,15 +50,15 @@ def analyse(epochs: list[int], directory: Path, args: argparse.Namespace) -> Tim
         trained = time.perf_counter()
         with szt.recorder(model, args.replicas).record(X) as arrays:
             recorded = time.perf_counter()
-            found.flows.append(szt.flow_of(epoch, arrays, tol=args.tol, n_jobs=args.jobs))
-        found.train += trained - started
-        found.record += recorded - trained
-        found.estimate += time.perf_counter() - recorded
-    return found
+            timings.flows.append(szt.flow_of(epoch, arrays, tol=args.tol, n_jobs=args.jobs))
+        timings.train += trained - started
+        timings.record += recorded - trained
+        timings.estimate += time.perf_counter() - recorded
+    return timings
 
 
 def warm_up(directory: Path, args: argparse.Namespace) -> float:
-    """Compile, or load what was compiled, on two replicas; how long that took."""
+    """Compile on two replicas, or load compiled code; returns the seconds it took."""
     start = time.perf_counter()
     epoch, model = next(szt.checkpoints([1], directory))
     with szt.recorder(model, 2).record(make_szt()[0]) as arrays:
@@ -66,26 +66,26 @@ def warm_up(directory: Path, args: argparse.Namespace) -> float:
     return time.perf_counter() - start
 
 
-def print_times(found: Timings, compiling: float, *, kept: bool) -> float:
-    """Print what took how long; returns recording and estimation together."""
-    n = len(found.flows)
-    print_header("part", "seconds", "a checkpoint")
+def print_times(timings: Timings, compiling: float, *, kept: bool) -> float:
+    """Print the seconds of each part; returns those of recording and estimation."""
+    n = len(timings.flows)
+    print_header("part", "seconds", "per checkpoint")
     print_row("first estimate in the process", f"{compiling:.1f}", "")
     training = "training, where no state was kept" if kept else "training"
-    together = found.record + found.estimate
+    together = timings.record + timings.estimate
     for name, value in (
-        (training, found.train),
-        ("recording", found.record),
-        ("estimation", found.estimate),
+        (training, timings.train),
+        ("recording", timings.record),
+        ("estimation", timings.estimate),
         ("recording and estimation", together),
     ):
         print_row(name, f"{value:.1f}", f"{value / n:.2f}")
     return together
 
 
-def print_curves(found: Timings) -> None:
-    """What the table says of each layer over the whole training."""
-    flow = pd.concat(found.flows)
+def print_curves(timings: Timings) -> None:
+    """Print the range of I(X;T) of each layer over the whole training."""
+    flow = pd.concat(timings.flows)
     information = flow[flow["quantity"] == "mutual_info"]
     width = information["upper"] - information["lower"]
     print_header("layer", "lowest I(X;T)", "highest", "at the end", "median width", "widest")
@@ -114,17 +114,17 @@ def main() -> None:
     kept = args.run is not None
     with szt.kept_or_temporary(args.run) as directory:
         compiling = warm_up(directory, args)
-        found = analyse(epochs, directory, args)
+        timings = analyse(epochs, directory, args)
     print(
         f"{len(epochs)} checkpoints up to epoch {epochs[-1]}, 4,096 inputs, {args.replicas} "
         f"replicas, tolerance {args.tol:g} nat, {args.jobs} threads\n"
     )
-    together = print_times(found, compiling, kept=kept)
+    together = print_times(timings, compiling, kept=kept)
     if not args.quick:
         met = "met" if together < TARGET else "missed"
         print(f"\nTarget of {TARGET:.0f} s for recording and estimation: {met}.")
     print()
-    print_curves(found)
+    print_curves(timings)
 
 
 if __name__ == "__main__":

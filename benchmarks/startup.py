@@ -1,10 +1,10 @@
 """How long until the first number: the import, and the first estimate of a process.
 
-Fresh processes that take turns, medians of seven. The import of skinfo stands beside that of what
-it cannot do without, scikit-learn's base class and numba. The first estimate of a process loads
+Fresh processes that take turns, medians of seven. The import of skinfo is compared with that of
+its dependencies, scikit-learn's base class and numba. The first estimate of a process loads
 compiled code from numba's cache ("warm"), or compiles it where the cache is empty ("cold", three
-processes, each with an empty directory of its own); the second estimate shows what the work
-itself takes.
+processes, each with its own empty directory); the second estimate shows the time of the work
+itself.
 
     python benchmarks/startup.py
     python benchmarks/startup.py --quick
@@ -21,7 +21,7 @@ IMPORTS = {
     "import sklearn.base, numba": "import sklearn.base, numba",
     "import skinfo": "import skinfo",
 }
-# What is estimated, as arguments of fit and as rows of the table.
+# Quantities estimated, with the arguments of fit.
 ESTIMATES = {
     "I(X;T)": "S",
     "I(X;T), I(Y;T)": "S, y",
@@ -58,12 +58,12 @@ def first_estimates(arguments: str, cache: str, repeats: int) -> dict[str, float
 
 
 def cold_estimates(arguments: str, repeats: int) -> float:
-    """Median of the first fit where nothing is compiled yet."""
-    found = []
+    """Median seconds of the first fit without compiled code."""
+    firsts = []
     for _ in range(repeats):
         with tempfile.TemporaryDirectory(prefix="skinfo-") as cache:
-            found.append(estimate(arguments, cache)["first"])
-    return statistics.median(found)
+            firsts.append(estimate(arguments, cache)["first"])
+    return statistics.median(firsts)
 
 
 def compare_imports(repeats: int) -> None:
@@ -72,7 +72,7 @@ def compare_imports(repeats: int) -> None:
     }
     times = alternate(functions, repeats)
     needed = times["import sklearn.base, numba"]
-    print_header("process", "seconds", "over what it needs")
+    print_header("process", "seconds", "relative to its dependencies")
     for name, value in times.items():
         print_row(name, f"{value:.2f}", f"{value / needed:.2f}x")
 

@@ -15,12 +15,10 @@ from skinfo.datasets import make_szt
 from skinfo.networks import Recorder
 from skinfo.szt import HIDDEN, N_TRAIN, SIGMA, Trainer, make_mlp
 
-SIGMAS = dict.fromkeys(HIDDEN, SIGMA)
-
 
 @contextmanager
 def kept_or_temporary(directory: Path | None) -> Iterator[Path]:
-    """A directory for the states of the training: the one named, or one that goes again."""
+    """A directory for the states of the training: the one named, or a temporary one."""
     if directory is not None:
         directory.mkdir(parents=True, exist_ok=True)
         yield directory
@@ -30,14 +28,15 @@ def kept_or_temporary(directory: Path | None) -> Iterator[Path]:
 
 
 def checkpoints(epochs: Sequence[int], directory: Path) -> Iterator[tuple[int, nn.Module]]:
-    """Yield the network after each of these epochs; it is that of ``skinfo demo``, to the bit.
+    """Yield the network after each of these epochs, bit for bit that of ``skinfo demo``.
 
-    States that are in ``directory`` are not trained again.
+    Epochs whose states are in ``directory`` are not trained again.
     """
     X, y = make_szt()
     train = np.sort(np.random.default_rng(0).permutation(len(X))[:N_TRAIN])
     model = make_mlp(random_state=0)
-    trainer = Trainer(model, X[train], y[train], sigma=SIGMAS, random_state=0)
+    sigma = dict.fromkeys(HIDDEN, SIGMA)
+    trainer = Trainer(model, X[train], y[train], sigma=sigma, random_state=0)
     for epoch in epochs:
         state = directory / f"epoch_{epoch:05d}.pt"
         if state.exists():
@@ -49,9 +48,9 @@ def checkpoints(epochs: Sequence[int], directory: Path) -> Iterator[tuple[int, n
         yield epoch, model
 
 
-def recorder(model: nn.Module, n_replicas: int, seed: int = 0) -> Recorder:
-    """Records the five hidden layers, with the noise that they were trained with."""
-    return Recorder(model, HIDDEN, sigma=SIGMAS, n_replicas=n_replicas, random_state=seed)
+def recorder(model: nn.Module, n_replicas: int, random_state: int = 0) -> Recorder:
+    """Record the five hidden layers with the noise of their training."""
+    return Recorder(model, HIDDEN, sigma=SIGMA, n_replicas=n_replicas, random_state=random_state)
 
 
 def flow_of(
