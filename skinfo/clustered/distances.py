@@ -241,6 +241,7 @@ def _distances_of_set(s: int, pairs: PairRows, cells: DistanceCells, sums: _Pair
     """The distances within and between the classes of one label set."""
     same = (np.arange(len(sums.counts)) >> s) & 1 == 1
     within, between = sums.counts[same].sum(axis=0), sums.counts[~same].sum(axis=0)
+    auc = _auc_of_set(same, within, between, sums)
     unit = cells.scale ** (2 if pairs.halved else 1)
     within_mean, between_mean = (
         Quantity.exact(f"{kind}_mean", sums.sums[chosen].sum() / counts.sum() / unit, "")
@@ -251,7 +252,6 @@ def _distances_of_set(s: int, pairs: PairRows, cells: DistanceCells, sums: _Pair
         labels = pairs.labels[s][pairs.classes]
         n_labels = int(labels.max()) + 1
         matrix = _over_pairs(sums.class_sums[s][:n_labels, :n_labels] / unit, pairs, labels)
-    auc = _auc_of_set(same, within, between, sums)
     return Distances(cells.edges(), within, between, auc, within_mean, between_mean, matrix)
 
 
