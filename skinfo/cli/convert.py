@@ -18,7 +18,7 @@ def convert(
     ],
     target: Annotated[
         Path,
-        typer.Argument(help="Where to: a directory, of .npz without --format; or .zarr."),
+        typer.Argument(help="Where to: a directory, of .npz without --format."),
     ],
     format: Annotated[  # noqa: A002
         str | None, typer.Option(help="npz, npy, safetensors, hdf5 or zarr.")

@@ -16,7 +16,7 @@ from skinfo.errors import RunError
 from skinfo.runs.description import Record, as_json, make_record
 from skinfo.runs.opening import open_run
 from skinfo.runs.run import Run
-from skinfo.runs.stores.base import WritableStore
+from skinfo.runs.stores.base import DirectoryStore
 from skinfo.runs.stores.formats import find_store, format_for, growing_beside, new_store
 from skinfo.runs.writing import append, naming_failure, same
 
@@ -44,7 +44,7 @@ def convert_run(
     target : path-like
         Where to.
     format : {"npz", "npy", "safetensors", "hdf5", "zarr"}, optional
-        By default "zarr" if the target ends with .zarr, else "npz".
+        What a checkpoint is written as; by default "npz".
     overwrite : bool, default=False
         Whether a target that is there is replaced.
     progress : callable, optional
@@ -124,36 +124,31 @@ class _Checkpoint(Mapping[str, np.ndarray]):
         return len(self._run.layers)
 
 
-def _begin(run: Run, growing: Path, fmt: str) -> tuple[WritableStore, Record]:
+def _begin(run: Run, growing: Path, fmt: str) -> tuple[DirectoryStore, Record]:
     """Begin, or go on with what an earlier call left if it is of the same run."""
     train = None if run.train is None else np.flatnonzero(run.train)
     record = make_record(run.layers, fmt, train=train, seed=run.seed, settings=run.settings)
-    losses = {str(epoch): dict(values) for epoch, values in run.losses.items()}
-    record = as_json(record | {"versions": dict(run.versions) or record["versions"]}
-                     | {"losses": losses})  # fmt: skip
+    record["losses"] = {str(epoch): dict(losses) for epoch, losses in run.losses.items()}
+    record["versions"] = dict(run.versions) or record["versions"]
+    record = as_json(record)
     arrays = {"labels": run.labels, "groups": run.groups}
     try:
-        store, there = new_store(growing, fmt)
-        if there:
-            store.tidy()
-        described = there and _same_text(store.record(), record)
+        store = new_store(growing, fmt)
+        # As text: NaN is a loss too, and does not equal itself.
+        described = json.dumps(store.record(), sort_keys=True) == json.dumps(record, sort_keys=True)
         if described and all(same(store.beside(name), values) for name, values in arrays.items()):
+            store.tidy()
             return store, record
     except RunError:
-        # What cannot be gone on with is begun again.
+        # What is damaged is begun again.
         pass
     _remove(growing)
-    store = new_store(growing, fmt)[0]
+    store = new_store(growing, fmt)
     store.create(record, arrays)
     return store, record
 
 
-def _same_text(one: Record | None, other: Record) -> bool:
-    """NaN is a loss too, and no equal of itself."""
-    return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
-
-
-def _equal(arrays: Mapping[str, np.ndarray], store: WritableStore, epoch: int) -> bool:
+def _equal(arrays: Mapping[str, np.ndarray], store: DirectoryStore, epoch: int) -> bool:
     """Whether a checkpoint that is there has the bits of the source's."""
     for layer in arrays:
         try:
@@ -177,11 +172,12 @@ def _move(growing: Path, target: Path) -> None:
     # A call that was killed may have left one.
     old = target.with_name(f".{target.name}.old")
     _remove(old)
-    if not target.exists():
-        os.rename(growing, target)
-        return
-    with only_writer(find_store(target).lock, target):
-        os.rename(target, old)
+    with ExitStack() as stack:
+        if target.exists():
+            replaced = find_store(target)
+            if isinstance(replaced, DirectoryStore):
+                stack.enter_context(only_writer(replaced.lock, target))
+            os.rename(target, old)
         os.rename(growing, target)
     _remove(old)
 

@@ -25,11 +25,11 @@ from skinfo.runs.description import (
 from skinfo.runs.naming import whole_epoch
 from skinfo.runs.opening import described_run
 from skinfo.runs.run import Run
-from skinfo.runs.stores.base import WritableStore
+from skinfo.runs.stores.base import DirectoryStore
 from skinfo.runs.stores.formats import new_store
 from skinfo.runs.stores.memory import MemoryStore, as_array
 
-_DESCRIBED = "layers", "train", "seed", "settings"
+_DESCRIBED = ("layers", "train", "seed", "settings", *BESIDE)
 
 
 class RunWriter:
@@ -54,8 +54,7 @@ class RunWriter:
     settings : mapping, optional
         Anything else worth noting, as JSON.
     format : {"npz", "npy", "safetensors", "hdf5", "zarr"}, optional
-        How it is stored; by default as it was begun, a new run as .zarr if the path ends so, else
-        as .npz.
+        What a checkpoint is written as; by default what the run began with, at first "npz".
 
     Raises
     ------
@@ -88,24 +87,17 @@ class RunWriter:
         self.path = Path(path)
         arrays = _beside(labels, groups, self.path)
         training_mask(train, arrays["labels"], self.path)
-        self._store, there = new_store(self.path, format)
-        described = as_layers(layers)
-        record = make_record(
-            described, self._store.format, train=train, seed=seed, settings=settings
-        )
-        check_record(record, self.path)
-        with _writing(self._store):
-            # Another may have begun it since.
-            self._store, there = new_store(self.path, format)
-            if not there:
+        with _writing(self.path, format) as (self._store, record):
+            described = make_record(
+                as_layers(layers), self._store.format, train=train, seed=seed, settings=settings
+            )
+            check_record(described, self.path)
+            if record is None:
                 with naming_failure(self.path):
-                    self._store.create(record, arrays)
-                return
-            found = _stored_record(self._store)
-            differ = [name for name in _DESCRIBED if found.get(name) != record[name]]
-            differ += [n for n in BESIDE if not same(self._store.beside(n), arrays[n])]
-            _refuse(differ, self.path)
-            _run_of(self._store, found)
+                    self._store.create(described, arrays)
+            else:
+                _check_same(self._store, record, described, arrays, _DESCRIBED)
+                _run_of(self._store, record)
 
     def epochs(self) -> list[int]:
         """Epochs already written."""
@@ -132,8 +124,10 @@ class RunWriter:
             Numbers of this epoch, such as train_loss and test_loss.
         """
         epoch = whole_epoch(epoch, self.path)
-        with _writing(self._store, epoch):
-            append(self._store, _stored_record(self._store), epoch, activations, losses)
+        with _writing(self.path, self._store.format, epoch) as (store, record):
+            if record is None:
+                raise RunError("the run is not there any more", path=self.path)
+            append(store, record, epoch, activations, losses)
 
 
 def save_run(
@@ -160,7 +154,7 @@ def save_run(
     Parameters
     ----------
     path : path-like
-        The run: a directory of one .npz per checkpoint, or a container if it ends with .zarr.
+        The run: a directory with one file per checkpoint.
     epoch : int
         Number of the checkpoint, 0 or more.
     activations : mapping of str to array
@@ -185,7 +179,7 @@ def save_run(
     settings : mapping, optional
         Anything else worth noting, as JSON.
     format : {"npz", "npy", "safetensors", "hdf5", "zarr"}, optional
-        How it is stored; "hdf5" is a directory of one .h5 per checkpoint.
+        What a checkpoint is written as; by default what the run began with, at first "npz".
 
     Raises
     ------
@@ -211,30 +205,36 @@ def save_run(
     path = Path(path)
     epoch = whole_epoch(epoch, path)
     arrays = _beside(labels, groups, path)
-    names = list(activations)
-    store, there = new_store(path, format)
-    with _writing(store, epoch):
-        store, there = new_store(path, format)
-        if there:
-            record = _stored_record(store)
-            _refuse(_contradictions(store, record, arrays, sigma, layers, train, seed, settings),
-                    path)  # fmt: skip
-        else:
-            described = as_layers(names if layers is None else layers, sigma)
-            record = make_record(described, store.format, train=train, seed=seed, settings=settings)
+    with _writing(path, format, epoch) as (store, record):
+        on_record = None if record is None else [layer["name"] for layer in record["layers"]]
+        # Names without sigma say nothing of the noise that is on record.
+        says_nothing = sigma is None and (layers is None or list(layers) == on_record)
+        if layers is None:
+            layers = on_record or list(activations)
+        described = make_record(
+            as_layers(layers, sigma), store.format, train=train, seed=seed, settings=settings
+        )
+        if record is None:
+            record = described
             check_record(record, path)
             # Where the first checkpoint is refused no run begins.
-            run = described_run(MemoryStore({}), record, arrays, name=str(path), where=_place(path))
+            where = dict.fromkeys(("record", *BESIDE), path)
+            run = described_run(MemoryStore({}), record, arrays, name=str(path), where=where)
             _check_names(record, activations, path, epoch)
-            for name in names:
+            for name in activations:
                 run.check_stored(as_array(activations[name]), epoch, name)
             with naming_failure(path, epoch):
                 store.create(record, arrays)
+        else:
+            given = {"layers": None if says_nothing else layers, "train": train, "seed": seed,
+                     "settings": settings, "labels": labels, "groups": groups}  # fmt: skip
+            names = [name for name, value in given.items() if value is not None]
+            _check_same(store, record, described, arrays, names)
         append(store, record, epoch, activations, losses)
 
 
 def append(
-    store: WritableStore,
+    store: DirectoryStore,
     record: Record,
     epoch: int,
     activations: Mapping[str, Any],
@@ -294,26 +294,21 @@ def _beside(labels: Any, groups: Any, path: Path) -> dict[str, np.ndarray | None
 
 
 @contextmanager
-def _writing(store: WritableStore, epoch: int | None = None) -> Iterator[None]:
+def _writing(
+    path: Path, fmt: str | None, epoch: int | None = None
+) -> Iterator[tuple[DirectoryStore, Record | None]]:
+    """Hold the lock; the store of a run and its description, None where it has yet to begin."""
+    store = new_store(path, fmt)
     with ExitStack() as stack:
-        with naming_failure(store.path, epoch):
-            store.lock.parent.mkdir(parents=True, exist_ok=True)
-            stack.enter_context(only_writer(store.lock, store.path, epoch))
-        yield
+        with naming_failure(path, epoch):
+            path.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(only_writer(store.lock, path, epoch))
+        # Another process may have begun it since.
+        store = new_store(path, fmt)
+        yield store, store.record()
 
 
-def _stored_record(store: WritableStore) -> Record:
-    record = store.record()
-    if record is None:
-        raise RunError("the run is not there any more", path=store.path)
-    return record
-
-
-def _place(path: Path) -> dict[str, str | Path]:
-    return dict.fromkeys(("record", *BESIDE), path)
-
-
-def _run_of(store: WritableStore, record: Record) -> Run:
+def _run_of(store: DirectoryStore, record: Record) -> Run:
     arrays = {name: store.beside(name) for name in BESIDE}
     where = {name: store.where(name) for name in ("record", *BESIDE)}
     return described_run(store, record, arrays, name=str(store.path), where=where)
@@ -324,36 +319,22 @@ def same(one: np.ndarray | None, other: np.ndarray | None) -> bool:
     return one is other if one is None or other is None else np.array_equal(one, other)
 
 
-def _contradictions(
-    store: WritableStore,
+def _check_same(
+    store: DirectoryStore,
     record: Record,
+    described: Record,
     arrays: Mapping[str, np.ndarray | None],
-    sigma: float | Mapping[str, float] | None,
-    layers: Sequence[Layer | str] | None,
-    train: Any,
-    seed: int | None,
-    settings: Mapping[str, Any] | None,
-) -> list[str]:
-    """What was given and is not what is on record."""
-    known = [layer["name"] for layer in record["layers"]]
-    if layers is None and sigma is not None:
-        layers = known
-    # Names without sigma say nothing of the noise that is on record.
-    unchanged = layers is not None and sigma is None and list(layers) == known
-    layers = None if layers is None or unchanged else as_layers(layers, sigma)
-    given = make_record(layers or [], store.format, train=train, seed=seed, settings=settings)
-    chosen = {"layers": layers, "train": train, "seed": seed, "settings": settings}
-    differ = [n for n, v in chosen.items() if v is not None and given[n] != record.get(n)]
-    for name in BESIDE:
-        if arrays[name] is not None and not same(store.beside(name), arrays[name]):
-            differ.append(name)
-    return differ
-
-
-def _refuse(differ: list[str], path: Path) -> None:
-    if differ:
-        raise RunError(
-            f"another run is there already: its {differ[0]} differ. Write to another directory or "
-            "remove this one.",
-            path=path,
-        )
+    names: Sequence[str],
+) -> None:
+    """Check that the parts of these names are on record as they were given."""
+    for name in names:
+        if name in BESIDE:
+            equal = same(store.beside(name), arrays[name])
+        else:
+            equal = record.get(name) == described[name]
+        if not equal:
+            raise RunError(
+                f"another run is there already: its {name} differ. Write to another directory or "
+                "remove this one.",
+                path=store.path,
+            )

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from .stored import NAMES
+from .stored import FORMATS
 
 
 @pytest.fixture(autouse=True)
@@ -13,11 +13,11 @@ def no_waiting_for_the_disk(monkeypatch):
     monkeypatch.setattr(os, "fsync", lambda _: None)
 
 
-@pytest.fixture(params=NAMES)
+@pytest.fixture(params=FORMATS)
 def fmt(request):
     return request.param
 
 
 @pytest.fixture
 def path(fmt, tmp_path):
-    return tmp_path / NAMES[fmt]
+    return tmp_path / "run"

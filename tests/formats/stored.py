@@ -2,7 +2,9 @@
 
 import numpy as np
 
-NAMES = {"npz": "run", "npy": "run", "safetensors": "run", "hdf5": "run", "zarr": "run.zarr"}
+from skinfo.runs.stores.formats import WRITTEN
+
+FORMATS = tuple(WRITTEN)
 LABELS = np.array([5, 7, 7, 5])
 
 

@@ -63,9 +63,9 @@ def test_a_conversion_that_was_stopped_is_mentioned(tmp_path):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        convert_run(tmp_path / "source", tmp_path / "new.zarr", progress=stop)
-    with pytest.raises(RunError, match=r"new\.zarr: there is no run here yet: a conversion to it"):
-        open_run(tmp_path / "new.zarr")
+        convert_run(tmp_path / "source", tmp_path / "new", progress=stop)
+    with pytest.raises(RunError, match=r"new: there is no run here yet: a conversion to it"):
+        open_run(tmp_path / "new")
 
 
 def test_directories_of_npy_open(tmp_path):

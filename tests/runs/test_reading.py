@@ -375,9 +375,9 @@ def test_a_layer_has_its_own_sigma_or_a_name(tmp_path):
 
 def test_what_is_not_there_has_no_shape(tmp_path):
     runs = [open_run({(2, "a"): np.zeros((3, 2))})]
-    for suffix in ("", ".zarr"):
-        path = tmp_path / f"run{suffix}"
-        RunWriter(path, [Layer("a")]).add(2, {"a": np.zeros((3, 2))})
+    for fmt in ("npz", "zarr"):
+        path = tmp_path / fmt
+        RunWriter(path, [Layer("a")], format=fmt).add(2, {"a": np.zeros((3, 2))})
         runs.append(open_run(path))
     for run in runs:
         for look in (run.shape, run.nbytes, run.load):

@@ -13,7 +13,14 @@ from typing import IO, ClassVar
 
 import numpy as np
 
-from skinfo._files import remove_leftovers, size_on_disk, write_atomically
+from skinfo._files import (
+    OLD,
+    recover_replaced,
+    remove_leftovers,
+    replaced,
+    size_on_disk,
+    write_atomically,
+)
 from skinfo.errors import MissingExtraError, RunError
 from skinfo.runs.description import BESIDE, Record, parse_record
 from skinfo.runs.naming import by_epoch, epoch_of
@@ -30,15 +37,14 @@ class DiskStore(ABC):
     ----------
     path : Path
         The run.
-    own : bool, default=True
-        Whether skinfo wrote it. If not, names are free: the last number in a name is its epoch.
     """
 
     format: ClassVar[str]
+    #: Whether skinfo wrote it. If not, names are free: the last number in a name is its epoch.
+    own = False
 
-    def __init__(self, path: Path, *, own: bool = True) -> None:
+    def __init__(self, path: Path) -> None:
         self.path = path
-        self.own = own
 
     @classmethod
     @abstractmethod
@@ -65,58 +71,33 @@ class DiskStore(ABC):
     def shape(self, epoch: int, layer: str) -> tuple[tuple[int, ...], np.dtype]:
         """Shape and type of an array, without reading it; raises RunError if there is none."""
 
-    @abstractmethod
     def record(self) -> Record | None:
         """The description, or None where there is none."""
+        return None
 
     @abstractmethod
     def beside(self, name: str) -> np.ndarray | None:
         """Labels or groups, or None."""
 
-    @abstractmethod
     def where(self, name: str) -> Path | str:
         """Place of labels, groups or the record, for messages."""
-
-    @property
-    def lock(self) -> Path:
-        """File that a writer locks."""
-        return self.path.with_name(f".{self.path.name}.lock")
+        return f"{self.path}:/{name}"
 
     def size(self) -> int:
         """Bytes on disk."""
         return size_on_disk(self.path)
 
 
-class WritableStore(DiskStore):
-    """A format that runs are written in, too."""
+class DirectoryStore(DiskStore):
+    """A directory with run.json, labels.npy, groups.npy and one file per checkpoint.
 
-    #: How the name of a run ends that is of this format without being told.
-    path_suffix: ClassVar[str | None] = None
-    #: Whether a run may begin in a directory that holds other files.
-    shares_directory: ClassVar[bool] = True
-
-    @abstractmethod
-    def create(self, record: Record, arrays: dict[str, np.ndarray | None]) -> None:
-        """Begin a run that has no checkpoints yet."""
-
-    @abstractmethod
-    def write_record(self, record: Record) -> None:
-        """Replace the description."""
-
-    @abstractmethod
-    def write(self, epoch: int, arrays: Arrays) -> None:
-        """Write a checkpoint: it is there whole or not at all, and the others stay as they are."""
-
-    @abstractmethod
-    def tidy(self) -> None:
-        """Finish or remove what a killed writer left half; only the holder of the lock may."""
-
-
-class DirectoryStore(WritableStore):
-    """A directory with run.json, labels.npy, groups.npy and one entry per checkpoint."""
+    This is how runs are written: each checkpoint appears whole or not at all, and the others stay
+    as they are.
+    """
 
     #: How the name of a checkpoint ends.
     suffix: ClassVar[str]
+    own = True
 
     @classmethod
     def recognises(cls, path: Path) -> bool:
@@ -201,13 +182,41 @@ class DirectoryStore(WritableStore):
         """Write a checkpoint that appears under its path when it is complete."""
 
     def tidy(self) -> None:
-        """Remove what has no name yet."""
+        """Remove what a killed writer left half; only the holder of the lock may."""
         remove_leftovers(self.path, rf"epoch_\d+{re.escape(self.suffix)}|run\.json|\w+\.npy")
 
     @property
     def lock(self) -> Path:
-        """Inside: a run may be the only directory that its owner may write to."""
+        """The file that a writer locks: inside, as its owner may write nowhere else."""
         return self.path / ".lock"
+
+
+class FoldersStore(DirectoryStore):
+    """A directory with one directory per checkpoint, which is replaced in two steps."""
+
+    @classmethod
+    def is_checkpoint(cls, entry: Path) -> bool:
+        """Whether an entry is a directory."""
+        return super().is_checkpoint(entry) and entry.is_dir()
+
+    def entries(self) -> dict[int, Path]:
+        """Directories of the checkpoints; one that was being replaced counts."""
+        entries = super().entries()
+        for entry in list_directory(self.path) if self.own else ():
+            match = _OWN.fullmatch(entry.name.removesuffix(OLD).removesuffix(self.suffix))
+            if match and entry.name.endswith(OLD):
+                entries.setdefault(int(match[1]), entry)
+        return dict(sorted(entries.items()))
+
+    def entry(self, epoch: int) -> Path:
+        """Directory of a checkpoint."""
+        path = super().entry(epoch)
+        return replaced(path) if not path.exists() and replaced(path).exists() else path
+
+    def tidy(self) -> None:
+        """Remove what has no name yet; of two versions one stays."""
+        super().tidy()
+        recover_replaced(self.path, rf"epoch_\d+{re.escape(self.suffix)}")
 
 
 def read_record(path: Path) -> Record | None:

@@ -14,18 +14,13 @@ from urllib.parse import unquote
 
 import numpy as np
 
-from skinfo._files import (
-    OLD,
-    directory_atomically,
-    recover_replaced,
-    replaced,
-    write_atomically,
-)
+from skinfo._files import directory_atomically, write_atomically
 from skinfo.errors import needs_extra
 from skinfo.runs.naming import natural_order, quoted
 from skinfo.runs.stores.base import (
     Arrays,
     DirectoryStore,
+    FoldersStore,
     list_directory,
     no_such_layer,
     read_npy_header,
@@ -97,37 +92,16 @@ def _members(archive: zipfile.ZipFile) -> list[str]:
     return [name.removesuffix(".npy") for name in archive.namelist()]
 
 
-class NpyStore(DirectoryStore):
+class NpyStore(FoldersStore):
     """One directory per checkpoint, one .npy per layer; the system reads the pages in use."""
 
     format = "npy"
     suffix = ""
 
     @classmethod
-    def is_checkpoint(cls, entry: Path) -> bool:
-        """Whether an entry is a directory."""
-        return super().is_checkpoint(entry) and entry.is_dir()
-
-    @classmethod
     def has_arrays(cls, entry: Path) -> bool:
         """Whether a .npy is in the directory."""
         return any(file.suffix == ".npy" for file in list_directory(entry))
-
-    def entries(self) -> dict[int, Path]:
-        """Directories of the checkpoints; one that was being replaced counts."""
-        entries = super().entries()
-        if self.own:
-            for entry in list_directory(self.path):
-                if entry.name.startswith("epoch_") and entry.name.endswith(OLD):
-                    number = entry.name.removeprefix("epoch_").removesuffix(OLD)
-                    if number.isdigit():
-                        entries.setdefault(int(number), entry)
-        return dict(sorted(entries.items()))
-
-    def entry(self, epoch: int) -> Path:
-        """Directory of a checkpoint."""
-        path = super().entry(epoch)
-        return replaced(path) if not path.exists() and replaced(path).exists() else path
 
     def names(self, epoch: int) -> list[str]:
         """Layers that have a file, in the order of the numbers in their names."""
@@ -156,11 +130,6 @@ class NpyStore(DirectoryStore):
             if os.fstat(file.fileno()).st_size < file.tell() + math.prod(shape) * dtype.itemsize:
                 raise ValueError("it ends before its array does")
             return shape, dtype
-
-    def tidy(self) -> None:
-        """Remove what has no name yet; of two versions one stays."""
-        super().tidy()
-        recover_replaced(self.path, r"epoch_\d+")
 
     def write_entry(self, path: Path, arrays: Arrays) -> None:
         """Write one directory."""

@@ -14,7 +14,6 @@ import numpy as np
 
 from skinfo._files import write_atomically
 from skinfo.errors import needs_extra
-from skinfo.runs.description import Record
 from skinfo.runs.naming import by_epoch, natural_order, quoted
 from skinfo.runs.stores.base import Arrays, DirectoryStore, DiskStore, no_such_layer, reading
 
@@ -131,10 +130,6 @@ class Hdf5File(_Datasets):
         with self._file() as file:
             return list(self._groups(file))
 
-    def record(self) -> Record | None:
-        """None: nothing describes it."""
-        return None
-
     def beside(self, name: str) -> np.ndarray | None:
         """/labels or /groups, or None."""
         with self._file() as file:
@@ -143,10 +138,6 @@ class Hdf5File(_Datasets):
                 return None
             words = dataset.dtype.kind == "O"
             return np.asarray(dataset.asstr()[()], dtype=str) if words else dataset[()]
-
-    def where(self, name: str) -> str:
-        """Place inside the file."""
-        return f"{self.path}:/{name}"
 
 
 class _Written(io.RawIOBase):
