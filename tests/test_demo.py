@@ -91,7 +91,7 @@ def test_checkpoints_increase_and_end_at_the_last_epoch(last, n):
 
 @pytest.mark.parametrize(("last", "n"), [(0, 5), (-1, 5), (100, 0), (100, -1)])
 def test_no_checkpoints_are_an_error(last, n):
-    with pytest.raises(ValueError, match="from 1 on; got"):
+    with pytest.raises(ValueError, match="at least 1; got"):
         log_spaced_epochs(last, n)
 
 

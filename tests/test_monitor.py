@@ -158,7 +158,7 @@ def test_numbers_are_those_of_the_recorded_run_to_the_last_bit(data, tmp_path):
     assert_frame_equal(read_journal(tmp_path / "flow.parquet.journal"), expected, check_exact=True)
 
 
-def test_activations_handed_over_are_measured_without_a_model(data, rng):
+def test_arrays_of_any_framework_are_measured(data, rng):
     arrays = {"a": rng.standard_normal((80, 3)), "b": rng.standard_normal((80, 4, 2))}
     estimator = NoisyMIEstimator(sigma=None, tol=0.05, random_state=0)
     monitor = FlowMonitor(estimator, ["a", "b"], data[1], sigma={"a": 0.5, "b": 0.4})
@@ -206,13 +206,13 @@ def test_schedules(data, every, measured):
 
 
 @pytest.mark.parametrize("every", [0, -1, 2.5, "log"])
-def test_what_is_no_schedule_is_an_error(data, every):
-    with pytest.raises(ValueError, match="every is a number of epochs from 1 on"):
+def test_wrong_schedules_are_errors(data, every):
+    with pytest.raises(ValueError, match="every is a number of epochs, at least 1"):
         FlowMonitor.from_model(CHEAP, make_mlp(SIZES), NAMES, *data, every=every)
 
 
 @pytest.mark.parametrize("epoch", [-1, 1.5, float("nan"), float("inf"), "x", None])
-def test_what_is_no_epoch_is_an_error(data, epoch):
+def test_wrong_epochs_are_errors(data, epoch):
     with pytest.raises(RunError, match="an epoch is a whole number from 0 on"):
         FlowMonitor.from_model(CHEAP, make_mlp(SIZES), NAMES, *data).update(epoch)
 
@@ -220,7 +220,7 @@ def test_what_is_no_epoch_is_an_error(data, epoch):
 # Going on after a kill
 
 
-def test_epochs_that_are_there_are_not_measured_again(data, tmp_path):
+def test_measured_epochs_are_not_measured_again(data, tmp_path):
     path = tmp_path / "flow.csv"
 
     def start():
@@ -242,7 +242,7 @@ def test_epochs_that_are_there_are_not_measured_again(data, tmp_path):
     assert_frame_equal(read_table(path)[0], second.table, check_exact=True)
 
 
-def test_a_training_that_went_back_voids_what_comes_after(data, tmp_path):
+def test_a_training_that_went_back_replaces_later_epochs(data, tmp_path):
     path, model = tmp_path / "flow.csv", make_mlp(SIZES)
     monitor = FlowMonitor.from_model(CHEAP, model, NAMES, *data, path=path)
     for epoch in (1, 2, 3, 4):
@@ -418,7 +418,7 @@ OURS = "PRAGMA application_id = 0x736B696E"
         (database("CREATE TABLE mine (x)", OURS), "no such table: header"),
     ],
 )
-def test_what_is_no_journal_is_left_alone(tmp_path, content, message):
+def test_other_files_are_not_overwritten_by_a_journal(tmp_path, content, message):
     path = tmp_path / "flow.csv.journal"
     path.write_bytes(content)
     for read in (lambda: Journal(path, {}, {}), lambda: read_journal(path)):
@@ -473,7 +473,7 @@ def test_an_epoch_costs_the_same_however_many_there_are(data, tmp_path, monkeypa
     assert sum(written) < 12 * 200
 
 
-def test_tables_that_no_monitor_wrote_are_not_overwritten(data, tmp_path):
+def test_tables_of_others_are_not_overwritten(data, tmp_path):
     path = tmp_path / "flow.csv"
     path.write_text("mine")
     with pytest.raises(RunError, match="a table is there that no monitor wrote"):
@@ -489,7 +489,7 @@ def test_tables_that_no_monitor_wrote_are_not_overwritten(data, tmp_path):
         read_journal(tmp_path / "flow.csv.journal")
 
 
-def test_what_produced_the_table_goes_with_it(data, tmp_path):
+def test_the_table_holds_its_settings(data, tmp_path):
     path = tmp_path / "flow.parquet"
     with FlowMonitor.from_model(
         CHEAP, make_mlp(SIZES), NAMES, *data, path=path, every=2
@@ -552,7 +552,7 @@ def test_labels_are_one_per_input(data):
         (len, None),
     ],
 )
-def test_maps_handed_over_are_flattened_as_a_run_is(data, rng, flatten, opened, tmp_path):
+def test_maps_are_flattened_as_in_a_run(data, rng, flatten, opened, tmp_path):
     maps = rng.standard_normal((80, 3, 2, 2))
     opened = (lambda rows: rows[:, 0, 0]) if opened is None else opened
     flatten = opened if callable(flatten) else flatten
@@ -586,7 +586,7 @@ class FirstColumns:
         return maps.reshape(len(maps), -1)[:, : self.n]
 
 
-def test_what_flattens_may_differ_where_its_name_does_not(data, rng, tmp_path):
+def test_callables_that_differ_although_their_names_do_not_are_found_out(data, rng, tmp_path):
     maps = rng.standard_normal((80, 3, 2, 2))
 
     def measured(n, **options):
@@ -608,7 +608,7 @@ def test_settings_that_exclude_each_other_are_found_before_the_training(data):
         FlowMonitor(estimator, ["a"], data[1])
 
 
-def test_a_choice_that_open_run_does_not_know_is_refused(data):
+def test_an_unknown_flatten_is_refused(data):
     with pytest.raises(ValueError, match="flatten must be one of"):
         FlowMonitor(CHEAP, ["a"], data[1], flatten="spam")
     with pytest.raises(ValueError, match="flatten names 'b', no layer of a"):
@@ -624,7 +624,7 @@ def test_a_network_without_noise_has_no_sigma_to_differ_from(data):
     assert not notes.str.contains("differs").any()
 
 
-def test_what_is_no_model_is_refused(data):
+def test_only_torch_models_are_run(data):
     with pytest.raises(TypeError, match="model must be a torch.nn.Module; got a function"):
         FlowMonitor.from_model(CHEAP, lambda x: x, NAMES, *data)
 

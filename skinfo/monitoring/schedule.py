@@ -7,17 +7,17 @@ from numbers import Integral
 
 import numpy as np
 
-#: Every so many epochs, at these epochs, or wherever a function of the epoch says so.
+#: Every so many epochs, a list of epochs, or a function of the epoch that is true or false.
 Schedule = int | Iterable[int] | Callable[[int], bool]
 
 
 def log_spaced_epochs(last: int, n: int) -> list[int]:
-    """Take about ``n`` different epochs from 1 to ``last``, evenly spaced in the logarithm.
+    """Make about ``n`` different epochs from 1 to ``last``, evenly spaced in the logarithm.
 
     Raises
     ------
     ValueError
-        Unless both are 1 or more.
+        If one of them is less than 1.
 
     Examples
     --------
@@ -25,7 +25,7 @@ def log_spaced_epochs(last: int, n: int) -> list[int]:
     [1, 3, 10, 32, 100]
     """
     if not (1 <= last < 2**53 and n >= 1):
-        raise ValueError(f"last and n are numbers from 1 on; got {last} and {n}.")
+        raise ValueError(f"last and n must be at least 1; got {last} and {n}.")
     if n == 1:
         return [last]
     for points in range(n, 4 * n):
@@ -36,12 +36,12 @@ def log_spaced_epochs(last: int, n: int) -> list[int]:
 
 
 def as_condition(every: Schedule) -> Callable[[int], bool]:
-    """Turn a schedule into a function that says whether an epoch is measured.
+    """Turn a schedule into a function that tells whether an epoch is measured.
 
     Raises
     ------
     ValueError
-        For what is neither a number from 1 on, nor epochs, nor a function.
+        For anything but a number of at least 1, a list of epochs, or a function.
 
     Examples
     --------
@@ -60,5 +60,5 @@ def as_condition(every: Schedule) -> Callable[[int], bool]:
         chosen = frozenset(int(epoch) for epoch in every)
         return chosen.__contains__
     raise ValueError(
-        f"every is a number of epochs from 1 on, a list of epochs, or a function; got {every!r}."
+        f"every is a number of epochs, at least 1, a list of epochs, or a function; got {every!r}."
     )
