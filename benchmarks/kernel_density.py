@@ -27,7 +27,7 @@ from scipy.special import logsumexp
 from sklearn.neighbors import KernelDensity
 
 from skinfo import NoisyMIEstimator, SaturationWarning
-from skinfo.datasets.laws import noise_entropy
+from skinfo.datasets import noise_entropy
 
 N_ROWS, N_DRAWS, N_SEEDS = 1000, 500, 5
 DIMENSIONS = (2, 8, 16, 32, 48, 64, 96, 128, 256, 784)

@@ -13,8 +13,7 @@ from itertools import product
 import numpy as np
 from scipy.special import logsumexp
 
-from skinfo.datasets import make_constellation
-from skinfo.datasets.laws import line_entropy, noise_entropy
+from skinfo.datasets import line_entropy, make_constellation, noise_entropy
 
 # Standard normal nodes and weights: densities of everything that is a function of one normal.
 _NODES = np.arange(-9, 9, 1 / 64)

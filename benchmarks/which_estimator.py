@@ -9,9 +9,8 @@ import numpy as np
 from common import print_header, print_row
 
 from skinfo import BinningMIEstimator, NoisyMIEstimator, SaturationWarning
-from skinfo.datasets.laws import GaussianChain, corners
-from skinfo.noisy.bounds import pairwise_bounds
-from skinfo.noisy.risk import min_samples
+from skinfo.datasets import GaussianChain, corners
+from skinfo.noisy import min_samples, pairwise_bounds
 
 N_INPUTS = 200
 WIDTHS = (0.07, 1.0, 1.5, 2.0, 3.0)

@@ -21,7 +21,7 @@ from skinfo.datasets import make_szt
 from skinfo.monitoring import FlowMonitor, log_spaced_epochs
 from skinfo.networks import noisy_layers
 from skinfo.szt import make_mlp
-from skinfo.view.pictures import InformationPlaneDisplay
+from skinfo.view import InformationPlaneDisplay
 
 SIGMA = {"layer1": 0.1, "layer2": 0.1, "layer3": 0.1}
 

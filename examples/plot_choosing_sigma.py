@@ -23,7 +23,7 @@ from skinfo import sigma_curve
 from skinfo.datasets import make_szt
 from skinfo.networks import Recorder
 from skinfo.szt import Trainer, make_mlp
-from skinfo.view.pictures import SigmaCurveDisplay, save_figure
+from skinfo.view import SigmaCurveDisplay, save_figure
 from skinfo.view.pictures.figures import layer_colours
 
 SEED = 0

@@ -35,7 +35,7 @@ from skinfo._rows import discrete_entropy
 from skinfo.datasets import make_szt
 from skinfo.networks import Recorder
 from skinfo.szt import Trainer, make_mlp
-from skinfo.view.pictures import Curves, save_figure
+from skinfo.view import Curves, save_figure
 from skinfo.view.pictures.figures import layer_colours
 
 SEED = 0

@@ -25,8 +25,8 @@ from sklearn.datasets import load_digits
 from sklearn.neural_network import MLPClassifier
 
 from skinfo import ClusteringScore, information_flow, open_run
-from skinfo.flow.snapshots import collect_snapshots
-from skinfo.view.pictures import (
+from skinfo.flow import collect_snapshots
+from skinfo.view import (
     ClassDistancesDisplay,
     ClusteringCurveDisplay,
     DistanceRidgesDisplay,

@@ -41,9 +41,9 @@ from sample_entropies import kde_entropy, knn_entropy
 from scipy.stats import t as student
 
 from skinfo import BinningMIEstimator, NoisyMIEstimator, SaturationWarning
-from skinfo.datasets.laws import GaussianChain, corners, noise_entropy, uniform_cube
-from skinfo.noisy.bounds import pairwise_bounds
-from skinfo.view.pictures import save_figure
+from skinfo.datasets import GaussianChain, corners, noise_entropy, uniform_cube
+from skinfo.noisy import pairwise_bounds
+from skinfo.view import save_figure
 
 # With too few rows all of them can be told apart; here that is part of the story.
 warnings.simplefilter("ignore", SaturationWarning)

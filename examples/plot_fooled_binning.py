@@ -30,7 +30,7 @@ from skinfo._rows import discrete_entropy
 from skinfo.datasets import make_szt
 from skinfo.networks import Recorder
 from skinfo.szt import Trainer, make_mlp
-from skinfo.view.pictures import save_figure
+from skinfo.view import save_figure
 
 SEED = 0
 WIDTHS = (1e-4, 1e-3, 1e-2, 1e-1)

@@ -31,7 +31,7 @@ import pandas as pd
 from results import FULL, RESULTS, write_results
 
 from skinfo import NoisyMIEstimator, SaturationWarning
-from skinfo.view.pictures import cell_edges, save_figure
+from skinfo.view import cell_edges, save_figure
 
 SEED = 0
 SIGMA = 0.05

@@ -52,7 +52,7 @@ from skinfo import ClusteringScore, NoisyMIEstimator, SaturationWarning, binning
 from skinfo._files import write_atomically
 from skinfo.networks import Recorder, noisy_layers
 from skinfo.szt import Trainer
-from skinfo.view.pictures import save_figure
+from skinfo.view import save_figure
 from skinfo.view.pictures.figures import layer_colours
 
 PATH = sys.argv[sys.argv.index("--mnist") + 1] if "--mnist" in sys.argv else None

@@ -28,7 +28,7 @@ from results import FULL, RESULTS, write_results
 
 from skinfo import NoisyMIEstimator, SaturationWarning
 from skinfo._rows import discrete_entropy
-from skinfo.view.pictures import cell_edges, save_figure
+from skinfo.view import cell_edges, save_figure
 
 SEED = 0
 INPUTS = np.array([-3.0, -1.0, 1.0, 3.0])

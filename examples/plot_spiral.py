@@ -36,7 +36,7 @@ from skinfo import NoisyMIEstimator, SaturationWarning, information_flow, open_r
 from skinfo.datasets import make_spiral
 from skinfo.networks import Recorder
 from skinfo.szt import Trainer, make_mlp
-from skinfo.view.pictures import save_figure
+from skinfo.view import save_figure
 from skinfo.view.pictures.figures import layer_colours
 
 warnings.simplefilter("ignore", SaturationWarning)

@@ -34,10 +34,10 @@ from pathlib import Path
 from results import FULL, RESULTS, write_results
 
 from skinfo import BinningMIEstimator, ClusteringScore, NoisyMIEstimator
-from skinfo.flow.defaults import measure_run
+from skinfo.flow import measure_run
 from skinfo.szt import SIGMA, SztSettings, record_training
 from skinfo.szt.demo import layer_summary
-from skinfo.view.pictures import InformationFlowDisplay, InformationPlaneDisplay, save_figure
+from skinfo.view import InformationFlowDisplay, InformationPlaneDisplay, save_figure
 
 started = time.perf_counter()
 if FULL:

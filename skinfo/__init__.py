@@ -1,8 +1,7 @@
 """skinfo measures information flow in neural networks, with error bars."""
 
-from skinfo.binned.estimator import BinningMIEstimator
-from skinfo.binned.sweep import binning_sweep
-from skinfo.clustered.estimator import ClusteringScore
+from skinfo.binned import BinningMIEstimator, binning_sweep
+from skinfo.clustered import ClusteringScore
 from skinfo.comparison import compare_flows, pool_flows
 from skinfo.errors import (
     MissingExtraError,
@@ -12,8 +11,7 @@ from skinfo.errors import (
     SaturationWarning,
 )
 from skinfo.flow import information_flow
-from skinfo.noisy.estimator import NoisyMIEstimator
-from skinfo.noisy.sigma_curve import sigma_curve
+from skinfo.noisy import NoisyMIEstimator, sigma_curve
 from skinfo.runs import open_run, save_run
 
 __all__ = [

@@ -1,6 +1,8 @@
 """What the documentation's pages show runs and prints what they say."""
 
 import doctest
+import importlib
+import inspect
 import re
 from pathlib import Path
 
@@ -41,3 +43,15 @@ def test_the_ways_to_extend_run():
 def test_words_for_changes_mean_the_same_everywhere():
     rows = re.findall(r"^\| `(.*?)` \| (.*?) \|$", (DOCS / "report.md").read_text("utf-8"), re.M)
     assert dict(rows) == CHANGES
+
+
+NAMES = re.findall(r"^   ([\w.]+)$", (DOCS / "api.rst").read_text("utf-8"), re.MULTILINE)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_name_of_the_reference_is_public_and_has_an_example(name):
+    """The examples themselves run as doctests."""
+    room, _, name = f"skinfo.{name}".rpartition(".")
+    module = importlib.import_module(room)
+    assert name in module.__all__
+    assert ">>>" in inspect.getdoc(getattr(module, name))

@@ -1,1 +1,5 @@
 """How activations cluster by class."""
+
+from skinfo.clustered.estimator import ClusteringScore
+
+__all__ = ["ClusteringScore"]

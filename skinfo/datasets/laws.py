@@ -76,7 +76,7 @@ def corners(n_units: int, *, size: float = 1.0, spread: float = 0.0) -> ProductL
 
     Examples
     --------
-    >>> from skinfo.datasets.laws import corners
+    >>> from skinfo.datasets import corners
     >>> law = corners(2)
     >>> law.draw(3, random_state=0).shape, round(law.mutual_info(0.5), 6)
     ((3, 2), 1.26544)
@@ -99,7 +99,7 @@ def uniform_cube(n_units: int) -> ProductLaw:
 
     Examples
     --------
-    >>> from skinfo.datasets.laws import uniform_cube
+    >>> from skinfo.datasets import uniform_cube
     >>> round(uniform_cube(1).entropy(0.1), 10)
     0.7834669091
     """
@@ -133,7 +133,7 @@ class GaussianChain:
     Examples
     --------
     >>> import numpy as np
-    >>> from skinfo.datasets.laws import GaussianChain
+    >>> from skinfo.datasets import GaussianChain
     >>> chain = GaussianChain((np.eye(2), np.eye(2)), sigma=1.0)
     >>> [round(value, 6) for value in chain.mutual_info()]
     [0.693147, 0.405465]

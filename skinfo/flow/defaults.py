@@ -13,8 +13,8 @@ from skinfo._files import describe_files
 from skinfo.binned.estimator import BinningMIEstimator
 from skinfo.clustered.estimator import ClusteringScore
 from skinfo.clustered.pairs import makes_pairs
-from skinfo.flow import information_flow
 from skinfo.flow.snapshots import Snapshots, collect_snapshots
+from skinfo.flow.sweep import information_flow
 from skinfo.noisy.estimator import NoisyMIEstimator
 from skinfo.runs import Run
 

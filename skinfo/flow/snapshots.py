@@ -56,7 +56,7 @@ class Snapshots:
     --------
     >>> import numpy as np
     >>> from skinfo import open_run
-    >>> from skinfo.flow.snapshots import collect_snapshots
+    >>> from skinfo.flow import collect_snapshots
     >>> rng = np.random.RandomState(0)
     >>> run = open_run({(e, "hidden"): rng.randn(100, 3) for e in (1, 10)}, sigma=0.1)
     >>> snapshots = collect_snapshots(run)
@@ -108,7 +108,7 @@ def collect_snapshots(
     --------
     >>> import numpy as np
     >>> from skinfo import open_run
-    >>> from skinfo.flow.snapshots import collect_snapshots
+    >>> from skinfo.flow import collect_snapshots
     >>> run = open_run({(1, "hidden"): np.eye(4)}, labels=[0, 0, 1, 1], train=[0, 1, 2])
     >>> int(collect_snapshots(run, subset="train").value_counts.sum())
     12

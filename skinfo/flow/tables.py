@@ -97,7 +97,7 @@ def write_table(path: str | Path, table: pd.DataFrame, snapshots: Snapshots | No
     >>> from pathlib import Path
     >>> import numpy as np
     >>> from skinfo import BinningMIEstimator, information_flow, open_run
-    >>> from skinfo.flow.tables import read_table, write_table
+    >>> from skinfo.flow import read_table, write_table
     >>> run = open_run({(1, "hidden"): np.eye(4)})
     >>> table = information_flow(BinningMIEstimator(bin_width=0.5), run, progress=False)
     >>> path = Path(tempfile.mkdtemp()) / "flow.parquet"
@@ -153,7 +153,7 @@ def read_table(path: str | Path) -> tuple[pd.DataFrame, Snapshots | None]:
     --------
     >>> import tempfile
     >>> from pathlib import Path
-    >>> from skinfo.flow.tables import read_table
+    >>> from skinfo.flow import read_table
     >>> path = Path(tempfile.mkdtemp()) / "flow.csv"
     >>> _ = path.write_text(
     ...     "epoch,layer,estimator,quantity,value,stderr,lower,upper,unit,notes\n"

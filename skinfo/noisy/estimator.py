@@ -81,7 +81,7 @@ class NoisyMIEstimator(BaseEstimator):
         Differential entropy h(T|X) and its bracket.
     pairwise_bounds_ : tuple of float
         (lower, upper) pairwise bound of I(S;T), with ``pairwise_bounds=True``, else None; see
-        :func:`skinfo.noisy.bounds.pairwise_bounds`.
+        :func:`skinfo.noisy.pairwise_bounds`.
     n_evaluations_ : int
         Points at which the mixture was evaluated, all randomisations together.
     converged_ : bool

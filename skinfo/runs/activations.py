@@ -24,6 +24,15 @@ class Activations:
         Input of each row, where rows are replicas.
     replicas_missing : bool
         Whether noise precedes the layer but every input has one row: this is I(S;T).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skinfo import open_run
+    >>> run = open_run({(1, "a"): np.zeros((4, 3, 2))}, sigma=0.1)
+    >>> rows = run.load(1, "a").replicas()
+    >>> rows.X.shape, rows.groups.tolist()
+    ((12, 2), [0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 3])
     """
 
     X: np.ndarray

@@ -55,8 +55,8 @@ class DistanceRidgesDisplay:
     --------
     >>> import numpy as np
     >>> from skinfo import open_run
-    >>> from skinfo.view.pictures import DistanceRidgesDisplay
-    >>> from skinfo.flow.snapshots import collect_snapshots
+    >>> from skinfo.view import DistanceRidgesDisplay
+    >>> from skinfo.flow import collect_snapshots
     >>> run = open_run({(e, "hidden"): np.array([[0.0], [e], [3.0], [7.0]]) for e in (1, 2)},
     ...                labels=[0, 0, 1, 1])
     >>> DistanceRidgesDisplay.from_snapshots(collect_snapshots(run)).plot().axes_[0].get_title()
@@ -191,7 +191,7 @@ class ClusteringCurveDisplay:
     --------
     >>> import numpy as np
     >>> from skinfo import ClusteringScore, information_flow, open_run
-    >>> from skinfo.view.pictures import ClusteringCurveDisplay
+    >>> from skinfo.view import ClusteringCurveDisplay
     >>> run = open_run({(e, "hidden"): np.array([[0.0], [e], [3.0], [7.0]]) for e in (1, 2)},
     ...                labels=[0, 0, 1, 1])
     >>> flow = information_flow(ClusteringScore(), run, progress=False)
@@ -284,7 +284,7 @@ class ClassDistancesDisplay:
     Examples
     --------
     >>> from skinfo import ClusteringScore
-    >>> from skinfo.view.pictures import ClassDistancesDisplay
+    >>> from skinfo.view import ClassDistancesDisplay
     >>> est = ClusteringScore().fit([[0.0], [0.1], [5.0], [5.2]], ["a", "a", "b", "b"])
     >>> ax = ClassDistancesDisplay.from_estimator(est).plot().ax_
     >>> [label.get_text() for label in ax.get_xticklabels()]

@@ -57,7 +57,7 @@ class FlowComparisonDisplay:
     --------
     >>> import numpy as np
     >>> from skinfo import NoisyMIEstimator, information_flow, open_run
-    >>> from skinfo.view.pictures import FlowComparisonDisplay
+    >>> from skinfo.view import FlowComparisonDisplay
     >>> flows = {
     ...     name: information_flow(
     ...         NoisyMIEstimator(sigma=None, random_state=0),

@@ -47,7 +47,7 @@ class Curves:
     --------
     >>> import numpy as np
     >>> from skinfo import BinningMIEstimator, information_flow, open_run
-    >>> from skinfo.view.pictures import Curves
+    >>> from skinfo.view import Curves
     >>> run = open_run({(epoch, "hidden"): np.eye(4) for epoch in (1, 2)})
     >>> flow = information_flow(BinningMIEstimator(bin_width=0.5), run, progress=False)
     >>> curves = Curves.of(flow, "BinningMIEstimator", "binned_entropy")

@@ -33,7 +33,7 @@ class DistanceHistogramDisplay:
     Examples
     --------
     >>> from skinfo import ClusteringScore
-    >>> from skinfo.view.pictures import DistanceHistogramDisplay
+    >>> from skinfo.view import DistanceHistogramDisplay
     >>> est = ClusteringScore().fit([[0.0], [0.1], [5.0], [5.2]], [0, 0, 1, 1])
     >>> DistanceHistogramDisplay.from_estimator(est).plot().ax_.get_ylabel()
     'Density'

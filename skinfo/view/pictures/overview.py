@@ -29,7 +29,7 @@ class InformationFlowDisplay:
     table : pandas.DataFrame
         A flow table.
     snapshots : Snapshots, optional
-        What :func:`skinfo.flow.snapshots.collect_snapshots` gathered; without them only the curves
+        What :func:`skinfo.flow.collect_snapshots` gathered; without them only the curves
         are drawn.
     estimator : str, optional
         Which is drawn of several estimators of one kind; by default the first of each kind.
@@ -47,7 +47,7 @@ class InformationFlowDisplay:
     --------
     >>> import numpy as np
     >>> from skinfo import NoisyMIEstimator, information_flow, open_run
-    >>> from skinfo.view.pictures import InformationFlowDisplay
+    >>> from skinfo.view import InformationFlowDisplay
     >>> run = open_run({(1, "hidden"): np.array([[-1.0], [1.0]])}, sigma=0.5)
     >>> flow = information_flow(NoisyMIEstimator(sigma=None, random_state=0), run, progress=False)
     >>> list(InformationFlowDisplay.from_flow(flow).plot().axes_)

@@ -51,7 +51,7 @@ class InformationPlaneDisplay:
     Examples
     --------
     >>> import numpy as np
-    >>> from skinfo.view.pictures import InformationPlaneDisplay
+    >>> from skinfo.view import InformationPlaneDisplay
     >>> plane = InformationPlaneDisplay(
     ...     np.array([[2.0, 1.9]]), np.array([[0.3, 0.6]]), np.array([1, 10]), ["hidden"], "nats")
     >>> plane.plot().ax_.get_xlabel()

@@ -40,7 +40,7 @@ class SigmaCurveDisplay:
     Examples
     --------
     >>> from skinfo import sigma_curve
-    >>> from skinfo.view.pictures import SigmaCurveDisplay
+    >>> from skinfo.view import SigmaCurveDisplay
     >>> curve = sigma_curve([[-1.0], [1.0]], sigmas=[0.25, 0.5, 1.0], random_state=0)
     >>> SigmaCurveDisplay.from_table(curve).plot().axes_["information"].get_ylabel()
     'I(X;T) [nats]'

@@ -62,7 +62,7 @@ def write_report(
         The file to write; it appears whole or not at all.
     snapshots : Snapshots, optional
         Losses and distances, for a table that is no file; see
-        :func:`skinfo.flow.snapshots.collect_snapshots`.
+        :func:`skinfo.flow.collect_snapshots`.
     title : str, optional
         Heading; by default the name of the table's file.
     force : bool, default=False
