@@ -24,7 +24,7 @@ from skinfo.datasets import make_szt
 from skinfo.networks import Recorder
 from skinfo.szt import Trainer, make_mlp
 from skinfo.view import SigmaCurveDisplay, save_figure
-from skinfo.view.pictures.figures import layer_colours
+from skinfo.view.curves import layer_colours
 
 SEED = 0
 LAYERS = ("layer2", "layer3", "layer4", "layer5")

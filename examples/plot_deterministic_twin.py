@@ -36,7 +36,7 @@ from skinfo.datasets import make_szt
 from skinfo.networks import Recorder
 from skinfo.szt import Trainer, make_mlp
 from skinfo.view import Curves, save_figure
-from skinfo.view.pictures.figures import layer_colours
+from skinfo.view.curves import layer_colours
 
 SEED = 0
 SIGMA = 0.005

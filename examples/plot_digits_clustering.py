@@ -28,8 +28,8 @@ from skinfo import ClusteringScore, information_flow, open_run
 from skinfo.flow import collect_snapshots
 from skinfo.view import (
     ClassDistancesDisplay,
-    ClusteringCurveDisplay,
     DistanceRidgesDisplay,
+    QuantityCurveDisplay,
 )
 
 EPOCHS = (0, 1, 2, 4, 8, 20, 60)
@@ -87,7 +87,7 @@ top, bottom = fig.subfigures(2, 1, height_ratios=[1.15, 1])
 ridges = DistanceRidgesDisplay.from_snapshots(collect_snapshots(run))
 ridges.plot(top.subplots(1, len(WIDTHS), sharey=True))
 axes = bottom.subplots(1, 3, width_ratios=[1.1, 1, 1])
-ClusteringCurveDisplay.from_flow(flow).plot(axes[0])
+QuantityCurveDisplay.from_flow(flow).plot(axes[0])
 axes[0].set_xscale("symlog", linthresh=1)
 axes[0].set_xlim(-0.1, EPOCHS[-1] * 1.1)
 axes[0].minorticks_off()

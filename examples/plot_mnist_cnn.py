@@ -53,7 +53,7 @@ from skinfo._files import write_atomically
 from skinfo.networks import Recorder, noisy_layers
 from skinfo.szt import Trainer
 from skinfo.view import save_figure
-from skinfo.view.pictures.figures import layer_colours
+from skinfo.view.curves import layer_colours
 
 PATH = sys.argv[sys.argv.index("--mnist") + 1] if "--mnist" in sys.argv else None
 EPOCHS = int(sys.argv[sys.argv.index("--epochs") + 1]) if "--epochs" in sys.argv else 128

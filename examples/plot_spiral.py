@@ -37,7 +37,7 @@ from skinfo.datasets import make_spiral
 from skinfo.networks import Recorder
 from skinfo.szt import Trainer, make_mlp
 from skinfo.view import save_figure
-from skinfo.view.pictures.figures import layer_colours
+from skinfo.view.curves import layer_colours
 
 warnings.simplefilter("ignore", SaturationWarning)
 SIGMA, LAYERS = 0.2, ("layer1", "layer2", "layer3")

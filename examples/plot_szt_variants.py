@@ -37,7 +37,7 @@ from results import FULL, RESULTS, write_results
 from skinfo import NoisyMIEstimator, information_flow
 from skinfo.szt import HIDDEN, SztSettings, record_training
 from skinfo.view import save_figure
-from skinfo.view.pictures.figures import layer_colours
+from skinfo.view.curves import layer_colours
 
 VARIANTS = {
     "tanh": {},

@@ -253,6 +253,10 @@ QUANTITIES = _by_name(
        "rows of one class."),
     _Q("between_mean", "Mean distance between", "distance", sentence="The mean distance between "
        "rows of two classes."),
+    *(
+        _Q(f"{pairs}_q{share:02}", f"{share} % quantile of the distances {pairs}", "distance")
+        for pairs in ("within", "between") for share in (5, 25, 50, 75, 95)
+    ),
 )  # fmt: skip
 
 

@@ -24,9 +24,9 @@ from skinfo.errors import MissingExtraError
 from skinfo.flow.snapshots import collect_snapshots
 from skinfo.flow.tables import read_table, write_table
 from skinfo.quantities import NOTES
-from skinfo.view.report import make_report, write_report
-from skinfo.view.report.figures import places_axis
-from skinfo.view.report.wording import bracket, epoch_ranges, with_error
+from skinfo.view import make_report, write_report
+from skinfo.view.report.figures import epoch_axis
+from skinfo.view.words import bracket, epoch_ranges, with_error
 
 LAYERS = ["first", "second", "third"]
 EPOCHS = (0, 1, 8, 40, 900)
@@ -240,7 +240,7 @@ def test_epoch_0_has_a_place_on_a_logarithmic_axis(page):
     ("epochs", "kind"), [((1.0, 10.0, 100.0), "log"), ((1.0, 2.0, 3.0), None), ((0.0, 5.0), None)]
 )
 def test_epochs_that_reach_far_are_drawn_in_the_logarithm(epochs, kind):
-    assert places_axis(epochs, "").get("type") == kind
+    assert epoch_axis(np.array(epochs)).get("type") == kind
 
 
 def test_what_was_recorded_in_training_is_drawn(page, snapshots):
@@ -495,21 +495,10 @@ def test_one_checkpoint_makes_a_page():
     assert "disabled" in next(i for i in page.tags("input") if i["type"] == "range")
 
 
-def test_a_curve_against_sigma_gets_a_page_of_its_own(rng):
-    curve = sigma_curve(
-        rng.normal(size=(40, 2)), LABELS[np.arange(40) % 16], sigmas=[0.1, 0.5, 2.0], tol=0.1,
-        random_state=0,
-    )  # fmt: skip
-    page = parsed(curve)
-    assert list(page.texts) == ["", "curves", "summary", "notes", "settings", "reading"]
-    figure = page.figure("I(X;T) [nats]")
-    line = next(t for t in figure["data"] if t.get("hovertext"))
-    np.testing.assert_array_equal(line["x"], [0.1, 0.5, 2.0])
-    expected = curve[curve["quantity"] == "mutual_info"]["value"]
-    np.testing.assert_array_equal(line["y"], expected)
-    assert line["hovertext"][1].startswith("sigma 0.5<br>I(X;T) ")
-    assert not page.tags("input")
-    assert "sigma" in page.texts["summary"]
+def test_a_curve_against_sigma_is_no_flow_and_says_what_draws_it(rng):
+    curve = sigma_curve(rng.normal(size=(8, 2)), sigmas=[0.5], tol=0.1, random_state=0)
+    with pytest.raises(ValueError, match="curve against sigma.*skinfo plot"):
+        make_report(curve)
 
 
 # --- bad tables ----------------------------------------------------------------------------------
@@ -535,7 +524,7 @@ def test_a_number_that_is_there_twice_is_an_error(table):
     ("column", "value", "message"),
     [("value", "much", "column 'value' must hold numbers"),
      ("epoch", "last", "column 'epoch' must hold numbers"),
-     ("epoch", np.nan, "column 'epoch' holds what is no number")],
+     ("epoch", np.nan, "column 'epoch' holds what is not a number")],
 )  # fmt: skip
 def test_a_column_of_something_else_is_an_error(table, column, value, message):
     table[column] = table[column].astype(object)
@@ -646,7 +635,7 @@ def test_without_plotly_the_extra_is_named(call, stored, tmp_path, monkeypatch):
 
 def test_the_files_of_the_page_are_packed():
     setup = (Path(__file__).parents[1] / "setup.cfg").read_text(encoding="utf-8")
-    assert "skinfo.view.report = *.css, *.js" in setup
+    assert "skinfo.view.report = *.css, *.html, *.js" in setup
 
 
 def test_epochs_in_words():

@@ -23,8 +23,8 @@ from skinfo import (
     sigma_curve,
 )
 from skinfo.flow.snapshots import collect_snapshots
-from skinfo.view.report import write_report
-from skinfo.view.report.wording import bracket, with_error
+from skinfo.view import write_report
+from skinfo.view.words import bracket, with_error
 
 pytestmark = pytest.mark.browser
 

@@ -17,7 +17,7 @@ from scipy.stats import norm
 from skinfo import NoisyMIEstimator, SaturationWarning, sigma_curve
 from skinfo.flow.tables import read_table, write_table
 from skinfo.quantities import CURVE_COLUMNS
-from skinfo.view.pictures import SigmaCurveDisplay
+from skinfo.view import SigmaCurveDisplay
 
 SIGMAS = [0.2, 0.5, 1.0, 3.0]
 
@@ -347,7 +347,7 @@ def test_axes_name_quantity_and_unit(unit, X, y):
 
 
 def test_saturated_points_are_hollow(curve):
-    ax = SigmaCurveDisplay.from_table(curve).plot().axes_["information"]
+    ax = SigmaCurveDisplay.from_table(curve).plot().axes_["mutual_info"]
     hollow = lines(ax)["saturated"]
     assert hollow.get_xdata().tolist() == [0.001]
     assert hollow.get_markerfacecolor() == "white"
@@ -356,19 +356,19 @@ def test_saturated_points_are_hollow(curve):
 def test_a_curve_without_labels_or_ceiling_draws(X):
     display = drawn(SigmaCurveDisplay.from_table(measure(X, population=True)).plot())
     assert list(display.axes_) == ["information"]
-    assert list(lines(display.axes_["information"])) == ["_curve"]
-    assert display.axes_["information"].get_legend() is None
+    assert list(lines(display.axes_["mutual_info"])) == ["_curve"]
+    assert display.axes_["mutual_info"].get_legend() is None
     drawn(SigmaCurveDisplay.from_table(measure(X, [0.5])).plot())
 
 
 def test_curves_are_laid_over_one_another(curve, X):
     first = SigmaCurveDisplay.from_table(curve).plot(label="first", color="k")
-    before = first.axes_["information"].get_ylim()[1]
+    before = first.axes_["mutual_info"].get_ylim()[1]
     higher = measure(np.concatenate([X, X + 9]), [0.01, 0.1])
     second = drawn(SigmaCurveDisplay.from_table(higher).plot(first.axes_, label="second"))
     assert second.figure_ is first.figure_
     assert plt.get_fignums() == [first.figure_.number]
-    top = first.axes_["information"]
+    top = first.axes_["mutual_info"]
     names = [text.get_text() for text in top.get_legend().get_texts()]
     assert names == ["first", "second", "saturated", "ceiling"]
     assert top.get_ylim()[1] > max(before, np.log(160))
@@ -383,7 +383,7 @@ def test_curves_are_laid_over_one_another(curve, X):
 def test_a_table_that_went_through_csv_draws_the_same(tmp_path, curve):
     curve.to_csv(tmp_path / "curve.csv", index=False)
     back = SigmaCurveDisplay.from_table(pd.read_csv(tmp_path / "curve.csv")).plot()
-    assert set(lines(back.axes_["information"])) == {"_curve", "saturated", "ceiling"}
+    assert set(lines(back.axes_["mutual_info"])) == {"_curve", "saturated", "ceiling"}
 
 
 def test_what_is_no_curve_is_refused(curve):

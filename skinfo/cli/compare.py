@@ -49,8 +49,8 @@ def compare(
     show: Annotated[
         list[str] | None,
         typer.Option(
-            help="What to print and draw: information, label_information, binned, clustered; may "
-            "be given several times. Default: all that there is; the first two are drawn."
+            help="Quantity to print and draw, such as mutual_info; may be given several times. "
+            "Default: the main ones; of these I(X;T) and I(Y;T) are drawn."
         ),
     ] = None,
     layer: Annotated[
@@ -87,7 +87,7 @@ def compare(
     if plot is not None:
         headless()
     tables, unread = _gather(named_sources(flows))
-    _check_choice(tables, reference, show, layer)
+    _check_choice(tables, reference, layer)
     name, first = next(iter(tables.items()))
     alone = len(tables) == 1
     if alone and not is_pooled(first):
@@ -132,14 +132,7 @@ def _gather(named: dict[str, list[Path]]) -> tuple[dict[str, Any], int]:
     return read_flows(tables), unread
 
 
-def _check_choice(
-    tables: dict[str, Any], reference: str | None, show: list[str] | None, layers: list[str] | None
-) -> None:
-    from skinfo.view.pictures.curves import SHOWN
-
-    unknown = [name for name in show or [] if name not in SHOWN]
-    if unknown:
-        raise ValueError(f"--show is one of {', '.join(SHOWN)}; got {unknown[0]!r}.")
+def _check_choice(tables: dict[str, Any], reference: str | None, layers: list[str] | None) -> None:
     if reference is not None and reference not in tables:
         raise ValueError(
             f"--reference {reference}: there is no such flow; got {', '.join(tables)}."
@@ -151,23 +144,16 @@ def _check_choice(
 
 
 def _shown(tables: dict[str, Any], show: list[str] | None) -> Shown:
-    """Choose what is printed: of each curve the first flow's estimator that measured it."""
-    from skinfo.kinds import estimator_of
-    from skinfo.view.pictures.curves import SHOWN
+    """Choose what is printed: of each quantity the first estimator that measured it."""
+    from skinfo.view.curves import Curves, main_quantities
 
     shown: Shown = {}
-    for name in show or SHOWN:
-        tells, quantity, symbol = SHOWN[name]
-        for table in tables.values():
-            estimator = estimator_of(table, tells)
-            held = table["estimator"].eq(estimator) & table["quantity"].eq(quantity)
-            if held.any():
-                unit = table.loc[held, "unit"].iloc[0]
-                shown[f"{symbol} [{unit}]" if unit else symbol] = (str(estimator), quantity)
-                break
-        else:
-            if show:
-                raise ValueError(f"--show {name}: the flows do not hold it.")
+    for quantity in show or main_quantities(*tables.values()):
+        measured = (Curves.of(table, None, quantity) for table in tables.values())
+        curves = next((curves for curves in measured if curves is not None), None)
+        if curves is None:
+            raise ValueError(f"--show {quantity}: the flows do not hold it.")
+        shown[curves.label] = (curves.estimator, quantity)
     return shown
 
 
@@ -338,9 +324,9 @@ def _draw(
     show: list[str] | None,
     layers: list[str] | None,
 ) -> None:
-    from skinfo.view.pictures import FlowComparisonDisplay, save_figure
+    from skinfo.view import FlowComparisonDisplay, save_figure
 
     display = FlowComparisonDisplay.from_flows(
-        tables, reference=reference, shown=show or None, layers=layers or None
+        tables, reference=reference, quantities=show or None, layers=layers or None
     )
     save_figure(display.plot().figure_, target, close=True)

@@ -40,7 +40,7 @@ def plot(
     """
     headless()
     from skinfo.flow.tables import is_curve, read_table
-    from skinfo.view.pictures import SigmaCurveDisplay, save_figure
+    from skinfo.view import SigmaCurveDisplay, save_figure
 
     _check_options(kind, quantity, estimator)
     quantity = quantity or "auc"
@@ -75,19 +75,19 @@ def _check_options(kind: str, quantity: str | None, estimator: str | None) -> No
 
 
 def _draw(kind: str, flow: Any, snapshots: Any, quantity: str, estimator: str | None) -> Any:
-    from skinfo.view import pictures
+    from skinfo import view
 
     if kind == "distances":
-        return pictures.plot_distances(snapshots)
+        return view.plot_distances(snapshots)
     if kind == "ridges":
-        return pictures.DistanceRidgesDisplay.from_snapshots(snapshots).plot().figure_
+        return view.DistanceRidgesDisplay.from_snapshots(snapshots).plot().figure_
     display: Any
     if kind == "overview":
-        display = pictures.InformationFlowDisplay.from_flow(flow, snapshots, estimator=estimator)
+        display = view.InformationFlowDisplay.from_flow(flow, snapshots, estimator=estimator)
     elif kind == "plane":
-        display = pictures.InformationPlaneDisplay.from_flow(flow, estimator=estimator)
+        display = view.InformationPlaneDisplay.from_flow(flow, estimator=estimator)
     else:
-        display = pictures.ClusteringCurveDisplay.from_flow(flow, quantity, estimator=estimator)
+        display = view.QuantityCurveDisplay.from_flow(flow, quantity, estimator=estimator)
     for drawn, others in display.left_out.items():
         if others and drawn != estimator:
             warn(f"{drawn} is drawn, {', '.join(others)} left out; --estimator chooses another.")
@@ -109,7 +109,7 @@ def report(
 
     It needs no network; plotly.js is in it. A curve against sigma gets a smaller page.
     """
-    from skinfo.view.report import write_report
+    from skinfo.view import write_report
 
     target = output or table.with_suffix(".html")
     if target.suffix.lower() not in (".html", ".htm"):

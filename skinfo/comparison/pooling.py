@@ -84,7 +84,7 @@ def pool_flows(flows: Mapping[str, Flow] | Iterable[Flow]) -> pd.DataFrame:
         check_in_common(first, tables[first], name, tables[name])
         _check_settings(tables, first, name)
     pooled = _pool(tables)
-    kept = ("estimators", "layers", "subset", "flatten", "versions", "measured with")
+    kept = ("quantities", "estimators", "layers", "subset", "flatten", "versions", "measured with")
     attrs = tables[first].attrs
     pooled.attrs = {name: attrs[name] for name in kept if name in attrs}
     pooled.attrs["pooled"] = list(tables)

@@ -6,7 +6,6 @@ from collections.abc import Collection, Sequence
 
 import pandas as pd
 
-from skinfo.kinds import MARKS
 from skinfo.quantities import JOINT
 from skinfo.runs import Layer
 
@@ -37,10 +36,8 @@ def note_data_processing(
     """
     table = table.copy()
     position = {layer.name: place for place, layer in enumerate(layers) if layer.sigma}
-    bounded = table["quantity"].eq("mutual_info") & table["estimator"].isin(
-        table.loc[table["quantity"] == MARKS["noisy"], "estimator"]
-    )
-    bounded &= table["layer"].isin(position) & ~table["estimator"].isin(list(exempt))
+    bounded = table["quantity"].eq("mutual_info") & table["layer"].isin(position)
+    bounded &= ~table["estimator"].isin(list(exempt))
     for note in _OTHER_CHANNEL:
         bounded &= ~table["notes"].str.contains(note, regex=False)
     chosen = table[bounded].assign(place=table["layer"].map(position))

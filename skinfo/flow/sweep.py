@@ -12,16 +12,22 @@ import pandas as pd
 from joblib import Memory
 from sklearn.base import BaseEstimator
 
-from skinfo.flow.estimators import check_estimators, for_layer, name_estimators, steps_before
+from skinfo.flow.estimators import (
+    check_estimators,
+    for_layer,
+    last_step,
+    name_estimators,
+    steps_before,
+)
 from skinfo.flow.inequality import note_data_processing
 from skinfo.flow.memory import Budget, check_needs, need_of_task
 from skinfo.flow.ranges import Range, ranges_of_run
 from skinfo.flow.reading import check_flattening, whole_layers
 from skinfo.flow.reporting import reporting
-from skinfo.flow.settings import describe_settings
+from skinfo.flow.settings import describe_settings, plain
 from skinfo.flow.tasks import Keep, Outcome, Place, Task, measure
 from skinfo.flow.workers import in_workers
-from skinfo.quantities import COLUMNS
+from skinfo.quantities import COLUMNS, declared_quantities
 from skinfo.runs import Layer, Run, open_run
 
 
@@ -134,6 +140,9 @@ def information_flow(
     ]  # fmt: skip
     table = _table(tasks, _measure_all(tasks, n_jobs, progress))
     table.attrs = describe_settings(run, named, subset) | table.attrs
+    steps = [last_step(estimator) for estimator in named.values()]
+    if declared := declared_quantities(steps, set(table["quantity"])):
+        table.attrs["quantities"] = plain(declared)
     pipelines = [name for name, estimator in named.items() if steps_before(estimator) is not None]
     return note_data_processing(table, whole_layers(run), exempt=pipelines)
 

@@ -19,7 +19,7 @@ from skinfo.flow.snapshots import collect_snapshots
 from skinfo.flow.tables import check_table_name, write_table
 from skinfo.noisy.estimator import NoisyMIEstimator
 from skinfo.szt.recording import Progress, SztSettings, record_training
-from skinfo.view.pictures import InformationFlowDisplay, InformationPlaneDisplay, save_figure
+from skinfo.view import InformationFlowDisplay, InformationPlaneDisplay, save_figure
 from skinfo.view.pictures.figures import pyplot
 
 # With 24 replicas the brackets are wider than this; a smaller one would cost time for nothing.

@@ -1,30 +1,29 @@
 """From a flow to pictures and a report; matplotlib and plotly are imported when they draw."""
 
-from skinfo.view.pictures import (
+from skinfo.view.curves import Curves
+from skinfo.view.pictures.comparison import FlowComparisonDisplay
+from skinfo.view.pictures.curves import QuantityCurveDisplay
+from skinfo.view.pictures.distances import (
     ClassDistancesDisplay,
-    ClusteringCurveDisplay,
-    Curves,
     DistanceHistogramDisplay,
     DistanceRidgesDisplay,
-    FlowComparisonDisplay,
-    InformationFlowDisplay,
-    InformationPlaneDisplay,
-    SigmaCurveDisplay,
-    cell_edges,
     plot_distances,
-    save_figure,
 )
-from skinfo.view.report import make_report, write_report
+from skinfo.view.pictures.figures import save_figure
+from skinfo.view.pictures.overview import InformationFlowDisplay, cell_edges
+from skinfo.view.pictures.plane import InformationPlaneDisplay
+from skinfo.view.pictures.sigmas import SigmaCurveDisplay
+from skinfo.view.report.writing import make_report, write_report
 
 __all__ = [
     "ClassDistancesDisplay",
-    "ClusteringCurveDisplay",
     "Curves",
     "DistanceHistogramDisplay",
     "DistanceRidgesDisplay",
     "FlowComparisonDisplay",
     "InformationFlowDisplay",
     "InformationPlaneDisplay",
+    "QuantityCurveDisplay",
     "SigmaCurveDisplay",
     "cell_edges",
     "make_report",

@@ -87,13 +87,13 @@ def test_notes_stand_under_the_table(compare, tables, tmp_path):
     told = table["quantity"].eq("mutual_info") & table["layer"].eq("first")
     table.loc[told, "notes"] = "saturated; a note of my own"
     write_table(tmp_path / "noted.csv", table)
-    code, out, _ = compare(tables / "s0.parquet", "noted.csv", "--show", "information")
+    code, out, _ = compare(tables / "s0.parquet", "noted.csv", "--show", "mutual_info")
     assert code == 0
     table, rest = out.split("All epochs")
     assert "first of noted: saturated (within 1 % of the entropy" in table
     assert "first of noted: a note of my own." in table
     assert "± is the standard error of the computation" in rest
-    code, out, _ = compare("all=noted.csv", f"all={tables}/s0.parquet", "--show", "information")
+    code, out, _ = compare("all=noted.csv", f"all={tables}/s0.parquet", "--show", "mutual_info")
     assert code == 0
     assert "first: saturated (within 1 % of the entropy" in out
 
@@ -110,13 +110,13 @@ def test_quantities_that_are_not_printed_are_not_passed_over_in_silence(compare,
 
 def test_no_number_is_cut_in_a_narrow_terminal(compare, tables, monkeypatch):
     monkeypatch.setattr(cli.application.console, "width", 40)
-    _, out, _ = compare(tables / "s0.parquet", tables / "s3.csv", "--show", "information")
+    _, out, _ = compare(tables / "s0.parquet", tables / "s3.csv", "--show", "mutual_info")
     assert out.count("±") >= 6
     assert not re.search(r"\d…( |$)", out, re.MULTILINE)
 
 
 def test_an_epoch_a_layer_and_a_quantity_can_be_chosen(compare, tables):
-    options = ("--epoch", 1, "--layer", "second", "--show", "label_information")
+    options = ("--epoch", 1, "--layer", "second", "--show", "label_mutual_info")
     code, out, _ = compare(tables / "s0.parquet", tables / "s1.csv", *options)
     assert code == 0
     assert "I(Y;T) [nats]: s1 and s0 at epoch 1" in out
@@ -359,8 +359,11 @@ def test_flows_of_other_sigmas_are_not_comparable(compare, tmp_path):
         (["{s0}", "{tmp}/no.txt"], "no.txt: a table ends in .parquet or .csv"),
         (["{s0}", "{tmp}"], "there is no run here"),
         (["{s0}", "{s1}", "--reference", "x"], "--reference x: there is no such flow; got s0, s1"),
-        (["{s0}", "{s1}", "--show", "x"], "--show is one of information, label_information, bin"),
-        (["{s0}", "{s1}", "--show", "binned"], "--show binned: the flows do not hold it"),
+        (["{s0}", "{s1}", "--show", "x"], "--show x: the flows do not hold it"),
+        (
+            ["{s0}", "{s1}", "--show", "binned_entropy"],
+            "--show binned_entropy: the flows do not hold it",
+        ),
         (["{s0}", "{s1}", "--layer", "x"], "--layer x: no flow has it; there are first, second"),
         (["{s0}", "{s1}", "--epoch", "5"], "--epoch 5: the flows share 1, 10"),
         (["{s0}", "{s1}", "--z", "0"], "z is a positive number"),

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from skinfo import ClusteringScore
-from skinfo.view.pictures import DistanceHistogramDisplay
+from skinfo.view import DistanceHistogramDisplay
 
 
 def test_measures_are_those_asked_for(rng):

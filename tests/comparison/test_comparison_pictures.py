@@ -2,7 +2,7 @@
 
 import matplotlib as mpl
 
-from .flows import flow, row
+from .flows import flow, row, unread
 
 mpl.use("Agg")
 
@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from skinfo import compare_flows, pool_flows
-from skinfo.view.pictures import FlowComparisonDisplay
+from skinfo.view import FlowComparisonDisplay
 
 
 @pytest.fixture(autouse=True)
@@ -49,11 +49,10 @@ def test_flows_over_one_another_are_the_numbers_of_their_tables(real):
     display = FlowComparisonDisplay.from_flows(flows).plot()
     display.figure_.canvas.draw()
     assert list(display.axes_) == [
-        (name, layer) for name in ("information", "label_information")
+        (name, layer) for name in ("mutual_info", "label_mutual_info")
         for layer in ("first", "second")
     ]  # fmt: skip
-    for (name, layer), ax in display.axes_.items():
-        quantity = {"information": "mutual_info", "label_information": "label_mutual_info"}[name]
+    for (quantity, layer), ax in display.axes_.items():
         lines = drawn_lines(ax)
         for line, band, one in zip(lines, bands(ax), flows.values(), strict=True):
             np.testing.assert_array_equal(line.get_xdata(), [1, 10])
@@ -62,10 +61,10 @@ def test_flows_over_one_another_are_the_numbers_of_their_tables(real):
                 expected = curves_of(one, quantity, column=column).loc[layer]
                 np.testing.assert_allclose(band[:, side], expected)
         assert len({line.get_color() for line in lines}) == 2
-    assert display.axes_["information", "first"].get_ylabel() == "I(X;T) [nats]"
-    assert display.axes_["label_information", "first"].get_ylabel() == "I(Y;T) [nats]"
-    assert display.axes_["label_information", "second"].get_xlabel() == "Epoch"
-    assert [display.axes_["information", x].get_title() for x in ("first", "second")] == [
+    assert display.axes_["mutual_info", "first"].get_ylabel() == "I(X;T) [nats]"
+    assert display.axes_["label_mutual_info", "first"].get_ylabel() == "I(Y;T) [nats]"
+    assert display.axes_["label_mutual_info", "second"].get_xlabel() == "Epoch"
+    assert [display.axes_["mutual_info", x].get_title() for x in ("first", "second")] == [
         "first", "second",
     ]  # fmt: skip
     assert legend_of(display) == ["one", "other", "bracket", "differs from one beyond error"]
@@ -87,7 +86,7 @@ def test_filled_markers_are_the_changes_of_the_comparison(rng):
     assert changes["mutual_info"].tolist() == [
         "within error", "beyond brackets", "within error", "within brackets",
     ]  # fmt: skip
-    ax = FlowComparisonDisplay({"one": one, "other": other}).plot().axes_["information", "hidden"]
+    ax = FlowComparisonDisplay({"one": one, "other": other}).plot().axes_["mutual_info", "hidden"]
     marked = {
         line.get_markerfacecolor(): line.get_xdata().tolist() for line in ax.lines
         if line.get_linestyle() == "None"
@@ -109,7 +108,7 @@ def test_a_pooled_flow_is_drawn_as_mean_and_spread(real):
         curves_of(pooled, "mutual_info", column="spread"),
     )
     for layer in ("first", "second"):
-        ax = display.axes_["information", layer]
+        ax = display.axes_["mutual_info", layer]
         np.testing.assert_array_equal(drawn_lines(ax)[0].get_ydata(), mean.loc[layer])
         expected = np.c_[mean.loc[layer] - spread.loc[layer], mean.loc[layer] + spread.loc[layer]]
         np.testing.assert_allclose(bands(ax)[0], expected)
@@ -124,11 +123,11 @@ def test_a_pool_of_one_seed_is_drawn_with_its_bracket(real):
     display = FlowComparisonDisplay({"one": pooled}).plot()
     assert legend_of(display) == ["one", "bracket"]
     expected = curves_of(real["one"], "mutual_info", column="upper").loc["first"]
-    np.testing.assert_allclose(bands(display.axes_["information", "first"])[0][:, 1], expected)
+    np.testing.assert_allclose(bands(display.axes_["mutual_info", "first"])[0][:, 1], expected)
 
 
 def test_what_is_drawn_and_of_which_layers_can_be_chosen(real):
-    display = FlowComparisonDisplay(real, shown=["binned"], layers=["second"]).plot()
+    display = FlowComparisonDisplay(real, quantities=["binned_entropy"], layers=["second"]).plot()
     (ax,) = display.axes_.values()
     assert ax.get_ylabel() == "H(Bin(T)) [nats]"
     for line, one in zip(drawn_lines(ax), real.values(), strict=True):
@@ -139,7 +138,7 @@ def test_what_is_drawn_and_of_which_layers_can_be_chosen(real):
 def test_flows_of_other_checkpoints_are_drawn_without_marks(real):
     later = real["other"].assign(epoch=real["other"]["epoch"] * 3)
     display = FlowComparisonDisplay({"one": real["one"], "later": later}).plot()
-    ax = display.axes_["information", "first"]
+    ax = display.axes_["mutual_info", "first"]
     assert [line.get_xdata().tolist() for line in drawn_lines(ax)] == [[1, 10], [3, 30]]
     assert legend_of(display) == ["one", "later", "bracket"]
 
@@ -150,9 +149,9 @@ def test_pictures_of_what_is_not_there_are_refused(real):
         (lambda: FlowComparisonDisplay(real, reference="x"), "no flow 'x' to refer to"),
         (lambda: FlowComparisonDisplay(real, layers=["x"]), "layer 'x'; there are first, second"),
         (lambda: FlowComparisonDisplay(real, layers=[]), "nothing to draw: no layer was chosen"),
-        (lambda: FlowComparisonDisplay(real, shown=["clustered"]),
-         "hold information, label_information, binned; not 'clustered'"),
-        (lambda: FlowComparisonDisplay({"a": flow(row(1.0, quantity="nc1"))}), "hold no curve"),
+        (lambda: FlowComparisonDisplay(real, quantities=["auc"]),
+         "hold mutual_info, .*binned_entropy, .*; not 'auc'"),
+        (lambda: FlowComparisonDisplay({"a": flow(unread(epoch=1))}), "hold no curve"),
         (lambda: FlowComparisonDisplay({"a": real["one"], "b": real["one"].assign(unit="bits")}),
          "'a' is in nats, 'b' is in bits"),
     ]:  # fmt: skip

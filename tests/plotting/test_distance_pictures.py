@@ -7,11 +7,11 @@ from matplotlib.patches import StepPatch
 
 from skinfo import ClusteringScore, open_run
 from skinfo.flow.snapshots import collect_snapshots
-from skinfo.view.pictures import (
+from skinfo.view import (
     ClassDistancesDisplay,
-    ClusteringCurveDisplay,
     DistanceHistogramDisplay,
     DistanceRidgesDisplay,
+    QuantityCurveDisplay,
     plot_distances,
 )
 
@@ -148,7 +148,7 @@ def test_ridges_need_labels_and_an_axes_a_layer(snapshots):
 
 @pytest.mark.parametrize("quantity", ["auc", "silhouette", "nc1"])
 def test_clustering_curves_are_the_numbers_of_the_table(table, quantity):
-    display = drawn(ClusteringCurveDisplay.from_flow(table, quantity).plot())
+    display = drawn(QuantityCurveDisplay.from_flow(table, quantity).plot())
     lines = curves(display.ax_)
     assert [line.get_label() for line in lines] == LAYERS
     expected = grid(table, quantity, "value", "clustered")
@@ -159,8 +159,8 @@ def test_clustering_curves_are_the_numbers_of_the_table(table, quantity):
 
 
 def test_clustering_curves_that_are_not_there_are_refused(table):
-    with pytest.raises(ValueError, match="no 'davies_bouldin'; of what .* holds auc"):
-        ClusteringCurveDisplay.from_flow(table, "davies_bouldin")
+    with pytest.raises(ValueError, match="no 'davies_bouldin'; it holds auc"):
+        QuantityCurveDisplay.from_flow(table, "davies_bouldin")
 
 
 def test_class_distances_are_drawn_with_their_classes(fitted):

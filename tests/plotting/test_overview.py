@@ -8,7 +8,7 @@ from matplotlib.collections import PolyCollection, QuadMesh
 
 from skinfo import open_run
 from skinfo.flow.snapshots import collect_snapshots
-from skinfo.view.pictures import InformationFlowDisplay
+from skinfo.view import InformationFlowDisplay
 
 from .drawn import EPOCHS, LABELS, LAYERS, arrays, curves, drawn, grid, measure, with_losses
 
@@ -20,15 +20,15 @@ def flow(table, snapshots):
 
 def test_overview_curves_are_the_numbers_of_the_table(table, flow):
     axes = flow.axes_
-    assert list(axes) == ["information", "label_information", "binned", "clustered", "losses"]
+    assert list(axes) == ["mutual_info", "label_mutual_info", "binned_entropy", "auc", "losses"]
     shown = {
-        "information": ("mutual_info", "noisy"),
-        "label_information": ("label_mutual_info", "noisy"),
-        "binned": ("binned_entropy", "binned"),
-        "clustered": ("auc", "clustered"),
+        "mutual_info": "noisy",
+        "label_mutual_info": "noisy",
+        "binned_entropy": "binned",
+        "auc": "clustered",
     }
-    for name, (quantity, estimator) in shown.items():
-        lines = curves(axes[name])
+    for quantity, estimator in shown.items():
+        lines = curves(axes[quantity])
         assert [line.get_label() for line in lines] == LAYERS
         expected = grid(table, quantity, "value", estimator)
         for line, values in zip(lines, expected, strict=True):
@@ -36,12 +36,11 @@ def test_overview_curves_are_the_numbers_of_the_table(table, flow):
             np.testing.assert_array_equal(line.get_ydata(), values)
 
 
-@pytest.mark.parametrize("name", ["information", "label_information"])
-def test_overview_brackets_are_bands_between_lower_and_upper(table, flow, name):
-    ax = flow.axes_[name]
+@pytest.mark.parametrize("quantity", ["mutual_info", "label_mutual_info"])
+def test_overview_brackets_are_bands_between_lower_and_upper(table, flow, quantity):
+    ax = flow.axes_[quantity]
     bands = [c for c in ax.collections if isinstance(c, PolyCollection)]
     assert len(bands) == len(LAYERS)
-    quantity = {"information": "mutual_info", "label_information": "label_mutual_info"}[name]
     lower, upper = grid(table, quantity, "lower"), grid(table, quantity, "upper")
     assert (upper > lower).all()
     for k, band in enumerate(bands):
@@ -61,22 +60,22 @@ def test_overview_axes_name_quantity_and_unit(table, in_bits, snapshots, unit):
     shown = {"nats": table, "bits": in_bits}[unit]
     axes = InformationFlowDisplay(shown, snapshots).plot().axes_
     assert {name: ax.get_ylabel() for name, ax in axes.items()} == {
-        "information": f"I(X;T) [{unit}]",
-        "label_information": f"I(Y;T) [{unit}]",
-        "binned": f"H(Bin(T)) [{unit}]",
-        "clustered": "Clustering AUC",
+        "mutual_info": f"I(X;T) [{unit}]",
+        "label_mutual_info": f"I(Y;T) [{unit}]",
+        "binned_entropy": f"H(Bin(T)) [{unit}]",
+        "auc": "Clustering AUC ↑",
         "losses": "Loss [nats]",
     }
 
 
 def test_overview_names_the_layers_in_a_legend(flow):
-    legend = flow.axes_["information"].get_legend()
+    legend = flow.axes_["mutual_info"].get_legend()
     assert [text.get_text() for text in legend.get_texts()] == LAYERS
 
 
 def test_overview_draws_the_ceiling_of_the_inputs(flow):
     axes = flow.axes_
-    for name, height in (("binned", np.log(16)), ("label_information", np.log(2))):
+    for name, height in (("binned_entropy", np.log(16)), ("label_mutual_info", np.log(2))):
         guides = [line for line in axes[name].lines if len(line.get_xdata()) == 2]
         assert len(guides) == 1
         np.testing.assert_allclose(guides[0].get_ydata(), height)
@@ -87,7 +86,7 @@ def test_overview_calls_a_ceiling_below_the_entropy_of_the_inputs_not_by_its_nam
     """Gaussian capacity is lower than H(X) = log 16 here: the line is not H(X)."""
     highest = table.query("quantity == 'ceiling' and estimator == 'noisy'")["value"].max()
     assert highest < np.log(16) - 0.1
-    texts = flow.axes_["information"].texts
+    texts = flow.axes_["mutual_info"].texts
     assert not any(f"H(X) = {highest:.3f}" in text.get_text() for text in texts)
 
 
@@ -182,19 +181,19 @@ def test_overview_scatters_whatever_was_kept(table, snapshots, scatter, units):
 
 def test_overview_without_its_arrays_draws_the_curves(table):
     display = drawn(InformationFlowDisplay.from_flow(table).plot())
-    assert list(display.axes_) == ["information", "label_information", "binned", "clustered"]
+    assert list(display.axes_) == ["mutual_info", "label_mutual_info", "binned_entropy", "auc"]
     assert len(display.figure_.axes) == 4
 
 
 def test_overview_without_losses_draws_the_rest(table, snapshots):
     display = InformationFlowDisplay.from_flow(table, replace(snapshots, losses={})).plot()
-    assert list(display.axes_) == ["information", "label_information", "binned", "clustered"]
+    assert list(display.axes_) == ["mutual_info", "label_mutual_info", "binned_entropy", "auc"]
 
 
 def test_overview_without_labels_draws():
     run = open_run(arrays(), layers=LAYERS, sigma=0.5)
     display = drawn(InformationFlowDisplay(measure(run), collect_snapshots(run)).plot())
-    assert list(display.axes_) == ["information", "binned"]
+    assert list(display.axes_) == ["mutual_info", "binned_entropy"]
 
 
 @pytest.mark.parametrize("epochs", [(7,), (0,), (0, 1, 50), (1, 2, 20)])
@@ -203,7 +202,7 @@ def test_overview_of_any_epochs_draws(epochs):
     table = measure(run, others=False)
     display = drawn(InformationFlowDisplay(table, with_losses(collect_snapshots(run))).plot())
     assert {ax.get_xscale() for ax in display.axes_.values()} == {"linear"}
-    for line in display.axes_["information"].lines[: len(LAYERS)]:
+    for line in display.axes_["mutual_info"].lines[: len(LAYERS)]:
         assert line.get_xdata().tolist() == list(epochs)
 
 
@@ -212,9 +211,9 @@ def test_overview_of_one_estimator_draws_its_curves_alone(table, snapshots, esti
     alone = table[table["estimator"] == estimator]
     display = InformationFlowDisplay(alone, snapshots).plot()
     rows = {
-        "noisy": ["information", "label_information", "losses"],
-        "binned": ["binned", "losses"],
-        "clustered": ["clustered", "losses"],
+        "noisy": ["mutual_info", "label_mutual_info", "losses"],
+        "binned": ["binned_entropy", "losses"],
+        "clustered": ["auc", "losses"],
     }
     assert list(display.axes_) == rows[estimator]
 
@@ -229,7 +228,7 @@ def test_overview_of_a_run_with_unreadable_parts_draws_the_rest(unreadable):
     display = InformationFlowDisplay(table, snapshots).plot()
     if layers == ["third"]:
         drawn(display)
-    for line in display.axes_["information"].lines[: len(LAYERS)]:
+    for line in display.axes_["mutual_info"].lines[: len(LAYERS)]:
         missing = dict(zip(line.get_xdata(), np.isnan(line.get_ydata()), strict=True))
         lost = {epoch: epoch in epochs and line.get_label() in layers for epoch in EPOCHS}
         assert {epoch: missing.get(epoch, True) for epoch in EPOCHS} == lost

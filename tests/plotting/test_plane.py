@@ -8,7 +8,7 @@ from matplotlib.collections import PathCollection
 from matplotlib.colors import LogNorm
 
 from skinfo import open_run
-from skinfo.view.pictures import InformationPlaneDisplay
+from skinfo.view import InformationPlaneDisplay
 
 from .drawn import EPOCHS, LABELS, LAYERS, arrays, drawn, grid, measure
 

@@ -5,11 +5,11 @@ import pandas as pd
 import pytest
 
 from skinfo import BinningMIEstimator, information_flow
-from skinfo.view.pictures import (
-    ClusteringCurveDisplay,
+from skinfo.view import (
     DistanceHistogramDisplay,
     InformationFlowDisplay,
     InformationPlaneDisplay,
+    QuantityCurveDisplay,
     cell_edges,
     save_figure,
 )
@@ -80,24 +80,24 @@ def test_notes_of_what_is_drawn_are_written_below(noted):
     plane = InformationPlaneDisplay.from_flow(noted, estimator="edges")
     assert small_print(drawn(plane.plot()).ax_) == EDGES
     overview = drawn(InformationFlowDisplay.from_flow(noted).plot())
-    assert NARROW in small_print(overview.axes_["binned"])
-    curve = ClusteringCurveDisplay.from_flow(noted, "binned_label_mutual_info", estimator="edges")
+    assert NARROW in small_print(overview.axes_["binned_entropy"])
+    curve = QuantityCurveDisplay.from_flow(noted, "binned_label_mutual_info", estimator="edges")
     assert small_print(drawn(curve.plot()).ax_) == EDGES
 
 
 def test_notes_of_numbers_that_are_not_drawn_stay_away(table):
     table = table.assign(notes=np.where(table["quantity"] == "silhouette", "sampled", None))
-    assert small_print(drawn(ClusteringCurveDisplay.from_flow(table).plot()).ax_) == ""
+    assert small_print(drawn(QuantityCurveDisplay.from_flow(table).plot()).ax_) == ""
     assert small_print(InformationPlaneDisplay.from_flow(table).plot().ax_) == ""
 
 
 def test_notes_of_many_layers_are_counted():
     layers = [f"layer{k}" for k in range(9)]
     rows = pd.DataFrame({"layer": layers, "epoch": 1, "estimator": "mine", "unit": "",
-                         "quantity": "auc", "value": 0.5, "lower": 0.5, "upper": 0.5,
+                         "quantity": "auc", "value": 0.5, "stderr": 0.0, "lower": 0.5, "upper": 0.5,
                          "notes": ["sampled"] * 8 + [""]})  # fmt: skip
-    ax = drawn(ClusteringCurveDisplay.from_flow(rows).plot()).ax_
-    assert small_print(ax).endswith("layer3, layer4, 3 more layers")
+    ax = drawn(QuantityCurveDisplay.from_flow(rows).plot()).ax_
+    assert small_print(ax).endswith("layer3, layer4 and 3 more")
 
 
 @pytest.fixture(scope="module")
@@ -113,9 +113,9 @@ def stuck(noted):
 
 def test_a_wiggle_below_the_ceiling_does_not_fill_the_axis(stuck):
     overview = drawn(InformationFlowDisplay.from_flow(stuck).plot())
-    curve = drawn(ClusteringCurveDisplay.from_flow(stuck, "binned_mutual_info").plot())
+    curve = drawn(QuantityCurveDisplay.from_flow(stuck, "binned_mutual_info").plot())
     plane = drawn(InformationPlaneDisplay.from_flow(stuck).plot())
-    ends = (overview.axes_["binned"].get_ylim(), curve.ax_.get_ylim(), plane.ax_.get_xlim())
+    ends = (overview.axes_["binned_entropy"].get_ylim(), curve.ax_.get_ylim(), plane.ax_.get_xlim())
     for low, high in ends:
         assert high - low >= 0.0199 * np.log(16)
         assert low < np.log(16) - 0.01
@@ -126,9 +126,11 @@ def test_axes_of_what_moves_are_left_as_they_were(table):
     """Clustering has no ceiling in nats, and information that moves fills its axis."""
     overview = InformationFlowDisplay.from_flow(table).plot()
     values = grid(table, "binned_entropy", estimator="binned")
-    assert overview.axes_["binned"].get_ylim()[0] > values.min() - 0.1 * np.ptp(values) - 0.1
+    assert (
+        overview.axes_["binned_entropy"].get_ylim()[0] > values.min() - 0.1 * np.ptp(values) - 0.1
+    )
     flat = table.assign(value=np.where(table["quantity"] == "auc", 0.7, table["value"]))
-    low, high = ClusteringCurveDisplay.from_flow(flat).plot().ax_.get_ylim()
+    low, high = QuantityCurveDisplay.from_flow(flat).plot().ax_.get_ylim()
     ends = table.loc[table["quantity"] == "auc", ["lower", "upper"]].to_numpy()
     assert low > min(0.5, ends.min()) - 0.1
     assert high < max(0.7, ends.max()) + 0.1
@@ -147,26 +149,29 @@ def test_of_two_estimators_of_a_kind_one_is_drawn_and_the_other_named(noted):
     for display in (
         InformationPlaneDisplay.from_flow(noted),
         InformationFlowDisplay.from_flow(noted),
-        ClusteringCurveDisplay.from_flow(noted, "binned_entropy"),
+        QuantityCurveDisplay.from_flow(noted, "binned_entropy"),
     ):
         assert display.left_out == {"narrow": ["edges"]}
     overview = InformationFlowDisplay.from_flow(noted, estimator="edges")
     assert overview.left_out == {"edges": ["narrow"]}
-    lines = curves(drawn(overview.plot()).axes_["binned"])
+    lines = curves(drawn(overview.plot()).axes_["binned_entropy"])
     expected = grid(noted, "binned_entropy", estimator="edges")
     np.testing.assert_array_equal([line.get_ydata() for line in lines], expected)
-    (guide,) = (line for line in overview.axes_["binned"].lines if len(line.get_xdata()) == 2)
+    (guide,) = (
+        line for line in overview.axes_["binned_entropy"].lines if len(line.get_xdata()) == 2
+    )
     np.testing.assert_allclose(guide.get_ydata(), np.log(16))
 
 
 def test_estimators_of_other_kinds_stay_as_they_are(table, noted):
     both = pd.concat([table, noted], ignore_index=True)
     plane = InformationPlaneDisplay.from_flow(both)
-    assert (plane.kind, plane.left_out) == ("noisy", {"noisy": []})
+    assert plane.quantities == ("mutual_info", "label_mutual_info")
+    assert plane.left_out == {"noisy": []}
     overview = InformationFlowDisplay.from_flow(both, estimator="edges").plot()
-    assert list(overview.axes_) == ["information", "label_information", "binned", "clustered"]
+    assert list(overview.axes_) == ["mutual_info", "label_mutual_info", "binned_entropy", "auc"]
     assert overview.left_out == {"noisy": [], "edges": ["binned", "narrow"], "clustered": []}
-    lines = curves(overview.axes_["information"])
+    lines = curves(overview.axes_["mutual_info"])
     np.testing.assert_array_equal([line.get_ydata() for line in lines], grid(table, "mutual_info"))
 
 
@@ -176,7 +181,7 @@ def test_an_estimator_that_is_not_there_is_answered_with_those_that_are(noted):
     with pytest.raises(ValueError, match="'nobody'; it holds narrow, edges"):
         InformationPlaneDisplay.from_flow(noted, estimator="nobody")
     with pytest.raises(ValueError, match="no 'binned_entropy' of 'nobody', but of narrow, edges"):
-        ClusteringCurveDisplay.from_flow(noted, "binned_entropy", estimator="nobody")
+        QuantityCurveDisplay.from_flow(noted, "binned_entropy", estimator="nobody")
 
 
 def test_small_print_stays_within_the_picture(noted):
@@ -201,7 +206,7 @@ def test_small_print_stays_within_the_picture(noted):
     ],
 )
 def test_curve_is_called_what_its_kind_of_estimator_measured(table, estimator, quantity, name):
-    display = ClusteringCurveDisplay.from_flow(table, quantity, estimator=estimator)
+    display = QuantityCurveDisplay.from_flow(table, quantity, estimator=estimator)
     assert display.plot().ax_.get_ylabel() == name
 
 
@@ -211,5 +216,5 @@ def test_a_table_that_went_through_csv_draws_the_same(tmp_path, table):
     one = InformationPlaneDisplay.from_flow(back)
     np.testing.assert_allclose(one.information, grid(table, "mutual_info"))
     assert list(drawn(InformationFlowDisplay(back).plot()).axes_) == [
-        "information", "label_information", "binned", "clustered",
+        "mutual_info", "label_mutual_info", "binned_entropy", "auc",
     ]  # fmt: skip

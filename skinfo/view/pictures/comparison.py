@@ -15,10 +15,9 @@ from skinfo.comparison import (
     is_pooled,
     read_flows,
 )
-from skinfo.kinds import estimator_of
-from skinfo.view.pictures.curves import SHOWN, Curves
+from skinfo.quantities import estimators_measuring
+from skinfo.view.curves import BLUE, PLANES, RED, Curves, is_log, main_quantities
 from skinfo.view.pictures.figures import pyplot
-from skinfo.view.style import BLUE, RED, is_log
 
 # Apart in grey, too: they differ in lightness, and in their markers.
 _COLOURS = (BLUE, RED, "#3d405b", "#81b29a", "#a04668", "#e0a458")
@@ -28,7 +27,7 @@ _MOST_COLUMNS = 5
 
 
 class FlowComparisonDisplay:
-    """Several flows against the epoch: a row a quantity, a column a layer, a colour a flow.
+    """Several flows against the epoch: a row per quantity, a column per layer, a colour per flow.
 
     Bands are brackets; of a pooled flow, the mean and one standard deviation between seeds to each
     side. A filled marker says that a value differs from the reference's beyond its error
@@ -51,7 +50,7 @@ class FlowComparisonDisplay:
     figure_ : matplotlib Figure
         The figure.
     axes_ : dict of (str, str) to matplotlib Axes
-        By what is shown and layer.
+        By quantity and layer.
 
     Examples
     --------
@@ -67,7 +66,7 @@ class FlowComparisonDisplay:
     ...     for name, x in (("narrow", 0.5), ("wide", 1.0))
     ... }
     >>> list(FlowComparisonDisplay.from_flows(flows).plot().axes_)
-    [('information', 'hidden')]
+    [('mutual_info', 'hidden')]
     """
 
     def __init__(
@@ -75,7 +74,7 @@ class FlowComparisonDisplay:
         flows: Mapping[str, Any],
         *,
         reference: str | None = None,
-        shown: Sequence[str] | None = None,
+        quantities: Sequence[str] | None = None,
         layers: Sequence[str] | None = None,
     ) -> None:
         self.flows = read_flows(flows)
@@ -87,9 +86,9 @@ class FlowComparisonDisplay:
                 f"There is no flow {self.reference!r} to refer to; got {', '.join(self.flows)}."
             )
         Alignment(self.flows).units()
-        self.shown = self._check_shown(shown)
-        there = dict.fromkeys(layer for flow in self.flows.values() for layer in flow["layer"])
-        self.layers = _check_layers(layers, list(there))
+        self.quantities = self._check_quantities(quantities)
+        names = dict.fromkeys(layer for flow in self.flows.values() for layer in flow["layer"])
+        self.layers = _check_layers(layers, list(names))
 
     @classmethod
     def from_flows(
@@ -97,42 +96,43 @@ class FlowComparisonDisplay:
         flows: Mapping[str, Any],
         *,
         reference: str | None = None,
-        shown: Sequence[str] | None = None,
+        quantities: Sequence[str] | None = None,
         layers: Sequence[str] | None = None,
     ) -> FlowComparisonDisplay:
         """Make the display of flow tables, or of the files that hold them."""
-        return cls(flows, reference=reference, shown=shown, layers=layers)
+        return cls(flows, reference=reference, quantities=quantities, layers=layers)
 
-    def _check_shown(self, shown: Sequence[str] | None) -> list[str]:
-        there = [
-            name for name in SHOWN if any(_curves(t, name) is not None for t in self.flows.values())
-        ]
-        if shown is None:
-            shown = [name for name in there if "information" in name] or there
-        unknown = [name for name in shown if name not in there]
-        if unknown or not shown:
-            wrong = repr(unknown[0]) if unknown else "nothing that is drawn here"
-            raise ValueError(f"The flows hold {', '.join(there) or 'no curve'}; not {wrong}.")
-        return list(shown)
+    def _check_quantities(self, quantities: Sequence[str] | None) -> list[str]:
+        tables = list(self.flows.values())
+        names = (name for table in tables for name in table["quantity"])
+        measured = [name for name in dict.fromkeys(names) if name]
+        if quantities is None:
+            main = main_quantities(*tables)
+            quantities = [name for name in main if name in PLANES[0]] or main or measured
+        unknown = [name for name in quantities if name not in measured]
+        if unknown or not quantities:
+            wrong = repr(unknown[0]) if unknown else "nothing that could be drawn"
+            raise ValueError(f"The flows hold {', '.join(measured) or 'no curve'}; not {wrong}.")
+        return list(quantities)
 
     def plot(self) -> FlowComparisonDisplay:
         """Draw into a new figure."""
-        self.figure_, self.axes_ = _grid(self.shown, self.layers)
+        self.figure_, self.axes_ = _grid(self.quantities, self.layers)
         changed = self._changed()
-        for name in self.shown:
-            unit = ""
+        for name in self.quantities:
+            label = ""
             for place, (flow, table) in enumerate(self.flows.items()):
                 curves = _curves(table, name)
                 if curves is None:
                     continue
-                unit = f" [{curves.unit}]" if curves.unit else ""
+                label = curves.label
                 for k, layer in enumerate(curves.layers):
                     if layer in self.layers:
                         marks = changed.get((flow, name, layer))
                         self._draw(self.axes_[name, layer], place, curves, k, marks)
             for layer in self.layers:
                 _finish(self.axes_[name, layer])
-            self.axes_[name, self.layers[0]].set_ylabel(SHOWN[name][2] + unit)
+            self.axes_[name, self.layers[0]].set_ylabel(label)
         self.figure_.align_ylabels()
         self._draw_legend(marked=bool(changed))
         return self
@@ -152,10 +152,10 @@ class FlowComparisonDisplay:
             ax.plot(epochs[chosen], value[chosen], marker, color=colour, ms=3.6, mfc=face, mew=0.9)
 
     def _changed(self) -> dict[tuple[str, str, str], set[int]]:
-        """Epochs at which a flow differs from the reference, by flow, what is shown and layer."""
+        """Epochs at which a flow differs from the reference, by flow, quantity and layer."""
         if len(self.flows) < 2:
             return {}
-        found: dict[tuple[str, str, str], set[int]] = {}
+        changed: dict[tuple[str, str, str], set[int]] = {}
         reference = self.flows[self.reference]
         for flow, table in self.flows.items():
             if flow == self.reference:
@@ -165,16 +165,15 @@ class FlowComparisonDisplay:
             except NothingInCommonError:
                 continue
             compared = compared[compared["change"].isin(_SHOWN_CHANGES)]
-            for name in self.shown:
-                tells, quantity, _ = SHOWN[name]
+            for name in self.quantities:
+                estimator = next(iter(estimators_measuring(table, name)), None)
                 rows = compared[
-                    (compared["estimator"] == estimator_of(table, tells))
-                    & (compared["quantity"] == quantity)
+                    (compared["estimator"] == estimator) & (compared["quantity"] == name)
                 ]
                 for layer in self.layers:
                     epochs = rows.loc[rows["layer"] == layer, "epoch"]
-                    found[flow, name, layer] = set(epochs)
-        return found
+                    changed[flow, name, layer] = set(epochs)
+        return changed
 
     def _draw_legend(self, *, marked: bool) -> None:
         from matplotlib.lines import Line2D
@@ -202,24 +201,23 @@ class FlowComparisonDisplay:
         )  # fmt: skip
 
 
-def _curves(table: pd.DataFrame, name: str) -> Curves | None:
-    """What is shown of a flow, between its brackets; of several seeds, around their mean."""
+def _curves(table: pd.DataFrame, quantity: str) -> Curves | None:
+    """A quantity of a flow, between its brackets; of several seeds, around their mean."""
     if _has_spread(table):
         table = table.assign(
             lower=table["value"] - table["spread"], upper=table["value"] + table["spread"]
         )
-    tells, quantity, _ = SHOWN[name]
-    return Curves.of(table, estimator_of(table, tells), quantity)
+    return Curves.of(table, None, quantity)
 
 
-def _check_layers(layers: Sequence[str] | None, there: list[str]) -> list[str]:
+def _check_layers(layers: Sequence[str] | None, measured: list[str]) -> list[str]:
     """The layers to draw: all that there are, or those chosen."""
-    chosen = there if layers is None else list(layers)
+    chosen = measured if layers is None else list(layers)
     if not chosen:
         raise ValueError("There is nothing to draw: no layer was chosen.")
-    missing = [layer for layer in chosen if layer not in there]
+    missing = [layer for layer in chosen if layer not in measured]
     if missing:
-        raise ValueError(f"There is no layer {missing[0]!r}; there are {', '.join(there)}.")
+        raise ValueError(f"There is no layer {missing[0]!r}; there are {', '.join(measured)}.")
     return chosen
 
 

@@ -1,26 +1,18 @@
-"""One quantity of a flow table, every layer against the epoch."""
+"""One quantity against the epoch, and the notes of what is drawn."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from skinfo.kinds import MARKS, kind_of
-from skinfo.quantities import JOINT
-from skinfo.view.pictures.figures import layer_colours
-
-#: What is drawn against the epoch: a quantity that tells the estimator, the quantity drawn, and
-#: how an axis calls it.
-SHOWN = {
-    "information": (MARKS["noisy"], "mutual_info", "I(X;T)"),
-    "label_information": (MARKS["noisy"], "label_mutual_info", "I(Y;T)"),
-    "binned": ("binned_entropy", "binned_entropy", "H(Bin(T))"),
-    "clustered": ("auc", "auc", "Clustering AUC"),
-}
+from skinfo.errors import name_some
+from skinfo.quantities import estimators_measuring
+from skinfo.view.curves import Curves, is_log
+from skinfo.view.pictures.figures import pyplot, widened, write_below
+from skinfo.view.words import split_notes
 
 # Their notes tell of the cells, and so of every number that is counted in them.
 _OF_CELLS = ("binned_mutual_info", "outside_fraction")
@@ -28,69 +20,89 @@ _OF_CELLS = ("binned_mutual_info", "outside_fraction")
 _MOST_NAMED = 5
 
 
-@dataclass
-class Curves:
-    """One quantity of every layer against the epoch.
+class QuantityCurveDisplay:
+    """One quantity against the epoch, a line per layer, with brackets as bands.
+
+    Parameters
+    ----------
+    curves : Curves
+        Values and brackets.
+    notes : str, default=""
+        What the table notes about them, written below.
+    left_out : dict of str to list of str, optional
+        The estimator that measured them, and others that measured the same quantity.
 
     Attributes
     ----------
-    layers : list of str
-        In the order of the table.
-    epochs : ndarray of shape (n_epochs,)
-        Checkpoints at which the quantity was measured, increasing.
-    value, lower, upper : ndarray of shape (n_layers, n_epochs)
-        The quantity and the ends of its bracket; NaN where not measured.
-    unit : str
-        Unit of these numbers, such as "nats"; empty where they have none.
+    left_out : dict of str to list of str
+        As given; of a flow table, what else ``estimator`` may name.
+    ax_ : matplotlib Axes
+        Where it was drawn.
+    figure_ : matplotlib Figure
+        Its figure.
 
     Examples
     --------
     >>> import numpy as np
-    >>> from skinfo import BinningMIEstimator, information_flow, open_run
-    >>> from skinfo.view import Curves
-    >>> run = open_run({(epoch, "hidden"): np.eye(4) for epoch in (1, 2)})
-    >>> flow = information_flow(BinningMIEstimator(bin_width=0.5), run, progress=False)
-    >>> curves = Curves.of(flow, "BinningMIEstimator", "binned_entropy")
-    >>> curves.value.round(3).tolist(), curves.unit
-    ([[1.386, 1.386]], 'nats')
+    >>> from skinfo import ClusteringScore, information_flow, open_run
+    >>> from skinfo.view import QuantityCurveDisplay
+    >>> run = open_run({(e, "hidden"): np.array([[0.0], [e], [3.0], [7.0]]) for e in (1, 2)},
+    ...                labels=[0, 0, 1, 1])
+    >>> flow = information_flow(ClusteringScore(), run, progress=False)
+    >>> QuantityCurveDisplay.from_flow(flow).plot().ax_.get_ylabel()
+    'Clustering AUC ↑'
     """
 
-    layers: list[str]
-    epochs: np.ndarray
-    value: np.ndarray
-    lower: np.ndarray
-    upper: np.ndarray
-    unit: str
+    def __init__(
+        self, curves: Curves, *, notes: str = "", left_out: dict[str, list[str]] | None = None
+    ) -> None:
+        self.curves = curves
+        self.notes = notes
+        self.left_out = left_out or {}
 
     @classmethod
-    def of(cls, table: pd.DataFrame, estimator: str | None, quantity: str) -> Curves | None:
-        """Take one quantity of one estimator out of a table; None if it is not there."""
-        chosen = table[(table["estimator"] == estimator) & (table["quantity"] == quantity)]
-        if chosen.empty:
-            return None
-        layers = list(dict.fromkeys(table["layer"]))
-        epochs = np.sort(chosen["epoch"].unique())
+    def from_flow(
+        cls, table: pd.DataFrame, quantity: str = "auc", *, estimator: str | None = None
+    ) -> QuantityCurveDisplay:
+        """Take one quantity out of a flow table; of the first estimator that measured it."""
+        measuring = estimators_measuring(table, quantity)
+        if estimator is not None and measuring and estimator not in measuring:
+            raise ValueError(
+                f"The table holds no {quantity!r} of {estimator!r}, but of {', '.join(measuring)}."
+            )
+        curves = Curves.of(table, estimator, quantity)
+        if curves is None:
+            quantities = sorted(filter(None, set(table["quantity"])))
+            raise ValueError(
+                f"The table holds no {quantity!r}; it holds {', '.join(quantities) or 'nothing'}."
+            )
+        others = [other for other in measuring if other != curves.estimator]
+        notes = small_print(table, curves.estimator, [quantity])
+        return cls(curves, notes=notes, left_out={curves.estimator: others})
 
-        def grid(column: str) -> np.ndarray:
-            pivoted = chosen.pivot(index="layer", columns="epoch", values=column)
-            return pivoted.reindex(index=layers, columns=epochs).to_numpy(dtype=np.float64)
+    def plot(self, ax: Any = None) -> QuantityCurveDisplay:
+        """Draw, into a new figure unless an axes is given."""
+        if ax is None:
+            _, ax = pyplot().subplots(figsize=(5.2, 3.4), layout="constrained")
+        curves = self.curves
+        curves.draw(ax)
+        if curves.quantity.baseline is not None:
+            ax.axhline(curves.quantity.baseline, color="0.5", lw=0.8, ls="--", zorder=0)
+        if is_log(curves.epochs):
+            ax.set_xscale("log")
+        if curves.quantity.ceiling is not None:
+            highest = np.nanmax(curves.value, initial=0.0)
+            ax.set_ylim(widened(ax.get_ylim(), highest), auto=None)
+        ax.set(xlabel="Epoch", ylabel=curves.label)
+        write_below(ax, self.notes)
+        ax.grid(alpha=0.25, lw=0.5)
+        ax.spines[["top", "right"]].set_visible(False)
+        ax.legend(fontsize=8, frameon=False)
+        self.ax_, self.figure_ = ax, ax.figure
+        return self
 
-        return cls(
-            layers, epochs, grid("value"), grid("lower"), grid("upper"), chosen["unit"].iloc[0]
-        )
 
-    def draw(self, ax: Any, *, bracket: bool = True) -> None:
-        """Draw a line a layer, with its bracket as a band."""
-        for k, colour in enumerate(layer_colours(len(self.layers))):
-            if bracket:
-                ax.fill_between(
-                    self.epochs, self.lower[k], self.upper[k], color=colour, alpha=0.25, lw=0
-                )
-            ax.plot(self.epochs, self.value[k], color=colour, lw=1.4, marker="o", ms=2.5,
-                    label=self.layers[k])  # fmt: skip
-
-
-def notes_of(table: pd.DataFrame, estimator: str, quantities: Collection[str]) -> str:
+def small_print(table: pd.DataFrame, estimator: str, quantities: Collection[str]) -> str:
     """Notes of what is drawn, each with its layers; epochs are counted where they are not all.
 
     Examples
@@ -98,33 +110,33 @@ def notes_of(table: pd.DataFrame, estimator: str, quantities: Collection[str]) -
     >>> rows = pd.DataFrame({"epoch": [1, 2, 1, 2], "layer": ["a", "a", "b", "b"],
     ...                      "estimator": "noisy", "quantity": "mutual_info",
     ...                      "notes": ["saturated", "saturated", "", "saturated"]})
-    >>> notes_of(rows, "noisy", ["mutual_info"])
+    >>> small_print(rows, "noisy", ["mutual_info"])
     'noisy: saturated in a (2 of 2 epochs), b (1 of 2)'
     """
-    told = {*quantities, *(_OF_CELLS if kind_of(table, estimator) == "binned" else ())}
-    rows = table[(table["estimator"] == estimator) & table["quantity"].isin(told)]
-    notes = rows.assign(note=rows["notes"].fillna("").str.split(JOINT)).explode("note")
-    notes = notes[notes["note"] != ""]
-    found = "; ".join(
-        f"{note} in {_layers_of(rows, notes[notes['note'] == note])}"
+    noted = table["quantity"].isin({*quantities, *_OF_CELLS})
+    rows = table[(table["estimator"] == estimator) & noted]
+    words = [[word for word, _ in split_notes(cell)] for cell in rows["notes"].fillna("")]
+    notes = rows.assign(note=pd.Series(words, rows.index, dtype=object)).explode("note")
+    notes = notes[notes["note"].notna()]
+    sentences = "; ".join(
+        f"{note} in {_noted_layers(rows, notes[notes['note'] == note])}"
         for note in dict.fromkeys(notes["note"])
     )
-    return f"{estimator}: {found}" if found else ""
+    return f"{estimator}: {sentences}" if sentences else ""
 
 
-def _layers_of(rows: pd.DataFrame, noted: pd.DataFrame) -> str:
-    measured, found = _epochs_of(rows), _epochs_of(noted)
-    if len(measured) > 1 and found == measured:
+def _noted_layers(rows: pd.DataFrame, noted: pd.DataFrame) -> str:
+    measured, counted = _epochs_by_layer(rows), _epochs_by_layer(noted)
+    if len(measured) > 1 and counted == measured:
         return "all layers"
-    names = list(found)
-    if any(n < measured[layer] for layer, n in found.items()):
-        counts = [f"{n} of {measured[layer]}" for layer, n in found.items()]
+    names = list(counted)
+    if any(n < measured[layer] for layer, n in counted.items()):
+        counts = [f"{n} of {measured[layer]}" for layer, n in counted.items()]
         counts[0] += " epochs"
-        names = [f"{layer} ({count})" for layer, count in zip(found, counts, strict=True)]
-    more = len(names) - _MOST_NAMED
-    return ", ".join([*names[:_MOST_NAMED], *([f"{more} more layers"] if more > 0 else [])])
+        names = [f"{layer} ({count})" for layer, count in zip(counted, counts, strict=True)]
+    return name_some(names, _MOST_NAMED)
 
 
-def _epochs_of(rows: pd.DataFrame) -> dict[str, int]:
+def _epochs_by_layer(rows: pd.DataFrame) -> dict[str, int]:
     counted = rows.groupby("layer", sort=False)["epoch"].nunique()
     return {str(layer): int(n) for layer, n in counted.items()}

@@ -1,12 +1,10 @@
-"""What all pictures share: matplotlib imported late, colours of layers, files."""
+"""What all pictures share: matplotlib imported late, small print, files."""
 
 from __future__ import annotations
 
 import textwrap
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from skinfo._files import write_atomically
 from skinfo.errors import needs_extra
@@ -24,11 +22,6 @@ def pyplot() -> Any:
     with needs_extra("Drawing", "plot"):
         import matplotlib.pyplot as plt
     return plt
-
-
-def layer_colours(n: int) -> list[Any]:
-    """Dark to light along the depth of the network; readable in grey."""
-    return list(pyplot().colormaps["viridis"](np.linspace(0.0, 0.9, max(n, 2))))[:n]
 
 
 def write_below(ax: Any, text: str) -> None:
@@ -70,9 +63,9 @@ def save_figure(figure: Any, path: Path, *, dpi: int = 150, close: bool = False)
     ValueError
         If matplotlib cannot write that format.
     """
-    known = figure.canvas.get_supported_filetypes()
-    if path.suffix[1:] not in known:
-        raise ValueError(f"{path}: a picture ends in one of {', '.join('.' + k for k in known)}.")
+    formats = figure.canvas.get_supported_filetypes()
+    if path.suffix[1:] not in formats:
+        raise ValueError(f"{path}: a picture ends in one of {', '.join('.' + k for k in formats)}.")
     with write_atomically(path) as file:
         figure.savefig(file, dpi=dpi, format=path.suffix[1:])
     if close:

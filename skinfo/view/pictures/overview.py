@@ -8,17 +8,10 @@ import numpy as np
 import pandas as pd
 
 from skinfo.flow.snapshots import Snapshots
-from skinfo.kinds import estimators_of
-from skinfo.view.pictures.curves import SHOWN, Curves, notes_of
-from skinfo.view.pictures.figures import layer_colours, pyplot, widened, write_below
-from skinfo.view.style import is_log
-
-# Axes of information: the quantity that is its ceiling, and what that is called.
-_CEILINGS = {
-    "information": ("ceiling", "ceiling"),
-    "label_information": ("label_ceiling", "H(Y)"),
-    "binned": ("binned_ceiling", "H(X)"),
-}
+from skinfo.quantities import describe_quantity, estimators_measuring
+from skinfo.view.curves import Curves, is_log, layer_colours, main_quantities
+from skinfo.view.pictures.curves import small_print
+from skinfo.view.pictures.figures import pyplot, widened, write_below
 
 
 class InformationFlowDisplay:
@@ -32,12 +25,12 @@ class InformationFlowDisplay:
         What :func:`skinfo.flow.collect_snapshots` gathered; without them only the curves
         are drawn.
     estimator : str, optional
-        Which is drawn of several estimators of one kind; by default the first of each kind.
+        Which is drawn of several that measured the same quantity; by default the first.
 
     Attributes
     ----------
     left_out : dict of str to list of str
-        For each estimator that is drawn, others of its kind that are not.
+        For each estimator that is drawn, others that measured the same and are not drawn.
     figure_ : matplotlib Figure
         The figure.
     axes_ : dict of str to matplotlib Axes
@@ -51,7 +44,7 @@ class InformationFlowDisplay:
     >>> run = open_run({(1, "hidden"): np.array([[-1.0], [1.0]])}, sigma=0.5)
     >>> flow = information_flow(NoisyMIEstimator(sigma=None, random_state=0), run, progress=False)
     >>> list(InformationFlowDisplay.from_flow(flow).plot().axes_)
-    ['information']
+    ['mutual_info']
     """
 
     def __init__(
@@ -64,23 +57,21 @@ class InformationFlowDisplay:
         self.table = table
         self.snapshots = snapshots
         self.estimator = estimator
-        found = {tells: estimators_of(table, tells) for tells, *_ in SHOWN.values()}
-        if estimator is not None and estimator not in {
-            n for names in found.values() for n in names
-        }:
+        measuring = {name: estimators_measuring(table, name) for name in main_quantities(table)}
+        names = list(dict.fromkeys(name for several in measuring.values() for name in several))
+        if estimator is not None and estimator not in names:
             raise ValueError(
                 f"The table holds nothing of {estimator!r} that an overview shows; it holds that "
-                f"of {', '.join(dict.fromkeys(n for names in found.values() for n in names))}."
+                f"of {', '.join(names)}."
             )
-        drawn = {
-            tells: estimator if estimator in names else names[0]
-            for tells, names in found.items() if names
-        }  # fmt: skip
-        self._drawn = {tells: str(name) for tells, name in drawn.items()}
-        self.left_out = {
-            name: [other for other in found[tells] if other != name]
-            for tells, name in self._drawn.items()
+        self._drawn = {
+            quantity: estimator if estimator in several else several[0]
+            for quantity, several in measuring.items()
         }
+        self.left_out: dict[str, list[str]] = {}
+        for quantity, name in self._drawn.items():
+            others = self.left_out.setdefault(name, [])
+            others += [x for x in measuring[quantity] if x != name and x not in others]
 
     @classmethod
     def from_flow(
@@ -96,13 +87,17 @@ class InformationFlowDisplay:
     def plot(self) -> InformationFlowDisplay:
         """Draw into a new figure."""
         plt = pyplot()
-        curves = self._curves()
+        curves = {
+            quantity: curve
+            for quantity, name in self._drawn.items()
+            if (curve := Curves.of(self.table, name, quantity)) is not None
+        }
         snapshots = self.snapshots
         losses = snapshots is not None and bool(snapshots.losses)
         rows = [*curves, *(["losses"] if losses else [])]
         if not rows:
             raise ValueError("The table holds nothing that an overview shows.")
-        heights = [1.25 if name == "information" else 0.8 for name in rows]
+        heights = [1.25 if name == "mutual_info" else 0.8 for name in rows]
         has_snapshots = snapshots is not None
         # The column of snapshots beside the curves needs its own height.
         height = max(
@@ -120,15 +115,14 @@ class InformationFlowDisplay:
             self._draw_scatter(right, snapshots)
         axes = left.subplots(len(rows), 1, sharex=True, height_ratios=heights, squeeze=False)[:, 0]
         self.axes_ = dict(zip(rows, axes, strict=True))
-        for name, (found, label, ceiling) in curves.items():
+        for name, curve in curves.items():
             ax = self.axes_[name]
-            found.draw(ax, bracket=name != "binned")
-            self._draw_ceiling(ax, ceiling)
-            if name in _CEILINGS:
-                highest = ceiling[0] if ceiling else np.nanmax(found.value, initial=0.0)
+            curve.draw(ax)
+            self._draw_ceiling(ax, curve)
+            if curve.quantity.ceiling is not None:
+                highest = curve.highest_ceiling or np.nanmax(curve.value, initial=0.0)
                 ax.set_ylim(widened(ax.get_ylim(), highest))
-            unit = f" [{found.unit}]" if found.unit else ""
-            ax.set_ylabel(f"{label}{unit}")
+            ax.set_ylabel(curve.label)
         if snapshots is not None and snapshots.losses:
             self._draw_losses(self.axes_["losses"], snapshots)
         epochs = np.unique(self.table["epoch"])
@@ -137,7 +131,7 @@ class InformationFlowDisplay:
         if len(epochs) > 1:
             axes[0].set_xlim(epochs[0], epochs[-1])
         axes[-1].set_xlabel("Epoch")
-        write_below(axes[-1], self._notes(list(curves)))
+        write_below(axes[-1], self._notes())
         axes[0].legend(
             loc="lower left", bbox_to_anchor=(0, 1.0), ncols=8, fontsize=8, frameon=False,
             borderaxespad=0.2, handlelength=1.4,
@@ -147,37 +141,19 @@ class InformationFlowDisplay:
             ax.spines[["top", "right"]].set_visible(False)
         return self
 
-    def _curves(self) -> dict[str, tuple[Curves, str, tuple[float, str] | None]]:
-        found = {}
-        for name, (tells, quantity, label) in SHOWN.items():
-            estimator, ceiling = self._drawn.get(tells), _CEILINGS.get(name)
-            curves = Curves.of(self.table, estimator, quantity)
-            if curves is None:
-                continue
-            guide = None
-            if ceiling is not None:
-                values = self.table.loc[
-                    (self.table["estimator"] == estimator) & (self.table["quantity"] == ceiling[0]),
-                    "value",
-                ]
-                highest = values.max() if len(values) else np.inf
-                guide = (float(highest), ceiling[1]) if np.isfinite(highest) else None
-            found[name] = (curves, label, guide)
-        return found
-
-    def _notes(self, names: list[str]) -> str:
+    def _notes(self) -> str:
         """A line for each estimator that is drawn and noted."""
-        drawn: dict[str, list[str]] = {}
-        for tells, quantity, _ in (SHOWN[name] for name in names):
-            drawn.setdefault(self._drawn[tells], []).append(quantity)
-        noted = [notes_of(self.table, name, told) for name, told in drawn.items()]
-        return "\n".join(filter(None, noted))
+        quantities: dict[str, list[str]] = {}
+        for quantity, name in self._drawn.items():
+            quantities.setdefault(name, []).append(quantity)
+        lines = [small_print(self.table, name, drawn) for name, drawn in quantities.items()]
+        return "\n".join(filter(None, lines))
 
-    @staticmethod
-    def _draw_ceiling(ax: Any, guide: tuple[float, str] | None) -> None:
-        if guide is None:
+    def _draw_ceiling(self, ax: Any, curve: Curves) -> None:
+        value = curve.highest_ceiling
+        if value is None or curve.quantity.ceiling is None:
             return
-        value, name = guide
+        name = describe_quantity(curve.quantity.ceiling, self.table).symbol
         ax.axhline(value, color="0.5", lw=0.8, ls="--", zorder=0)
         low, high = ax.get_ylim()
         ax.set_ylim(low, max(high, value + 0.16 * (value - low)))

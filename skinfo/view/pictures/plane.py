@@ -8,17 +8,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from skinfo.kinds import MARKS, estimator_of, estimators_of, kind_of, symbol
-from skinfo.view.pictures.curves import Curves, notes_of
+from skinfo.quantities import describe_quantity, estimators_measuring
+from skinfo.view.curves import PLANES, Curves, is_log
+from skinfo.view.pictures.curves import small_print
 from skinfo.view.pictures.figures import pyplot, widened, write_below
-from skinfo.view.style import is_log
 
 _FAINT = "0.75"
-_NO_LABELS = "; measure a run that has labels."
 
 
 class InformationPlaneDisplay:
-    """The information plane: I(X;T) across, I(Y;T) up, one faint line an epoch.
+    """The information plane: I(X;T) across, I(Y;T) up, one faint line per epoch.
 
     The axes are called what was measured: of a binning estimator, I(X;Bin(T)) and I(Y;Bin(T)).
 
@@ -32,12 +31,12 @@ class InformationPlaneDisplay:
         Names in network order.
     unit : str
         "nats" or "bits".
-    kind : {"noisy", "binned", "other"}, default="noisy"
-        What sort of estimator measured them.
+    quantities : tuple of (str, str), default=("mutual_info", "label_mutual_info")
+        Their names in the table.
     notes : str, default=""
         What the table notes about them, written below.
     left_out : dict of str to list of str, optional
-        The estimator that measured them, and others of its kind that measured them, too.
+        The estimator that measured them, and others that measured them, too.
 
     Attributes
     ----------
@@ -66,7 +65,7 @@ class InformationPlaneDisplay:
         layers: Sequence[str],
         unit: str,
         *,
-        kind: str = "noisy",
+        quantities: tuple[str, str] = PLANES[0],
         notes: str = "",
         left_out: dict[str, list[str]] | None = None,
     ) -> None:
@@ -75,7 +74,7 @@ class InformationPlaneDisplay:
         self.epochs = epochs
         self.layers = list(layers)
         self.unit = unit
-        self.kind = kind
+        self.quantities = quantities
         self.notes = notes
         self.left_out = left_out or {}
 
@@ -83,28 +82,22 @@ class InformationPlaneDisplay:
     def from_flow(
         cls, table: pd.DataFrame, *, estimator: str | None = None
     ) -> InformationPlaneDisplay:
-        """Take the plane out of a flow table; the first noisy estimator by default."""
-        name = (
-            estimator or estimator_of(table, MARKS["noisy"]) or estimator_of(table, MARKS["binned"])
-        )
-        prefix = "binned_" if name and kind_of(table, name) == "binned" else ""
-        measured = (f"{prefix}mutual_info", f"{prefix}label_mutual_info")
-        information, label = (Curves.of(table, name, quantity) for quantity in measured)
-        if name is None or information is None or label is None:
-            raise ValueError(
-                "The table holds no estimator with both mutual_info and label_mutual_info"
-                + (f" named {estimator!r}{_instead(table)}." if estimator else _NO_LABELS)
-            )
-        kind = kind_of(table, name)
-        others = [
-            other for other in estimators_of(table, measured[1])
-            if other != name and kind_of(table, other) == kind
-        ]  # fmt: skip
-        return cls(
-            information.value, label.value, information.epochs, information.layers,
-            information.unit, kind=kind, left_out={name: others},
-            notes=notes_of(table, name, measured),
-        )  # fmt: skip
+        """Take the plane out of a flow table: I(X;T) where it was measured, else I(X;Bin(T))."""
+        for across, up in PLANES:
+            planes = _estimators(table, across, up)
+            name = estimator if estimator in planes else next(iter(planes), None)
+            if name is None or (estimator is not None and name != estimator):
+                continue
+            information, label = Curves.of(table, name, across), Curves.of(table, name, up)
+            if information is None or label is None:
+                continue
+            others = [other for other in planes if other != name]
+            return cls(
+                information.value, label.value, information.epochs, information.layers,
+                information.unit, quantities=(across, up), left_out={name: others},
+                notes=small_print(table, name, (across, up)),
+            )  # fmt: skip
+        raise ValueError(_no_plane(table, estimator))
 
     def plot(self, ax: Any = None) -> InformationPlaneDisplay:
         """Draw, into a new figure unless an axes is given."""
@@ -125,10 +118,7 @@ class InformationPlaneDisplay:
                 edgecolors="0.3", linewidths=0.3,
             )  # fmt: skip
         ax.figure.colorbar(points, ax=ax, label="Epoch")
-        across, up = (
-            symbol(self.kind, ("binned_" if self.kind == "binned" else "") + quantity)
-            for quantity in ("mutual_info", "label_mutual_info")
-        )
+        across, up = (describe_quantity(name).title for name in self.quantities)
         ax.set(xlabel=f"{across} [{self.unit}]", ylabel=f"{up} [{self.unit}]")
         # auto=None: the axes still grow with what the caller adds.
         right, top = (np.nanmax(x, initial=0.0) for x in (self.information, self.label_information))
@@ -142,7 +132,16 @@ class InformationPlaneDisplay:
         return self
 
 
-def _instead(table: pd.DataFrame) -> str:
-    names = estimators_of(table, "label_mutual_info")
-    names += estimators_of(table, "binned_label_mutual_info")
-    return f"; it holds {', '.join(names)}" if names else ""
+def _estimators(table: pd.DataFrame, across: str, up: str) -> list[str]:
+    """Names of the estimators that measured both quantities."""
+    measuring = estimators_measuring(table, up)
+    return [name for name in estimators_measuring(table, across) if name in measuring]
+
+
+def _no_plane(table: pd.DataFrame, estimator: str | None) -> str:
+    message = "The table holds no estimator with both mutual_info and label_mutual_info"
+    if estimator is None:
+        return f"{message}; measure a run that has labels."
+    names = [name for plane in PLANES for name in _estimators(table, *plane)]
+    held = f"; it holds {', '.join(dict.fromkeys(names))}" if names else ""
+    return f"{message} named {estimator!r}{held}."

@@ -9,15 +9,11 @@ import numpy as np
 import pandas as pd
 
 from skinfo.flow.tables import check_columns, check_once
-from skinfo.quantities import CURVE_COLUMNS
+from skinfo.quantities import CURVE_COLUMNS, QUANTITIES
+from skinfo.view.curves import BLUE
 from skinfo.view.pictures.figures import pyplot
-from skinfo.view.style import BLUE
 
-# What is drawn: the name of its axes, its quantity, that quantity's ceiling, its name on the axis.
-_PANELS = (
-    ("information", "mutual_info", "ceiling", "I(X;T)"),
-    ("label_information", "label_mutual_info", "label_ceiling", "I(Y;T)"),
-)
+_QUANTITIES = ("mutual_info", "label_mutual_info")
 _SATURATED = "saturated"
 _CEILING = "ceiling"
 
@@ -35,14 +31,14 @@ class SigmaCurveDisplay:
     figure_ : matplotlib Figure
         The figure.
     axes_ : dict of str to matplotlib Axes
-        "information", and "label_information" where the table has it.
+        "mutual_info", and "label_mutual_info" where the table has it.
 
     Examples
     --------
     >>> from skinfo import sigma_curve
     >>> from skinfo.view import SigmaCurveDisplay
     >>> curve = sigma_curve([[-1.0], [1.0]], sigmas=[0.25, 0.5, 1.0], random_state=0)
-    >>> SigmaCurveDisplay.from_table(curve).plot().axes_["information"].get_ylabel()
+    >>> SigmaCurveDisplay.from_table(curve).plot().axes_["mutual_info"].get_ylabel()
     'I(X;T) [nats]'
     """
 
@@ -80,19 +76,18 @@ class SigmaCurveDisplay:
             If the table holds no mutual_info, ``axes`` lack one that this curve needs, or the
             curve there has another unit.
         """
-        panels = [panel for panel in _PANELS if panel[1] in set(self.table["quantity"])]
-        if not panels:
+        names = [name for name in _QUANTITIES if name in set(self.table["quantity"])]
+        if not names:
             raise ValueError("The table holds no mutual_info.")
-        names = [name for name, *_ in panels]
         self.axes_ = _new_axes(names) if axes is None else dict(axes)
         missing = [name for name in names if name not in self.axes_]
         if missing:
             raise ValueError(f"axes has no {missing[0]!r}; draw a curve that has labels first.")
-        for name, quantity, ceiling, symbol in panels:
-            ax = self.axes_[name]
-            _set_ylabel(ax, f"{symbol} [{self._sorted(quantity)['unit'].iloc[0]}]")
-            self._draw_ceiling(ax, ceiling, color)
-            self._draw_curve(ax, quantity, label, color)
+        for name in names:
+            ax, described = self.axes_[name], QUANTITIES[name]
+            _set_ylabel(ax, f"{described.symbol} [{self._sorted(name)['unit'].iloc[0]}]")
+            self._draw_ceiling(ax, described.ceiling or "", color)
+            self._draw_curve(ax, name, label, color)
             # Another curve may reach higher than the one before.
             ax.autoscale(axis="y")
             ax.set_ylim(0, None)

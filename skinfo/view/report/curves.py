@@ -2,32 +2,29 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from skinfo.kinds import GUIDES
-from skinfo.view.report.charts import Axis, Chart
+from skinfo.view.curves import Curves, layer_colours
 from skinfo.view.report.figures import (
     GREY,
     Figure,
+    checked,
     dashed_ceiling,
     drawn_places,
+    epoch_axis,
     hover,
-    layer_colours,
     layout,
     listed,
+    made_by,
     marker,
-    places_axis,
+    point_in_words,
     seen,
-    to_json,
     values_axis,
 )
-from skinfo.view.report.quantities import is_ratio
-from skinfo.view.report.sigmas import sigma_in_words
-from skinfo.view.report.wording import epoch_ranges, number
+from skinfo.view.words import epoch_name, epoch_ranges, number
 
 _HEIGHT = 300
 # How dense a band is, and all of them together where there are many.
@@ -39,27 +36,18 @@ _LINES = (
 )  # fmt: skip
 
 
-def draw_chart(chart: Chart, *, several: bool) -> Figure:
+def draw_curves(curves: Curves, *, several: bool) -> Figure:
     """Draw one quantity of every layer, its bracket as a band, its ceiling dashed.
 
     ``several`` says that the estimator must be named, for others measured the same quantity.
     """
-    across = drawn_places(chart.axis.places)
-    upward = values_axis(
-        chart.value, chart.lower, chart.upper, title=chart.label, log=is_ratio(chart.quantity)
-    )
-    if chart.axis.word == "sigma":
-        upward |= {"rangemode": "tozero"}
-    traces: list[dict[str, Any]] = []
-    colours = layer_colours(len(chart.layers))
-    for k, colour in enumerate(colours):
-        if chart.measured[k].any():
-            traces.append(_band(chart, k, across, colour))
-    for k, colour in enumerate(colours):
-        if chart.measured[k].any():
-            traces.append(_line(chart, k, across, colour))
-    flat = chart.flat_ceiling()
-    shapes, annotations = [_epoch_mark(chart.axis, across)], []
+    across = drawn_places(curves.epochs)
+    colours = layer_colours(len(curves.layers))
+    drawn = [k for k in range(len(colours)) if curves.measured[k].any()]
+    traces = [_band(curves, k, across, colours[k]) for k in drawn]
+    traces += [_line(curves, k, across, colours[k]) for k in drawn]
+    flat = curves.flat_ceiling()
+    shapes, annotations = [_epoch_mark(across)], []
     if flat is not None:
         shape, note = dashed_ceiling(flat, "ceiling")
         shapes.append(shape)
@@ -67,132 +55,125 @@ def draw_chart(chart: Chart, *, several: bool) -> Figure:
         # A shape alone does not make room for itself.
         traces.append({"x": [float(across[-1])], "y": [flat], "mode": "markers", "type": "scatter",
                        "marker": {"opacity": 0}, "hoverinfo": "skip"})  # fmt: skip
-    elif np.isfinite(chart.ceiling).any():
-        traces += [
-            _ceiling(chart, k, across, colour)
-            for k, colour in enumerate(colours)
-            if np.isfinite(chart.ceiling[k]).any()
-        ]
-    guide = GUIDES.get(chart.quantity.partition(" [")[0])
-    if guide is not None:
-        shapes.append(dashed_ceiling(guide, "")[0])
-    made = layout(
-        _HEIGHT, places_axis(chart.axis.places, chart.axis.title), upward,
-        shapes=shapes, annotations=annotations,
+    else:
+        limited = [k for k in range(len(colours)) if np.isfinite(curves.ceiling[k]).any()]
+        traces += [_ceiling(curves, k, across, colours[k]) for k in limited]
+    if curves.quantity.baseline is not None:
+        shapes.append(dashed_ceiling(curves.quantity.baseline, "")[0])
+    upward = values_axis(
+        curves.value, curves.lower, curves.upper, title=curves.label,
+        log=curves.quantity.unit_kind in ("count", "ratio"),
     )  # fmt: skip
-    said = [chart.estimator] if several else []
-    said += [noise] if (noise := sigma_in_words(chart.sigmas)) else []
-    by = f" <small>{html.escape(', '.join(said))}</small>" if said else ""
+    laid_out = layout(
+        _HEIGHT, epoch_axis(curves.epochs), upward, shapes=shapes, annotations=annotations
+    )
     return Figure(
-        description=f"{chart.label} against the {chart.axis.word}, a curve a layer",
-        caption=f"{html.escape(chart.label)}{by}",
-        json=to_json(traces, made, marks=listed(across) if chart.axis.word == "epoch" else []),
-        footnote=_not_drawn(chart),
+        description=f"{curves.label} against the epoch, a curve per layer",
+        made=checked(traces, laid_out, marks=listed(across)),
+        caption=curves.label,
+        small=made_by(curves, several=several),
+        footnote=_not_drawn(curves),
     )
 
 
-def _band(chart: Chart, k: int, across: np.ndarray, colour: str) -> dict[str, Any]:
+def _band(curves: Curves, k: int, across: np.ndarray, colour: str) -> dict[str, Any]:
     """A bracket's area, a polygon for each stretch of epochs without a gap."""
-    known = np.isfinite(chart.lower[k]) & np.isfinite(chart.upper[k])
+    finite = np.isfinite(curves.lower[k]) & np.isfinite(curves.upper[k])
     x: list[float | None] = []
     y: list[float | None] = []
-    for stretch in np.split(np.arange(len(across)), np.flatnonzero(~known)):
-        inside = stretch[known[stretch]]
+    for stretch in np.split(np.arange(len(across)), np.flatnonzero(~finite)):
+        inside = stretch[finite[stretch]]
         if len(inside):
-            there, back = listed(across[inside]), listed(across[inside[::-1]])
-            x += [*there, *back, there[0], None]
+            way, back = listed(across[inside]), listed(across[inside[::-1]])
+            x += [*way, *back, way[0], None]
             y += [
-                *listed(chart.lower[k, inside]), *listed(chart.upper[k, inside[::-1]]),
-                float(chart.lower[k, inside[0]]), None,
+                *listed(curves.lower[k, inside]), *listed(curves.upper[k, inside[::-1]]),
+                float(curves.lower[k, inside[0]]), None,
             ]  # fmt: skip
     return {
         "type": "scatter", "x": x, "y": y, "mode": "lines", "fill": "toself", "hoverinfo": "skip",
         "line": {"width": 0.8, "color": colour}, "meta": {"layer": k},
-        "opacity": min(_BAND, _BANDS / len(chart.layers)),
-        "name": f"{seen(chart.layers[k])} bracket",
+        "opacity": min(_BAND, _BANDS / len(curves.layers)),
+        "name": f"{seen(curves.layers[k])} bracket",
     }  # fmt: skip
 
 
-def _line(chart: Chart, k: int, across: np.ndarray, colour: str) -> dict[str, Any]:
+def _line(curves: Curves, k: int, across: np.ndarray, colour: str) -> dict[str, Any]:
     texts = [
-        hover(_place(chart, k, j), *chart.in_words(k, j)) if chart.measured[k, j] else ""
-        for j in range(len(across))
+        hover(f"{curves.layers[k]}, epoch {epoch_name(epoch)}", *point_in_words(curves, k, j))
+        if curves.measured[k, j]
+        else ""
+        for j, epoch in enumerate(curves.epochs)
     ]
     return {
-        "type": "scatter", "x": listed(across), "y": listed(chart.value[k]),
-        "mode": "lines+markers", "name": seen(chart.layers[k]), "hovertext": texts,
+        "type": "scatter", "x": listed(across), "y": listed(curves.value[k]),
+        "mode": "lines+markers", "name": seen(curves.layers[k]), "hovertext": texts,
         "hoverinfo": "text", "line": {"width": 1.6, "color": colour}, "meta": {"layer": k},
         "marker": {"size": 6, "symbol": marker(k), "color": colour,
                    "line": {"width": 0.6, "color": "#374151"}},
     }  # fmt: skip
 
 
-def _place(chart: Chart, k: int, j: int) -> str:
-    return ", ".join(filter(None, [chart.layers[k], chart.axis.name(j)]))
-
-
-def _ceiling(chart: Chart, k: int, across: np.ndarray, colour: str) -> dict[str, Any]:
+def _ceiling(curves: Curves, k: int, across: np.ndarray, colour: str) -> dict[str, Any]:
     return {
-        "type": "scatter", "x": listed(across), "y": listed(chart.ceiling[k]), "mode": "lines",
+        "type": "scatter", "x": listed(across), "y": listed(curves.ceiling[k]), "mode": "lines",
         "line": {"width": 1, "color": colour, "dash": "dash"}, "hoverinfo": "skip",
-        "name": f"{seen(chart.layers[k])} ceiling", "meta": {"layer": k},
+        "name": f"{seen(curves.layers[k])} ceiling", "meta": {"layer": k},
     }  # fmt: skip
 
 
-def _epoch_mark(axis: Axis, across: np.ndarray) -> dict[str, Any]:
-    """A line at the chosen epoch, which the script moves; not there on other axes."""
+def _epoch_mark(across: np.ndarray) -> dict[str, Any]:
+    """A line at the chosen epoch, which the script moves."""
     at = float(across[-1])
     return {
         "type": "line", "xref": "x", "yref": "paper", "x0": at, "x1": at, "y0": 0, "y1": 1,
         "layer": "below", "line": {"color": "#9ca3af", "width": 1},
-        "visible": axis.word == "epoch" and len(axis.places) > 1,
+        "visible": len(across) > 1,
     }  # fmt: skip
 
 
-def _not_drawn(chart: Chart) -> str:
+def _not_drawn(curves: Curves) -> str:
     """Name the measured points that have no place on paper."""
-    said = []
+    sentences = []
     for name, chosen in (
-        ("infinite", np.isinf(chart.value)),
-        ("not a number", np.isnan(chart.value) & chart.measured),
+        ("infinite", np.isinf(curves.value)),
+        ("not a number", np.isnan(curves.value) & curves.measured),
     ):
         where = [
-            " ".join(filter(None, [
-                chart.layers[k],
-                epoch_ranges([chart.axis.places[j] for j in np.flatnonzero(chosen[k])],
-                             chart.axis.places, chart.axis.word),
-            ]))
+            f"{curves.layers[k]} {epoch_ranges(curves.epochs[chosen[k]], curves.epochs)}"
             for k in np.flatnonzero(chosen.any(axis=1))
-        ]  # fmt: skip
+        ]
         if where:
-            said.append(f"Not drawn, because {name}: {'; '.join(where)}.")
-    return html.escape(" ".join(said))
+            sentences.append(f"Not drawn, because {name}: {'; '.join(where)}.")
+    return " ".join(sentences)
 
 
 def draw_recorded(
-    recorded: Mapping[str, np.ndarray], axis: Axis, marks: tuple[float, ...]
+    recorded: Mapping[str, np.ndarray], epochs: np.ndarray, marks: np.ndarray
 ) -> list[Figure]:
     """Draw what was recorded in training: losses, accuracies, and the rest by name.
 
-    ``axis`` holds the epochs of the record, ``marks`` those that the slider knows.
+    ``epochs`` are those of the record, ``marks`` those that the slider has.
     """
     groups: dict[str, dict[str, np.ndarray]] = {"Loss": {}, "Accuracy": {}}
     # What is trained on comes first.
     for name in sorted(recorded, key=lambda name: ("train" not in name, name)):
         kind = next((kind for kind in ("loss", "accuracy") if kind in name.lower()), "")
         groups.setdefault(kind.capitalize() or name, {})[name] = recorded[name]
-    return [_draw_recorded(title, lines, axis, marks) for title, lines in groups.items() if lines]
+    return [_draw_group(title, lines, epochs, marks) for title, lines in groups.items() if lines]
 
 
-def _draw_recorded(
-    title: str, lines: Mapping[str, np.ndarray], axis: Axis, marks: tuple[float, ...]
+def _draw_group(
+    title: str, lines: Mapping[str, np.ndarray], epochs: np.ndarray, marks: np.ndarray
 ) -> Figure:
-    across = drawn_places(axis.places)
-    traces, said = [], []
-    for (name, values), (colour, dash) in zip(lines.items(), _cycle(len(lines)), strict=True):
+    across = drawn_places(epochs)
+    traces, sentences = [], []
+    for number_of_line, (name, values) in enumerate(lines.items()):
+        colour, dash = _LINES[number_of_line % len(_LINES)]
         shown = name.replace("_", " ")
         texts = [
-            hover(axis.name(j), f"{shown} {number(float(value))}") for j, value in enumerate(values)
+            hover(f"epoch {epoch_name(epoch)}", f"{shown} {number(float(value))}")
+            for epoch, value in zip(epochs, values, strict=True)
         ]
         traces.append({
             "type": "scatter", "x": listed(across), "y": listed(values), "mode": "lines+markers",
@@ -201,24 +182,18 @@ def _draw_recorded(
             "marker": {"size": 4, "color": colour},
         })  # fmt: skip
         if np.isinf(values).any():
-            chosen = [axis.places[j] for j in np.flatnonzero(np.isinf(values))]
-            where = epoch_ranges(chosen, axis.places)
-            said.append(f"Not drawn, because infinite: {shown} {where}.")
-    finite = values_axis(*(values for values in lines.values()), title=title)
-    made = layout(
-        _HEIGHT, places_axis(axis.places, axis.title), finite,
-        shapes=[_epoch_mark(axis, across)], showlegend=True,
+            where = epoch_ranges(epochs[np.isinf(values)], epochs)
+            sentences.append(f"Not drawn, because infinite: {shown} {where}.")
+    laid_out = layout(
+        _HEIGHT, epoch_axis(epochs), values_axis(*lines.values(), title=title),
+        shapes=[_epoch_mark(across)], showlegend=True,
         legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom",
                 "font": {"size": 11, "color": GREY}},
         margin={"l": 56, "r": 16, "t": 30, "b": 44},
     )  # fmt: skip
     return Figure(
         description=f"{title} against the epoch",
-        caption=html.escape(title.replace("_", " ")),
-        json=to_json(traces, made, marks=listed(drawn_places(marks, axis.places))),
-        footnote=html.escape(" ".join(said)),
+        made=checked(traces, laid_out, marks=listed(drawn_places(marks, epochs))),
+        caption=title.replace("_", " "),
+        footnote=" ".join(sentences),
     )
-
-
-def _cycle(n: int) -> list[tuple[str, str]]:
-    return [_LINES[k % len(_LINES)] for k in range(n)]

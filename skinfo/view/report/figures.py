@@ -1,17 +1,16 @@
-"""What the figures share: colours, axes, and their way into the page as JSON."""
+"""What the figures share: axes, markers, and what plotly draws them from."""
 
 from __future__ import annotations
 
 import html
-import json
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from skinfo.errors import needs_extra
-from skinfo.view import style
-from skinfo.view.report.wording import epoch_name, number
+from skinfo.view.curves import Curves, is_log
+from skinfo.view.words import bracket, epoch_name, number, sigma_in_words, split_notes, with_error
 
 #: Markers by layer, in plotly's names and as a letter of a legend.
 MARKERS = (
@@ -32,21 +31,22 @@ class Figure:
     ----------
     description : str
         What a screen reader says.
-    caption : str
-        HTML above it.
-    json : str
+    made : dict
         Data, layout and how they move, for the script of the page.
+    caption, small : str
+        Texts above it, the second in small letters.
     css_class : str
         "wide", "" or "small".
     footnote : str
-        HTML below it.
+        Text below it.
     layer : int or None
         The layer that all of it shows, if it shows one only.
     """
 
     description: str
+    made: dict[str, Any]
     caption: str
-    json: str
+    small: str = ""
     css_class: str = ""
     footnote: str = ""
     layer: int | None = None
@@ -58,20 +58,6 @@ def plotly_offline() -> Any:
         import plotly.graph_objects
         import plotly.offline
     return plotly
-
-
-def layer_colours(n: int) -> list[str]:
-    """Dark to light along the depth of the network, as in the other pictures.
-
-    Examples
-    --------
-    >>> layer_colours(2)
-    ['rgb(68, 1, 84)', 'rgb(188, 223, 42)']
-    """
-    plotly_offline()
-    from plotly.colors import sample_colorscale
-
-    return list(sample_colorscale("Viridis", np.linspace(0.0, 0.9, max(n, 2)).tolist()))[:n]
 
 
 def marker(k: int) -> str:
@@ -94,43 +80,44 @@ def listed(values: np.ndarray) -> list[float | None]:
     return [float(v) if np.isfinite(v) else None for v in values]
 
 
-def is_log(places: tuple[float, ...]) -> bool:
+def _reaches_far(places: np.ndarray) -> bool:
     """Whether epochs are drawn in the logarithm: they start at 0 or above and reach far."""
-    above = np.array([place for place in places if place > 0])
-    return places[0] >= 0 and style.is_log(above)
+    return bool(places[0] >= 0) and is_log(places[places > 0])
 
 
-def drawn_places(places: tuple[float, ...], on: tuple[float, ...] | None = None) -> np.ndarray:
+def drawn_places(epochs: np.ndarray, on: np.ndarray | None = None) -> np.ndarray:
     """Where epochs lie on their axis: as they are, or log10(1 + epoch) where 0 is one of them.
 
     ``on`` holds the epochs of the axis, if these are others.
 
     Examples
     --------
-    >>> drawn_places((0.0, 1.0, 99.0)).round(3).tolist(), drawn_places((1.0, 100.0)).tolist()
-    ([0.0, 0.301, 2.0], [1.0, 100.0])
+    >>> drawn_places(np.array([0.0, 1.0, 99.0])).round(3).tolist()
+    [0.0, 0.301, 2.0]
+    >>> drawn_places(np.array([1.0, 100.0])).tolist()
+    [1.0, 100.0]
     """
-    axis, at = places if on is None else on, np.array(places)
-    return np.log10(1 + at) if is_log(axis) and axis[0] == 0 else at
+    axis = epochs if on is None else on
+    return np.log10(1 + epochs) if _reaches_far(axis) and axis[0] == 0 else epochs
 
 
-def places_axis(places: tuple[float, ...], title: str) -> dict[str, Any]:
+def epoch_axis(epochs: np.ndarray) -> dict[str, Any]:
     """The axis of epochs; a logarithmic one shows epoch 0 as well."""
-    axis: dict[str, Any] = {"title": {"text": title}}
-    at = drawn_places(places)
-    if len(places) == 1:
-        return axis | {"tickvals": at.tolist(), "ticktext": [epoch_name(places[0])],
+    axis: dict[str, Any] = {"title": {"text": "Epoch"}}
+    at = drawn_places(epochs)
+    if len(epochs) == 1:
+        return axis | {"tickvals": at.tolist(), "ticktext": [epoch_name(epochs[0])],
                        "range": [float(at[0]) - 1, float(at[0]) + 1]}  # fmt: skip
-    if is_log(places):
-        decades = 10.0 ** np.arange(np.floor(np.log10(places[-1])) + 1)
-        if places[0] == 0:
+    if _reaches_far(epochs):
+        decades = 10.0 ** np.arange(np.floor(np.log10(epochs[-1])) + 1)
+        if epochs[0] == 0:
             ticks = np.array([0.0, *decades])
             axis |= {"tickvals": np.log10(1 + ticks).tolist(),
                      "ticktext": [epoch_name(tick) for tick in ticks]}  # fmt: skip
             low, high = at[0], at[-1]
         else:
-            axis |= {"type": "log", "dtick": 1 if places[-1] > 50 * places[0] else "D2"}
-            axis |= {"exponentformat": "none"} if places[-1] < 1e6 else {}
+            axis |= {"type": "log", "dtick": 1 if epochs[-1] > 50 * epochs[0] else "D2"}
+            axis |= {"exponentformat": "none"} if epochs[-1] < 1e6 else {}
             low, high = np.log10(at[0]), np.log10(at[-1])
     else:
         low, high = at[0], at[-1]
@@ -169,28 +156,11 @@ def layout(
     return base | more
 
 
-def to_json(traces: list[dict[str, Any]], laid_out: dict[str, Any], **moves: Any) -> str:
-    """Data, layout and movements as JSON that may stand inside a script of a page.
-
-    plotly checks every name in it. Nothing in it can end the script: < > & are escaped.
-    """
+def checked(traces: list[dict[str, Any]], laid_out: dict[str, Any], **moves: Any) -> dict[str, Any]:
+    """Data, layout and movements as plain values; plotly checks every name in them."""
     graph_objects = plotly_offline().graph_objects
     made = graph_objects.Figure(data=traces, layout=laid_out).to_plotly_json()
-    text = json.dumps({"data": made["data"], "layout": made["layout"], **moves}, allow_nan=False)
-    return in_script(text)
-
-
-def in_script(text: str) -> str:
-    r"""Escape what could end a script, within strings of JSON.
-
-    Examples
-    --------
-    >>> in_script('{"name": "</script>"}')
-    '{"name": "\\u003c/script\\u003e"}'
-    """
-    for character in "<>&\u2028\u2029":
-        text = text.replace(character, f"\\u{ord(character):04x}")
-    return text
+    return {"data": made["data"], "layout": made["layout"], **moves}
 
 
 def dashed_ceiling(
@@ -212,3 +182,23 @@ def dashed_ceiling(
         note |= {"x": 0 if left else 1, "y": value, "xref": "paper", "yref": "y",
                  "xanchor": "left" if left else "right", "yanchor": "bottom"}  # fmt: skip
     return shape, note
+
+
+def point_in_words(curves: Curves, k: int, j: int) -> list[str]:
+    """Say all that is known of one point: value and error, bracket, ceiling, notes."""
+    unit = f" {curves.unit}" if curves.unit else ""
+    value = with_error(curves.value[k, j], curves.stderr[k, j])
+    lines = [f"{curves.quantity.title} {value}{unit}"]
+    if curves.sigmas[k]:
+        lines.append(f"σ = {curves.sigmas[k]:g}")
+    if between := bracket(curves.lower[k, j], curves.upper[k, j]):
+        lines.append(f"bracket {between}")
+    if not np.isnan(limit := curves.ceiling[k, j]):
+        lines.append(f"ceiling {number(limit) if np.isfinite(limit) else 'none'}")
+    return [*lines, *(f"⚑ {note}" for note, _ in split_notes(curves.notes[k, j]))]
+
+
+def made_by(curves: Curves, *, several: bool) -> str:
+    """The estimator, where others measured the same, and the noise that it measured with."""
+    words = [curves.estimator if several else "", sigma_in_words(curves.sigmas)]
+    return ", ".join(filter(None, words))

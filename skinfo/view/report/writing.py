@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterable, Mapping
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -11,32 +13,45 @@ import numpy as np
 import pandas as pd
 
 from skinfo._files import write_atomically
+from skinfo.errors import name_some, needs_extra
 from skinfo.flow.snapshots import Snapshots
-from skinfo.flow.tables import check_output, is_curve, read_table
-from skinfo.view.report.charts import Axis, Chart, as_flow, axis_of, charts_of, layers_of, planes_of
-from skinfo.view.report.curves import draw_chart, draw_recorded
-from skinfo.view.report.distances import draw_distances
-from skinfo.view.report.figures import Figure, plotly_offline
-from skinfo.view.report.flags import flags_of
-from skinfo.view.report.page import document
-from skinfo.view.report.plane import draw_plane
-from skinfo.view.report.sections import (
-    Section,
-    curves_section,
-    distances_section,
-    notes_section,
-    numbers_section,
-    plane_section,
-    reading_section,
-    settings_section,
-    summary_section,
-    toolbar_html,
-    warnings_html,
+from skinfo.flow.tables import check_columns, check_once, check_output, is_curve, read_table
+from skinfo.quantities import describe_quantity
+from skinfo.view.curves import PAIR_KINDS, PLANES, Curves, layer_colours, layers_in_order
+from skinfo.view.report.curves import draw_curves, draw_recorded
+from skinfo.view.report.figures import MARKERS, Figure, plotly_offline
+from skinfo.view.report.moving import draw_distances, draw_plane
+from skinfo.view.report.notes import flags_of
+from skinfo.view.words import (
+    bracket,
+    epoch_name,
+    number,
+    sigma_in_words,
+    split_notes,
+    with_error,
 )
-from skinfo.view.report.wording import epoch_name
 
 # More main quantities than this are folded away with the others.
 _MOST_MAIN = 12
+# A sentence names so many layers.
+_MOST_NAMED = 6
+_NUMBERS = ("value", "stderr", "lower", "upper")
+_WORDS = ("layer", "estimator", "quantity", "unit", "notes")
+_HOW_TO_READ = (
+    ("Unit", "Information is in nats or in bits, as written beside it (1 nat = 1.443 bits). T is "
+     "what a layer hands on, its noise included; X is the input, Y the label."),
+    ("±", "The standard error of the computation. A number without it is exact for the rows "
+     "given."),
+    ("Bracket", "Two ends between which the true value lies; they include their own 95 % errors. "
+     "In the curves it is the band, in the plane the crossed lines. A change that is smaller than "
+     "the brackets is not established."),
+    ("Ceiling", "What no layer can exceed: the entropy of the inputs, or what a Gaussian channel "
+     "with the same covariance carries; for the label, H(Y). Drawn dashed."),
+    ("Saturated", "Within 1 % of the entropy of the inputs: all inputs can be told apart at this "
+     "noise, and the number says no more than that."),
+    ("More or less", "A larger value is more information, not a better network, and it grows as "
+     "sigma shrinks: compare values of one sigma only."),
+)  # fmt: skip
 
 
 def write_report(
@@ -57,7 +72,7 @@ def write_report(
     ----------
     table : DataFrame, str or Path
         What :func:`skinfo.information_flow` returned, or a file that ``skinfo analyze`` wrote: then
-        the .npz beside it is read as well. A curve against sigma gets a smaller page.
+        the .npz beside it is read as well.
     path : str or Path
         The file to write; it appears whole or not at all.
     snapshots : Snapshots, optional
@@ -120,111 +135,252 @@ def make_report(
     source: str = "The table",
 ) -> str:
     """Make the page of :func:`write_report` as a text; ``source`` names the table in errors."""
-    curve = is_curve(table)
-    flow = as_flow(table, source)
-    axis = axis_of(flow, curve=curve)
-    layers = layers_of(flow, snapshots.layers if snapshots is not None else ())
-    settings: Mapping[Any, Any] = table.attrs | (
-        snapshots.settings if snapshots is not None else {}
-    )
-    charts = charts_of(flow, layers, axis, settings)
-    flags = flags_of(flow, layers, axis)
-    last = [notes_section(flags), settings_section(settings, _written_by()), reading_section()]
-    if curve:
-        sections = [_curves(charts, snapshots, axis), numbers_section(charts, axis), *last]
-        heading, toolbar = title or "Information against sigma", ""
-        subtitle = f"One layer at {len(axis.places)} standard deviations of noise"
-    else:
-        sections = [
-            _plane(charts), _curves(charts, snapshots, axis), _distances(snapshots, layers),
-            summary_section(charts, layers, axis), *last,
-        ]  # fmt: skip
-        heading, toolbar = title or "Information flow", toolbar_html(layers, axis)
-        subtitle = _subtitle(flow, layers, axis)
-    return document(heading, subtitle, warnings_html(flags), toolbar, sections)
+    flow = _checked(table, source)
+    flow.attrs = table.attrs | (snapshots.settings if snapshots is not None else {})
+    layers = layers_in_order(flow, snapshots.layers if snapshots is not None else ())
+    epochs = np.unique(flow["epoch"])
+    every = list(_all_curves(flow, layers, epochs))
+    main = [curves for curves in every if curves.quantity.main] or every[:4]
+    flags = flags_of(flow, layers)
+    colours = zip(layers, layer_colours(len(layers)), strict=True)
+    page = _page_template().render(
+        title=title or "Information flow",
+        subtitle=_subtitle(flow, layers, epochs),
+        severe=[flag for flag in flags if flag.severe],
+        flags=flags,
+        epochs=[epoch_name(epoch) for epoch in epochs],
+        layers=[
+            {"name": name, "colour": colour, "mark": MARKERS[k % len(MARKERS)][1]}
+            for k, (name, colour) in enumerate(colours)
+        ],
+        planes=_planes(every),
+        no_plane=_no_plane(every),
+        curves=_main_figures(every, main, snapshots, epochs),
+        other_curves=_figures(every, [other for other in every if other not in main[:_MOST_MAIN]]),
+        no_curves=_lacking(every, snapshots),
+        distances=[] if snapshots is None else draw_distances(snapshots, layers),
+        no_distances=_no_distances(snapshots),
+        snapshot_epochs=[] if snapshots is None else map(epoch_name, snapshots.snapshot_epochs),
+        pair_kinds=PAIR_KINDS,
+        summary_head=[_heading(curves) for curves in main],
+        summary=[
+            (layer, [_cell(curves, k) for curves in main]) for k, layer in enumerate(layers)
+        ],
+        every_number=[
+            _numbers(curves, k)
+            for k in range(len(layers)) for curves in every if curves.measured[k, -1]
+        ],
+        settings=_in_words(flow.attrs),
+        written_by=", ".join(f"{name} {_version(name)}" for name in ("skinfo", "plotly")),
+        how_to_read=_HOW_TO_READ,
+        sentences={curves.quantity.title: curves.quantity.sentence for curves in every},
+        plotly=plotly_offline().offline.get_plotlyjs(),
+    )  # fmt: skip
+    return str(page)
 
 
-def _subtitle(flow: pd.DataFrame, layers: tuple[str, ...], axis: Axis) -> str:
+@cache
+def _page_template() -> Any:
+    with needs_extra("A report", "report"):
+        from jinja2 import Environment, PackageLoader, StrictUndefined
+    # With autoescape no name of a user becomes code; tojson escapes what could end a script.
+    environment = Environment(
+        loader=PackageLoader("skinfo.view", "report"), autoescape=True, undefined=StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    environment.policies["json.dumps_kwargs"] = {"allow_nan": False}
+    environment.filters |= {
+        "plain": lambda value: json.dumps(value, ensure_ascii=False, default=str),
+        "first_layers": lambda names: name_some(names, _MOST_NAMED),
+    }
+    return environment.get_template("template.html")
+
+
+def _checked(table: pd.DataFrame, source: str) -> pd.DataFrame:
+    """Take a table that a report can be made of, its numbers as such and its words as texts.
+
+    Raises
+    ------
+    ValueError
+        That names the file, and the column or the row at fault.
+    """
+    if is_curve(table):
+        raise ValueError(
+            f"{source} is a curve against sigma: a report is made of a flow table. Draw the curve "
+            "with skinfo plot, or with SigmaCurveDisplay."
+        )
+    check_columns(table, source)
+    if table.empty:
+        raise ValueError(f"{source} has no rows: nothing to report.")
+    flow = table.copy()
+    for name in ("epoch", *_NUMBERS):
+        try:
+            flow[name] = pd.to_numeric(flow[name]).astype(np.float64)
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"{source}: column {name!r} must hold numbers: {error}.") from error
+    for name in _WORDS:
+        flow[name] = flow[name].astype(object).where(flow[name].notna(), "").map(str)
+    if not np.isfinite(flow["epoch"]).all():
+        raise ValueError(f"{source}: column 'epoch' holds what is not a number.")
+    check_once(flow, source, "Report one run at a time.")
+    return flow
+
+
+def _all_curves(
+    flow: pd.DataFrame, layers: tuple[str, ...], epochs: np.ndarray
+) -> Iterable[Curves]:
+    """Every quantity of every estimator; ceilings go with what they limit."""
+    names = dict.fromkeys(flow["quantity"])
+    ceilings = {describe_quantity(name, flow).ceiling for name in names}
+    ceilings |= {"ceiling", "label_ceiling", "binned_ceiling"}
+    for estimator, quantity in dict.fromkeys(zip(flow["estimator"], flow["quantity"], strict=True)):
+        if quantity and quantity not in ceilings:
+            curves = Curves.of(flow, estimator, quantity, layers=layers, epochs=epochs)
+            if curves is not None:
+                yield curves
+
+
+def _subtitle(flow: pd.DataFrame, layers: tuple[str, ...], epochs: np.ndarray) -> str:
     def count(n: int, word: str) -> str:
         return f"{n} {word}{'' if n == 1 else 's'}"
 
-    first, last = epoch_name(axis.places[0]), epoch_name(axis.places[-1])
-    span = f"epochs {first} to {last}" if len(axis.places) > 1 else f"epoch {first}"
+    first, last = epoch_name(epochs[0]), epoch_name(epochs[-1])
+    span = f"epochs {first} to {last}" if len(epochs) > 1 else f"epoch {first}"
     names = list(dict.fromkeys(flow["estimator"]))
     return (
-        f"{count(len(layers), 'layer')}, {count(len(axis.places), 'checkpoint')} ({span}), "
+        f"{count(len(layers), 'layer')}, {count(len(epochs), 'checkpoint')} ({span}), "
         f"{count(len(names), 'estimator')}: {', '.join(names)}"
     )
 
 
-def _written_by() -> Mapping[str, str]:
-    def of(name: str) -> str:
-        try:
-            return version(name)
-        except PackageNotFoundError:
-            return "of unknown version"
-
-    return {name: of(name) for name in ("skinfo", "plotly")}
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "of unknown version"
 
 
-def _several(charts: list[Chart], chart: Chart) -> bool:
-    return sum(other.title == chart.title for other in charts) > 1
-
-
-def _plane(charts: list[Chart]) -> Section:
-    planes = planes_of(charts)
-    figures = [
-        draw_plane(across, up, several=len(planes) > 1)
-        for across, up in planes
-        if np.isfinite(across.value).any()
+def _planes(every: list[Curves]) -> list[Figure]:
+    """A plane for each estimator that measured both of its quantities."""
+    by_name = {(curves.estimator, curves.quantity.name): curves for curves in every}
+    pairs = [
+        (by_name[estimator, across], by_name[estimator, up])
+        for across, up in PLANES
+        for estimator in dict.fromkeys(curves.estimator for curves in every)
+        if (estimator, across) in by_name and (estimator, up) in by_name
     ]
-    measured = {chart.quantity for chart in charts}
-    lacking = [name for name in ("mutual_info", "label_mutual_info") if name not in measured]
-    missing = "No plane can be drawn: no estimator measured both mutual_info and label_mutual_info."
-    if lacking:
-        missing = (
-            f"No plane can be drawn: the table holds no {' and no '.join(lacking)}. "
-            "I(Y;T) is measured for runs that have labels."
+    return [
+        draw_plane(information, label, several=len(pairs) > 1)
+        for information, label in pairs
+        if np.isfinite(information.value).any()
+    ]
+
+
+def _no_plane(every: list[Curves]) -> str:
+    measured = {curves.quantity.name for curves in every}
+    lacking = [name for name in PLANES[0] if name not in measured]
+    if not lacking:
+        return (
+            "No plane can be drawn: no estimator measured both mutual_info and label_mutual_info."
         )
-    return plane_section(figures, missing)
+    return (
+        f"No plane can be drawn: the table holds no {' and no '.join(lacking)}. "
+        "I(Y;T) is measured for runs that have labels."
+    )
 
 
-def _curves(charts: list[Chart], snapshots: Snapshots | None, axis: Axis) -> Section:
-    main = [chart for chart in charts if chart.main][:_MOST_MAIN] or charts[:4]
-    figures = [draw_chart(chart, several=_several(charts, chart)) for chart in main]
-    others = [
-        draw_chart(chart, several=_several(charts, chart)) for chart in charts if chart not in main
-    ]
-    missing = "" if charts else "The table holds no number: nothing could be measured."
-    if axis.word == "sigma":
-        return curves_section(figures, others, missing, title="Information against sigma")
-    figures += _recorded(snapshots, axis)
+def _figures(every: list[Curves], chosen: list[Curves]) -> list[Figure]:
+    titles = [curves.quantity.title for curves in every]
+    return [draw_curves(c, several=titles.count(c.quantity.title) > 1) for c in chosen]
+
+
+def _main_figures(
+    every: list[Curves], main: list[Curves], snapshots: Snapshots | None, epochs: np.ndarray
+) -> list[Figure]:
+    figures = _figures(every, main[:_MOST_MAIN])
+    if snapshots is not None and snapshots.losses:
+        figures += draw_recorded(snapshots.losses, snapshots.epochs.astype(float), epochs)
+    return figures
+
+
+def _lacking(every: list[Curves], snapshots: Snapshots | None) -> str:
+    sentences = [] if every else ["The table holds no number: nothing could be measured."]
     if snapshots is None:
-        missing += (
-            " Losses are kept in the .npz beside a table that skinfo analyze writes; there is none."
+        sentences.append(
+            "Losses are kept in the .npz beside a table that skinfo analyze writes; there is none."
         )
     elif not snapshots.losses:
-        missing += " The run has no losses on record."
-    return curves_section(figures, others, missing.strip(), title="Curves")
+        sentences.append("The run has no losses on record.")
+    return " ".join(sentences)
 
 
-def _recorded(snapshots: Snapshots | None, axis: Axis) -> list[Figure]:
-    if snapshots is None or not snapshots.losses:
-        return []
-    own = Axis("epoch", "Epoch", tuple(float(epoch) for epoch in snapshots.epochs))
-    return draw_recorded(snapshots.losses, own, axis.places)
-
-
-def _distances(snapshots: Snapshots | None, layers: tuple[str, ...]) -> Section:
+def _no_distances(snapshots: Snapshots | None) -> str:
     if snapshots is None:
-        missing = (
+        return (
             "Distances are kept in the .npz beside a table that skinfo analyze writes; there is "
             "none."
         )
-        return distances_section([], [], missing)
     if not snapshots.within.any():
-        return distances_section([], [], "No distances are on record: the run has no labels.")
-    return distances_section(
-        draw_distances(snapshots, layers), [float(epoch) for epoch in snapshots.snapshot_epochs],
-        "None of the layers of the table has distances on record.",
-    )  # fmt: skip
+        return "No distances are on record: the run has no labels."
+    return ""
+
+
+def _heading(curves: Curves) -> dict[str, str]:
+    flat = curves.flat_ceiling(-1)
+    below = [
+        curves.estimator, curves.unit, sigma_in_words(curves.sigmas),
+        "" if flat is None else f"ceiling {number(flat)}",
+    ]  # fmt: skip
+    return {"title": curves.quantity.title, "below": " · ".join(filter(None, below))}
+
+
+def _cell(curves: Curves, k: int) -> dict[str, Any] | None:
+    """A layer at the last checkpoint; None where it was not measured."""
+    if not curves.measured[k, -1]:
+        return None
+    below = [bracket(curves.lower[k, -1], curves.upper[k, -1])]
+    if len(set(curves.sigmas)) > 1 and curves.sigmas[k]:
+        below.append(f"σ = {curves.sigmas[k]:g}")
+    if curves.flat_ceiling(-1) is None and np.isfinite(curves.ceiling[k, -1]):
+        below.append(f"ceiling {number(curves.ceiling[k, -1])}")
+    return {
+        "value": with_error(curves.value[k, -1], curves.stderr[k, -1]),
+        "below": list(filter(None, below)),
+        "notes": [note for note, _ in split_notes(curves.notes[k, -1])],
+    }
+
+
+def _numbers(curves: Curves, k: int) -> list[str]:
+    """All that is known of a layer at the last checkpoint, a text per column."""
+    stderr, ceiling = curves.stderr[k, -1], curves.ceiling[k, -1]
+    return [
+        curves.layers[k],
+        curves.estimator,
+        curves.quantity.title,
+        number(curves.value[k, -1]),
+        "unknown" if np.isnan(stderr) else number(stderr) if stderr else "exact",
+        bracket(curves.lower[k, -1], curves.upper[k, -1]),
+        "" if np.isnan(ceiling) else number(ceiling),
+        curves.unit,
+        ", ".join(note for note, _ in split_notes(curves.notes[k, -1])),
+    ]
+
+
+def _in_words(settings: Mapping[Any, Any]) -> dict[Any, Any]:
+    """Settings without what says nothing, and with what stands for each layer's own sigma."""
+    hidden = {"quantities"} | ({"errors"} if not settings.get("errors") else set())
+    shown = {name: value for name, value in settings.items() if name not in hidden}
+    estimators = shown.get("estimators")
+    if isinstance(estimators, Mapping):
+        shown["estimators"] = {name: _own_sigma(given) for name, given in estimators.items()}
+    return shown
+
+
+def _own_sigma(described: Any) -> Any:
+    if isinstance(described, list | tuple):
+        return [_own_sigma(inner) for inner in described]
+    if not isinstance(described, Mapping):
+        return described
+    steps = {name: _own_sigma(value) for name, value in described.items() if name == "steps"}
+    own = {"sigma": "each layer's own"} if described.get("sigma", "") is None else {}
+    return {**described, **steps, **own}

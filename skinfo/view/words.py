@@ -1,4 +1,4 @@
-"""Numbers, epochs and notes in words."""
+"""Numbers, epochs, noise and notes in words."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from skinfo.quantities import JOINT, NOTES
 
 #: Notes that say that a number must not be used as it is.
 SEVERE = ("read error", "data processing violated", "above ceiling", "tolerance not met")
-_KNOWN = NOTES | POOLING_NOTES
+_MEANINGS = NOTES | POOLING_NOTES
 # Decimals beyond this are written as a power of ten.
 _MOST_DECIMALS = 6
 # Ends that are closer than this share of them are one.
@@ -53,8 +53,8 @@ def with_error(value: float, stderr: float) -> str:
     decimals = min(max(0, 1 - _exponent(stderr)), most)
     if decimals > _MOST_DECIMALS or abs(value) >= 1e6:
         return f"{value:.4g} ± {stderr:.2g}".replace("-", "−")
-    least = 10.0**-decimals
-    error = f"{stderr:.{decimals}f}" if stderr >= least else f"<{least:.{decimals}f}"
+    smallest = 10.0**-decimals
+    error = f"{stderr:.{decimals}f}" if stderr >= smallest else f"<{smallest:.{decimals}f}"
     return f"{value:.{decimals}f} ± {error}".replace("-", "−")
 
 
@@ -90,7 +90,7 @@ def epoch_name(epoch: float) -> str:
     return str(int(epoch)) if epoch == int(epoch) else f"{epoch:g}"
 
 
-def epoch_ranges(chosen: Sequence[float], known: Sequence[float], word: str = "epoch") -> str:
+def epoch_ranges(chosen: Sequence[float], epochs: Sequence[float]) -> str:
     """Name some of the epochs of a table, those that follow one another as a range.
 
     Examples
@@ -101,10 +101,10 @@ def epoch_ranges(chosen: Sequence[float], known: Sequence[float], word: str = "e
     ('all 2 epochs', 'epoch 2')
     """
     wanted = set(chosen)
-    if len(wanted) == len(known) > 1:
-        return f"all {len(known)} {word}s"
+    if len(wanted) == len(epochs) > 1:
+        return f"all {len(epochs)} epochs"
     groups: list[list[float]] = []
-    for before, epoch in zip([None, *known], known, strict=False):
+    for before, epoch in zip([None, *epochs], epochs, strict=False):
         if epoch in wanted:
             if groups and groups[-1][-1] == before:
                 groups[-1].append(epoch)
@@ -116,35 +116,51 @@ def epoch_ranges(chosen: Sequence[float], known: Sequence[float], word: str = "e
             texts.append(f"{epoch_name(group[0])} to {epoch_name(group[-1])}")
         else:
             texts += map(epoch_name, group)
-    return f"{word}{'s' if len(wanted) > 1 else ''} {', '.join(texts)}"
+    return f"epoch{'s' if len(wanted) > 1 else ''} {', '.join(texts)}"
 
 
-def notes_of(cell: str) -> list[tuple[str, str]]:
-    """Take the notes out of a cell: each a word of the list, and what was said beside it.
-
-    What no list knows belongs to the note before it, or stands for itself.
+def sigma_in_words(sigmas: Sequence[float | None]) -> str:
+    """Say the noise of all layers; empty where there is none.
 
     Examples
     --------
-    >>> notes_of("saturated; read error: a.npz: cut short; 3 bytes")
+    >>> sigma_in_words((0.5, None, 0.5)), sigma_in_words((0.1, 0.5)), sigma_in_words((None,))
+    ('σ = 0.5', 'σ = 0.1 to 0.5, each layer its own', '')
+    """
+    different = sorted({sigma for sigma in sigmas if sigma is not None})
+    if not different:
+        return ""
+    if len(different) == 1:
+        return f"σ = {different[0]:g}"
+    return f"σ = {different[0]:g} to {different[-1]:g}, each layer its own"
+
+
+def split_notes(cell: str) -> list[tuple[str, str]]:
+    """Split a cell of notes: each word of the list, and what was said beside it.
+
+    What no list contains belongs to the note before it, or stands for itself.
+
+    Examples
+    --------
+    >>> split_notes("saturated; read error: a.npz: cut short; 3 bytes")
     [('saturated', ''), ('read error', 'a.npz: cut short; 3 bytes')]
-    >>> notes_of("my own")
+    >>> split_notes("my own")
     [('my own', '')]
-    >>> notes_of("read error: b.npz: cut short; seeds missing")
+    >>> split_notes("read error: b.npz: cut short; seeds missing")
     [('read error', 'b.npz: cut short'), ('seeds missing', '')]
     """
-    found: list[tuple[str, str]] = []
+    notes: list[tuple[str, str]] = []
     for part in filter(None, cell.split(JOINT)):
         word, _, said = part.partition(":")
-        if word in _KNOWN:
-            found.append((word, said.strip()))
-        elif found and found[-1][1]:
-            found[-1] = (found[-1][0], f"{found[-1][1]}{JOINT}{part}")
+        if word in _MEANINGS:
+            notes.append((word, said.strip()))
+        elif notes and notes[-1][1]:
+            notes[-1] = (notes[-1][0], f"{notes[-1][1]}{JOINT}{part}")
         else:
-            found.append((part, ""))
-    return found
+            notes.append((part, ""))
+    return notes
 
 
 def meaning(note: str) -> str:
     """Say what a note means."""
-    return _KNOWN.get(note, "a note that this version does not know")
+    return _MEANINGS.get(note, "a note that this version does not know")

@@ -1,0 +1,257 @@
+"""One quantity of a flow table, every layer against the epoch, as pictures and reports draw it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from skinfo.quantities import (
+    QUANTITIES,
+    QuantityDescription,
+    describe_quantity,
+    estimators_measuring,
+)
+
+__all__ = [
+    "BLUE",
+    "PAIR_KINDS",
+    "PLANES",
+    "RED",
+    "Curves",
+    "is_log",
+    "layer_colours",
+    "layers_in_order",
+    "main_quantities",
+]
+
+#: Apart in grey, too.
+BLUE, RED = "#1f6f8b", "#e07a5f"
+#: Pairs of rows: their name in Snapshots, what they are called, their colour.
+PAIR_KINDS = (("within", "within classes", BLUE), ("between", "between classes", RED))
+#: Quantities that make an information plane: across, and up.
+PLANES = (
+    ("mutual_info", "label_mutual_info"),
+    ("binned_mutual_info", "binned_label_mutual_info"),
+)
+# The colour map viridis, in ten steps.
+_VIRIDIS = (
+    "440154", "482878", "3e4989", "31688e", "26828e", "1f9e89", "35b779", "6ece58", "b5de2b",
+    "fde725",
+)  # fmt: skip
+
+
+def is_log(epochs: np.ndarray) -> bool:
+    """Whether epochs are drawn in the logarithm: they are above 0 and reach far.
+
+    Examples
+    --------
+    >>> is_log(np.array([1, 30])), is_log(np.array([1, 20])), is_log(np.array([0, 100]))
+    (True, False, False)
+    """
+    return bool(len(epochs) and epochs.min() > 0 and epochs.max() > 20 * epochs.min())
+
+
+def layer_colours(n: int) -> list[str]:
+    """Dark to light along the depth of the network; readable in grey.
+
+    Examples
+    --------
+    >>> layer_colours(2)
+    ['#440154', '#bcdf2a']
+    """
+    channels = np.array([[int(c[i : i + 2], 16) for i in (0, 2, 4)] for c in _VIRIDIS])
+    at = np.linspace(0.0, 0.9, max(n, 2)) * (len(_VIRIDIS) - 1)
+    mixed = [np.interp(at, np.arange(len(_VIRIDIS)), channel) for channel in channels.T]
+    return [f"#{r:02x}{g:02x}{b:02x}" for r, g, b in np.rint(np.transpose(mixed)).astype(int)][:n]
+
+
+def main_quantities(*tables: pd.DataFrame) -> list[str]:
+    """Names of the quantities that are looked at first, in the order of :data:`QUANTITIES`."""
+    names = {
+        name: describe_quantity(name, table)
+        for table in tables
+        for name in dict.fromkeys(table["quantity"])
+    }
+    order = [*QUANTITIES]
+    main = [name for name, described in names.items() if name and described.main]
+    bases = [name.partition(" [")[0] for name in main]
+    places = [order.index(base) if base in QUANTITIES else len(order) for base in bases]
+    return [name for _, name in sorted(zip(places, main, strict=True), key=lambda pair: pair[0])]
+
+
+def layers_in_order(table: pd.DataFrame, network_order: Sequence[str] = ()) -> tuple[str, ...]:
+    """The layers of a table, in network order as far as that is given.
+
+    Examples
+    --------
+    >>> layers_in_order(pd.DataFrame({"layer": ["b", "a", "c"]}), ["a", "b", "z"])
+    ('a', 'b', 'c')
+    """
+    measured = dict.fromkeys(table["layer"])
+    return tuple(dict.fromkeys([*(x for x in network_order if x in measured), *measured]))
+
+
+@dataclass(frozen=True, eq=False)
+class Curves:
+    """One quantity of one estimator: every layer against the epoch.
+
+    Attributes
+    ----------
+    estimator : str
+        Its name in the table.
+    quantity : QuantityDescription
+        What was measured.
+    unit : str
+        Unit of these numbers, such as "nats"; empty where they have none.
+    layers : tuple of str
+        In the order of the table, or as given.
+    epochs : ndarray of shape (n_epochs,)
+        Checkpoints, increasing.
+    value, stderr, lower, upper, ceiling : ndarray of shape (n_layers, n_epochs)
+        The quantity, its error, the ends of its bracket, and what it cannot exceed; NaN where
+        unknown.
+    measured : ndarray of shape (n_layers, n_epochs), bool
+        Where the table has a row.
+    notes : ndarray of shape (n_layers, n_epochs), object
+        Cells of the table; "" where not measured.
+    sigmas : tuple of float or None
+        Noise that each layer was measured with; None where there is none or it is not on record.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skinfo import BinningMIEstimator, information_flow, open_run
+    >>> from skinfo.view import Curves
+    >>> run = open_run({(epoch, "hidden"): np.eye(4) for epoch in (1, 2)})
+    >>> flow = information_flow(BinningMIEstimator(bin_width=0.5), run, progress=False)
+    >>> curves = Curves.of(flow, "BinningMIEstimator", "binned_entropy")
+    >>> curves.value.round(3).tolist(), curves.label
+    ([[1.386, 1.386]], 'H(Bin(T)) [nats]')
+    """
+
+    estimator: str
+    quantity: QuantityDescription
+    unit: str
+    layers: tuple[str, ...]
+    epochs: np.ndarray
+    value: np.ndarray
+    stderr: np.ndarray
+    lower: np.ndarray
+    upper: np.ndarray
+    ceiling: np.ndarray
+    measured: np.ndarray
+    notes: np.ndarray
+    sigmas: tuple[float | None, ...]
+
+    @classmethod
+    def of(
+        cls,
+        table: pd.DataFrame,
+        estimator: str | None,
+        quantity: str,
+        *,
+        layers: Sequence[str] | None = None,
+        epochs: np.ndarray | None = None,
+    ) -> Curves | None:
+        """Take one quantity of one estimator out of a table; None if it is not there.
+
+        Parameters
+        ----------
+        table : DataFrame
+            A flow table.
+        estimator, quantity : str
+            Their names in it; with None for the estimator the first that measured the quantity.
+        layers : sequence of str, optional
+            All layers of the table, in the order wanted.
+        epochs : ndarray, optional
+            Epochs, increasing; by default those at which the quantity was measured.
+        """
+        estimator = estimator or next(iter(estimators_measuring(table, quantity)), None)
+        own = table[table["estimator"] == estimator]
+        rows = own[own["quantity"] == quantity]
+        if estimator is None or rows.empty:
+            return None
+        described = describe_quantity(quantity, table)
+        limits = own[own["quantity"] == described.ceiling]
+        layers = tuple(layers or layers_in_order(table))
+        epochs = np.sort(rows["epoch"].unique()) if epochs is None else epochs
+
+        def grid(source: pd.DataFrame, column: str) -> np.ndarray:
+            pivoted = source.pivot(index="layer", columns="epoch", values=column)
+            return pivoted.reindex(index=list(layers), columns=epochs).to_numpy()
+
+        numbers = {
+            name: grid(rows, name).astype(np.float64)
+            for name in ("value", "stderr", "lower", "upper")
+        }
+        notes = grid(rows.assign(notes=rows["notes"].fillna("").astype(object)), "notes")
+        return cls(
+            estimator, described, str(rows["unit"].fillna("").iloc[0]), layers, epochs, **numbers,
+            ceiling=grid(limits, "value").astype(np.float64),
+            measured=grid(rows.assign(row=1.0), "row") == 1.0,
+            notes=np.where(pd.isna(notes), "", notes),
+            sigmas=_sigmas(table.attrs, estimator, layers),
+        )  # fmt: skip
+
+    @property
+    def label(self) -> str:
+        """What the quantity is called, with its unit."""
+        return f"{self.quantity.title} [{self.unit}]" if self.unit else self.quantity.title
+
+    @property
+    def highest_ceiling(self) -> float | None:
+        """The highest ceiling of any layer and epoch; None where one of them is unlimited."""
+        given = self.ceiling[~np.isnan(self.ceiling)]
+        return float(given.max()) if len(given) and np.isfinite(given.max()) else None
+
+    def flat_ceiling(self, j: int | slice = slice(None)) -> float | None:
+        """The ceiling, where it is the same finite number throughout, or at one epoch."""
+        given = self.ceiling[:, j][self.measured[:, j]]
+        same = given.size and np.isfinite(given).all() and np.ptp(given) <= 1e-9 * abs(given[0])
+        return float(given[0]) if same else None
+
+    def draw(self, ax: Any) -> None:
+        """Draw a line per layer into matplotlib axes, with its bracket as a band."""
+        for k, colour in enumerate(layer_colours(len(self.layers))):
+            ax.fill_between(
+                self.epochs, self.lower[k], self.upper[k], color=colour, alpha=0.25, lw=0
+            )
+            ax.plot(self.epochs, self.value[k], color=colour, lw=1.4, marker="o", ms=2.5,
+                    label=self.layers[k])  # fmt: skip
+
+
+def _sigmas(
+    settings: Mapping[Any, Any], estimator: str, layers: Sequence[str]
+) -> tuple[float | None, ...]:
+    """The sigma of every layer, as the settings of a table tell.
+
+    Examples
+    --------
+    >>> layers = [{"name": "a", "sigma": 0.5}, {"name": "b", "sigma": None}]
+    >>> settings = {"estimators": {"mine": {"class": "N", "sigma": None}}, "layers": layers}
+    >>> _sigmas(settings, "mine", ["a", "b"])
+    (0.5, None)
+    """
+    estimators = settings.get("estimators")
+    described = estimators.get(estimator) if isinstance(estimators, Mapping) else None
+    if isinstance(described, Mapping) and described.get("steps"):
+        described = list(described["steps"])[-1]
+    if not isinstance(described, Mapping) or "sigma" not in described:
+        return (None,) * len(layers)
+    if described["sigma"] is not None:
+        return (_positive(described["sigma"]),) * len(layers)
+    recorded = settings.get("layers")
+    own = {
+        layer["name"]: _positive(layer.get("sigma"))
+        for layer in (recorded if isinstance(recorded, list | tuple) else [])
+        if isinstance(layer, Mapping) and "name" in layer
+    }
+    return tuple(own.get(layer) for layer in layers)
+
+
+def _positive(value: Any) -> float | None:
+    return float(value) if isinstance(value, int | float) and value > 0 else None
