@@ -15,32 +15,15 @@ from skinfo.errors import needs_extra
 from skinfo.flow.snapshots import Snapshots
 from skinfo.quantities import COLUMNS, CURVE_COLUMNS
 
-__all__ = [
-    "CURVE_KEYS",
-    "KEYS",
-    "SUFFIXES",
-    "UNREAD",
-    "check_columns",
-    "check_no_snapshots",
-    "check_once",
-    "check_output",
-    "check_table_name",
-    "count_unmeasured",
-    "describe_row",
-    "is_curve",
-    "read_table",
-    "write_table",
-]
-
 _WORDS = ("layer", "estimator", "quantity", "unit", "notes")
-# What pooled flows hold besides is empty in a file where it is not known.
+# Empty in a file where they are not known.
 _NUMBERS = ("value", "stderr", "lower", "upper", "spread", "bias_below", "bias_above")
 
-#: How the file of a table ends.
+#: Endings of the files of tables.
 SUFFIXES = (".parquet", ".csv")
-#: What names a number in a flow table, and in a curve against sigma.
+#: Columns that name a number in a flow table, and in a curve against sigma.
 KEYS, CURVE_KEYS = ("epoch", "layer", "estimator", "quantity"), ("sigma", "quantity")
-#: What stands in the column quantity of a row whose activations could not be read.
+#: The quantity of a row whose activations could not be read.
 UNREAD = ""
 
 
@@ -63,7 +46,8 @@ def check_table_name(path: Path) -> None:
     if path.suffix not in SUFFIXES:
         raise ValueError(f"{path}: a table ends in {' or '.join(SUFFIXES)}.")
     if path.suffix == ".parquet":
-        _require_pyarrow()
+        with needs_extra("Reading and writing parquet", "runs"):
+            import pyarrow  # noqa: F401
 
 
 def check_no_snapshots(path: Path) -> None:
@@ -111,15 +95,17 @@ def write_table(path: str | Path, table: pd.DataFrame, snapshots: Snapshots | No
     beside = path.with_suffix(".npz")
     if snapshots is None:
         check_no_snapshots(path)
-    archive = {} if snapshots is None else _archive(snapshots)
     table = table.copy()
-    table.attrs.update({} if snapshots is None else snapshots.settings)
+    archive = None
+    if snapshots is not None:
+        archive = _archive(snapshots)
+        table.attrs.update(snapshots.settings)
     with write_atomically(path) as file:
         if path.suffix == ".csv":
             table.to_csv(file, index=False)
         else:
             table.to_parquet(file, index=False)
-    if archive:
+    if archive is not None:
         with write_atomically(beside) as file:
             np.savez_compressed(file, allow_pickle=False, **archive)
 
@@ -140,7 +126,7 @@ def read_table(path: str | Path) -> tuple[pd.DataFrame, Snapshots | None]:
     Returns
     -------
     table : DataFrame
-        A row a number, as :func:`skinfo.information_flow` gives it.
+        One row per number, as :func:`skinfo.information_flow` gives it.
     snapshots : Snapshots or None
         What was written beside it.
 
@@ -213,14 +199,8 @@ def is_curve(table: pd.DataFrame) -> bool:
 def check_columns(table: pd.DataFrame, where: str, *, curve: bool | None = None) -> None:
     """Check that a table has all columns of a flow table, or of a curve against sigma.
 
-    Parameters
-    ----------
-    table : pandas.DataFrame
-        The table.
-    where : str
-        What to call it in errors.
-    curve : bool, optional
-        Whether it must be a curve; by default it is told from its columns.
+    Which of the two is told from its columns, unless ``curve`` says so; errors call the table
+    ``where``.
 
     Raises
     ------
@@ -273,12 +253,4 @@ def count_unmeasured(table: pd.DataFrame) -> int:
     >>> count_unmeasured(pd.DataFrame({"notes": ["", "read error; seeds missing", "saturated"]}))
     1
     """
-    lost = [
-        table["notes"].str.contains(word, regex=False) for word in ("read error", "not measured")
-    ]
-    return int((lost[0] | lost[1]).sum())
-
-
-def _require_pyarrow() -> None:
-    with needs_extra("Reading and writing parquet", "runs"):
-        import pyarrow  # noqa: F401
+    return int(table["notes"].str.contains("read error|not measured").sum())
