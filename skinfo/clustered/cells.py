@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -21,8 +21,7 @@ _N_SEGMENTS = _ONE - _LOWEST + 1
 _ALWAYS = 1024
 
 
-@dataclass(frozen=True)
-class DistanceCells:
+class DistanceCells(NamedTuple):
     """Cells of squared distance: each segment is cut into equal cells, many where pairs are.
 
     Attributes
@@ -34,6 +33,8 @@ class DistanceCells:
         that follows.
     halved : bool
         Whether a distance is half its square (cosine, of unit rows).
+    lowest : int
+        Number of the first segment.
     """
 
     scale: float
@@ -65,7 +66,7 @@ class DistanceCells:
     def number(self, squares: np.ndarray) -> np.ndarray:
         """Number of the cell of every scaled squared distance."""
         out = np.empty(len(squares), dtype=np.int32)
-        fill_cells(squares, self.lowest, self.bases, self.parts, out)
+        fill_cells(squares, self, out)
         return out
 
     def edges(self) -> np.ndarray:

@@ -4,13 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
 from skinfo._numba import in_order
 from skinfo._rows import Rows
 from skinfo.clustered.cells import N_CELLS, DistanceCells
-from skinfo.clustered.kernels import TILE, WIDE, add_pairs, count_pairs, count_wins
+from skinfo.clustered.kernels import (
+    TILE,
+    WIDE,
+    Ranking,
+    Sums,
+    TiledRows,
+    add_pairs,
+    count_pairs,
+    count_wins,
+)
 from skinfo.clustered.pairs import PairRows, PairSampler
 from skinfo.quantities import Quantity
 
@@ -137,8 +147,8 @@ def measure_label_sets(
         ]
     pairs = PairRows.make(rows, label_sets, metric)
     cells = _learn_cells(pairs)
-    sums = _sum_over_pairs(pairs, cells, n_jobs)
-    return [_distances_of_set(s, pairs, cells, sums) for s in range(len(label_sets))]
+    measured = _sum_over_pairs(pairs, cells, n_jobs)
+    return [_distances_of_set(s, pairs, cells, measured) for s in range(len(label_sets))]
 
 
 # --- all pairs -----------------------------------------------------------------------------------
@@ -146,24 +156,13 @@ def measure_label_sets(
 
 @dataclass(frozen=True)
 class _PairSums:
-    """Sums over all pairs by kind: one bit per label set, set where it gives both rows one label.
+    """Sums over all pairs; by kind, keys that order the distances, and the weights of the pairs.
 
-    Attributes
-    ----------
-    counts : ndarray of shape (n_kinds, N_CELLS)
-        Weighted pairs by distance.
-    sums : ndarray of shape (n_kinds,)
-        Sums of distances.
-    class_sums : ndarray of shape (n_sets, n_labels, n_labels)
-        Sums of distances by label set and by the two labels; empty for too many labels.
-    keys, masses : list of ndarray
-        By kind, keys that order the distances, and the weights of the pairs. No keys for too many
-        pairs; sorted keys and no masses where all weigh the same.
+    There are no keys for too many pairs. Where all pairs weigh the same, keys are sorted and there
+    are no masses.
     """
 
-    counts: np.ndarray
-    sums: np.ndarray
-    class_sums: np.ndarray
+    sums: Sums
     keys: list[np.ndarray]
     masses: list[np.ndarray]
 
@@ -174,36 +173,31 @@ def _sum_over_pairs(pairs: PairRows, cells: DistanceCells, n_jobs: int | None) -
     shape = (len(pairs.labels), n_labels, n_labels)
     if n_labels > MOST_MATRIX_CLASSES:
         shape = (0, 0, 0)
-    ranks, values, masses = _room_for_ranking(pairs, n_kinds)
-    firsts = ranks[0].copy() if len(values) else None
-    blocks, squares = pairs.blocks(), _padded(pairs.squares)
-    weights, classes = _padded(pairs.weights), _padded(pairs.classes).ravel()
-    stops = pairs.class_starts[1:]
+    ranking = _room_for_ranking(pairs, n_kinds)
+    firsts = ranking.ranks[0].tolist() if len(ranking.values) else []
+    rows = TiledRows(
+        pairs.points, _padded(pairs.squares), pairs.blocks(), _padded(pairs.weights), pairs.begins,
+        _padded(pairs.classes).ravel(), pairs.class_starts[1:], pairs.labels,
+    )  # fmt: skip
 
-    def add_tile(tile: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        counts, sums = np.zeros((n_kinds, N_CELLS)), np.zeros(n_kinds)
-        class_sums = np.zeros(shape)
-        add_pairs(
-            tile * TILE, pairs.points, squares, blocks, weights, pairs.begins, classes, stops,
-            pairs.labels, cells.lowest, cells.bases, cells.parts, pairs.halved, counts, sums,
-            class_sums, ranks, values, masses,
-        )  # fmt: skip
-        return counts, sums, class_sums
+    def zeros() -> Sums:
+        return Sums(np.zeros((n_kinds, N_CELLS)), np.zeros(n_kinds), np.zeros(shape))
 
-    totals = [np.zeros((n_kinds, N_CELLS)), np.zeros(n_kinds), np.zeros(shape)]
-    for parts in in_order(add_tile, -(-n // TILE), n_jobs):
-        for total, part in zip(totals, parts, strict=True):
+    def add_tile(tile: int) -> Sums:
+        sums = zeros()
+        add_pairs(tile * TILE, rows, cells, sums, ranking)
+        return sums
+
+    totals = zeros()
+    for sums in in_order(add_tile, -(-n // TILE), n_jobs):
+        for total, part in zip(totals, sums, strict=True):
             total += part
-    keys: list[np.ndarray] = []
-    masses_by_kind: list[np.ndarray] = []
-    if firsts is not None:
-        ends = [*firsts[1:], len(values)]
-        keys = [rank_keys(values[a:b]) for a, b in zip(firsts, ends, strict=True)]
-        if len(masses):
-            masses_by_kind = [masses[a:b] for a, b in zip(firsts, ends, strict=True)]
-        else:
-            list(in_order(lambda kind: keys[kind].sort(), n_kinds, n_jobs))
-    return _PairSums(totals[0], totals[1], totals[2], keys, masses_by_kind)
+    stretches = list(pairwise([*firsts, len(ranking.values)]))
+    keys = [rank_keys(ranking.values[a:b]) for a, b in stretches]
+    masses = [ranking.masses[a:b] for a, b in stretches] if len(ranking.masses) else []
+    if not masses:
+        list(in_order(lambda kind: keys[kind].sort(), len(keys), n_jobs))
+    return _PairSums(totals, keys, masses)
 
 
 def _padded(values: np.ndarray) -> np.ndarray:
@@ -213,16 +207,17 @@ def _padded(values: np.ndarray) -> np.ndarray:
     return out
 
 
-def _room_for_ranking(pairs: PairRows, n_kinds: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _room_for_ranking(pairs: PairRows, n_kinds: int) -> Ranking:
     """Where every row writes its distances, kind after kind; empty where there are too many."""
     n_pairs = int(pairs.begins.sum())
     if n_pairs > MOST_RANKED_PAIRS:
-        return np.empty((0, n_kinds), dtype=np.int64), np.empty(0), np.empty(0)
+        return Ranking(np.empty((0, n_kinds), dtype=np.int64), np.empty(0), np.empty(0))
     numbers = np.zeros((len(pairs.points), n_kinds), dtype=np.int64)
     count_pairs(pairs.begins, pairs.classes, pairs.class_starts, pairs.labels, numbers)
     by_kind = numbers.T.ravel()
     ranks = np.ascontiguousarray((np.cumsum(by_kind) - by_kind).reshape(numbers.T.shape).T)
-    return ranks, np.empty(n_pairs), np.empty(0 if (pairs.weights == 1).all() else n_pairs)
+    n_masses = 0 if (pairs.weights == 1).all() else n_pairs
+    return Ranking(ranks, np.empty(n_pairs), np.empty(n_masses))
 
 
 def _learn_cells(pairs: PairRows) -> DistanceCells:
@@ -237,36 +232,39 @@ def _learn_cells(pairs: PairRows) -> DistanceCells:
     return DistanceCells.learn(np.concatenate(squares), pairs.scale, halved=pairs.halved)
 
 
-def _distances_of_set(s: int, pairs: PairRows, cells: DistanceCells, sums: _PairSums) -> Distances:
+def _distances_of_set(
+    s: int, pairs: PairRows, cells: DistanceCells, measured: _PairSums
+) -> Distances:
     """The distances within and between the classes of one label set."""
+    sums = measured.sums
     same = (np.arange(len(sums.counts)) >> s) & 1 == 1
     within, between = sums.counts[same].sum(axis=0), sums.counts[~same].sum(axis=0)
-    auc = _auc_of_set(same, within, between, sums)
+    auc = _auc_of_set(same, within, between, measured)
     unit = cells.scale ** (2 if pairs.halved else 1)
     within_mean, between_mean = (
-        Quantity.exact(f"{kind}_mean", sums.sums[chosen].sum() / counts.sum() / unit, "")
+        Quantity.exact(f"{kind}_mean", sums.distances[chosen].sum() / counts.sum() / unit, "")
         for kind, chosen, counts in (("within", same, within), ("between", ~same, between))
     )
     matrix = None
-    if len(sums.class_sums):
+    if len(sums.by_class):
         labels = pairs.labels[s][pairs.classes]
         n_labels = int(labels.max()) + 1
-        matrix = _over_pairs(sums.class_sums[s][:n_labels, :n_labels] / unit, pairs, labels)
+        matrix = _over_pairs(sums.by_class[s][:n_labels, :n_labels] / unit, pairs, labels)
     return Distances(cells.edges(), within, between, auc, within_mean, between_mean, matrix)
 
 
 def _auc_of_set(
-    same: np.ndarray, within: np.ndarray, between: np.ndarray, sums: _PairSums
+    same: np.ndarray, within: np.ndarray, between: np.ndarray, measured: _PairSums
 ) -> Quantity:
     """The AUC from the ranked distances where there are any, else from the histograms."""
-    if not sums.keys:
+    if not measured.keys:
         return binned_auc(within, between)
     kinds = [np.flatnonzero(chosen) for chosen in (same, ~same)]
-    low, high = ([sums.keys[kind] for kind in chosen] for chosen in kinds)
-    if not sums.masses:
+    low, high = ([measured.keys[kind] for kind in chosen] for chosen in kinds)
+    if not measured.masses:
         return ranked_auc(low, high, (within.sum(), between.sum()))
     low_masses, high_masses = (
-        np.concatenate([sums.masses[kind] for kind in chosen]) for chosen in kinds
+        np.concatenate([measured.masses[kind] for kind in chosen]) for chosen in kinds
     )
     return weighted_auc((np.concatenate(low), low_masses), (np.concatenate(high), high_masses))
 

@@ -8,6 +8,8 @@ that number name a segment, 1/64 of an octave, and the bits that follow a cell o
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from skinfo._numba import FAST, kernel
@@ -18,6 +20,53 @@ TILE, WIDE = 128, 256
 BITS = 17
 # A squared distance below this share of |t|^2 + |s|^2 is computed again from differences.
 _CANCELS = 1.0 / 32
+
+
+class TiledRows(NamedTuple):
+    """Rows sorted by class and input, ready to be paired.
+
+    points, squares : (n, d), (n_blocks, 256) the rows, and their squared lengths.
+    blocks : (n_blocks, d + 1, 256) minus twice the rows, with their squared lengths behind.
+    weights : (n_blocks, 256) padded by zeros.
+    begins : (n,) where the rows of each row's input begin: it pairs with the rows before.
+    classes, class_stops : (n_blocks * 256,), (n_classes,) class of each row, where classes end.
+    labels : (n_sets, n_classes) label of each class in every label set.
+    """
+
+    points: np.ndarray
+    squares: np.ndarray
+    blocks: np.ndarray
+    weights: np.ndarray
+    begins: np.ndarray
+    classes: np.ndarray
+    class_stops: np.ndarray
+    labels: np.ndarray
+
+
+class Sums(NamedTuple):
+    """Sums over pairs by kind: the label sets that give both rows one label, one bit per set.
+
+    counts : (2 ** n_sets, n_cells) weighted pairs by distance.
+    distances : (2 ** n_sets,) sums of distances.
+    by_class : (n_sets, n_labels, n_labels) sums of distances by the two labels; of shape (0, 0, 0)
+        if not wanted.
+    """
+
+    counts: np.ndarray
+    distances: np.ndarray
+    by_class: np.ndarray
+
+
+class Ranking(NamedTuple):
+    """Squared distances and weights of all pairs, kind after kind; empty if not wanted.
+
+    ranks : (n, 2 ** n_sets) where the pairs of a row begin in ``values``; advanced.
+    values, masses : (n_pairs,) squared distances and weights; no weights if all are equal.
+    """
+
+    ranks: np.ndarray
+    values: np.ndarray
+    masses: np.ndarray
 
 
 @kernel(FAST, inline=True)
@@ -86,30 +135,21 @@ def _kind_of(labels, a, b):
 
 
 @kernel(FAST)
-def add_pairs(
-    first, points, squares, blocks, weights, begins, classes, class_stops, labels, lowest, bases,
-    parts, halved, counts, sums, class_sums, ranks, values, masses,
-):  # fmt: skip
+def add_pairs(first, rows, cells, sums, ranking):
     """Add the pairs of up to 128 rows, from ``first`` on, with the rows before them.
 
     Parameters
     ----------
-    points, squares : (n, d), (n_blocks, 256) rows, sorted by class, and their squared lengths.
-    blocks : (n_blocks, d + 1, 256) minus twice the rows, with their squared lengths behind.
-    weights : (n_blocks, 256) padded by zeros.
-    begins : (n,) where the rows of each row's input begin: it pairs with the rows before.
-    classes, class_stops : (n_blocks * 256,), (n_classes,) class of each row, where classes end.
-    labels : (n_sets, n_classes) label of each class in every label set.
-    lowest, bases, parts : number of the first segment; first cell and number of cells of each
-        segment.
-    halved : whether the distance is half the squared Euclidean one (cosine, of unit rows).
-    counts : (2 ** n_sets, n_cells) weighted pairs by kind, and by distance.
-    sums : (2 ** n_sets,) sums of their distances.
-    class_sums : (n_sets, n_labels, n_labels) sums of distances by the two labels; of shape
-        (0, 0, 0) if not wanted.
-    ranks : (n, 2 ** n_sets) where the squared distances of a row begin in ``values``, advanced.
-    values, masses : squared distances and weights of all pairs; empty if not wanted.
+    first : number of the first row.
+    rows : TiledRows.
+    cells : DistanceCells.
+    sums : Sums, added to.
+    ranking : Ranking, filled.
     """
+    points, squares, blocks, weights, begins, classes, class_stops, labels = rows
+    bases, parts = cells.bases, cells.parts
+    counts, totals, class_sums = sums
+    ranks, values, masses = ranking
     n, d = points.shape
     size = min(TILE, n - first)
     tile = np.empty((size, d + 1))
@@ -137,7 +177,9 @@ def add_pairs(
             if keeps:
                 for lane in range(WIDE):
                     kept[lane] = distances[lane]
-            _fill_segments(distances, singles, bits, lowest, last, halved, segments, insides)
+            _fill_segments(
+                distances, singles, bits, cells.lowest, last, cells.halved, segments, insides
+            )
             own = weights[i // WIDE, i % WIDE]
             a = classes[i]
             lane = 0
@@ -149,7 +191,7 @@ def add_pairs(
                     own, block, lane, end, weights, distances, segments, insides, bases, parts,
                     counts[kind],
                 )  # fmt: skip
-                sums[kind] += total
+                totals[kind] += total
                 for s in range(class_sums.shape[0]):
                     class_sums[s, labels[s, a], labels[s, b]] += total
                 if keeps:
@@ -185,14 +227,15 @@ def fill_pair_squares(points, left, right, out):
 
 
 @kernel(FAST)
-def fill_cells(squares, lowest, bases, parts, out):
+def fill_cells(squares, cells, out):
     """Fill the cells of given squared distances."""
+    bases, parts = cells.bases, cells.parts
     last = bases.shape[0] - 1
     single = np.empty(1, np.float32)
     bits = single.view(np.int32)
     for at in range(squares.shape[0]):
         single[0] = squares[at]
-        segment = min(max((bits[0] >> BITS) - lowest, 0), last)
+        segment = min(max((bits[0] >> BITS) - cells.lowest, 0), last)
         inside = bits[0] & ((1 << BITS) - 1)
         out[at] = bases[segment] + ((inside * parts[segment]) >> BITS)
 
