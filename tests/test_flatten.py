@@ -62,7 +62,7 @@ def test_no_choice_is_an_error_that_shows_the_choices(shape, channels):
         read(np.zeros(shape), channels=channels)
     message = str(caught.value)
     assert message.startswith("memory, epoch 1, layer 'a': holds ")
-    assert f"holds {c} channels of {h} x {w} an input" in message
+    assert f"holds {c} channels of {h} x {w} per input" in message
     for choice in (f"'all' ({c * h * w} units)", f"'channel_mean' ({c} units)",
                    f"'spatial' ({h * w} units)", "a callable"):  # fmt: skip
         assert choice in message
@@ -100,7 +100,7 @@ def test_axes_say_what_no_rule_can():
     np.testing.assert_allclose(read(grey, axes="nhw", flatten="spatial"), grey.reshape(4, 30))
     assert read(RNG.standard_normal((4, 2, 3)), axes="nrc").shape == (4, 2, 3)
     assert read(RNG.standard_normal((3, 4)), axes="cn").shape == (4, 3)
-    with pytest.raises(RunError, match="has 6 axes, of which it is not known"):
+    with pytest.raises(RunError, match="has 6 axes, whose meaning is not known"):
         read(np.zeros((4, 1, 1, 1, 1, 1)), flatten="all")
     with pytest.raises(RunError, match="has 4 axes, where axes='nrc' names 3"):
         read(MAPS, axes="nrc")
@@ -191,9 +191,9 @@ def test_tokens_are_pooled_as_chosen(choice, expected, by_name):
 
 
 def test_a_token_that_is_not_there_is_an_error():
-    with pytest.raises(RunError, match="layer 'a': has 6 tokens an input, and none of number 6"):
+    with pytest.raises(RunError, match="layer 'a': has 6 tokens per input, and none of number 6"):
         read(TOKENS, flatten=6)
-    with pytest.raises(RunError, match="has 6 tokens an input; choose flatten='token_mean'"):
+    with pytest.raises(RunError, match="has 6 tokens per input; choose flatten='token_mean'"):
         read(TOKENS, axes="ntc")
     with pytest.raises(RunError, match="tokens and space need"):
         read(MAPS, axes="ntch", flatten="token_mean")

@@ -1,4 +1,4 @@
-"""Runs: activations saved at checkpoints, with what is known of the network that made them."""
+"""Runs: activations saved at checkpoints, with a description of their network."""
 
 from skinfo.runs.activations import Activations, LayerActivations
 from skinfo.runs.converting import convert_run

@@ -1,4 +1,4 @@
-"""From one format to another, checkpoint by checkpoint."""
+"""Runs are converted from one format to another, checkpoint by checkpoint."""
 
 from __future__ import annotations
 
@@ -29,24 +29,24 @@ def convert_run(
     overwrite: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Run:
-    """Write a run again in another format, with the same bits.
+    """Write a run in another format, with the same bits.
 
     One layer of one checkpoint is in memory at a time (all layers of one, for safetensors). The
     target appears under its name when it is complete; until then it grows beside it, hidden. If the
-    process is killed, the same call goes on where it stopped: a checkpoint that is there and equals
-    the source's is kept.
+    process is killed, the same call goes on where it stopped: a finished checkpoint that equals the
+    source's is kept.
 
     Parameters
     ----------
     source : path-like or Run
         What to convert; a Run may be one that others wrote, opened with its labels and sigma. Maps
-        and sequences are copied as they are stored, whatever was chosen to flatten them.
+        and sequences are copied as they are stored, even where ``flatten`` was given.
     target : path-like
         Where to.
     format : {"npz", "npy", "safetensors", "hdf5", "zarr"}, optional
         What a checkpoint is written as; by default "npz".
     overwrite : bool, default=False
-        Whether a target that is there is replaced.
+        Whether an existing run at the target is replaced.
     progress : callable, optional
         Called with the numbers of finished and of all checkpoints.
 
@@ -58,7 +58,7 @@ def convert_run(
     Raises
     ------
     RunError
-        If the source cannot be read, naming file, epoch and layer; or the target is there.
+        If the source cannot be read, naming file, epoch and layer; or the target exists.
 
     Examples
     --------
@@ -83,10 +83,10 @@ def convert_run(
             stack.enter_context(only_writer(lock, target))
         store, record = _begin(run, growing, kind)
         epochs = run.epochs
-        there = set(store.epochs())
+        finished = set(store.epochs())
         for done, epoch in enumerate(epochs):
             arrays = _Checkpoint(run, epoch)
-            if epoch not in there or not _equal(arrays, store, epoch):
+            if epoch not in finished or not _equal(arrays, store, epoch):
                 append(store, record, epoch, arrays)
             if progress is not None:
                 progress(done + 1, len(epochs))
@@ -98,11 +98,11 @@ def _check_replaceable(run: Run, target: Path, overwrite: bool) -> None:
     if run.name != "memory" and os.path.exists(run.name) and os.path.samefile(run.name, target):
         raise RunError("is to be converted to itself; choose another name", path=target)
     if not overwrite:
-        raise RunError("is there already; choose another name or overwrite it", path=target)
+        raise RunError("exists already; choose another name or overwrite it", path=target)
     try:
         find_store(target)
     except RunError as error:
-        raise RunError("is there and is no run; remove it yourself", path=target) from error
+        raise RunError("exists and is no run; remove it yourself", path=target) from error
 
 
 class _Checkpoint(Mapping[str, np.ndarray]):
@@ -113,7 +113,7 @@ class _Checkpoint(Mapping[str, np.ndarray]):
 
     def __getitem__(self, layer: str) -> np.ndarray:
         array = self._run.store.read(self._epoch, layer)
-        # The copy is checked too, but an error should name what the caller knows.
+        # The copy is checked too, but an error should name the source.
         self._run.check_stored(array, self._epoch, layer)
         return array
 
@@ -125,7 +125,7 @@ class _Checkpoint(Mapping[str, np.ndarray]):
 
 
 def _begin(run: Run, growing: Path, fmt: str) -> tuple[DirectoryStore, Record]:
-    """Begin, or go on with what an earlier call left if it is of the same run."""
+    """Begin, or go on with the work of an earlier call if it is of the same run."""
     train = None if run.train is None else np.flatnonzero(run.train)
     record = make_record(run.layers, fmt, train=train, seed=run.seed, settings=run.settings)
     record["losses"] = {str(epoch): dict(losses) for epoch, losses in run.losses.items()}
@@ -140,7 +140,7 @@ def _begin(run: Run, growing: Path, fmt: str) -> tuple[DirectoryStore, Record]:
             store.tidy()
             return store, record
     except RunError:
-        # What is damaged is begun again.
+        # Damaged work is begun again.
         pass
     _remove(growing)
     store = new_store(growing, fmt)
@@ -149,7 +149,7 @@ def _begin(run: Run, growing: Path, fmt: str) -> tuple[DirectoryStore, Record]:
 
 
 def _equal(arrays: Mapping[str, np.ndarray], store: DirectoryStore, epoch: int) -> bool:
-    """Whether a checkpoint that is there has the bits of the source's."""
+    """Whether a finished checkpoint has the bits of the source's."""
     for layer in arrays:
         try:
             copy = store.read(epoch, layer)
@@ -169,7 +169,7 @@ def _bits(array: np.ndarray) -> np.ndarray:
 
 
 def _move(growing: Path, target: Path) -> None:
-    # A call that was killed may have left one.
+    # A killed call may have left one.
     old = target.with_name(f".{target.name}.old")
     _remove(old)
     with ExitStack() as stack:

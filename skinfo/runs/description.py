@@ -1,8 +1,4 @@
-"""What a run says of itself: layers, split, losses, seed, versions, settings; and its JSON.
-
-Schema 1 is a directory of .npz. Schema 2 adds the key ``format``, for all others; a directory of
-.npz is still described by schema 1, which it fits.
-"""
+"""What a run says of itself: layers, split, losses, seed, versions, settings; and its JSON."""
 
 from __future__ import annotations
 
@@ -18,9 +14,8 @@ import numpy as np
 from skinfo._environment import software_versions
 from skinfo.errors import RunError
 
-SCHEMA = 2
-_OLDEST_FORMAT = "npz"
-#: Arrays that a description goes with.
+SCHEMA = 1
+#: Arrays that lie beside a description.
 BESIDE = ("labels", "groups")
 
 Record = dict[str, Any]
@@ -72,12 +67,12 @@ def layers_in_order(
 def as_layers(
     layers: Sequence[Layer | str], sigma: float | Mapping[str, float] | None = None
 ) -> tuple[Layer, ...]:
-    """Layers as they are, or described where only names are given.
+    """Layers as they are, or names described by sigma.
 
     Raises
     ------
     ValueError
-        For what is no list of names or of layers, or a sigma beside layers that have their own.
+        If it is no list of names or of layers, or sigma is given beside layers with their own.
 
     Examples
     --------
@@ -107,7 +102,8 @@ def make_record(
 ) -> Record:
     """Describe a run that has no checkpoints yet."""
     record = {
-        "schema": 1 if fmt == _OLDEST_FORMAT else SCHEMA,
+        "schema": SCHEMA,
+        "format": fmt,
         "layers": [asdict(layer) for layer in layers],
         "train": None if train is None else list(train),
         "seed": seed,
@@ -115,11 +111,11 @@ def make_record(
         "versions": software_versions(),
         "losses": {},
     }
-    return as_json(record if fmt == _OLDEST_FORMAT else record | {"format": fmt})
+    return as_json(record)
 
 
 def parse_record(text: bytes, where: str | Path) -> Record:
-    """Read a description; raises RunError if it is none, or a newer one."""
+    """Read a description; raises RunError if it is damaged, or of a newer schema."""
     try:
         record = json.loads(text)
     except (ValueError, TypeError, RecursionError) as error:
@@ -183,8 +179,8 @@ def _is_layer(value: Any) -> bool:
 
 def _are_losses(value: Any) -> bool:
     return isinstance(value, dict) and all(
-        epoch.isdecimal() and isinstance(found, dict) and all(map(_is_number, found.values()))
-        for epoch, found in value.items()
+        epoch.isdecimal() and isinstance(losses, dict) and all(map(_is_number, losses.values()))
+        for epoch, losses in value.items()
     )
 
 
@@ -209,24 +205,7 @@ _PARTS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "losses": (_are_losses, "a mapping of epochs to numbers by name"),
     "format": (lambda value: isinstance(value, str), "the name of a format"),
 }
-_OPTIONAL: dict[str, Any] = {
-    "settings": {}, "versions": {}, "losses": {}, "format": _OLDEST_FORMAT,
-}  # fmt: skip
-
-
-def format_of(record: Record) -> str:
-    """The format that a description was written for."""
-    return record.get("format", _OLDEST_FORMAT)
-
-
-def layers_of(record: Record) -> tuple[Layer, ...]:
-    """The layers of a description, in network order."""
-    return tuple(Layer(**layer) for layer in record["layers"])
-
-
-def losses_of(record: Record) -> dict[int, dict[str, float]]:
-    """The losses of a description by epoch."""
-    return {int(epoch): values for epoch, values in record.get("losses", {}).items()}
+_OPTIONAL: dict[str, Any] = {"settings": {}, "versions": {}, "losses": {}}
 
 
 def training_mask(train: Any, labels: np.ndarray | None, path: str | Path) -> np.ndarray | None:
@@ -252,7 +231,7 @@ def training_mask(train: Any, labels: np.ndarray | None, path: str | Path) -> np
 def check_groups(groups: np.ndarray, n_inputs: float, path: str | Path) -> None:
     """Check that every group names an input."""
     if groups.dtype.kind not in "iu" or groups.ndim != 1:
-        raise RunError("groups must be one integer a row", path=path)
+        raise RunError("groups must be one integer per row", path=path)
     if len(groups) and (groups.min() < 0 or groups.max() >= n_inputs):
         raise RunError(
             f"groups index the {n_inputs} labels; found {groups.min()} … {groups.max()}", path=path
@@ -270,5 +249,5 @@ def check_beside(arrays: Mapping[str, np.ndarray | None], path: str | Path) -> N
 
 
 def as_json(description: Record) -> Record:
-    """What JSON gives back, with numpy's numbers and arrays as plain ones."""
+    """Numbers and arrays of numpy as plain ones, as JSON gives them back."""
     return json.loads(json.dumps(description, default=lambda value: value.tolist()))

@@ -1,4 +1,4 @@
-"""From maps and sequences to rows of units: only as the reader is told."""
+"""Maps and sequences become rows of units, as the user chooses and never silently."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ class Flattener:
     axes : str
         What each axis is: n input, r replica, t token, c channel or unit; h, w, d and l are space.
     choice : str, int, callable or None
-        What is done with tokens or space.
+        How tokens or space become units.
     declared : bool
-        Whether the user said what the axes are.
+        Whether the user chose, so that a second axis is what its letter says.
     """
 
     axes: str
@@ -38,11 +38,11 @@ class Flattener:
 
     @property
     def per_token(self) -> bool:
-        """Whether each token becomes an input of its own."""
+        """Whether each token becomes a separate input."""
         return self.choice == "tokens" and "t" in self.axes
 
     def tokens(self, shape: tuple[int, ...]) -> int:
-        """How many inputs of its own each input becomes."""
+        """How many inputs each stored input becomes."""
         return shape[self.axes.index("t")] if self.per_token else 1
 
     def apply(self, array: np.ndarray) -> np.ndarray:
@@ -86,11 +86,11 @@ class Flattener:
         index = -1 if self.choice == "token_last" else self.choice
         if not isinstance(index, int):
             raise ValueError(
-                f"has {count} tokens an input; choose flatten='token_mean', 'token_last', the "
-                "number of a token, or 'tokens', which makes each an input of its own"
+                f"has {count} tokens per input; choose flatten='token_mean', 'token_last', the "
+                "number of a token, or 'tokens', which makes each a separate input"
             )
         if not -count <= index < count:
-            raise ValueError(f"has {count} tokens an input, and none of number {index}")
+            raise ValueError(f"has {count} tokens per input, and none of number {index}")
         return array.take(index, axis=axis)
 
     def _call(self, array: np.ndarray, function: Callable[[np.ndarray], Any]) -> np.ndarray:
@@ -100,18 +100,18 @@ class Flattener:
         rows = array.shape[: len(front)]
         count = int(np.prod(rows))
         try:
-            found = np.asarray(function(array.reshape(count, *array.shape[len(front) :])))
+            units = np.asarray(function(array.reshape(count, *array.shape[len(front) :])))
         except MemoryError:
             raise
         except Exception as error:
             name = type(error).__name__
             raise ValueError(f"the callable given as flatten raised {name}: {error}") from error
-        if found.ndim != 2 or len(found) != count:
+        if units.ndim != 2 or len(units) != count:
             raise ValueError(
-                f"the callable returned shape {found.shape} for {count} rows; expected "
+                f"the callable returned shape {units.shape} for {count} rows; expected "
                 f"({count}, n_units)"
             )
-        return found.reshape(*rows, -1)
+        return units.reshape(*rows, -1)
 
     def shape(self, shape: tuple[int, ...], dtype: np.dtype) -> tuple[int, ...]:
         """Find the shape that an array is flattened to, from one row of zeros."""
@@ -125,9 +125,9 @@ class Flattener:
         place = 1 + ("r" in self.axes)
         channels, space = shape[place], shape[place + 1 :]
         cells = int(np.prod(space))
-        last = "" if self.axes[-1] != "c" else ", as channels='last' has it"
+        last = "" if self.axes[-1] != "c" else ", with channels='last'"
         return (
-            f"holds {channels} channels of {' x '.join(map(str, space))} an input{last}; choose "
+            f"holds {channels} channels of {' x '.join(map(str, space))} per input{last}; choose "
             f"flatten='all' ({channels * cells} units), 'channel_mean' ({channels} units), "
             f"'spatial' ({cells} units) or a callable when opening the run"
         )
@@ -135,7 +135,7 @@ class Flattener:
 
 @dataclass(frozen=True)
 class Flattening:
-    """What the user chose, for all layers or by layer; :func:`skinfo.open_run` explains it."""
+    """How a run is flattened, for all layers or by layer; :func:`skinfo.open_run` explains it."""
 
     choice: Flatten = None
     channels: str = "first"
@@ -143,9 +143,9 @@ class Flattening:
 
     def __post_init__(self) -> None:
         for choice in self.choice.values() if isinstance(self.choice, Mapping) else [self.choice]:
-            known = choice is None or callable(choice) or choice in (*_MAPS, *_TOKENS)
+            named = choice is None or callable(choice) or choice in (*_MAPS, *_TOKENS)
             number = isinstance(choice, int) and not isinstance(choice, bool)
-            if not known and not number:
+            if not named and not number:
                 raise ValueError(
                     f"flatten must be one of {', '.join((*_MAPS, *_TOKENS))}, the number of a "
                     f"token or a callable, for all layers or in a dict by layer; got {choice!r}."
@@ -158,7 +158,7 @@ class Flattening:
                 _check_axes(axes)
 
     def check_names(self, names: Sequence[str]) -> None:
-        """Check that what is given by layer is given for layers there are."""
+        """Check that choices by layer name layers of the run."""
         for what, given in (("flatten", self.choice), ("axes", self.axes)):
             for name in given if isinstance(given, Mapping) else ():
                 if name not in names:
@@ -170,7 +170,7 @@ class Flattening:
         Raises
         ------
         ValueError
-            If it needs a choice that was not made.
+            If it needs a choice and has none.
         """
         by_name = isinstance(self.choice, Mapping)
         choice = self.choice.get(layer) if isinstance(self.choice, Mapping) else self.choice
@@ -192,32 +192,32 @@ class Flattening:
         of_tokens = choice in _TOKENS or isinstance(choice, int)
         last = self.channels == "last"
         if of_tokens:
-            known = {2: "nc", 3: "ntc", 4: "nrtc"}
+            axes = {2: "nc", 3: "ntc", 4: "nrtc"}
         else:
-            known = {
+            axes = {
                 2: "nc",
                 3: ("nlc" if last else "ncl") if named else "nrc",
                 4: "nhwc" if last else "nchw",
                 5: "nrhwc" if last else "nrchw",
             }
-        if ndim not in known:
+        if ndim not in axes:
             raise ValueError(
-                f"has {ndim} axes, of which it is not known what they are; say so with axes= of "
-                "open_run, for example 'nchwd', or flatten the array before it is saved"
+                f"has {ndim} axes, whose meaning is not known; give it with axes= of open_run, for "
+                "example 'nchwd', or flatten the array before it is saved"
             )
-        return known[ndim]
+        return axes[ndim]
 
 
 def _check_axes(axes: str) -> None:
     if set(axes) - set(_LETTERS) or len(set(axes)) < len(axes) or "n" not in axes:
         raise ValueError(
-            "axes names each axis once: n input (always there), r replica, t token, c channel or "
+            "axes names each axis once: n input (required), r replica, t token, c channel or "
             f"unit, and h, w, d, l for space; got {axes!r}."
         )
 
 
 def _mean(array: np.ndarray, axis: tuple[int, ...]) -> np.ndarray:
-    """Mean, summed in double; float32 stays what it is, what is narrower becomes float32."""
+    """Mean, summed in double; float32 stays float32, and narrower types become float32."""
     with np.errstate(invalid="ignore", over="ignore"):
         mean = array.mean(axis=axis, dtype=np.float64)
         floats = array.dtype.kind == "f" and array.dtype.itemsize <= 4

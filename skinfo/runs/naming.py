@@ -1,4 +1,4 @@
-"""Names of checkpoints and layers in files, ours and others'."""
+"""Names of checkpoints and layers in files, of skinfo and of others."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _DIGITS = re.compile(r"\d+")
 
 
 def whole_epoch(epoch: Any, path: str | Path | None = None) -> int:
-    """The number of a checkpoint; raises RunError for what is no whole number from 0 on.
+    """The number of a checkpoint; raises RunError unless it is a whole number from 0 on.
 
     Examples
     --------
@@ -43,19 +43,19 @@ def epoch_of(name: str) -> int | None:
 
 def by_epoch(named: Iterable[tuple[str, Entry]], path: Path) -> dict[int, Entry]:
     """Entries by the epoch in their names, increasing; two of one epoch are an error."""
-    found: dict[int, tuple[str, Entry]] = {}
+    entries: dict[int, tuple[str, Entry]] = {}
     for name, entry in named:
         epoch = epoch_of(name)
         if epoch is None:
             continue
-        if epoch in found:
+        if epoch in entries:
             raise RunError(
-                f"{found[epoch][0]} and {name} are both of this epoch: the last number in a name "
+                f"{entries[epoch][0]} and {name} are both of this epoch: the last number in a name "
                 "is its epoch; rename one of them",
                 path=path, epoch=epoch,
             )  # fmt: skip
-        found[epoch] = (name, entry)
-    return {epoch: found[epoch][1] for epoch in sorted(found)}
+        entries[epoch] = (name, entry)
+    return {epoch: entries[epoch][1] for epoch in sorted(entries)}
 
 
 def natural_order(names: Iterable[str]) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,13 +11,10 @@ import numpy as np
 
 from skinfo.errors import RunError
 from skinfo.runs.description import (
-    BESIDE,
     Layer,
     Record,
     check_groups,
     layers_in_order,
-    layers_of,
-    losses_of,
     training_mask,
 )
 from skinfo.runs.flatten import Flatten, Flattening
@@ -41,7 +38,7 @@ def open_run(
     channels: str = "first",
     axes: str | Mapping[str, str] | None = None,
 ) -> Run:
-    """Open saved activations, whatever wrote them.
+    """Open saved activations: what skinfo wrote, what others wrote, or arrays in memory.
 
     Parameters
     ----------
@@ -112,16 +109,18 @@ def open_run(
     (3, 16)
     """
     flattening = Flattening(flatten, channels, axes)
+    given = {
+        name: None if values is None else np.asarray(values)
+        for name, values in (("labels", labels), ("groups", groups))
+    }
     if not isinstance(source, Mapping):
-        store = find_store(Path(source), format)
-        given = {"labels": labels, "groups": groups}
-        run = _open_stored(store, given, sigma, layers, train)
+        run = _open_stored(find_store(Path(source), format), given, sigma, layers, train)
     else:
         if format is not None:
-            raise TypeError("format= is of what is on disk; these arrays are in memory.")
-        arrays = MemoryStore(_by_epoch_and_layer(source))
-        names = arrays.layers() if layers is None else list(layers)
-        run = _describe(arrays, names, labels, groups, sigma, train, "memory")
+            raise TypeError("format= is for runs on disk; these arrays are in memory.")
+        store = MemoryStore(_by_epoch_and_layer(source))
+        names = store.layers() if layers is None else list(layers)
+        run = _undescribed_run(store, names, given, sigma, train, "memory")
     flattening.check_names([layer.name for layer in run.layers])
     run = replace(run, flattening=flattening)
     if labels is not None or groups is not None:
@@ -151,122 +150,33 @@ def _check_labels(run: Run) -> None:
 
 def _open_stored(
     store: DiskStore,
-    given: Mapping[str, Any],
+    given: Mapping[str, np.ndarray | None],
     sigma: float | Mapping[str, float] | None,
     layers: Sequence[str] | None,
     train: Any,
 ) -> Run:
     """A run on disk, with what it says of itself and what the caller says."""
-    stored = {name: store.beside(name) for name in BESIDE}
-    arrays = {name: None if v is None else np.asarray(v) for name, v in given.items()}
-    for name in BESIDE:
-        known, new = stored[name], arrays[name]
-        if new is None:
-            arrays[name] = known
-        elif known is not None and not np.array_equal(known, new):
+    arrays = dict(given)
+    for name, values in given.items():
+        stored = store.beside(name)
+        if values is None:
+            arrays[name] = stored
+        elif stored is not None and not np.array_equal(stored, values):
             raise _contradicts(name, store)
     record = store.record()
     if record is None:
         names, guessed = _names_in(store) if layers is None else (list(layers), False)
-        run = _describe(store, names, arrays["labels"], arrays["groups"], sigma, train,
-                        str(store.path))  # fmt: skip
+        run = _undescribed_run(store, names, arrays, sigma, train, str(store.path))
         return replace(run, order_from_names=guessed)
     if train is not None:
-        given_train = [int(i) for i in np.asarray(train)]
-        if record.get("train") not in (None, given_train):
+        numbers = [int(i) for i in np.asarray(train)]
+        if record.get("train") not in (None, numbers):
             raise _contradicts("train", store)
-        record = record | {"train": given_train}
-    where = {name: store.where(name) for name in ("record", *BESIDE)}
-    run = described_run(store, record, arrays, name=str(store.path), where=where)
+        record = record | {"train": numbers}
+    run = described_run(store, record, arrays, name=str(store.path), where=store.where)
     if layers is not None and list(layers) != [layer.name for layer in run.layers]:
         raise _contradicts("layers", store)
     return replace(run, layers=_with_sigma(run.layers, sigma, store))
-
-
-def described_run(
-    store: Store,
-    record: Record,
-    arrays: Mapping[str, np.ndarray | None],
-    *,
-    name: str,
-    where: Mapping[str, str | Path],
-) -> Run:
-    """Put a run together and check that its parts fit.
-
-    Parameters
-    ----------
-    store : Store
-        Where its arrays are.
-    record : Record
-        Its description.
-    arrays : mapping
-        Its labels and groups, or None.
-    name : str
-        Of the run.
-    where : mapping
-        Where labels, groups and the description are, for messages.
-    """
-    labels, groups = arrays.get("labels"), arrays.get("groups")
-    train = training_mask(record.get("train"), labels, where["record"])
-    if groups is not None:
-        check_groups(groups, np.inf if labels is None else len(labels), where["groups"])
-    return Run(
-        store=store,
-        layers=layers_of(record),
-        labels=labels,
-        groups=groups,
-        train=train,
-        losses=losses_of(record),
-        seed=record.get("seed"),
-        versions=record.get("versions", {}),
-        settings=record.get("settings", {}),
-        name=name,
-        schema=record["schema"],
-    )
-
-
-def _names_in(store: DiskStore) -> tuple[list[str], bool]:
-    """The layers of all checkpoints that can be looked at, and whether their names order them.
-
-    Those of the first come first; one that is missing later, or appears later, is a layer too.
-    """
-    failure: RunError | None = None
-    found: dict[str, None] = {}
-    kept = True
-    for epoch in store.epochs():
-        try:
-            names, ordered = store.names(epoch), store.keeps_order(epoch)
-        except RunError as error:
-            failure = failure or error
-            continue
-        if names:
-            found |= dict.fromkeys(names)
-            kept = kept and ordered
-        failure = failure or RunError("holds no arrays", path=store.path, epoch=epoch)
-    if not found:
-        raise failure or RunError("there is no run here: it has no checkpoints", path=store.path)
-    return list(found) if kept else natural_order(found), not kept and len(found) > 1
-
-
-def _with_sigma(
-    layers: tuple[Layer, ...], sigma: float | Mapping[str, float] | None, store: DiskStore
-) -> tuple[Layer, ...]:
-    """What is on record stays; an unknown sigma may be given."""
-    if sigma is None:
-        return layers
-    given = layers_in_order([layer.name for layer in layers], sigma)
-    for known, new in zip(layers, given, strict=True):
-        if known.sigma is not None and new.sigma is not None and known.sigma != new.sigma:
-            raise _contradicts(f"sigma of layer {known.name!r}", store)
-    sigmas = {
-        known.name: known.sigma if new.sigma is None else new.sigma
-        for known, new in zip(layers, given, strict=True)
-    }
-    ordered = layers_in_order(list(sigmas), {k: v for k, v in sigmas.items() if v is not None})
-    return tuple(
-        replace(new, noise_before=new.noise_before or known.noise_before)
-        for known, new in zip(layers, ordered, strict=True)
-    )
 
 
 def _contradicts(what: str, store: DiskStore) -> RunError:
@@ -276,31 +186,102 @@ def _contradicts(what: str, store: DiskStore) -> RunError:
     )
 
 
-def _describe(
+def _names_in(store: DiskStore) -> tuple[list[str], bool]:
+    """The layers of all readable checkpoints, and whether their order is that of their names.
+
+    Those of the first come first; one that is missing later, or appears later, is a layer too.
+    """
+    failure: RunError | None = None
+    layers: dict[str, None] = {}
+    in_order = True
+    for epoch in store.epochs():
+        try:
+            names, ordered = store.names(epoch), store.keeps_order(epoch)
+        except RunError as error:
+            failure = failure or error
+            continue
+        if names:
+            layers |= dict.fromkeys(names)
+            in_order = in_order and ordered
+        failure = failure or RunError("holds no arrays", path=store.path, epoch=epoch)
+    if not layers:
+        raise failure or RunError("there is no run here: it has no checkpoints", path=store.path)
+    return list(layers) if in_order else natural_order(layers), not in_order and len(layers) > 1
+
+
+def _with_sigma(
+    layers: tuple[Layer, ...], sigma: float | Mapping[str, float] | None, store: DiskStore
+) -> tuple[Layer, ...]:
+    """What is on record stays; an unknown sigma may be given."""
+    if sigma is None:
+        return layers
+    given = layers_in_order([layer.name for layer in layers], sigma)
+    deviations: dict[str, float] = {}
+    for stored, new in zip(layers, given, strict=True):
+        if stored.sigma is not None and new.sigma not in (None, stored.sigma):
+            raise _contradicts(f"sigma of layer {stored.name!r}", store)
+        either = new.sigma if stored.sigma is None else stored.sigma
+        if either is not None:
+            deviations[stored.name] = either
+    ordered = layers_in_order([layer.name for layer in layers], deviations)
+    return tuple(
+        replace(new, noise_before=new.noise_before or stored.noise_before)
+        for stored, new in zip(layers, ordered, strict=True)
+    )
+
+
+def described_run(
+    store: Store,
+    record: Record,
+    arrays: Mapping[str, np.ndarray | None],
+    *,
+    name: str,
+    where: Callable[[str], str | Path],
+) -> Run:
+    """Put a run together from its description and its labels and groups; check that they fit.
+
+    ``where`` gives the place of each of them, for messages.
+    """
+    losses = {int(epoch): values for epoch, values in record.get("losses", {}).items()}
+    return _fitted_run(
+        store, tuple(Layer(**layer) for layer in record["layers"]), arrays, record.get("train"),
+        where, name=name, losses=losses, seed=record.get("seed"),
+        versions=record.get("versions", {}), settings=record.get("settings", {}),
+        schema=record["schema"],
+    )  # fmt: skip
+
+
+def _undescribed_run(
     store: Store,
     names: Sequence[str],
-    labels: Any,
-    groups: Any,
+    arrays: Mapping[str, np.ndarray | None],
     sigma: float | Mapping[str, float] | None,
     train: Any,
     name: str,
 ) -> Run:
     """A run that does not describe itself."""
-    labels = None if labels is None else np.asarray(labels)
-    groups = None if groups is None else np.asarray(groups)
-    one_a_row = groups is not None and labels is not None and len(labels) == len(groups)
-    if one_a_row and len(np.unique(groups)) < len(labels):
-        raise RunError(
-            f"labels hold one label an input, and groups index them; got {len(labels)} labels, "
-            f"one a row, for {len(np.unique(groups))} inputs. Pass labels[i] for input i."
-        )
+    labels, groups = arrays["labels"], arrays["groups"]
+    if groups is not None and labels is not None and len(labels) == len(groups):
+        n_inputs = len(np.unique(groups))
+        if n_inputs < len(labels):
+            raise RunError(
+                f"labels hold one label per input, and groups index them; got {len(labels)} "
+                f"labels, one per row, for {n_inputs} inputs. Pass labels[i] for input i."
+            )
+    layers = layers_in_order(names, sigma)
+    return _fitted_run(store, layers, arrays, train, lambda _: name, name=name)
+
+
+def _fitted_run(
+    store: Store,
+    layers: tuple[Layer, ...],
+    arrays: Mapping[str, np.ndarray | None],
+    train: Any,
+    where: Callable[[str], str | Path],
+    **described: Any,
+) -> Run:
+    labels, groups = arrays["labels"], arrays["groups"]
+    mask = training_mask(train, labels, where("record"))
     if groups is not None:
-        check_groups(groups, np.inf if labels is None else len(labels), name)
-    return Run(
-        store=store,
-        layers=layers_in_order(names, sigma),
-        labels=labels,
-        groups=groups,
-        train=training_mask(train, labels, name),
-        name=name,
-    )
+        check_groups(groups, np.inf if labels is None else len(labels), where("groups"))
+    return Run(store, layers, labels=labels, groups=groups, train=mask, **described)

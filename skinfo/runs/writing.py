@@ -38,28 +38,17 @@ class RunWriter:
     Parameters
     ----------
     path : path-like
-        The run; made if it is not there. A run that is there already is continued if its layers,
-        labels and settings are the same, else it is an error.
+        The run. One that exists already is continued if its description is the same, else it is an
+        error.
     layers : sequence of Layer or of str
-        The layers in network order; names alone where nothing is known of their noise.
-    labels : array-like of shape (n_inputs,), optional
-        Label of each input.
-    groups : array-like of shape (n_rows,), optional
-        Input of each row of two-dimensional arrays whose rows are replicas; three-dimensional
-        arrays (n_inputs, n_replicas, n_units) need none.
-    train : array-like of shape (n_train,), optional
-        Indices of the inputs that the network was trained on.
-    seed : int, optional
-        Seed of the run.
-    settings : mapping, optional
-        Anything else worth noting, as JSON.
-    format : {"npz", "npy", "safetensors", "hdf5", "zarr"}, optional
-        What a checkpoint is written as; by default what the run began with, at first "npz".
+        The layers in network order; names alone where their noise is unknown.
+    labels, groups, train, seed, settings, format
+        As of :func:`skinfo.save_run`.
 
     Raises
     ------
     RunError
-        If the parts do not fit together, or another run or another writer is there.
+        If the parts do not fit together, another run is at the path, or another process writes.
 
     Examples
     --------
@@ -110,23 +99,22 @@ class RunWriter:
         *,
         losses: Mapping[str, float] | None = None,
     ) -> None:
-        """Write a checkpoint; an earlier one of that epoch is replaced.
+        """Write a checkpoint; an earlier one of the same epoch is replaced.
 
         Parameters
         ----------
         epoch : int
             Its number, 0 or more.
         activations : mapping of str to ndarray
-            Array of every layer, before its noise: (n_rows, n_units),
-            (n_inputs, n_replicas, n_units), or maps and tokens of each input, to be flattened when
-            they are read. A mapping that makes an array when it is asked for holds one at a time.
+            Array of every layer, as of :func:`skinfo.save_run`. If the mapping makes an array when
+            it is asked for, one is in memory at a time.
         losses : mapping of str to float, optional
             Numbers of this epoch, such as train_loss and test_loss.
         """
         epoch = whole_epoch(epoch, self.path)
         with _writing(self.path, self._store.format, epoch) as (store, record):
             if record is None:
-                raise RunError("the run is not there any more", path=self.path)
+                raise RunError("the run has been removed", path=self.path)
             append(store, record, epoch, activations, losses)
 
 
@@ -147,9 +135,10 @@ def save_run(
 ) -> None:
     """Add a checkpoint to a run on disk; the first call begins the run.
 
-    The checkpoint is there whole or not at all, whatever ends the process, and the others stay as
-    they are; an earlier one of that epoch is replaced. What describes the run is needed at the
-    first call only; if it is given again it must be the same.
+    The checkpoint is there whole or not at all, however the process ends, and the others stay as
+    they are; an earlier one of the same epoch is replaced. The description of the run (labels,
+    groups, sigma, layers, train, seed, settings) is needed at the first call only; if it is given
+    again it must be the same.
 
     Parameters
     ----------
@@ -184,7 +173,7 @@ def save_run(
     Raises
     ------
     RunError
-        If something does not fit the run that is there, or another writer is at work.
+        If something does not fit the existing run, or another process writes.
     OSError
         If it cannot be written, for example because the disk is full.
     MissingExtraError
@@ -218,8 +207,9 @@ def save_run(
             record = described
             check_record(record, path)
             # Where the first checkpoint is refused no run begins.
-            where = dict.fromkeys(("record", *BESIDE), path)
-            run = described_run(MemoryStore({}), record, arrays, name=str(path), where=where)
+            run = described_run(
+                MemoryStore({}), record, arrays, name=str(path), where=lambda _: path
+            )
             _check_names(record, activations, path, epoch)
             for name in activations:
                 run.check_stored(as_array(activations[name]), epoch, name)
@@ -265,11 +255,11 @@ def append(
 def naming_failure(
     path: Path, epoch: int | None = None, layer: Sequence[str] = ()
 ) -> Iterator[None]:
-    """Say what could not be written, and that nothing else suffered."""
+    """Say what could not be written, and that the rest is unchanged."""
     try:
         yield
     except OSError as error:
-        what = f"cannot be written ({error}); what was there before is as it was"
+        what = f"cannot be written ({error}); what was there before is unchanged"
         place = {"path": path, "epoch": epoch, "layer": layer[0] if layer else None}
         named = OSError(str(RunError(what, **place)))  # type: ignore[arg-type]
         named.errno = error.errno
@@ -310,12 +300,11 @@ def _writing(
 
 def _run_of(store: DirectoryStore, record: Record) -> Run:
     arrays = {name: store.beside(name) for name in BESIDE}
-    where = {name: store.where(name) for name in ("record", *BESIDE)}
-    return described_run(store, record, arrays, name=str(store.path), where=where)
+    return described_run(store, record, arrays, name=str(store.path), where=store.where)
 
 
 def same(one: np.ndarray | None, other: np.ndarray | None) -> bool:
-    """Whether labels or groups are the same, or neither is there."""
+    """Whether labels or groups are the same, or both are missing."""
     return one is other if one is None or other is None else np.array_equal(one, other)
 
 
@@ -334,7 +323,7 @@ def _check_same(
             equal = record.get(name) == described[name]
         if not equal:
             raise RunError(
-                f"another run is there already: its {name} differ. Write to another directory or "
+                f"another run exists already: its {name} differ. Write to another directory or "
                 "remove this one.",
                 path=store.path,
             )

@@ -109,14 +109,14 @@ def test_a_conversion_goes_on_where_it_stopped(fmt, path, tmp_path):
 def test_a_conversion_replaces_only_runs_and_only_when_told(fmt, path, tmp_path):
     save_run(tmp_path / "source", 1, activations(1))
     save_run(path, 5, activations(5), format=fmt)
-    with pytest.raises(RunError, match="is there already"):
+    with pytest.raises(RunError, match="exists already"):
         convert_run(tmp_path / "source", path, format=fmt)
     with pytest.raises(RunError, match="to itself"):
         convert_run(path, path, format=fmt, overwrite=True)
     assert convert_run(tmp_path / "source", path, format=fmt, overwrite=True).epochs == [1]
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "cat.jpg").write_text("meow")
-    with pytest.raises(RunError, match="photos: is there and is no run; remove it yourself"):
+    with pytest.raises(RunError, match="photos: exists and is no run; remove it yourself"):
         convert_run(tmp_path / "source", tmp_path / "photos", overwrite=True)
     assert (tmp_path / "photos" / "cat.jpg").read_text() == "meow"
 
@@ -133,7 +133,7 @@ def test_info_and_convert_print_json(tmp_path, call):
     code, out, err = call("info", target, "--json")
     assert (code, err) == (0, "")
     assert json.loads(out) == written | {
-        "schema": 2, "bytes": size_on_disk(target), "lost_epochs": [], "inputs": 4, "classes": 2,
+        "schema": 1, "bytes": size_on_disk(target), "lost_epochs": [], "inputs": 4, "classes": 2,
         "trained_on": 1, "seed": 5, "order_from_names": False, "unread": [],
         "layers": [
             {"name": "b", "sigma": 0.1, "noise_before": False, "shape": [4, 2], "dtype": "float64",
@@ -232,11 +232,11 @@ def test_convert_on_the_command_line(tmp_path, call):
     assert open_run(target).layers == (Layer("a", 0.1), Layer("b", 0.1, True))
     code, _, err = call(*command)
     assert code == 2
-    assert "is there already" in err
+    assert "exists already" in err
     assert call("convert", tmp_path / "dump", tmp_path / "run.h5")[0] == 2
     code, out, _ = call("info", target)
     assert code == 0
-    assert "Format hdf5, described by schema 2, " in out
+    assert "Format hdf5, described by schema 1, " in out
     assert "b holds float32 from epoch 3, float64 from epoch 4\n" in out
     assert "a holds" not in out
     assert "kB" in out

@@ -39,7 +39,7 @@ def test_the_same_bits_come_back(fmt, path):
     assert run.train.tolist() == [True, False, True, False]
     assert (run.seed, run.settings, run.name) == (3, {"rate": 0.1}, str(path))
     assert run.losses == {epoch: {"loss": epoch} for epoch in (1, 20, 300)}
-    assert run.schema == (1 if fmt == "npz" else 2)
+    assert run.schema == 1
     assert run.store.format == fmt
     for epoch, arrays in data.items():
         assert set(run.store.names(epoch)) == set(arrays)
@@ -115,7 +115,7 @@ def test_run_writer_writes_every_format(fmt, path):
     run = open_run(path)
     assert run.layers == tuple(layers)
     assert run.load(2, "a").array.tolist() == [[2, 2]] * 4
-    with pytest.raises(RunError, match="another run is there already: its seed differ"):
+    with pytest.raises(RunError, match="another run exists already: its seed differ"):
         RunWriter(path, layers, labels=LABELS, seed=2)
 
 
@@ -255,15 +255,8 @@ def test_the_layout_is_what_the_documentation_says(tmp_path):
     assert sorted(name for name, _ in root.members()) == ["a", "b%2Fc"]
 
 
-def test_a_run_of_schema_1_without_a_format_is_npz(tmp_path):
-    save_run(tmp_path, 1, {"a": np.zeros((2, 1))}, sigma=0.1)
-    record = json.loads((tmp_path / "run.json").read_text())
-    assert record["schema"] == 1
-    assert "format" not in record
-
-
 def test_an_unknown_format_is_named(tmp_path):
-    (tmp_path / "run.json").write_text('{"schema": 2, "format": "tape", "layers": [{"name": "a"}]}')
+    (tmp_path / "run.json").write_text('{"schema": 1, "format": "tape", "layers": [{"name": "a"}]}')
     with pytest.raises(RunError, match=r"run\.json: is a run of format 'tape'"):
         open_run(tmp_path)
 

@@ -159,7 +159,7 @@ def test_a_run_with_other_settings_is_an_error(path, change, named):
     }  # fmt: skip
     RunWriter(path, **options).add(1, activations())
     before = {file.name: file.read_bytes() for file in path.iterdir()}
-    with pytest.raises(RunError, match=f"another run is there already: its {named} differ"):
+    with pytest.raises(RunError, match=f"another run exists already: its {named} differ"):
         RunWriter(path, **(options | change))
     assert {file.name: file.read_bytes() for file in path.iterdir()} == before
 

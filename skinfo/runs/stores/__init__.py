@@ -1,1 +1,1 @@
-"""Where the arrays of a run lie: a file per format."""
+"""Formats: where the arrays of a run lie."""

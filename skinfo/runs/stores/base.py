@@ -49,7 +49,7 @@ class DiskStore(ABC):
     @classmethod
     @abstractmethod
     def recognises(cls, path: Path) -> bool:
-        """Whether there is something at a path that may be a run of this format."""
+        """Whether a path holds a run of this format that may not describe itself."""
 
     @abstractmethod
     def epochs(self) -> list[int]:
@@ -69,7 +69,7 @@ class DiskStore(ABC):
 
     @abstractmethod
     def shape(self, epoch: int, layer: str) -> tuple[tuple[int, ...], np.dtype]:
-        """Shape and type of an array, without reading it; raises RunError if there is none."""
+        """Shape and type of an array, without reading it; raises RunError if it is missing."""
 
     def record(self) -> Record | None:
         """The description, or None where there is none."""
@@ -116,11 +116,11 @@ class DirectoryStore(DiskStore):
 
     @classmethod
     def has_arrays(cls, entry: Path) -> bool:
-        """Whether what is named like a checkpoint is one, as far as a first look tells."""
+        """Whether an entry named like a checkpoint holds arrays, at a first look."""
         return entry.is_file()
 
     def entries(self) -> dict[int, Path]:
-        """What holds each checkpoint, increasing."""
+        """File or directory of each checkpoint, increasing."""
         entries = {e.name.removesuffix(self.suffix): e for e in sorted(list_directory(self.path))
                    if self.is_checkpoint(e)}  # fmt: skip
         if not self.own:
@@ -130,7 +130,7 @@ class DirectoryStore(DiskStore):
                            if match))  # fmt: skip
 
     def entry(self, epoch: int) -> Path:
-        """What holds a checkpoint, or would."""
+        """File or directory of a checkpoint, written or not."""
         written = self._written(epoch)
         return written if self.own else self.entries().get(epoch, written)
 
@@ -138,7 +138,7 @@ class DirectoryStore(DiskStore):
         return self.path / f"epoch_{epoch:08d}{self.suffix}"
 
     def epochs(self) -> list[int]:
-        """Epochs of the files that are there, increasing."""
+        """Epochs of the checkpoints, increasing."""
         return list(self.entries())
 
     def record(self) -> Record | None:

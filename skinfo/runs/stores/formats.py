@@ -6,7 +6,6 @@ import os
 from pathlib import Path
 
 from skinfo.errors import RunError
-from skinfo.runs.description import format_of
 from skinfo.runs.stores.base import DirectoryStore, DiskStore, list_directory, read_record
 from skinfo.runs.stores.files import NpyStore, NpzStore, SafetensorsStore
 from skinfo.runs.stores.hdf5 import Hdf5File, Hdf5Store
@@ -38,9 +37,9 @@ def find_store(path: Path, fmt: str | None = None) -> DiskStore:
         list_directory(path)
     record = read_record(path)
     if record is not None:
-        kind = WRITTEN.get(format_of(record))
+        kind = WRITTEN.get(record["format"])
         if kind is None:
-            raise RunError(f"is a run of format {format_of(record)!r}, which is not known",
+            raise RunError(f"is a run of format {record['format']!r}, which is not known",
                            path=path / "run.json")  # fmt: skip
         kinds: list[type[DiskStore]] = [kind]
     else:

@@ -40,8 +40,8 @@ class MemoryStore:
         try:
             return self._arrays[epoch, layer]
         except KeyError:
-            known = ", ".join(name for e, name in self._arrays if e == epoch)
-            raise RunError(f"no such layer at this epoch; it has: {known}", epoch=epoch,
+            names = ", ".join(name for e, name in self._arrays if e == epoch)
+            raise RunError(f"no such layer at this epoch; it has: {names}", epoch=epoch,
                            layer=layer) from None  # fmt: skip
 
     def read(self, epoch: int, layer: str) -> np.ndarray:
@@ -54,7 +54,7 @@ class MemoryStore:
 
 
 def _shape_of(array: Any) -> tuple[tuple[int, ...], np.dtype]:
-    """Shape and type, without reading what only looks like an array."""
+    """Shape and type, without reading datasets of containers."""
     dtype = getattr(array, "dtype", None)
     if not isinstance(dtype, np.dtype):
         array = as_array(array)
