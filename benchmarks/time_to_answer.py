@@ -1,6 +1,6 @@
 """Time until a layer's information is known, beside the recipe of the published curves.
 
-The five layers of the trained SZT network, sigma 0.005, all 4,096 inputs, one row an input. Ours:
+The five layers of the trained SZT network, sigma 0.005, all 4,096 inputs, one row per input. Ours:
 one call of NoisyMIEstimator.fit on two threads, after compilation, median of seven, for a
 standard error of at most 0.01 nat, and then for that of the recipe. The recipe: 1,000 noise draws
 at every row and scikit-learn's KernelDensity(rtol=1e-3), which uses one core. Both answer with

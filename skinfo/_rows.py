@@ -96,7 +96,7 @@ class Rows:
         return None if self.labels is None else np.bincount(self.labels, weights=self.weights)
 
     def required_labels(self) -> np.ndarray:
-        """The labels, for measures that make no sense without."""
+        """The labels, for measures that need them."""
         if self.labels is None:
             raise ValueError("This measure needs the label of each row.")
         return self.labels
@@ -123,7 +123,7 @@ class Rows:
 
 
 def counted(weights: np.ndarray) -> np.ndarray:
-    """Tell the weights that count from those that are zero beside the largest.
+    """Tell which weights are more than zero beside the largest.
 
     Examples
     --------
@@ -149,7 +149,7 @@ def discrete_entropy(probabilities: np.ndarray) -> float:
 
 
 def check_activations(estimator: Any, X: Any, *, reset: bool) -> np.ndarray:
-    """Check an array of activations; names row and column of a NaN or an infinity."""
+    """Check an array of activations; the error names row and column of a NaN or an infinity."""
     try:
         # scikit-learn sums the array to find a NaN, and a sum of finite values may be one.
         with np.errstate(invalid="ignore"):
@@ -164,7 +164,7 @@ def check_activations(estimator: Any, X: Any, *, reset: bool) -> np.ndarray:
         shape = np.shape(X) if hasattr(X, "shape") else ()
         if len(shape) > 2:
             raise ValueError(
-                f"X has shape {tuple(shape)}; expected one row an input and one column a unit. "
+                f"X has shape {tuple(shape)}; expected one row per input and one column per unit. "
                 "Replicas (n_inputs, n_replicas, n_units) become rows with "
                 "X.reshape(-1, n_units) and groups=np.repeat(np.arange(n_inputs), n_replicas); "
                 "maps and tokens are flattened by open_run(..., flatten=...). "
@@ -186,8 +186,8 @@ def _first_not_finite(X: Any) -> tuple[int, int] | None:
         values = values.astype(np.float64)
     if values.dtype.kind != "f" or values.ndim != 2:
         return None
-    found = np.argwhere(~np.isfinite(values))
-    return (int(found[0, 0]), int(found[0, 1])) if len(found) else None
+    places = np.argwhere(~np.isfinite(values))
+    return (int(places[0, 0]), int(places[0, 1])) if len(places) else None
 
 
 def check_rows(
@@ -216,7 +216,7 @@ def check_rows(
 
 
 def check_labels(y: Any, n: int) -> np.ndarray:
-    """Check one label a row; a continuous y is an error."""
+    """Check one label per row; a continuous y is an error."""
     labels = column_or_1d(y, warn=True)
     _check_not_missing(labels, "y")
     if len(labels) != n:

@@ -5,16 +5,16 @@ import pytest
 
 from skinfo._rows import Rows
 from skinfo.noisy import bounds
-from skinfo.noisy.bounds import pairwise_bounds
-from skinfo.noisy.information import measure_mixture
-from skinfo.noisy.mixture import Mixture
-from skinfo.noisy.risk import (
+from skinfo.noisy.bounds import (
     bounded_risk,
     constellation_size,
     information_risk,
     min_samples,
+    pairwise_bounds,
     subgaussian_risk,
 )
+from skinfo.noisy.information import measure_mixture
+from skinfo.noisy.mixture import Mixture
 
 TABLE_I = {
     1: 7.41e-4, 2: 0.00166, 3: 0.00369, 5: 0.0179, 7: 0.0856, 9: 0.402, 10: 0.869, 11: 1.87,

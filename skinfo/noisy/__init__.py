@@ -1,8 +1,13 @@
 """The noisy channel: information and entropy of activations with Gaussian noise."""
 
-from skinfo.noisy.bounds import pairwise_bounds
+from skinfo.noisy.bounds import (
+    bounded_risk,
+    information_risk,
+    min_samples,
+    pairwise_bounds,
+    subgaussian_risk,
+)
 from skinfo.noisy.estimator import NoisyMIEstimator
-from skinfo.noisy.risk import bounded_risk, information_risk, min_samples, subgaussian_risk
 from skinfo.noisy.sigma_curve import sigma_curve
 
 __all__ = [

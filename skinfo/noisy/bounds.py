@@ -1,19 +1,34 @@
-"""Bounds of the information that need no draws: by the distances of all pairs of rows."""
+"""Published bounds: of the information, by the distances of all pairs; of the estimator's risk.
+
+The risk is how far h(S + sigma Z), estimated from n rows, can be from the truth.
+"""
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import ndtri
 
 from skinfo._rows import Rows
 from skinfo.noisy.mixture import Mixture
 from skinfo.quantities import Quantity
 
-__all__ = ["PairwiseBounds", "pairwise_bounds"]
+__all__ = [
+    "PairwiseBounds",
+    "bounded_risk",
+    "constellation_size",
+    "information_risk",
+    "min_samples",
+    "pairwise_bounds",
+    "subgaussian_risk",
+]
 
 #: Up to so many rows all pairs are summed; beyond, a sample of rows against all.
 MOST_ROWS = 10_000
+# Fourth powers of lengths in this range, and of their inverses, are numbers.
+_SHORTEST, _LONGEST = 1e-50, 1e50
 
 
 @dataclass(frozen=True)
@@ -77,7 +92,7 @@ def pairwise_bounds(
     >>> round(bounds.lower.value, 4), round(bounds.upper.value, 4)
     (0.5662, 0.6928)
     """
-    rows = Rows.make(_check(X, sigma))
+    rows = Rows.make(_check_points(X, sigma))
     n = len(rows.points)
     chosen = np.arange(n)
     if n > MOST_ROWS:
@@ -99,18 +114,225 @@ def pairwise_bounds(
     return PairwiseBounds(bound("mutual_info_pairwise_lower", 2 * sigma), upper)
 
 
-def _check(X: np.ndarray, sigma: float) -> np.ndarray:
-    """Check what users hand in."""
+def _check_points(X: np.ndarray, sigma: float) -> np.ndarray:
     if not (sigma > 0 and np.isfinite(sigma)):
         raise ValueError(f"sigma must be a positive standard deviation; got {sigma!r}.")
     points = np.asarray(X, dtype=np.float64)
     if points.ndim != 2 or not points.size:
         raise ValueError(
-            "X must hold one row an input and one column a unit, at least one of each; got an "
-            f"array of shape {points.shape}."
+            "X must hold one row per input and one column per unit, at least one of each; got "
+            f"an array of shape {points.shape}."
         )
     bad = np.argwhere(~np.isfinite(points))
     if len(bad):
         row, column = bad[0].tolist()
         raise ValueError(f"X holds {points[row, column]} in row {row}, column {column}.")
     return points
+
+
+def bounded_risk(n: float, d: int, sigma: float) -> float:
+    """Bound E|h(S + sigma Z) - its estimate from n rows|, S anywhere in [-1, 1]^d, in nats.
+
+    Parameters
+    ----------
+    n : float
+        Number of rows, at least 2.
+    d : int
+        Number of units.
+    sigma : float
+        Standard deviation of the noise.
+
+    Returns
+    -------
+    float
+        The bound; inf where it exceeds floating point.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than 2 rows, fewer than 1 unit, or sigma is not positive.
+
+    References
+    ----------
+    Goldfeld, Greenewald, Weed, Polyanskiy, "Estimating Differential Entropy under Gaussian
+    Convolutions", arXiv 1810.11589, equation (52); its Table I is a test here.
+
+    Examples
+    --------
+    >>> round(bounded_risk(1e9, 3, 1.0), 5)
+    0.00368
+    """
+    _check_numbers(n=n, d=d, sigma=sigma)
+    n = float(n)
+    s2 = sigma**2
+    side = 2 + 2 * sigma * np.sqrt(2 * np.log(n))
+    c = d / 2 * np.log(2 * np.pi * s2) + d / s2
+    with np.errstate(over="ignore"):
+        volume = (side**2 / (4 * np.pi * s2)) ** (d / 4)
+    bias = (np.log(n) + d * np.log(side) - d / 2 * np.log(np.pi * s2)) * volume / (2 * np.sqrt(n))
+    spread = c**2 + 2 * c * d * (1 + s2) / s2 + 8 * d * (d + 2 * s2**2 + d * s2**2) / s2**2
+    return float(bias + spread * 2 / n)
+
+
+def subgaussian_risk(n: float, d: int, sigma: float, K: float) -> float:
+    """Bound the same risk for rows whose every coordinate has a psi_2 norm of at most K, in nats.
+
+    Parameters
+    ----------
+    n : float
+        Number of rows, at least 2.
+    d : int
+        Number of units.
+    sigma : float
+        Standard deviation of the noise.
+    K : float
+        Largest psi_2 norm of a coordinate, in the units of the activations.
+
+    Returns
+    -------
+    float
+        The bound; inf where it exceeds floating point.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than 2 rows, fewer than 1 unit, or sigma or K is not positive.
+
+    References
+    ----------
+    arXiv 1810.11589, equation (59).
+
+    Examples
+    --------
+    >>> bool(subgaussian_risk(1e9, 3, 1.0, 1.0) > bounded_risk(1e9, 3, 1.0))
+    True
+    """
+    _check_numbers(n=n, d=d, sigma=sigma, K=K)
+    n = float(n)
+    s2, wide = sigma**2, (K + sigma) ** 2
+    c = d / 2 * np.log(2 * np.pi * s2)
+    inside = wide * np.log(n) / ((np.e - 1) * np.pi * s2)
+    with np.errstate(over="ignore"):
+        volume = (2 * inside) ** (d / 4)
+    bias = (0.5 * np.log(n) + d / 4 * np.log(8 * inside)) * volume / np.sqrt(n)
+    spread = (c + 2 * d * K**2 / s2) * (c + (2 * s2 * d + 3 * d * K**2) / s2) + 8 * (
+        16 * d**2 * K**4 + s2**2 * d * (2 + d)
+    ) / s2**2
+    return float(bias + spread * np.e * d / n)
+
+
+def information_risk(n: float, d: int, sigma: float) -> float:
+    """Bound the risk of the estimate of I(X;T) for activations in [-1, 1]^d, in nats.
+
+    Twice :func:`bounded_risk` plus d log(1 + 1 / sigma^2) / (4 sqrt n).
+
+    Parameters
+    ----------
+    n : float
+        Number of rows, at least 2.
+    d : int
+        Number of units.
+    sigma : float
+        Standard deviation of the noise.
+
+    Returns
+    -------
+    float
+        The bound; inf where it exceeds floating point.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than 2 rows, fewer than 1 unit, or sigma is not positive.
+
+    References
+    ----------
+    Goldfeld et al., "Estimating Information Flow in Deep Neural Networks", ICML 2019, Theorem 2.
+
+    Examples
+    --------
+    >>> bool(information_risk(1e9, 3, 1.0) > 2 * bounded_risk(1e9, 3, 1.0))
+    True
+    """
+    return 2 * bounded_risk(n, d, sigma) + d * np.log1p(1 / sigma**2) / (4 * np.sqrt(n))
+
+
+def min_samples(d: int, sigma: float, *, bias: float = 0.01, eps: float = 0.01) -> float:
+    """Number of rows below which the plug-in of h(S + sigma Z) is biased by more than ``bias``.
+
+    On some law in [-1, 1]^d, since n rows are told apart by log n nats at most. It grows
+    exponentially with d, as the number that *any* estimator needs does (Theorem 1):
+
+        n > k^(d (1 - eps)) exp(-(bias + H_b(eps)))
+        k = floor(1 / (sigma Q^-1((1 - (1 - eps)^(1/d)) / 2)))
+
+    Parameters
+    ----------
+    d : int
+        Number of units.
+    sigma : float
+        Standard deviation of the noise.
+    bias : float
+        Bias aimed at, in nats.
+    eps : float
+        Parameter of the theorem, in (0, 1/2).
+
+    Returns
+    -------
+    float
+        The number; inf where it exceeds floating point.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than 1 unit, sigma is not positive, the bias is negative, or eps lies
+        outside (0, 1/2).
+
+    References
+    ----------
+    arXiv 1810.11589, Theorem 4.
+
+    Examples
+    --------
+    >>> f"{min_samples(10, 0.1):.3g}"
+    '4.95e+04'
+    """
+    if not 0 <= bias < np.inf:
+        raise ValueError(f"bias is a number of nats, 0 at least; got {bias!r}.")
+    k = constellation_size(d, sigma, eps)
+    entropy = -eps * np.log(eps) - (1 - eps) * np.log1p(-eps)
+    logarithm = d * (1 - eps) * np.log(float(max(k, 1))) - bias - entropy
+    return float(np.exp(logarithm)) if logarithm < 700 else np.inf
+
+
+def constellation_size(d: int, sigma: float, eps: float) -> int:
+    """Points along an axis that noise of this size leaves apart: k of :func:`min_samples`.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than 1 unit, sigma is not positive, or eps lies outside (0, 1/2).
+
+    Examples
+    --------
+    >>> constellation_size(11, 0.1, 0.01), constellation_size(12, 0.1, 0.01)
+    (3, 2)
+    """
+    _check_numbers(d=d, sigma=sigma)
+    if not 0 < eps < 0.5:
+        raise ValueError(f"eps lies between 0 and 1/2; got {eps!r}.")
+    tail = -np.expm1(np.log1p(-eps) / d) / 2
+    return int(1 / (sigma * -ndtri(tail)))
+
+
+def _check_numbers(*, d: int, sigma: float, n: float = 2, K: float = 1.0) -> None:
+    """Check the numbers that the theorems are about."""
+    if not 2 <= n <= sys.float_info.max:
+        raise ValueError(f"n is a number of rows, 2 at least; got {n!r}.")
+    if not (d >= 1 and d % 1 == 0):
+        raise ValueError(f"d is a number of units, 1 at least; got {d!r}.")
+    for name, value in (("sigma", sigma), ("K", K)):
+        if not _SHORTEST <= value <= _LONGEST:
+            raise ValueError(
+                f"{name} must be positive, from {_SHORTEST:g} to {_LONGEST:g}; got {value!r}."
+            )

@@ -161,7 +161,7 @@ class Averages:
         )
 
     def of_rows(self, values: np.ndarray) -> Average:
-        """Average one value per row, known without drawing."""
+        """Average one value per row, computed without drawing."""
         if not np.isfinite(values).all():
             return Average(np.inf)
         at_draws = self.of(values[self.draws.rows])

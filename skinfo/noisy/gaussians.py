@@ -27,13 +27,13 @@ _MOST_NUMBERS = 2**26
 _FARTHEST = 1e5
 # Covariances that are differences of larger ones, in sigma^2, have lost the noise in rounding.
 _LARGEST_DIFFERENCE = 1e13
-#: A table of one Gaussian a group in more dimensions than this costs more memory than it is worth.
+#: In more dimensions a table of one Gaussian per input costs more memory than it is worth.
 MAX_POSTERIOR_DIMENSION = 32
 
 
 @dataclass(frozen=True)
 class InputGaussians:
-    """One Gaussian an input, of T given X: that of its rows' scatter, widened by the noise.
+    """One Gaussian per input, of T given X: that of its rows' scatter, widened by the noise.
 
     Attributes
     ----------
@@ -149,7 +149,7 @@ def own_row_out_entropies(gaussians: InputGaussians, rows: Rows) -> np.ndarray:
     Returns
     -------
     ndarray of shape (n,)
-        One value a row, an upper end of h(T | X = x) on average; inf where the input has one row.
+        One value per row, an upper end of h(T | X = x) on average; inf where the input has one row.
     """
     n, d = rows.points.shape
     values = np.full(n, np.inf)
@@ -166,7 +166,7 @@ def own_input_out_entropies(rows: Rows) -> np.ndarray:
     Returns
     -------
     ndarray of shape (n,)
-        One value a row, an upper end of h(T) on average; inf where there is no other input, or
+        One value per row, an upper end of h(T) on average; inf where there is no other input, or
         the others weigh so little, or the rows lie so far apart, that rounding would decide it.
     """
     n, d = rows.points.shape

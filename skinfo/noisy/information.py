@@ -50,7 +50,6 @@ _SATURATED = 0.99
 # An estimate that is above a ceiling by less is above it by the rounding of its draws.
 _SLACK = 1e-4
 
-
 _Portion = TypeVar("_Portion", Draws, DrawSums)
 
 
@@ -61,11 +60,11 @@ class MixtureInformation(Measured[Quantity]):
     Attributes
     ----------
     mutual_info, label_mutual_info, entropy, conditional_entropy : Quantity
-        I(X;T) with its bias reduced, I(Y;T), h(T), h(T|X). Without labels I(Y;T) means nothing.
+        I(X;T) with its bias reduced, I(Y;T), NaN without labels, h(T), h(T|X).
     plug_in : Quantity
         The paper's estimate of I(X;T).
     ceiling, label_ceiling : float
-        What I(X;T) and I(Y;T) cannot exceed; None without labels.
+        What I(X;T) and I(Y;T) cannot exceed; NaN without labels.
     stderr_inputs : float
         Standard error of I(X;T) from the finite number of inputs.
     n_evaluations : int
@@ -78,7 +77,7 @@ class MixtureInformation(Measured[Quantity]):
 
     plug_in: Quantity
     ceiling: float
-    label_ceiling: float | None
+    label_ceiling: float
     stderr_inputs: float
     n_evaluations: int
     converged: bool
@@ -86,21 +85,18 @@ class MixtureInformation(Measured[Quantity]):
 
     @property
     def quantities(self) -> tuple[Quantity, ...]:
-        """All numbers that mean something, those of the label where there are labels."""
-        label: tuple[Quantity, ...] = ()
-        label_ceiling: tuple[Quantity, ...] = ()
-        if self.label_ceiling is not None:
-            label = (self.label_mutual_info,)
-            label_ceiling = (Quantity.exact("label_ceiling", self.label_ceiling),)
-        return (
+        """All numbers, those of the label if there are labels."""
+        every = (
             self.mutual_info,
             self.plug_in,
-            *label,
+            self.label_mutual_info,
             self.entropy,
             self.conditional_entropy,
             Quantity.exact("ceiling", self.ceiling),
-            *label_ceiling,
+            Quantity.exact("label_ceiling", self.label_ceiling),
         )
+        labelled = not np.isnan(self.label_ceiling)
+        return tuple(q for q in every if labelled or not q.name.startswith("label_"))
 
 
 def measure_mixture(
@@ -144,7 +140,9 @@ def measure_mixture(
     exact = plug_in_by_quadrature(mixture)
     spread, spent = 1.0, 0
     if exact is None and not population and max_evaluations >= 4 * _PILOT:
-        spread, spent = _choose_spread(mixture, seed, n_jobs), _PILOT
+        pilot = independent_draws(mixture.rows.weights, mixture.subspace.rank, _PILOT, seed)
+        sums = mixture.sums_at(pilot, population=False, n_jobs=n_jobs)
+        spread, spent = _choose_spread(sums, mixture.subspace.rank), _PILOT
     stream = mixture.draw_stream(seed, spread)
     rule = StoppingRule(tol)
     all_draws: list[Draws] = []
@@ -162,11 +160,18 @@ def measure_mixture(
         if rule.is_done(averages.largest_stderr()) or (rule.met and exact is not None):
             break
     ends = find_ends(averages, mixture, population=population, tol=tol, n_jobs=n_jobs)
-    notes = () if rule.met else ("tolerance not met",)
-    ceiling, label_ceiling = _ceilings(mixture, population=population)
+    ceilings = _ceilings(mixture, population=population)
+    return _assemble(averages, mixture, ends, ceilings, spent, converged=rule.met)
+
+
+def _assemble(
+    averages: Averages, mixture: Mixture, ends: Measured[tuple[float, float]],
+    ceilings: tuple[float, float], n_evaluations: int, *, converged: bool,
+) -> MixtureInformation:  # fmt: skip
+    """Put every value into its bracket and below its ceiling, with the notes that belong to it."""
+    notes = () if converged else ("tolerance not met",)
     lowest = Measured(0.0, 0.0, -np.inf, -np.inf)
-    of_label = np.inf if label_ceiling is None else label_ceiling
-    highest = Measured(ceiling, of_label, np.inf, np.inf)
+    highest = Measured(*ceilings, np.inf, np.inf)
     in_brackets = zip(QUANTITIES, averages.point, ends, lowest, highest, strict=True)
     mutual_info, label, entropy, conditional = (_within(*parts, notes) for parts in in_brackets)
     if 0 < _SATURATED * mixture.rows.input_entropy <= mutual_info.value:
@@ -176,23 +181,21 @@ def measure_mixture(
         label_mutual_info=label,
         entropy=_shifted(entropy, mixture.subspace.noise_entropy),
         conditional_entropy=_shifted(conditional, mixture.subspace.noise_entropy),
-        plug_in=_plug_in(averages.plug_in.mutual_info, ceiling),
-        ceiling=ceiling,
-        label_ceiling=label_ceiling,
+        plug_in=_plug_in(averages.plug_in.mutual_info, ceilings[0]),
+        ceiling=ceilings[0],
+        label_ceiling=ceilings[1],
         stderr_inputs=averages.point.mutual_info.inputs,
-        n_evaluations=spent,
-        converged=rule.met,
+        n_evaluations=n_evaluations,
+        converged=converged,
         rank=mixture.subspace.rank,
     )
 
 
-def _choose_spread(mixture: Mixture, seed: int, n_jobs: int | None) -> float:
+def _choose_spread(sums: DrawSums, rank: int) -> float:
     """Near saturation, how much wider half of the noise is drawn; 1 elsewhere."""
-    draws = independent_draws(mixture.rows.weights, mixture.subspace.rank, _PILOT, seed)
-    sums = mixture.sums_at(draws, population=False, n_jobs=n_jobs)
     information = contributions(sums.all_data, sums).mutual_info
     deficit = np.mean(-np.log(sums.input_weight) - information)
-    return 1 + _SPREAD / np.sqrt(mixture.subspace.rank) if deficit < _SMALL_DEFICIT else 1.0
+    return 1 + _SPREAD / np.sqrt(rank) if deficit < _SMALL_DEFICIT else 1.0
 
 
 def cross_information(
@@ -278,15 +281,15 @@ def _shifted(quantity: Quantity, constant: float) -> Quantity:
     return replace(quantity, value=value, lower=lower, upper=upper)
 
 
-def _ceilings(mixture: Mixture, *, population: bool) -> tuple[float, float | None]:
-    """What I(X;T) and, with labels, I(Y;T) cannot exceed."""
+def _ceilings(mixture: Mixture, *, population: bool) -> tuple[float, float]:
+    """What I(X;T) and I(Y;T) cannot exceed; NaN for the second without labels."""
     rows = mixture.rows
     ceiling = (
         np.inf if population else min(rows.input_entropy, mixture.subspace.gaussian_information)
     )
     if rows.label_weights is None:
-        return ceiling, None
-    # Of a population only the number of classes is known for certain.
+        return ceiling, np.nan
+    # Of a population only the number of classes is certain.
     return ceiling, float(np.log(len(rows.label_weights))) if population else rows.label_entropy
 
 

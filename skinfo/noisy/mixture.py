@@ -234,7 +234,7 @@ class Mixture:
         return self._draw_sums(draws, halves * LOG2)
 
     def _queries(self, drawn: np.ndarray, noise: np.ndarray, *, population: bool) -> Queries:
-        """Draws as the kernels read them, before it is known where their rows lie."""
+        """Draws as the kernels read them, without the slots of their rows."""
         points = (self.subspace.project(self.rows.points[drawn]) + noise) * BINARY
         references = np.einsum("ni,ni->n", noise, noise) * BINARY**2
         queries = Queries.at(points, references, nested=not population)
@@ -255,7 +255,7 @@ class Mixture:
         )
 
     def _draw_sums(self, draws: Draws, halves: np.ndarray) -> DrawSums:
-        """Sums of the halves, (n_halves, n_draws, 3), with what is known of each draw."""
+        """Add the sums of the halves, (n_halves, n_draws, 3), and look up the draws' weights."""
         rows, shape = self.rows, draws.rows.shape
         drawn = draws.rows.ravel()
         input_of = rows.inputs[drawn]

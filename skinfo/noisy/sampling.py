@@ -14,7 +14,7 @@ from scipy.stats import t as student
 #: Independent scramblings; their spread gives the standard error.
 N_RANDOMISATIONS = 16
 _QUANTILE = float(student.ppf(0.975, N_RANDOMISATIONS - 1))
-# Draws a randomisation at the first level.
+# Draws per randomisation at the first level.
 _FIRST_LEVEL = 256
 _BITS = 30
 # Points in more dimensions are not kept for the next mixture.
@@ -23,7 +23,7 @@ _MOST_DIMENSIONS_KEPT = 64
 
 @dataclass(frozen=True)
 class Draws:
-    """Points to evaluate: a row and a standard normal vector each.
+    """Points to evaluate, each a row and a standard normal vector.
 
     Attributes
     ----------
@@ -32,7 +32,7 @@ class Draws:
     noise : ndarray of shape (N_RANDOMISATIONS, m, d)
         The noise in units of sigma.
     weights : ndarray of shape (N_RANDOMISATIONS, m)
-        What each draw counts: the density of standard normal noise over that it was drawn from.
+        Weight of each draw: the density of standard normal noise over that it was drawn from.
     """
 
     rows: np.ndarray
@@ -41,7 +41,7 @@ class Draws:
 
 
 class DrawStream:
-    """Scrambled Sobol points in 1 + d dimensions, in as many portions as are asked for.
+    """Scrambled Sobol points in 1 + d dimensions, in as many portions as needed.
 
     The first dimension picks the row, through the cumulative weights along ``order``; the others
     give the noise by the normal quantile function. With ``spread`` > 1 half of the draws have their
@@ -121,7 +121,7 @@ def defensive_weights(noise: np.ndarray, spread: float) -> np.ndarray:
     """
     d = noise.shape[-1]
     square = np.einsum("...i,...i->...", noise, noise)
-    # A ratio that overflows is that of a draw which counts nothing.
+    # A ratio that overflows is that of a draw whose weight is 0.
     exponent = np.minimum(0.5 * square * (1 - spread**-2) - d * np.log(spread), 700.0)
     return 2 / (1 + np.exp(exponent))
 
@@ -138,13 +138,13 @@ class StoppingRule:
         self.met = False
 
     def is_done(self, stderr: float) -> bool:
-        """Hear of a level's standard error."""
+        """Decide after a level, given its standard error."""
         self._met_before, self.met = self.met, stderr <= self._tol
         return self.met and self._met_before
 
 
 def level_sizes(max_evaluations: int) -> Iterator[int]:
-    """Draws a randomisation that each level adds: the total doubles while it may.
+    """Draws per randomisation that each level adds: the total doubles while it may.
 
     Examples
     --------
@@ -210,11 +210,11 @@ def average_draws(
     Parameters
     ----------
     values : ndarray of shape (N_RANDOMISATIONS, m)
-        One value a draw; -inf or inf where it cannot be known.
+        One value per draw; -inf or inf where nothing determines it.
     control : ndarray of shape (N_RANDOMISATIONS, m)
-        A number a draw whose mean is known to be 0.
+        One number per draw, whose mean is exactly 0.
     draw_weights : ndarray of shape (N_RANDOMISATIONS, m)
-        What each draw counts.
+        Weight of each draw.
     inputs : ndarray of shape (N_RANDOMISATIONS, m), int64
         The input of each draw's row.
     row_weights, input_weights : ndarray
@@ -245,7 +245,7 @@ def integration_error(
 ) -> tuple[float, float]:
     """Mean over all draws and its standard error, from the spread between randomisations.
 
-    The part of the values that follows ``control``, whose mean is known to be 0, is taken out:
+    The part of the values that follows ``control``, whose mean is exactly 0, is taken out:
     where activations are nearly Gaussian, nine tenths of the error and more.
 
     Examples

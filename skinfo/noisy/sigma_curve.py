@@ -46,7 +46,7 @@ def sigma_curve(
     Parameters
     ----------
     X : array-like of shape (n_samples, n_units)
-        Activations S of the layer (not the network's input), one row an input.
+        Activations S of the layer (not the network's input), one row per input.
     y : array-like of shape (n_samples,), default=None
         Label of each row's input.
     sigmas : array-like of shape (n_sigmas,)

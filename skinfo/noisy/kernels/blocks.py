@@ -34,7 +34,7 @@ ABSENT = -1e300
 
 
 class Queries(NamedTuple):
-    """Points at which blocks are summed, and which rows count as whose.
+    """Points at which blocks are summed, and where the rows of their inputs and labels lie.
 
     Attributes
     ----------
@@ -63,7 +63,7 @@ class Queries(NamedTuple):
 
     @classmethod
     def at(cls, points: np.ndarray, references: np.ndarray, *, nested: bool = False) -> Queries:
-        """Queries that are nobody's: the last of their sums holds all rows."""
+        """Queries of no row, input or label: the last of their sums holds all rows."""
         m = len(points)
         nowhere = np.zeros((m, 2), dtype=np.int64)
         own = np.full(m, -1, dtype=np.int64)

@@ -27,7 +27,7 @@ _HEADROOM = 40.0
 
 
 class _Scratch(NamedTuple):
-    """What is known of one query.
+    """Bounds and sums of one query.
 
     Attributes
     ----------
