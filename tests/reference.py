@@ -146,80 +146,47 @@ def halves_are_separated(points, leaf):
     )
 
 
-def pair_distances(points, labels, inputs, metric):
-    """Distances within and between classes, by two loops."""
-    return weighted_pairs(points, labels, inputs, np.ones(len(points)), metric)[0]
-
-
-def weighted_pairs(points, labels, inputs, weights, metric):
-    """Distances within and between classes, by two loops, and the weights of these pairs."""
-    within, between = ([], []), ([], [])
+def all_pairs(points, labels, inputs, weights=None, metric="euclidean"):
+    """Distance, weight, label and label of every pair of rows of different inputs, by two loops."""
+    weights = np.ones(len(points)) if weights is None else weights
+    pairs = []
     for i in range(len(points)):
         for j in range(i):
-            if inputs[i] == inputs[j]:
-                continue
-            a, b = points[i], points[j]
-            if metric == "euclidean":
-                distance = np.sqrt(((a - b) ** 2).sum())
-            else:
-                distance = 1 - a @ b / np.sqrt((a @ a) * (b @ b))
-            kind = within if labels[i] == labels[j] else between
-            kind[0].append(distance)
-            kind[1].append(weights[i] * weights[j])
-    distances, masses = zip(within, between, strict=True)
-    return tuple(map(np.array, distances)), tuple(map(np.array, masses))
+            if inputs[i] != inputs[j]:
+                a, b = points[i], points[j]
+                if metric == "euclidean":
+                    distance = np.sqrt(((a - b) ** 2).sum())
+                else:
+                    distance = 1 - a @ b / np.sqrt((a @ a) * (b @ b))
+                pairs.append((distance, weights[i] * weights[j], labels[i], labels[j]))
+    return tuple(map(np.array, zip(*pairs, strict=True)))
 
 
-def labelled_pairs(points, labels, inputs, mass):
-    """(distance, weight, label, label) of every pair of rows of different inputs, by two loops.
-
-    Weights are 1 on average over the rows; replicas of an input share its mass.
-    """
-    share = mass / np.bincount(inputs)[inputs]
-    share = share / share.mean()
-    return [
-        (np.sqrt(((points[i] - points[j]) ** 2).sum()), share[i] * share[j], labels[i], labels[j])
-        for i in range(len(points))
-        for j in range(i)
-        if inputs[i] != inputs[j]
-    ]
-
-
-def split(pairs):
-    """(distance, weight) of the pairs within and between classes."""
-    within = [(d, w) for d, w, a, b in pairs if a == b]
-    return within, [(d, w) for d, w, a, b in pairs if a != b]
-
-
-def weighted_auc(within, between, rounding=1e-10):
-    """Share of the mass of (within, between) in the right order, ties counting half."""
-    right = 0.0
-    for a, v in within:
-        for b, w in between:
-            tied = abs(a - b) <= rounding * max(a, b)
-            right += v * w * (0.5 if tied else float(b > a))
-    return right / sum(v for _, v in within) / sum(w for _, w in between)
+def within_and_between(pairs):
+    """Distances within and between classes, and the weights of these pairs."""
+    distance, weight, a, b = pairs
+    return (distance[a == b], distance[a != b]), (weight[a == b], weight[a != b])
 
 
 def class_distances(pairs, k):
     """Mean distance of every two classes; NaN without a pair."""
+    distance, weight, left, right = pairs
     out = np.full((k, k), np.nan)
-    for a in range(k):
-        for b in range(k):
-            found = [(d, w) for d, w, *both in pairs if sorted(both) == sorted((a, b))]
-            if found:
-                out[a, b] = sum(d * w for d, w in found) / sum(w for _, w in found)
+    for a, b in np.ndindex(k, k):
+        chosen = ((left == a) & (right == b)) | ((left == b) & (right == a))
+        if chosen.any():
+            out[a, b] = np.average(distance[chosen], weights=weight[chosen])
     return out
 
 
-def auc(within, between, within_mass=None, between_mass=None):
+def auc(within, between, within_mass=None, between_mass=None, rounding=0.0):
     """Share of (within, between) pairs in the right order, ties counting half."""
     v = np.ones(len(within)) if within_mass is None else within_mass
     w = np.ones(len(between)) if between_mass is None else between_mass
-    right = sum(
-        v[i] * np.sum(w * ((between > distance) + 0.5 * (between == distance)))
-        for i, distance in enumerate(within)
-    )
+    right = 0.0
+    for distance, mass in zip(within, v, strict=True):
+        tied = np.abs(between - distance) <= rounding * np.maximum(between, distance)
+        right += mass * (w @ np.where(tied, 0.5, between > distance))
     return right / (v.sum() * w.sum())
 
 

@@ -237,13 +237,12 @@ class ClusteringScore(BaseEstimator):
             raise ValueError(
                 f"score returns one number; y holds {len(label_sets)} label sets. Pass one of them."
             )
+        rows = replace(rows, labels=label_sets[0].codes)
         if self.criterion == "auc":
-            value = self._distances(rows, label_sets)[0].auc.value
+            criterion = self._distances(rows, label_sets)[0].auc
         else:
-            value = self._measure(self.criterion, replace(rows, labels=label_sets[0].codes))[
-                -1
-            ].value
-        return _SIGNS[self.criterion] * value
+            *_, criterion = self._measure(self.criterion, rows)
+        return _SIGNS[self.criterion] * criterion.value
 
     def check_settings(self) -> None:
         """Check the parameters as far as that is possible without activations.

@@ -69,7 +69,9 @@ def test_distances_equal_the_oracle(n, d, seed, metric, grouped):
     groups = np.arange(n) // 2 if grouped else np.arange(n)
     y = groups % 2
     est = ClusteringScore(metric=metric).fit(X, y, groups=groups if grouped else None)
-    within, between = reference.pair_distances(X, y, groups, metric)
+    (within, between), _ = reference.within_and_between(
+        reference.all_pairs(X, y, groups, metric=metric)
+    )
     assert est.within_histogram_.sum() == pytest.approx(len(within))
     assert est.between_histogram_.sum() == pytest.approx(len(between))
     if d > 1 or metric == "euclidean":
@@ -118,13 +120,14 @@ def test_all_numbers_of_pairs_equal_the_oracle(n, d, k, seed, grouped, weighted,
     est = ClusteringScore(measures=()).fit(
         X, y, groups=groups if grouped else None, sample_weight=mass
     )
-    pairs = reference.labelled_pairs(X, y, groups, np.ones(n) if mass is None else mass)
-    within, between = reference.split(pairs)
-    assert est.auc_ == pytest.approx(reference.weighted_auc(within, between), abs=1e-9)
-    for name, weighted in (("within", within), ("between", between)):
-        distances, weights = np.array(weighted).T
+    # Weights are 1 on average over the rows; replicas of an input share its mass.
+    share = (1 if mass is None else mass) / np.bincount(groups)[groups]
+    pairs = reference.all_pairs(X, y, groups, share / share.mean())
+    distances, masses = reference.within_and_between(pairs)
+    assert est.auc_ == pytest.approx(reference.auc(*distances, *masses, rounding=1e-10), abs=1e-9)
+    for name, part, weights in zip(("within", "between"), distances, masses, strict=True):
         assert getattr(est, f"{name}_histogram_").sum() == pytest.approx(weights.sum())
-        mean = (weights @ distances) / weights.sum()
+        mean = np.average(part, weights=weights)
         assert getattr(est, f"{name}_mean_") == pytest.approx(mean, rel=1e-9)
     np.testing.assert_allclose(
         est.class_distances_, reference.class_distances(pairs, len(np.unique(y))), rtol=1e-9
@@ -188,7 +191,7 @@ def test_a_large_offset_is_harmless(rng):
 def test_quantiles_lie_in_their_brackets(rng):
     X, y = rng.normal(size=(400, 3)), np.arange(400) % 3
     est = ClusteringScore(measures=()).fit(X, y)
-    within, between = reference.pair_distances(X, y, np.arange(400), "euclidean")
+    within, between = reference.within_and_between(reference.all_pairs(X, y, np.arange(400)))[0]
     quantities = by_name(est)
     for name, distances in (("within", within), ("between", between)):
         for level, value in zip((5, 25, 50, 75, 95), getattr(est, f"{name}_quantiles_"),
@@ -264,7 +267,7 @@ def test_one_row_far_away_hardly_moves_the_auc(rng):
 
 def test_equal_distances_tie_whatever_their_rounding(rng):
     X, y = rng.integers(0, 3, size=(60, 4)).astype(float), np.arange(60) % 2
-    within, between = reference.pair_distances(X, y, np.arange(60), "euclidean")
+    within, between = reference.within_and_between(reference.all_pairs(X, y, np.arange(60)))[0]
     assert ClusteringScore().fit(X, y).auc_ == pytest.approx(reference.auc(within, between))
 
 

@@ -31,9 +31,9 @@ def class_rows(draw):
 def test_pairs_of_any_rows_equal_the_oracle(rows, metric):
     scale = np.abs(rows.points).max()
     measured = measure_distances(rows, metric)
-    distances, masses = reference.weighted_pairs(
-        rows.points / scale, rows.labels, rows.inputs, rows.weights * len(rows.weights), metric
-    )
+    weights = rows.weights * len(rows.weights)
+    pairs = reference.all_pairs(rows.points / scale, rows.labels, rows.inputs, weights, metric)
+    distances, masses = reference.within_and_between(pairs)
     if metric == "cosine":
         # A cosine that is 1 may be computed as a little more.
         distances, unit = tuple(np.maximum(part, 0.0) for part in distances), 1.0
