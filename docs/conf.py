@@ -62,16 +62,26 @@ html_theme_options = {
 }
 
 
-def _write_notes() -> None:
-    """The table of notes that "how to read the numbers" includes."""
+def _write_tables() -> None:
+    """Write the tables of quantities and of notes that "how to read the numbers" includes."""
     from skinfo.comparison import POOLING_NOTES
-    from skinfo.quantities import NOTES
+    from skinfo.quantities import NOTES, QUANTITIES
 
     notes = NOTES | {n: f"of a pooled table: {m}" for n, m in POOLING_NOTES.items()}
-    lines = ["| note | meaning |", "|---|---|", *(f"| `{n}` | {m} |" for n, m in notes.items())]
+    tables = {
+        "quantities": ["| quantity | axis | what it says |", "|---|---|---|"]
+        + [f"| `{q.name}` | {q.title} | {q.sentence} |" for q in QUANTITIES.values()],
+        "notes": [
+            "| note | meaning |",
+            "|---|---|",
+            *(f"| `{n}` | {m} |" for n, m in notes.items()),
+        ],
+    }
     place = Path(__file__).with_name("_generated")
     place.mkdir(exist_ok=True)
-    (place / "notes.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    for name, lines in tables.items():
+        text = "\n".join(lines).replace("h(T|X)", "h(T\\|X)") + "\n"
+        (place / f"{name}.md").write_text(text, encoding="utf-8")
 
 
-_write_notes()
+_write_tables()

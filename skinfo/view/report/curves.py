@@ -140,7 +140,7 @@ def _not_drawn(curves: Curves) -> str:
         ("not a number", np.isnan(curves.value) & curves.measured),
     ):
         where = [
-            f"{curves.layers[k]} {epoch_ranges(curves.epochs[chosen[k]], curves.epochs)}"
+            f"{curves.layers[k]} {epoch_ranges(curves.epochs[chosen[k]], curves.epochs.tolist())}"
             for k in np.flatnonzero(chosen.any(axis=1))
         ]
         if where:
@@ -182,7 +182,7 @@ def _draw_group(
             "marker": {"size": 4, "color": colour},
         })  # fmt: skip
         if np.isinf(values).any():
-            where = epoch_ranges(epochs[np.isinf(values)], epochs)
+            where = epoch_ranges(epochs[np.isinf(values)], epochs.tolist())
             sentences.append(f"Not drawn, because infinite: {shown} {where}.")
     laid_out = layout(
         _HEIGHT, epoch_axis(epochs), values_axis(*lines.values(), title=title),
