@@ -1,4 +1,4 @@
-"""A run measured as a whole: the usual estimators, its table, and what the picture of it needs."""
+"""A run measured as a whole: default estimators, its table, and the snapshots beside it."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def measure_run(
     subset: str | np.ndarray | None = None,
     **options: Any,
 ) -> tuple[pd.DataFrame, Snapshots]:
-    """Measure every layer at every checkpoint, and gather what the picture of the run shows.
+    """Measure every layer at every checkpoint, and collect the snapshots of the run.
 
     Parameters
     ----------
