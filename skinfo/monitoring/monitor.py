@@ -26,9 +26,8 @@ from skinfo.monitoring.journal import Journal
 from skinfo.monitoring.schedule import Schedule, as_condition
 from skinfo.monitoring.tensorboard import add_scalars, open_tensorboard
 from skinfo.runs import Layer, open_run
-from skinfo.runs.description import as_layers
+from skinfo.runs.description import as_layers, whole_epoch
 from skinfo.runs.flatten import Flatten, Flattening
-from skinfo.runs.naming import whole_epoch
 from skinfo.runs.stores.memory import as_array
 
 # The table is written again when the journal has grown by a tenth, so that an epoch costs the same

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from math import isfinite
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -206,6 +207,20 @@ _PARTS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "format": (lambda value: isinstance(value, str), "the name of a format"),
 }
 _OPTIONAL: dict[str, Any] = {"settings": {}, "versions": {}, "losses": {}}
+
+
+def whole_epoch(epoch: Any, path: str | Path | None = None) -> int:
+    """The number of a checkpoint; raises RunError unless it is a whole number from 0 on.
+
+    Examples
+    --------
+    >>> whole_epoch(12.0)
+    12
+    """
+    number = isinstance(epoch, Real) and not isinstance(epoch, bool)
+    if not number or not (epoch >= 0 and float(epoch).is_integer()):
+        raise RunError(f"an epoch is a whole number from 0 on; got {epoch!r}", path=path)
+    return int(epoch)
 
 
 def training_mask(train: Any, labels: np.ndarray | None, path: str | Path) -> np.ndarray | None:

@@ -18,9 +18,8 @@ from skinfo.runs.description import (
     training_mask,
 )
 from skinfo.runs.flatten import Flatten, Flattening
-from skinfo.runs.naming import natural_order
 from skinfo.runs.run import Run, Store
-from skinfo.runs.stores.base import DiskStore
+from skinfo.runs.stores.base import DiskStore, natural_order
 from skinfo.runs.stores.formats import find_store
 from skinfo.runs.stores.memory import MemoryStore
 

@@ -21,8 +21,8 @@ from skinfo.runs.description import (
     check_record,
     make_record,
     training_mask,
+    whole_epoch,
 )
-from skinfo.runs.naming import whole_epoch
 from skinfo.runs.opening import described_run
 from skinfo.runs.run import Run
 from skinfo.runs.stores.base import DirectoryStore

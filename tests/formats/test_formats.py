@@ -11,7 +11,7 @@ import pytest
 from skinfo import open_run, save_run
 from skinfo.errors import MissingExtraError, RunError
 from skinfo.runs import Layer, RunWriter
-from skinfo.runs.naming import natural_order, quoted
+from skinfo.runs.stores.base import natural_order, quoted
 
 from .stored import FORMATS, LABELS, activations, bits
 

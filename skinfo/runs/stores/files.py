@@ -16,13 +16,14 @@ import numpy as np
 
 from skinfo._files import directory_atomically, write_atomically
 from skinfo.errors import needs_extra
-from skinfo.runs.naming import natural_order, quoted
 from skinfo.runs.stores.base import (
     Arrays,
     DirectoryStore,
     FoldersStore,
     list_directory,
+    natural_order,
     no_such_layer,
+    quoted,
     read_npy_header,
     reading,
     write_npy,

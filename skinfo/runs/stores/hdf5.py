@@ -14,8 +14,16 @@ import numpy as np
 
 from skinfo._files import write_atomically
 from skinfo.errors import needs_extra
-from skinfo.runs.naming import by_epoch, natural_order, quoted
-from skinfo.runs.stores.base import Arrays, DirectoryStore, DiskStore, no_such_layer, reading
+from skinfo.runs.stores.base import (
+    Arrays,
+    DirectoryStore,
+    DiskStore,
+    by_epoch,
+    natural_order,
+    no_such_layer,
+    quoted,
+    reading,
+)
 
 _ARRAYS = "activations"
 # Arrays start where any processor likes to find them in a mapped file.
@@ -83,7 +91,7 @@ class Hdf5Store(_Datasets, DirectoryStore):
         """Write one file."""
         h5py = _library()
         with write_atomically(path) as stream:
-            written = _Written(stream.fileno())
+            written = _Written(stream.fileno(), "r+", closefd=False)
             with h5py.File(written, "w", track_order=True, **_ALIGNED) as file:
                 for name, array in arrays:
                     file.create_dataset(quoted(name), data=array)
@@ -140,28 +148,13 @@ class Hdf5File(_Datasets):
             return np.asarray(dataset.asstr()[()], dtype=str) if words else dataset[()]
 
 
-class _Written(io.RawIOBase):
-    """A new file as HDF5 writes it; what goes wrong first is kept until HDF5 has closed it.
+class _Written(io.FileIO):
+    """A new file as HDF5 writes it; the first error is kept until HDF5 has closed the file.
 
-    A file that the library cannot close it holds open for ever.
+    If closing fails, the library holds the file open for ever.
     """
 
-    def __init__(self, handle: int) -> None:
-        super().__init__()
-        self._file = io.FileIO(handle, "r+", closefd=False)
-        self._failure: OSError | None = None
-
-    def readable(self) -> bool:
-        """Always."""
-        return True
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        """Move to a place."""
-        return self._file.seek(offset, whence)
-
-    def readinto(self, buffer: Any) -> int:
-        """Read from the file."""
-        return self._file.readinto(buffer) or 0
+    _failure: OSError | None = None
 
     def write(self, data: Any) -> int:
         """Write all, unless something went wrong before."""
@@ -169,7 +162,7 @@ class _Written(io.RawIOBase):
         length = len(view)
         try:
             while view and self._failure is None:
-                view = view[self._file.write(view) :]
+                view = view[super().write(view) :]
         except OSError as error:
             self._failure = error
         return length
@@ -177,7 +170,7 @@ class _Written(io.RawIOBase):
     def truncate(self, size: int | None = None) -> int:
         """Set the length."""
         try:
-            return self._file.truncate(size)
+            return super().truncate(size)
         except OSError as error:
             self._failure = self._failure or error
             return size or 0

@@ -13,13 +13,15 @@ import numpy as np
 
 from skinfo._files import directory_atomically
 from skinfo.errors import RunError, needs_extra
-from skinfo.runs.naming import by_epoch, natural_order, quoted
 from skinfo.runs.stores.base import (
     Arrays,
     DiskStore,
     FoldersStore,
+    by_epoch,
     list_directory,
+    natural_order,
     no_such_layer,
+    quoted,
     reading,
 )
 
