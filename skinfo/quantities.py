@@ -50,7 +50,6 @@ NOTES = {
     "too few replicas": "H(Bin(T)|X) is limited by the number of replicas: the value says little",
     "outside edges": "values lie outside the edges and share the outer cells, inputs apart or not",
     "correction beyond bounds": "Miller-Madow's correction passed 0 or the ceiling; left there",
-    "one noise draw": "of one sample of T an input: exact for it, but another would give another",
     "sampled": "computed from a random or even sample of the rows or pairs",
     "read error": "the activations could not be read",
     "no noise": "the layer has no sigma on record, and the estimator none of its own",

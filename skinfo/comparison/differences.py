@@ -164,12 +164,6 @@ def _sides(aligned: Alignment) -> list[dict[str, np.ndarray]]:
     """Give the numbers of each flow by column, of shape (n_keys,); NaN where it has none."""
     columns = ("value", "stderr", "lower", "upper", "bias_below", "bias_above", "n_seeds", "spread")
     numbers = {column: aligned.numbers(column) for column in columns}
-    # Of one draw of the noise the error is unknown.
-    drawn = [
-        ["one noise draw" in (x or "").split(JOINT) for x in y] for y in aligned.words("notes")
-    ]
-    for column in ("stderr", "lower", "upper"):
-        numbers[column][np.array(drawn) & ~(numbers["n_seeds"] > 1)] = np.nan
     return [{column: numbers[column][:, which] for column in columns} for which in (0, 1)]
 
 

@@ -3,66 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
-from joblib import Memory
 from sklearn.base import BaseEstimator
 from sklearn.pipeline import Pipeline
 
 from skinfo.errors import OF_THE_CALL, RunError
 from skinfo.flow.estimators import needs_run_range, steps_before
-from skinfo.flow.memory import Budget, need_of_samples
-from skinfo.flow.tasks import Keep, Place
+from skinfo.flow.memory import need_of_samples
+from skinfo.flow.tasks import Place, SweepSettings
 from skinfo.flow.workers import in_workers
 from skinfo.runs import Run
 
 Range = tuple[float, float]
 
 
-@dataclass(frozen=True, eq=False)
-class _Look:
-    """One layer at one checkpoint, and what its samples go through."""
-
-    place: Place
-    transform: Pipeline | None
-    budget: Budget
-    keep: Keep
-    need: int
-
-
 def ranges_of_run(
-    named: Mapping[str, BaseEstimator],
-    run: Run,
-    mask: np.ndarray | None,
-    n_jobs: int | None,
-    budget: Budget,
-    keep: Keep,
+    named: Mapping[str, BaseEstimator], run: Run, settings: SweepSettings
 ) -> dict[str, dict[str, Range]]:
-    """By name of the estimators with ``bin_range="run"``, the range of every layer."""
-    plain: dict[str, Range] | None = None
-    found: dict[str, dict[str, Range]] = {}
+    """Find the range of every layer for each estimator that needs it, by the estimator's name."""
+    ranges: dict[str, dict[str, Range]] = {}
+    without_steps: dict[str, Range] | None = None
     for name, estimator in named.items():
         if not needs_run_range(estimator):
             continue
         transform = steps_before(estimator)
         if transform is not None:
-            options = {"transform": transform, "budget": budget, "keep": keep}
-            found[name] = layer_ranges(run, mask, n_jobs, **options)
+            ranges[name] = layer_ranges(run, settings, transform)
             continue
-        plain = layer_ranges(run, mask, n_jobs, budget=budget) if plain is None else plain
-        found[name] = plain
-    return found
+        if without_steps is None:
+            without_steps = layer_ranges(run, settings)
+        ranges[name] = without_steps
+    return ranges
 
 
 def layer_ranges(
-    run: Run,
-    mask: np.ndarray | None = None,
-    n_jobs: int | None = None,
-    *,
-    transform: Pipeline | None = None,
-    budget: Budget | None = None,
-    keep: Keep | None = None,
+    run: Run, settings: SweepSettings, transform: Pipeline | None = None
 ) -> dict[str, Range]:
     """Find the range of each layer's noisy samples over all checkpoints of a run.
 
@@ -70,48 +47,32 @@ def layer_ranges(
     ----------
     run : Run
         Saved activations; they are read one checkpoint of a layer at a time.
-    mask : ndarray of shape (n_inputs,), bool, optional
-        Inputs to look at.
-    n_jobs : int or None, default=None
-        Threads.
+    settings : SweepSettings
+        Inputs to look at, threads, memory and draws of the noise.
     transform : Pipeline, optional
         What the samples go through first, fitted at each checkpoint anew.
-    budget : Budget, optional
-        Memory to stay within.
-    keep : Keep, optional
-        Where the ranges of what was transformed are kept.
 
     Returns
     -------
     dict of str to (low, high)
         By layer, low < high; checkpoints that cannot be read or transformed are left out, and
         layers of which none can.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from skinfo import open_run
-    >>> run = open_run({(1, "a"): np.array([[0.0], [1.0]]), (2, "a"): np.array([[-2.0], [0.5]])})
-    >>> layer_ranges(run)
-    {'a': (-2.0, 1.0)}
     """
-    budget = Budget() if budget is None else budget
-    keep = Keep(Memory(None)) if keep is None else keep
     looks = [
-        _Look(
-            Place(run, epoch, layer.name, mask), transform, budget, keep,
-            need_of_samples(budget, run, epoch, layer.name, transform),
+        (
+            Place(run, epoch, layer.name, settings.mask),
+            need_of_samples(settings.budget, run, epoch, layer.name, transform),
         )
         for layer in run.layers
         for epoch in run.epochs
-    ]  # fmt: skip
-    found = dict(in_workers(_ends, looks, n_jobs))
+    ]
+    find = partial(_range, settings=settings, transform=transform)
     ranges: dict[str, Range] = {}
-    for place, look in enumerate(looks):
-        ends = found[place]
-        if ends is not None:
-            low, high = ranges.get(look.place.layer, ends)
-            ranges[look.place.layer] = (min(low, ends[0]), max(high, ends[1]))
+    for number, found in in_workers(find, looks, settings.n_jobs):
+        if found is not None:
+            layer = looks[number][0].layer
+            low, high = ranges.get(layer, found)
+            ranges[layer] = (min(low, found[0]), max(high, found[1]))
     # A layer that is one value everywhere falls into one cell of any width.
     return {
         layer: (low, high if high > low else float(np.nextafter(low, np.inf)))
@@ -119,21 +80,29 @@ def layer_ranges(
     }
 
 
-def _ends(look: _Look) -> Range | None:
-    with look.budget.held(look.need):
+def _range(
+    look: tuple[Place, int], settings: SweepSettings, transform: Pipeline | None
+) -> Range | None:
+    place, need = look
+    ends: list[float] = []
+    with settings.budget.held(need):
         try:
-            rows = look.place.load().noisy_sample()
+            loaded = place.load()
         except RunError:
             # It gets a row of its own in the table.
             return None
-        if not rows.X.size:
-            return None
-        if look.transform is None:
-            return float(rows.X.min()), float(rows.X.max())
-        try:
-            return look.keep.ends(look.transform, rows)
-        except OF_THE_CALL:
-            raise
-        except Exception:
-            # Fitting the whole pipeline fails in the same way, and says so.
-            return None
+        for draw in range(loaded.n_draws(settings.n_noise_draws)):
+            rows = loaded.noisy_sample(settings.random_state, draw)
+            if not rows.X.size:
+                return None
+            if transform is None:
+                ends += [float(rows.X.min()), float(rows.X.max())]
+                continue
+            try:
+                ends += settings.keep.ends(transform, rows)
+            except OF_THE_CALL:
+                raise
+            except Exception:
+                # Fitting the whole pipeline fails in the same way, and says so.
+                return None
+    return min(ends), max(ends)

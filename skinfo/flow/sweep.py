@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ import numpy as np
 import pandas as pd
 from joblib import Memory
 from sklearn.base import BaseEstimator
+from sklearn.utils import check_random_state
 
 from skinfo.flow.estimators import (
     check_estimators,
@@ -25,7 +28,7 @@ from skinfo.flow.ranges import Range, ranges_of_run
 from skinfo.flow.reading import check_flattening, whole_layers
 from skinfo.flow.reporting import reporting
 from skinfo.flow.settings import describe_settings, plain
-from skinfo.flow.tasks import Keep, Outcome, Place, Task, measure
+from skinfo.flow.tasks import Keep, Outcome, Place, SweepSettings, Task, measure
 from skinfo.flow.workers import in_workers
 from skinfo.quantities import COLUMNS, declared_quantities
 from skinfo.runs import Layer, Run, open_run
@@ -40,6 +43,8 @@ def information_flow(
     memory: Memory | str | Path | None = None,
     memory_limit: int | str | None = None,
     progress: bool | Callable[[int, int], None] = True,
+    random_state: int | np.random.RandomState | None = 0,
+    n_noise_draws: int = 1,
 ) -> pd.DataFrame:
     """Measure every layer of a run at every checkpoint.
 
@@ -47,10 +52,10 @@ def information_flow(
     ----------
     estimators : estimator, iterable of estimators, or mapping of str to estimator
         What to measure with; a pipeline whose last step is such an estimator is one too.
-        NoisyMIEstimator gets all replicas; with ``sigma=None`` it takes each layer's own sigma.
-        Others get one noisy sample of each input. BinningMIEstimator with ``bin_range="run"`` cuts
-        each layer into the same bins at all checkpoints: their range is learnt in a first pass over
-        the run, one checkpoint at a time.
+        Those that declare ``uses_replicas``, such as NoisyMIEstimator, get all replicas; with
+        ``sigma=None`` they take each layer's own sigma. Others get noisy samples with one row per
+        input. BinningMIEstimator with ``bin_range="run"`` cuts each layer into the same bins at all
+        checkpoints: their range is learnt in a first pass over the run, one checkpoint at a time.
     run : Run or path-like
         Saved activations.
     subset : {"train", "test"} or array-like of shape (n_inputs,), optional
@@ -69,6 +74,14 @@ def information_flow(
     progress : bool or callable, default=True
         Whether to show a progress bar with the time left (where rich is installed), or what to call
         with the numbers of finished and of all estimates.
+    random_state : int, RandomState instance or None, default=0
+        Seed of the noise that is added to make noisy samples. Each layer, by its name, checkpoint
+        and draw has a random stream of its own.
+    n_noise_draws : int, default=1
+        How many noisy samples of a layer with noise are measured by estimators that do not use
+        replicas: the value is their mean, its standard error contains their spread. Of one draw the
+        error is unknown, so ``stderr``, ``lower`` and ``upper`` are NaN. Behind noise each draw
+        takes another replica of each input, so that there are no more draws than replicas.
 
     Returns
     -------
@@ -127,22 +140,26 @@ def information_flow(
     check_flattening(run)
     budget = Budget.of(memory_limit)
     check_needs(budget, run, named)
-    keep = Keep(_memory(memory))
-    ranges = ranges_of_run(named, run, mask, n_jobs, budget, keep)
+    settings = SweepSettings(
+        mask, n_jobs, Keep(_memory(memory)), budget, _seed(random_state), _count(n_noise_draws)
+    )
+    ranges = ranges_of_run(named, run, settings)
     by_layer = {layer.name: _for_layer(named, layer, ranges) for layer in run.layers}
     tasks = [
         Task(
-            Place(run, epoch, layer, mask), chosen, keep, budget,
+            Place(run, epoch, layer, mask), chosen,
             need_of_task(budget, run, epoch, layer, chosen.values(), mask),
         )
         for epoch in run.epochs
         for layer, chosen in by_layer.items()
     ]  # fmt: skip
-    table = _table(tasks, _measure_all(tasks, n_jobs, progress))
+    table = _table(tasks, _measure_all(tasks, settings, progress))
     table.attrs = describe_settings(run, named, subset) | table.attrs
     steps = [last_step(estimator) for estimator in named.values()]
     if declared := declared_quantities(steps, set(table["quantity"])):
         table.attrs["quantities"] = plain(declared)
+    table.attrs["random_state"] = settings.random_state
+    table.attrs["n_noise_draws"] = settings.n_noise_draws
     pipelines = [name for name, estimator in named.items() if steps_before(estimator) is not None]
     return note_data_processing(table, whole_layers(run), exempt=pipelines)
 
@@ -152,6 +169,18 @@ def _memory(memory: Memory | str | Path | None) -> Memory:
         return memory
     # Workers may run in other directories.
     return Memory(None if memory is None else str(Path(memory).absolute()), verbose=0)
+
+
+def _seed(random_state: int | np.random.RandomState | None) -> int:
+    if isinstance(random_state, Integral):
+        return int(random_state)
+    return int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
+
+
+def _count(n_noise_draws: int) -> int:
+    if not isinstance(n_noise_draws, Integral) or n_noise_draws < 1:
+        raise ValueError(f"n_noise_draws is a number of draws, 1 or more; got {n_noise_draws!r}.")
+    return int(n_noise_draws)
 
 
 def _for_layer(
@@ -164,13 +193,14 @@ def _for_layer(
 
 
 def _measure_all(
-    tasks: Sequence[Task], n_jobs: int | None, progress: bool | Callable[[int, int], None]
+    tasks: Sequence[Task], settings: SweepSettings, progress: bool | Callable[[int, int], None]
 ) -> dict[int, Outcome]:
     """The outcome of every task, by its place."""
     outcomes: dict[int, Outcome] = {}
     total, done = sum(len(task.estimators) for task in tasks), 0
+    work = partial(measure, settings=settings)
     with reporting(progress, total) as report:
-        for place, outcome in in_workers(measure, tasks, n_jobs):
+        for place, outcome in in_workers(work, tasks, settings.n_jobs):
             outcomes[place] = outcome
             for message in dict.fromkeys(outcome.errors.values()):
                 warnings.warn(f"not measured: {message}", UserWarning, stacklevel=3)

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from typing import Any
 
 import joblib
 import numpy as np
+from scipy.special import stdtrit
 from sklearn.base import BaseEstimator
 from sklearn.pipeline import Pipeline
 
 from skinfo.errors import OF_THE_CALL, RunError, in_words
 from skinfo.flow.estimators import fit_quantities, last_step, transformed_ends, uses_replicas
 from skinfo.flow.memory import Budget
-from skinfo.quantities import Quantity
-from skinfo.runs import Activations, LayerActivations, Run
+from skinfo.quantities import QUANTITIES, Quantity, notes_of
+from skinfo.runs import Activations, Layer, LayerActivations, Run
 from skinfo.runs.stores.memory import MemoryStore
 
 # Estimates kept by another version are made again.
 _VERSION = version("skinfo")
+_CEILINGS = {description.ceiling for description in QUANTITIES.values()}
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,19 +72,22 @@ class Task:
         Where the activations are.
     estimators : mapping of str to estimator or None
         By name; None where the layer has no noise and the estimator no sigma of its own.
-    keep : Keep
-        Where finished estimates are kept.
-    budget : Budget
-        Memory shared with the other tasks.
     need : int
         Bytes that it takes at its peak, estimated.
     """
 
     place: Place
     estimators: Mapping[str, BaseEstimator | None]
-    keep: Keep
-    budget: Budget
     need: int = 0
+
+    def row(self, name: str, quantity: Quantity) -> dict[str, Any]:
+        """Make a row of the table."""
+        where = {"epoch": self.place.epoch, "layer": self.place.layer, "estimator": name}
+        return where | quantity.cells()
+
+    def unmeasured(self, name: str, note: str) -> list[dict[str, Any]]:
+        """Make the one row of an estimator that measured nothing."""
+        return [self.row(name, Quantity("", np.nan, np.nan, unit="", notes=(note,)))]
 
 
 @dataclass
@@ -143,85 +148,149 @@ def _kept_ends(
     return transformed_ends(transform, rows)
 
 
-def measure(task: Task) -> Outcome:
+@dataclass(frozen=True, eq=False)
+class SweepSettings:
+    """What all tasks of a sweep share.
+
+    Attributes
+    ----------
+    mask : ndarray of shape (n_inputs,), bool, or None
+        Inputs to measure.
+    n_jobs : int or None
+        Threads.
+    keep : Keep
+        Where finished estimates are kept.
+    budget : Budget
+        Memory that the tasks of a process may take together.
+    random_state : int
+        Seed of the noise of noisy samples.
+    n_noise_draws : int
+        How many noisy samples are measured.
+    """
+
+    mask: np.ndarray | None
+    n_jobs: int | None
+    keep: Keep
+    budget: Budget
+    random_state: int = 0
+    n_noise_draws: int = 1
+
+
+def measure(task: Task, settings: SweepSettings) -> Outcome:
     """Measure a layer; what cannot be read or measured becomes a row that says so."""
     outcome = Outcome()
     chosen = {name: e for name, e in task.estimators.items() if e is not None}
     for name in task.estimators:
         if name not in chosen:
-            outcome.rows[name] = [_unmeasured(task, name, "no noise")]
-    with task.budget.held(task.need):
+            outcome.rows[name] = task.unmeasured(name, "no noise")
+    with settings.budget.held(task.need):
         try:
             loaded = task.place.load()
         except RunError as error:
             for name in chosen:
                 outcome.errors[name] = str(error)
-                outcome.rows[name] = [_unmeasured(task, name, "read error")]
+                outcome.rows[name] = task.unmeasured(name, "read error")
             return outcome
         of_replicas = {name: e for name, e in chosen.items() if uses_replicas(e)}
-        of_samples = {name: e for name, e in chosen.items() if not uses_replicas(e)}
         if of_replicas:
-            _measure_rows(task, of_replicas, loaded.replicas(), outcome)
+            rows = loaded.replicas()
+            for name, quantities in _fit(task, of_replicas, rows, settings.keep, outcome):
+                notes = _notes(loaded.layer, of_replicas[name], rows)
+                outcome.rows[name] = [task.row(name, q.noted(*notes)) for q in quantities]
+            del rows
+        of_samples = {name: e for name, e in chosen.items() if not uses_replicas(e)}
         if of_samples:
-            sample = loaded.noisy_sample()
-            # It is an array of its own.
-            del loaded
-            _measure_rows(task, of_samples, sample, outcome)
+            has_noise = bool(loaded.layer.sigma or loaded.layer.noise_before)
+            n_draws = loaded.n_draws(settings.n_noise_draws)
+            draws: dict[str, list[Quantity]] = {name: [] for name in of_samples}
+            for draw in range(n_draws):
+                rows = loaded.noisy_sample(settings.random_state, draw)
+                if draw == n_draws - 1:
+                    # The sample is an array of its own.
+                    del loaded
+                for name, quantities in _fit(task, of_samples, rows, settings.keep, outcome):
+                    draws[name] += quantities
+            for name in of_samples:
+                if name not in outcome.errors:
+                    measured = average_draws(draws[name]) if has_noise else draws[name]
+                    outcome.rows[name] = [task.row(name, quantity) for quantity in measured]
     return outcome
 
 
-def _measure_rows(
-    task: Task, estimators: Mapping[str, BaseEstimator], rows: Activations, outcome: Outcome
-) -> None:
-    digest = task.keep.digest(rows)
+def _fit(
+    task: Task,
+    estimators: Mapping[str, BaseEstimator],
+    rows: Activations,
+    keep: Keep,
+    outcome: Outcome,
+) -> Iterator[tuple[str, tuple[Quantity, ...]]]:
+    """What each estimator measures; one that fails leaves an error and a row, and is left out."""
+    digest = keep.digest(rows)
     for name, estimator in estimators.items():
+        if name in outcome.errors:
+            continue
         try:
-            quantities = task.keep.fit(estimator, digest, rows)
+            quantities = keep.fit(estimator, digest, rows)
         except OF_THE_CALL:
             raise
         except Exception as error:
-            what = RunError(
+            message = RunError(
                 f"{name}: {in_words(error)}",
                 path=task.place.run.name, epoch=task.place.epoch, layer=task.place.layer,
             )  # fmt: skip
-            outcome.errors[name] = " ".join(str(what).split())
-            outcome.rows[name] = [_unmeasured(task, name, "not measured")]
-            continue
-        notes = _notes(task, estimator, rows)
-        drawn = [] if uses_replicas(estimator) else _of_a_draw(task)
-        outcome.rows[name] = [
-            # What no layer can exceed is that of the inputs.
-            _row(task, name, quantity.noted(*notes, *([] if "ceiling" in quantity.name else drawn)))
-            for quantity in quantities
-        ]
+            outcome.errors[name] = " ".join(str(message).split())
+            outcome.rows[name] = task.unmeasured(name, "not measured")
+        else:
+            yield name, quantities
 
 
-def _notes(task: Task, estimator: BaseEstimator, rows: Activations) -> list[str]:
-    """What the run knows of a number and its estimator does not."""
-    if not uses_replicas(estimator):
-        return []
+def average_draws(quantities: Sequence[Quantity]) -> list[Quantity]:
+    r"""Average quantities of the same name, each measured at another draw of the noise.
+
+    The standard error of the mean of n draws is
+
+    .. math:: e = \sqrt{s^2 / n + \overline{e_k^2}}
+
+    with s the standard deviation between the draws and :math:`e_k` the estimator's own standard
+    error at draw k, which does not shrink with n: an estimator with a ``random_state`` makes the
+    same error each time. The bracket is the 95 % interval of Student's t with n - 1 degrees of
+    freedom. Of one draw the error is unknown: NaN. A ceiling does not depend on the noise.
+
+    Examples
+    --------
+    >>> draws = [Quantity.exact("auc", value, "") for value in (0.7, 0.8, 0.9)]
+    >>> (mean,) = average_draws(draws)
+    >>> round(mean.value, 6), round(mean.stderr, 6), round(mean.lower, 4), round(mean.upper, 4)
+    (0.8, 0.057735, 0.5516, 1.0484)
+    >>> average_draws(draws[:1])[0].stderr
+    nan
+    """
+    by_name: dict[str, list[Quantity]] = {}
+    for quantity in quantities:
+        by_name.setdefault(quantity.name, []).append(quantity)
+    return [_average(draws) for draws in by_name.values()]
+
+
+def _average(draws: Sequence[Quantity]) -> Quantity:
+    first, n = replace(draws[0], notes=notes_of(draws)), len(draws)
+    if first.name.partition(" [")[0] in _CEILINGS:
+        return first
+    if n == 1:
+        return replace(first, stderr=np.nan, lower=np.nan, upper=np.nan)
+    values = np.array([quantity.value for quantity in draws])
+    own_variance = np.mean([quantity.stderr**2 for quantity in draws])
+    mean = float(values.mean())
+    error = float(np.sqrt(values.var(ddof=1) / n + own_variance))
+    half = float(stdtrit(n - 1, 0.975)) * error
+    return replace(first, value=mean, stderr=error, lower=mean - half, upper=mean + half)
+
+
+def _notes(layer: Layer, estimator: BaseEstimator, rows: Activations) -> list[str]:
+    """What the run knows of a number from replicas and its estimator does not."""
     notes = ["replicas missing"] if rows.replicas_missing else []
-    measured_at = last_step(estimator).get_params(deep=False).get("sigma")
-    own = task.place.run.layer(task.place.layer).sigma
-    if measured_at is None or own is None:
+    sigma = last_step(estimator).get_params(deep=False).get("sigma")
+    if sigma is None or layer.sigma is None:
         return notes
-    if own == 0:
-        notes.append("noise added")
-    elif not np.isclose(measured_at, own):
-        notes.append("sigma differs from run")
-    return notes
-
-
-def _of_a_draw(task: Task) -> list[str]:
-    """What is measured on T itself, one sample an input, changes with the noise drawn."""
-    layer = task.place.run.layer(task.place.layer)
-    return ["one noise draw"] if layer.sigma or layer.noise_before else []
-
-
-def _unmeasured(task: Task, name: str, note: str) -> dict[str, Any]:
-    return _row(task, name, Quantity("", np.nan, np.nan, unit="", notes=(note,)))
-
-
-def _row(task: Task, name: str, quantity: Quantity) -> dict[str, Any]:
-    where = {"epoch": task.place.epoch, "layer": task.place.layer, "estimator": name}
-    return where | quantity.cells()
+    if layer.sigma == 0:
+        return [*notes, "noise added"]
+    return notes if np.isclose(sigma, layer.sigma) else [*notes, "sigma differs from run"]

@@ -94,7 +94,7 @@ class LayerActivations:
         )
 
     def noisy_sample(self, random_state: int = 0, draw: int = 0) -> Activations:
-        """One sample of T per input: its first replica plus this layer's own noise.
+        """One sample of T per input: one of its replicas plus this layer's own noise.
 
         Binning and clustering measure T itself, one row per input; where sigma is 0 or unknown it
         is S.
@@ -104,18 +104,31 @@ class LayerActivations:
         random_state : int, default=0
             Seed of the noise. An input has the same noise whatever the subset.
         draw : int, default=0
-            Number of the draw: each draw, checkpoint and layer name has a random stream of its own.
+            Number of the draw: each draw, checkpoint and layer name has a random stream of its own,
+            and takes the next replica of each input.
         """
-        first = np.unique(self.inputs, return_index=True)[1]
-        X = self._rows()[first]
+        order = np.argsort(self.inputs, kind="stable")
+        _, starts, counts = np.unique(self.inputs[order], return_index=True, return_counts=True)
+        chosen = order[starts + draw % counts]
+        X = self._rows()[chosen]
         if self.layer.sigma:
             stream = [random_state, draw, self.epoch, *self.layer.name.encode()]
             shape = (len(self.in_subset), X.shape[1])
             noise = np.random.default_rng(stream).standard_normal(shape)
             noise *= self.layer.sigma
             X = X + (noise if self.in_subset.all() else noise[self.in_subset])
-        y = None if self.labels is None else self.labels[first]
+        y = None if self.labels is None else self.labels[chosen]
         return Activations(X, y, None, replicas_missing=False)
+
+    def n_draws(self, at_most: int) -> int:
+        """How many noisy samples with independent noise there are, at most as many as asked for.
+
+        Behind noise there are as many as the input with the fewest replicas has; without any noise
+        there is one.
+        """
+        if self.layer.noise_before:
+            return min(at_most, int(np.unique(self.inputs, return_counts=True)[1].min()))
+        return at_most if self.layer.sigma else 1
 
     def _rows(self) -> np.ndarray:
         return self.array.reshape(-1, self.array.shape[-1])

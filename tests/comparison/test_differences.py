@@ -155,7 +155,6 @@ def test_of_one_draw_of_the_noise_no_difference_is_claimed():
     assert {"auc", "binned_entropy"} <= set(moved["quantity"])
     assert set(moved["change"]) == {""}
     assert moved["notes"].str.contains("error unknown").all()
-    assert moved["notes"].str.contains("one noise draw").all()
     # The first layer's noise is drawn when it is measured, the same both times.
     assert set(found.loc[found["layer"] == "first", "change"]) == {"within error"}
 

@@ -17,8 +17,7 @@ from skinfo import ClusteringScore, RunError, open_run
 from skinfo.errors import SaturationWarning
 from skinfo.flow import workers
 from skinfo.flow.memory import Budget, need_of_task
-from skinfo.flow.sweep import _memory
-from skinfo.flow.tasks import Keep, Place, Task
+from skinfo.flow.tasks import Place, Task
 from skinfo.quantities import Quantity
 
 from .small_flows import LABELS, arrays, flow_of, on_disk
@@ -85,7 +84,7 @@ def test_a_cluster_works_elsewhere_on_one_thread_and_its_warnings_arrive(cluster
 def test_of_a_run_in_memory_a_worker_is_sent_one_array():
     made = arrays(shape=(12, 5, 1000))
     run = open_run(made, labels=LABELS, sigma=0.5)
-    task = Task(Place(run, 10, "back"), {}, Keep(_memory(None)), Budget())
+    task = Task(Place(run, 10, "back"), {})
     sent = pickle.dumps(task)
     assert made[10, "back"].nbytes < len(sent) < 1.1 * made[10, "back"].nbytes + 5000
     np.testing.assert_array_equal(pickle.loads(sent).place.load().array, made[10, "back"])
@@ -109,14 +108,14 @@ def test_an_array_that_is_not_there_is_missed_by_the_worker_as_well():
     made = arrays()
     del made[10, "back"]
     run = open_run(made, labels=LABELS, sigma=0.5)
-    task = Task(Place(run, 10, "back"), {}, Keep(_memory(None)), Budget())
+    task = Task(Place(run, 10, "back"), {})
     with pytest.raises(RunError, match="no such layer at this epoch; it has: front"):
         pickle.loads(pickle.dumps(task)).place.load()
 
 
 def test_of_a_run_on_disk_a_worker_is_sent_the_path(tmp_path):
     run = on_disk(tmp_path / "run", shape=(12, 5, 1000))
-    task = Task(Place(run, 10, "back"), {}, Keep(_memory(None)), Budget())
+    task = Task(Place(run, 10, "back"), {})
     assert len(pickle.dumps(task)) < 5000
 
 

@@ -155,7 +155,6 @@ def test_notes_are_words_of_the_fixed_list():
         "replicas missing",
         "sigma differs from run",
         "noise added",
-        "one noise draw",
         "read error",
         "no noise",
         "not measured",

@@ -3,13 +3,16 @@
 import numpy as np
 import pandas as pd
 import pytest
+from joblib import Memory
 from sklearn.base import BaseEstimator
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from skinfo import BinningMIEstimator, ClusteringScore, open_run
 from skinfo.flow import ranges
+from skinfo.flow.memory import Budget
 from skinfo.flow.ranges import layer_ranges
+from skinfo.flow.tasks import Keep, SweepSettings
 from skinfo.quantities import Quantity
 
 from .small_flows import (
@@ -71,6 +74,10 @@ def growing(sigma=0.0):
     return open_run(made, sigma=sigma, layers=LAYERS, labels=np.arange(40) % 2)
 
 
+def settings(mask=None, **options):
+    return SweepSettings(mask, None, Keep(Memory(None)), Budget(), **options)
+
+
 def test_one_set_of_edges_for_all_checkpoints_of_a_layer():
     run = growing()
     table = flow_of(BinningMIEstimator(n_bins=8, bin_range="run"), run)
@@ -92,8 +99,8 @@ def test_the_range_of_a_run_is_that_of_the_noisy_samples_of_the_subset():
     run, keep = growing(sigma=1.5), np.arange(40) % 3 == 0
     samples = np.stack([run.load(e, "front", subset=keep).noisy_sample().X for e in EPOCHS])
     low, high = samples.min(), samples.max()
-    assert layer_ranges(run, keep)["front"] == (low, high)
-    assert layer_ranges(run)["front"] != (low, high)
+    assert layer_ranges(run, settings(keep))["front"] == (low, high)
+    assert layer_ranges(run, settings())["front"] != (low, high)
     found = flow_of(BinningMIEstimator(bin_range="run"), run, subset=keep, n_jobs=2)
     given = flow_of(BinningMIEstimator(bin_range=(low, high)), run, subset=keep)
     columns = ["epoch", "quantity", "value"]
@@ -106,7 +113,7 @@ def test_a_layer_of_one_value_and_checkpoints_that_cannot_be_read_have_a_range_t
     made |= {(1, "alive"): np.full((6, 2), np.nan), (2, "alive"): np.arange(12.0).reshape(6, 2)}
     made |= {(e, "lost"): np.full((6, 2), np.nan) for e in (1, 2)}
     run = open_run(made, sigma=0.0)
-    ranges = layer_ranges(run)
+    ranges = layer_ranges(run, settings())
     assert set(ranges) == {"dead", "alive"}
     assert ranges["alive"] == (0, 11)
     with pytest.warns(UserWarning, match="not measured"):
