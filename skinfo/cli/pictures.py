@@ -107,7 +107,7 @@ def report(
 ) -> None:
     """Make a table one HTML file to send: plane, curves, distances, notes, settings.
 
-    It needs no network; plotly.js is in it. A curve against sigma gets a smaller page.
+    It needs no network; plotly.js is in it.
     """
     from skinfo.view import write_report
 

@@ -36,7 +36,7 @@ class Snapshots:
     value_edges : ndarray of shape (n_layers, 65)
         Cells of the activations of each layer.
     value_counts : ndarray of shape (n_layers, n_epochs, 64)
-        How many activations fell into each; one sample of T an input.
+        How many activations fell into each; one sample of T per input.
     snapshot_epochs : ndarray of shape (n_snapshots,)
         Epochs at which the following were kept.
     scatter : ndarray of shape (n_snapshots, n_rows, n_units)
@@ -81,7 +81,7 @@ class Snapshots:
 def collect_snapshots(
     run: Run, *, subset: str | np.ndarray | None = None, settings: Mapping[str, Any] | None = None
 ) -> Snapshots:
-    """Gather from a run what its picture needs; checkpoints that cannot be read stay empty.
+    """Gather what the pictures of a run need; checkpoints that cannot be read stay empty.
 
     One sample of a layer is in memory at a time: they are read twice, first for their range.
 
@@ -193,8 +193,8 @@ def _drawn_distances(sample: Activations) -> tuple[np.ndarray, np.ndarray, np.nd
         return None
     # Distances of a network that diverged overflow; they stay empty.
     with suppress(ValueError):
-        found = measure_distances(Rows.make(sample.X, labels=sample.y), "euclidean")
-        return coarsen(found.edges, found.within, found.between)
+        distances = measure_distances(Rows.make(sample.X, labels=sample.y), "euclidean")
+        return coarsen(distances.edges, distances.within, distances.between)
     return None
 
 

@@ -39,9 +39,9 @@ class FlowComparisonDisplay:
         Flow tables, pooled or not, by name.
     reference : str, optional
         The flow that the others are compared with; by default the first.
-    shown : sequence of str, optional
-        Of "information", "label_information", "binned", "clustered"; by default the first two, or
-        what there is.
+    quantities : sequence of str, optional
+        Which quantities, by their names in the tables; by default I(X;T) and I(Y;T), or else
+        those that are looked at first.
     layers : sequence of str, optional
         Which layers; by default all.
 
@@ -211,7 +211,7 @@ def _curves(table: pd.DataFrame, quantity: str) -> Curves | None:
 
 
 def _check_layers(layers: Sequence[str] | None, measured: list[str]) -> list[str]:
-    """The layers to draw: all that there are, or those chosen."""
+    """The layers to draw: all that were measured, or those chosen."""
     chosen = measured if layers is None else list(layers)
     if not chosen:
         raise ValueError("There is nothing to draw: no layer was chosen.")

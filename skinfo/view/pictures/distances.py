@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -71,10 +71,8 @@ class DistanceHistogramDisplay:
             ax.text(0.5, 0.5, "not measured", ha="center", va="center", transform=ax.transAxes)
             self.ax_, self.figure_ = ax, ax.figure
             return self
-        width = np.diff(self.edges)
         for name, label, colour in PAIR_KINDS:
-            counts = getattr(self, name)
-            density = counts / max(counts.sum(), 1e-300) / width
+            density = _density(getattr(self, name), self.edges)
             ax.stairs(density, self.edges, fill=True, alpha=0.35, color=colour)
             ax.stairs(density, self.edges, color=colour, label=label, lw=1.2)
         right = self.edges[occupied[-1] + 1]
@@ -87,7 +85,7 @@ class DistanceHistogramDisplay:
 
 
 def plot_distances(snapshots: Snapshots) -> Any:
-    """Draw the distances of every layer at every snapshot, a small multiple; returns the figure."""
+    """Draw the distances of every layer at every snapshot, axes for each; returns the figure."""
     plt = pyplot()
     if not snapshots.within.any():
         raise ValueError("No distances are on record: the run has no labels.")
@@ -108,9 +106,7 @@ def plot_distances(snapshots: Snapshots) -> Any:
             ax.set(xlabel="Distance" if k == n_layers - 1 else "", ylabel="")
             if ax.get_legend() is not None:
                 ax.get_legend().remove()
-    legends = (ax.get_legend_handles_labels() for ax in axes.flat)
-    handles, labels = next(found for found in legends if found[0])
-    figure.legend(handles, labels, loc="outside upper left", ncols=2, frameon=False, fontsize=9)
+    _draw_legend(figure, axes.flat, "outside upper left")
     return figure
 
 
@@ -133,7 +129,7 @@ class DistanceRidgesDisplay:
     Attributes
     ----------
     axes_ : list of matplotlib Axes
-        One a layer.
+        One per layer.
     figure_ : matplotlib Figure
         Their figure.
 
@@ -195,7 +191,7 @@ class DistanceRidgesDisplay:
         return cls(layers, np.array(epochs), edges, within, between)
 
     def plot(self, axes: Sequence[Any] | None = None) -> DistanceRidgesDisplay:
-        """Draw, into a new figure unless one axes a layer is given."""
+        """Draw, into a new figure unless one axes per layer is given."""
         n = len(self.layers)
         if axes is None:
             _, grid = pyplot().subplots(
@@ -216,11 +212,7 @@ class DistanceRidgesDisplay:
             ax.spines[["top", "right", "left"]].set_visible(False)
             ax.set_ylim(len(self.epochs) - 0.85, -_OVERLAP - 0.05)
         self.axes_[0].set_ylabel("Epoch")
-        found = (ax.get_legend_handles_labels() for ax in self.axes_)
-        handles, labels = next((f for f in found if f[0]), ([], []))
-        self.figure_.legend(
-            handles, labels, loc="outside upper center", ncols=2, frameon=False, fontsize=9
-        )
+        _draw_legend(self.figure_, self.axes_, "outside upper center")
         return self
 
     def _draw_layer(self, ax: Any, k: int) -> None:
@@ -234,10 +226,9 @@ class DistanceRidgesDisplay:
                 continue
             edges = self.edges[k, j]
             right = max(right, float(edges[np.searchsorted(both.cumsum(), 0.999 * both.sum()) + 1]))
-            densities = {}
-            for name, *_ in PAIR_KINDS:
-                counts = getattr(self, name)[k, j]
-                densities[name] = counts / max(counts.sum(), 1e-300) / np.diff(edges)
+            densities = {
+                name: _density(getattr(self, name)[k, j], edges) for name, *_ in PAIR_KINDS
+            }
             height = max(d.max() for d in densities.values()) / _OVERLAP
             for name, label, colour in PAIR_KINDS:
                 ax.stairs(j - densities[name] / height, edges, baseline=j, fill=True, alpha=0.4,
@@ -333,6 +324,17 @@ class ClassDistancesDisplay:
                 dark = image.norm(value) < 0.55
                 ax.text(j, i, f"{value:#.2g}", ha="center", va="center", fontsize=7,
                         color="white" if dark else "black")  # fmt: skip
+
+
+def _density(counts: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    return counts / max(counts.sum(), 1e-300) / np.diff(edges)
+
+
+def _draw_legend(figure: Any, axes: Iterable[Any], place: str) -> None:
+    """One legend for all axes: that of the first with something in it."""
+    legends = (ax.get_legend_handles_labels() for ax in axes)
+    handles, labels = next((legend for legend in legends if legend[0]), ([], []))
+    figure.legend(handles, labels, loc=place, ncols=2, frameon=False, fontsize=9)
 
 
 def of_label_set(attribute: Any, label_set: Any) -> Any:

@@ -9,10 +9,10 @@ from typing import Any
 from skinfo._files import write_atomically
 from skinfo.errors import needs_extra
 
-# Of small print, in an inch.
+# Letters of small print per inch.
 _LETTERS = 19
 
-# Of its ceiling an axis of information shows this share at least. A value within 1 % of its ceiling
+# An axis of information shows at least this share of the ceiling. A value within 1 % of its ceiling
 # is noted as stuck there: what it does then must not fill the axis.
 _LEAST_SHARE = 0.02
 

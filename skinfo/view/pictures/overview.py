@@ -13,6 +13,8 @@ from skinfo.view.curves import Curves, is_log, layer_colours, main_quantities
 from skinfo.view.pictures.curves import small_print
 from skinfo.view.pictures.figures import pyplot, widened, write_below
 
+_ACCURACY = "#c44e52"
+
 
 class InformationFlowDisplay:
     """The overview: activations, information with brackets, H(Bin), losses, and the last layer.
@@ -224,23 +226,20 @@ class InformationFlowDisplay:
 
     @staticmethod
     def _draw_losses(ax: Any, snapshots: Snapshots) -> None:
-        losses = snapshots.losses
-        drawn = [name for name in losses if "loss" in name]
-        for name in drawn:
-            style = "--" if name.startswith("test") else "-"
-            ax.plot(snapshots.epochs, losses[name], style, color="0.2", lw=1.3,
-                    label=name.replace("_", " "))  # fmt: skip
+        def draw(axes: Any, kind: str, **options: Any) -> None:
+            for name in (name for name in snapshots.losses if kind in name):
+                style = "--" if name.startswith("test") else "-"
+                axes.plot(snapshots.epochs, snapshots.losses[name], style,
+                          label=name.replace("_", " "), **options)  # fmt: skip
+
+        draw(ax, "loss", color="0.2", lw=1.3)
         ax.set_ylabel("Loss [nats]")
         handles, labels = ax.get_legend_handles_labels()
-        accuracy = [name for name in losses if "accuracy" in name]
-        if accuracy:
+        if any("accuracy" in name for name in snapshots.losses):
             other = ax.twinx()
-            for name in accuracy:
-                style = "--" if name.startswith("test") else "-"
-                other.plot(snapshots.epochs, losses[name], style, color="#c44e52", lw=1.0,
-                           label=name.replace("_", " "))  # fmt: skip
-            other.set_ylabel("Accuracy", color="#c44e52")
-            other.tick_params(axis="y", colors="#c44e52")
+            draw(other, "accuracy", color=_ACCURACY, lw=1.0)
+            other.set_ylabel("Accuracy", color=_ACCURACY)
+            other.tick_params(axis="y", colors=_ACCURACY)
             other.spines["top"].set_visible(False)
             more, names = other.get_legend_handles_labels()
             handles, labels = handles + more, labels + names

@@ -76,7 +76,7 @@ def hover(*lines: str) -> str:
 
 
 def listed(values: np.ndarray) -> list[float | None]:
-    """Numbers for JSON; what is none, or infinite, is a gap."""
+    """Numbers for JSON; NaN and infinite ones are gaps."""
     return [float(v) if np.isfinite(v) else None for v in values]
 
 

@@ -92,7 +92,7 @@ def write_report(
     ------
     ValueError
         If the table lacks a column or holds a number twice (the message names the file, the column
-        or row), or the file is there already.
+        or row), or the file exists already.
     MissingExtraError
         Without plotly.
 
@@ -307,7 +307,8 @@ def _lacking(every: list[Curves], snapshots: Snapshots | None) -> str:
     sentences = [] if every else ["The table holds no number: nothing could be measured."]
     if snapshots is None:
         sentences.append(
-            "Losses are kept in the .npz beside a table that skinfo analyze writes; there is none."
+            "Losses are kept in the .npz beside a table that skinfo analyze writes; this table has "
+            "none."
         )
     elif not snapshots.losses:
         sentences.append("The run has no losses on record.")
@@ -317,8 +318,8 @@ def _lacking(every: list[Curves], snapshots: Snapshots | None) -> str:
 def _no_distances(snapshots: Snapshots | None) -> str:
     if snapshots is None:
         return (
-            "Distances are kept in the .npz beside a table that skinfo analyze writes; there is "
-            "none."
+            "Distances are kept in the .npz beside a table that skinfo analyze writes; this table "
+            "has none."
         )
     if not snapshots.within.any():
         return "No distances are on record: the run has no labels."
