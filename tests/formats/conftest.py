@@ -4,7 +4,9 @@ import os
 
 import pytest
 
-from .stored import FORMATS
+from skinfo import save_run
+
+from .stored import FORMATS, LABELS, two_layers
 
 
 @pytest.fixture(autouse=True)
@@ -21,3 +23,11 @@ def fmt(request):
 @pytest.fixture
 def path(fmt, tmp_path):
     return tmp_path / "run"
+
+
+@pytest.fixture
+def written(fmt, path):
+    """A run of two checkpoints."""
+    for epoch in (1, 20):
+        save_run(path, epoch, two_layers(epoch), labels=LABELS, losses={"x": epoch}, format=fmt)
+    return path

@@ -1,7 +1,8 @@
-"""Arrays of every kind, and the formats that keep them."""
+"""Runs that the tests of formats write, and what must be true of them afterwards."""
 
 import numpy as np
 
+from skinfo import open_run
 from skinfo.runs.stores.formats import WRITTEN
 
 FORMATS = tuple(WRITTEN)
@@ -22,3 +23,24 @@ def activations(seed=0):
 
 def bits(array):
     return array.dtype, array.shape, np.ascontiguousarray(array).tobytes()
+
+
+def two_layers(seed=0, width=40):
+    rng = np.random.default_rng(seed)
+    return {"first": rng.standard_normal((4, width)), "second": rng.standard_normal((4, 3, 2, 2))}
+
+
+def check_is_whole(path, epochs):
+    run = open_run(path)
+    assert run.epochs == epochs
+    assert run.labels.tolist() == LABELS.tolist()
+    for epoch in epochs:
+        for name, array in two_layers(epoch).items():
+            np.testing.assert_array_equal(run.store.read(epoch, name), array)
+
+
+def nothing_else(path):
+    """Whether nothing lies beside a run or, hidden, in it, but the file of its lock."""
+    unexpected = [e for e in path.iterdir() if e.name.startswith(".") or e.suffix == ".old"]
+    unexpected += [e for e in path.parent.iterdir() if e != path]
+    return all(entry.name.endswith(".lock") for entry in unexpected)

@@ -202,7 +202,7 @@ def test_layers_by_epoch_may_be_nested():
     assert run.load(20, "b").array.tolist() == [[20], [20]]
 
 
-def test_labels_that_fit_no_array_are_refused_at_the_door():
+def test_labels_that_fit_no_array_are_refused_when_opened():
     rows = {(1, "a"): np.zeros((4, 2)), (2, "a"): np.zeros((4, 2))}
     message = r"epoch 1, layer 'a': 3 labels, one per input, for 4 rows of shape \(4, 2\)"
     with pytest.raises(RunError, match=message):

@@ -53,21 +53,6 @@ def test_epochs_are_sorted_as_numbers(make_run):
     assert all(run.load(epoch, "a").array[0, 0] == epoch for epoch in run.epochs)
 
 
-def test_an_epoch_written_again_is_replaced(path):
-    writer = write_run(path)
-    writer.add(1, activations(99))
-    assert open_run(path).epochs == [1, 20]
-    np.testing.assert_array_equal(open_run(path).load(1, "first").array, activations(99)["first"])
-
-
-def test_an_open_run_sees_checkpoints_that_arrive(path):
-    writer = write_run(path)
-    run = open_run(path)
-    writer.add(300, activations(300))
-    assert run.epochs == [1, 20, 300]
-    np.testing.assert_array_equal(run.load(300, "second").array, activations(300)["second"])
-
-
 def test_run_json_describes_the_run(path):
     write_run(path, train=np.array([3, 1]), seed=7, settings={"epochs": 20})
     there = json.loads((path / "run.json").read_text(encoding="utf-8"))
