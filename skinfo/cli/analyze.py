@@ -62,7 +62,15 @@ def analyze(
     subset: Annotated[
         str | None, typer.Option(help="Only the inputs of the run's train or test split.")
     ] = None,
-    random_state: Annotated[int, typer.Option(min=0, help="Seed of the draws.")] = 0,
+    noise_draws: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            help="Draws of the noise that binned and clustered numbers are the mean of; of one "
+            "draw their error is unknown.",
+        ),
+    ] = 1,
+    random_state: Annotated[int, typer.Option(min=0, help="Seed of all draws.")] = 0,
     jobs: Jobs = 2,
     memory: Annotated[
         Path | None, typer.Option(help="Directory that keeps estimates, to resume from.")
@@ -119,8 +127,9 @@ def analyze(
         )  # fmt: skip
         _warn_of_missing_estimators(opened, estimators, sigma)
     table, snapshots = _measure(
-        opened, estimators, subset=subset, n_jobs=jobs,
-        memory=None if memory is None else str(memory), memory_limit=memory_limit,
+        opened, estimators, subset=subset, n_jobs=jobs, random_state=random_state,
+        n_noise_draws=noise_draws, memory=None if memory is None else str(memory),
+        memory_limit=memory_limit,
     )  # fmt: skip
     write_table(output, table, snapshots)
     _report(output, table, json=json)

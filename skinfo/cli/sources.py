@@ -16,7 +16,7 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
     "clustered": {},
 }
 #: Options of `skinfo analyze` that each estimator of a settings file decides for itself.
-OF_ESTIMATORS = ("sigma", "bin_width", "tol", "population", "units", "random_state")
+OF_ESTIMATORS = ("sigma", "bin_width", "tol", "population", "units")
 
 
 def open_described(run: Path, labels: Path | None, layers: str | None, **options: Any) -> Any:

@@ -76,6 +76,21 @@ def test_analyze_takes_its_options(call, run, tmp_path):
     assert snapshots.value_counts.sum() == 3 * 2 * 10 * 2
 
 
+def test_analyze_draws_the_noise_as_often_as_it_is_told(call, run, tables, tmp_path):
+    """Of one draw the error is unknown."""
+    target = tmp_path / "flow.csv"
+    options = ("--noise-draws", 3, "--random-state", 4, "--bin-width", 1)
+    assert call("analyze", run, "-o", target, *options, *QUICK)[0] == 0
+    table, snapshots = read_table(target)
+    stderr = table.loc[table["quantity"] == "binned_entropy", "stderr"]
+    assert (stderr > 0).any()
+    assert stderr.notna().all()
+    assert (snapshots.settings["n_noise_draws"], snapshots.settings["random_state"]) == (3, 4)
+    assert snapshots.settings["estimators"]["noisy"]["random_state"] == 4
+    one = read_table(tables / "flow.parquet")[0]
+    assert one.loc[one["quantity"] == "binned_entropy", "stderr"].isna().all()
+
+
 def test_analyze_of_sampled_inputs_has_no_ceiling(call, run, tmp_path):
     target = tmp_path / "flow.csv"
     assert call("analyze", run, "-o", target, "--population", *QUICK)[0] == 0

@@ -115,7 +115,10 @@ def process(run, tables, tmp_path_factory):
 OPTIONS = {
     "demo": ["--output", "--epochs", "--replicas", "--checkpoints", "--random-state", "--jobs"],
     "info": ["--json"],
-    "analyze": ["--output", "--sigma", "--bin-width", "--units", "--subset", "--memory", "--force"],
+    "analyze": [
+        "--output", "--sigma", "--bin-width", "--units", "--subset", "--noise-draws",
+        "--random-state", "--memory", "--force",
+    ],
     "compare": [
         "--output", "--plot", "--reference", "--show", "--layer", "--epoch", "--z", "--json",
         "--force",
