@@ -143,13 +143,15 @@ def test_numbers_are_those_of_the_recorded_run_to_the_last_bit(data, tmp_path):
     writer = RunWriter(tmp_path / "run", recorder.describe(data[0]), labels=data[1])
     monitor = FlowMonitor.from_model(
         estimators, model, NAMES[::-1], *data, sigma=SIGMAS, n_replicas=6, random_state=3,
-        path=tmp_path / "flow.parquet", n_jobs=2)  # fmt: skip
+        n_noise_draws=2, path=tmp_path / "flow.parquet", n_jobs=2)  # fmt: skip
     for epoch in (1, 2, 5):
         steps(model, data, optimiser)
         with recorder.record(data[0]) as arrays:
             writer.add(epoch, arrays)
         monitor.update(epoch)
-    expected = information_flow(estimators, tmp_path / "run", progress=False)
+    noise = {"random_state": 3, "n_noise_draws": 2}
+    expected = information_flow(estimators, tmp_path / "run", progress=False, **noise)
+    assert monitor.table.attrs.items() >= noise.items()
     assert set(expected["epoch"]) == {1, 2, 5}
     assert len(expected) > 40
     assert_frame_equal(monitor.table, expected, check_exact=True)
@@ -283,6 +285,7 @@ def test_another_setting_at_the_same_path_is_an_error(data, tmp_path):
         "estimators": {"estimators": BinningMIEstimator(bin_width=0.4)},
         "n_replicas": {"n_replicas": 2},
         "random_state": {"random_state": 1},
+        "n_noise_draws": {"n_noise_draws": 2},
         "inputs": {"X": X + 1},
         "batch_size": {"batch_size": 16},
         "flatten": {"flatten": "all"},

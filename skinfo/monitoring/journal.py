@@ -124,7 +124,8 @@ class Journal:
         table = pd.DataFrame(rows, columns=list(COLUMNS))
         settings = dict(self.settings)
         # What every table says of itself is found where other tables have it.
-        shared = {name: settings.pop(name) for name in ("layers", "estimators") if name in settings}
+        names = ("layers", "estimators", "random_state", "n_noise_draws")
+        shared = {name: settings.pop(name) for name in names if name in settings}
         table.attrs.update({
             "run": "a training", **shared, "subset": None, "run settings": settings,
             "versions": dict(self.versions), "measured with": dict(self.versions),

@@ -70,6 +70,11 @@ class FlowMonitor:
         replaces it and all later ones.
     tensorboard : path-like or SummaryWriter, optional
         Where values are written as scalars estimator/quantity/layer.
+    random_state : int or None, default=0
+        Seed of the noise that is added to make noisy samples; None: fresh at every epoch.
+    n_noise_draws : int, default=1
+        Noisy samples per layer for estimators that do not use replicas; see
+        :func:`skinfo.information_flow`.
     n_jobs : int or None, default=None
         Threads of the estimates; the numbers do not depend on it.
 
@@ -105,6 +110,8 @@ class FlowMonitor:
         every: Schedule = 1,
         path: str | Path | None = None,
         tensorboard: Any = None,
+        random_state: int | None = 0,
+        n_noise_draws: int = 1,
         n_jobs: int | None = None,
     ) -> None:
         self._estimators = _checked(name_estimators(estimators))
@@ -115,6 +122,9 @@ class FlowMonitor:
         self._flattening = Flattening(flatten)
         self._flattening.check_names([layer.name for layer in self._layers])
         self._condition = as_condition(every)
+        self._noise: dict[str, Any] = {
+            "random_state": random_state, "n_noise_draws": n_noise_draws,
+        }  # fmt: skip
         self._n_jobs = n_jobs
         self._record: Callable[[], AbstractContextManager[Mapping[str, Any]]] | None = None
         self._path = None if path is None else Path(path)
@@ -151,14 +161,16 @@ class FlowMonitor:
             What to measure with.
         model : torch.nn.Module
             What is trained.
-        layers, sigma, n_replicas, batch_size, flatten, random_state
-            As for :class:`skinfo.networks.Recorder`; the noise is the same at every epoch.
+        layers, sigma, n_replicas, batch_size, flatten
+            As for :class:`skinfo.networks.Recorder`.
         X : array-like of shape (n_inputs, …), tuple or mapping of them
             Inputs to run the model on, as it takes them.
         y : array-like of shape (n_inputs,), default=None
             Label of each input.
+        random_state : int or None, default=0
+            Seed of all noise, the same at every epoch; None: fresh at every epoch.
         **options
-            ``every``, ``path``, ``tensorboard`` and ``n_jobs`` of the class.
+            ``every``, ``path``, ``tensorboard``, ``n_noise_draws`` and ``n_jobs`` of the class.
 
         Raises
         ------
@@ -192,8 +204,9 @@ class FlowMonitor:
             raise ValueError(f"one label per input; got {len(y)} labels for {n_inputs} inputs.")
         settings = {
             "sigma": recorder.noise, "n_replicas": n_replicas, "batch_size": batch_size,
-            "flatten": plain(flatten), "random_state": random_state, "inputs": _digest(X),
+            "flatten": plain(flatten), "inputs": _digest(X),
         }  # fmt: skip
+        options["random_state"] = random_state
         monitor = cls(estimators, described, y, settings=settings, **options)
         monitor._record = lambda: recorder.record(X)
         return monitor
@@ -206,6 +219,7 @@ class FlowMonitor:
             "estimators": describe_estimators(self._estimators),
             "flatten": plain(self._flattening.choice),
             "labels": _digest(self._labels),
+            **self._noise,
             **plain(more),
             "skinfo": versions.get("skinfo"),
         }
@@ -312,7 +326,9 @@ class FlowMonitor:
         run = open_run({(epoch, name): array for name, array in arrays.items()},
                        labels=self._labels, flatten=self._flattening.choice)  # fmt: skip
         run = replace(run, layers=self._layers)
-        return information_flow(self._estimators, run, n_jobs=self._n_jobs, progress=False)
+        return information_flow(
+            self._estimators, run, n_jobs=self._n_jobs, progress=False, **self._noise
+        )
 
     def _keep(self, epoch: int, entry: dict[str, Any]) -> None:
         """Add an epoch to the journal, and write the table when that is due."""
