@@ -23,7 +23,7 @@ from skinfo.datasets import make_szt
 from skinfo.szt import HIDDEN
 
 TARGETS = {100: 0.11, 300: 0.05}
-# Saturated layers are known to more digits than are asked for here.
+# Saturated layers are exact to more digits than this.
 ROUNDING = 1e-9
 
 
@@ -31,21 +31,21 @@ def information(epoch: int, model: nn.Module, n_replicas: int, args: argparse.Na
     """I(X;T) of every layer, indexed by layer, from a recording of its own."""
     with szt.recorder(model, n_replicas, random_state=n_replicas).record(make_szt()[0]) as arrays:
         flow = szt.flow_of(epoch, arrays, tol=args.tol, n_jobs=args.jobs)
-    found = flow[flow["quantity"] == "mutual_info"].set_index("layer")
-    return found.assign(width=found["upper"] - found["lower"])
+    ours = flow[flow["quantity"] == "mutual_info"].set_index("layer")
+    return ours.assign(width=ours["upper"] - ours["lower"])
 
 
 def span(row: pd.Series) -> str:
     return f"{row['lower']:.3f}…{row['upper']:.3f}"
 
 
-def compare(epoch: int, n_replicas: int, found: pd.DataFrame, truth: pd.DataFrame) -> pd.DataFrame:
-    """Print one line a layer; returns what the summary counts."""
-    lower, upper = found["lower"] - ROUNDING, found["upper"] + ROUNDING
+def compare(epoch: int, n_replicas: int, ours: pd.DataFrame, truth: pd.DataFrame) -> pd.DataFrame:
+    """Print one line per layer; returns what the summary counts."""
+    lower, upper = ours["lower"] - ROUNDING, ours["upper"] + ROUNDING
     holds = (lower <= truth["value"]) & (truth["value"] <= upper)
     meets = (lower <= truth["upper"]) & (truth["lower"] <= upper)
     for layer in HIDDEN:
-        row, true = found.loc[layer], truth.loc[layer]
+        row, true = ours.loc[layer], truth.loc[layer]
         print_row(
             epoch, layer, n_replicas, span(row), f"{row['width']:.3f}", f"{row['value']:.3f}",
             f"{true['value']:.3f}", span(true), "yes" if holds[layer] else "no",
@@ -54,11 +54,11 @@ def compare(epoch: int, n_replicas: int, found: pd.DataFrame, truth: pd.DataFram
     return pd.DataFrame(
         {
             "replicas": n_replicas,
-            "width": found["width"],
-            "error": (found["value"] - truth["value"]).abs(),
+            "width": ours["width"],
+            "error": (ours["value"] - truth["value"]).abs(),
             "holds": holds,
             "meets": meets,
-            "violated": found["notes"].str.contains("data processing violated", regex=False),
+            "violated": ours["notes"].str.contains("data processing violated", regex=False),
         }
     )
 
@@ -102,8 +102,8 @@ def main() -> None:
         for epoch, model in szt.checkpoints(args.epochs, directory):
             truth = information(epoch, model, args.truth, args)
             for n_replicas in args.replicas:
-                found = information(epoch, model, n_replicas, args)
-                lines.append(compare(epoch, n_replicas, found, truth))
+                ours = information(epoch, model, n_replicas, args)
+                lines.append(compare(epoch, n_replicas, ours, truth))
     print()
     print_summary(pd.concat(lines))
 

@@ -1,4 +1,4 @@
-"""Do the intervals hold the truth as often as they say? Known laws, many seeds.
+"""Do the intervals hold the truth as often as they say? Laws of known information, many seeds.
 
 Finite laws: every seed is one estimate with the stopping rule on, its interval the bracket, which
 without replicas is the value and its 95 % Student interval. Between 0.1 nat and log n - 0.1 nat
@@ -6,8 +6,8 @@ the interval is to hold the truth in 93 to 98 % of the seeds; nearer to either e
 be within the tolerance in at least 99 %, and the interval to hold the truth in at least 87 %.
 Rank 1 is integrated by quadrature: its error and interval are those of rounding.
 
-Populations: every seed draws a data set of its own, and the bracket of the sampled inputs (at the
-end of the table: of the given ones) is to hold the population's information in at least 95 %.
+Populations: every seed draws a data set of its own, and the bracket with population=True (at the
+end of the table: with False) is to hold the population's information in at least 95 %.
 
     python benchmarks/coverage.py
     python benchmarks/coverage.py --quick
@@ -30,8 +30,8 @@ MARGIN = 0.1
 def estimate_finite(law: laws.FiniteLaw, seed: int) -> tuple[float, ...]:
     """Value, standard error, both ends, evaluations."""
     warnings.simplefilter("ignore")
-    found = NoisyMIEstimator(law.sigma, tol=law.tol, random_state=seed).fit(law.points)
-    return found.mutual_info_, found.stderr_, *found.bracket_, found.n_evaluations_
+    est = NoisyMIEstimator(law.sigma, tol=law.tol, random_state=seed).fit(law.points)
+    return est.mutual_info_, est.stderr_, *est.bracket_, est.n_evaluations_
 
 
 def estimate_population(law: laws.Population, seed: int) -> tuple[float, ...]:
@@ -39,9 +39,9 @@ def estimate_population(law: laws.Population, seed: int) -> tuple[float, ...]:
     warnings.simplefilter("ignore")
     S, groups, y = law.draw(np.random.default_rng(seed))
     estimator = NoisyMIEstimator(law.sigma, population=law.population, random_state=seed)
-    found = estimator.fit(S, y, groups=groups)
-    label = (np.nan, np.nan) if y is None else found.label_bracket_
-    return found.mutual_info_, *found.bracket_, *label, found.n_evaluations_
+    est = estimator.fit(S, y, groups=groups)
+    label = (np.nan, np.nan) if y is None else est.label_bracket_
+    return est.mutual_info_, *est.bracket_, *label, est.n_evaluations_
 
 
 def share(hits: np.ndarray) -> str:
@@ -65,8 +65,8 @@ def near_an_end(law: laws.FiniteLaw) -> bool:
 
 def judge_finite(law: laws.FiniteLaw, n_seeds: int, n_jobs: int) -> None:
     """One line: a law in the middle or near an end."""
-    found = np.array(over_seeds(estimate_finite, n_seeds, n_jobs, law))
-    value, stderr, lower, upper, evaluations = found.T
+    estimates = np.array(over_seeds(estimate_finite, n_seeds, n_jobs, law))
+    value, stderr, lower, upper, evaluations = estimates.T
     error = value - law.information
     inside, close = holds(lower, upper, law.information), np.abs(error) <= law.tol
     exact = stderr.max() == 0
@@ -88,8 +88,8 @@ def judge_finite(law: laws.FiniteLaw, n_seeds: int, n_jobs: int) -> None:
 
 def judge_population(law: laws.Population, n_seeds: int, n_jobs: int) -> None:
     """One line for I(X;T), one for I(Y;T) where there are labels."""
-    found = np.array(over_seeds(estimate_population, n_seeds, n_jobs, law))
-    value, lower, upper, label_lower, label_upper, evaluations = found.T
+    estimates = np.array(over_seeds(estimate_population, n_seeds, n_jobs, law))
+    value, lower, upper, label_lower, label_upper, evaluations = estimates.T
     d = law.draw(np.random.default_rng(0))[0].shape[1]
     lines = [("I(X;T)", law.information, lower, upper, f"{np.mean(value - law.information):+.3f}")]
     if law.label_information is not None:

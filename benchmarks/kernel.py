@@ -2,7 +2,7 @@
 
 Every engine computes log sum_j w_j exp(-|t_i - s_j|^2 / (2 sigma^2)) for the same queries and
 centres; the answers are compared first. Runs take turns; medians of seven are printed, in
-nanoseconds a (query, centre) pair, beside the roofline: 2 d + 25 operations over the peak of a
+nanoseconds per (query, centre) pair, beside the roofline: 2 d + 25 operations over the peak of a
 large matrix product of the same precision, measured in the same run. sigma is so large that
 nothing can be left out. "plug-in" is the one sum that all engines compute; "four sums" is what an
 estimate with replicas and labels takes: own row, rest of its input, rest of its label, all
@@ -48,7 +48,7 @@ N_JOBS = 2
 SIGMA = 3.0
 # Queries that JAX holds all distances of at once.
 JAX_BLOCK = 64
-# Replicas an input, where there are inputs and labels.
+# Replicas per input, for rows with inputs and labels.
 N_REPLICAS = 8
 CLOSE = {"float64": 1e-8, "float32": 1e-4}
 PEERS = ("torch", "jax", "keops", "numpy, scipy", "scikit-learn")
@@ -157,8 +157,8 @@ def compare(d: int, n: int, dtype: str, peak: float, repeats: int) -> None:
     S, T = (rng.normal(size=(m, d)).astype(dtype) for m in (n, N_QUERIES))
     engines = engines_for(T, S)
     check(engines, T, S)
-    found = alternate(engines, repeats)
-    times = {name: value / (n * N_QUERIES) * 1e9 for name, value in found.items()}
+    medians = alternate(engines, repeats)
+    times = {name: value / (n * N_QUERIES) * 1e9 for name, value in medians.items()}
     ours = times["plug-in"]
     best = min((name for name in PEERS if name in times), key=times.__getitem__)
     cells = [f"{times[name]:.2f}" if name in times else "–" for name in PEERS]

@@ -1,4 +1,4 @@
-"""Laws whose information with Gaussian noise is known without sampling, in nats.
+"""Laws whose information with Gaussian noise needs no sampling, in nats.
 
 Finite laws are the inputs themselves. Populations are drawn from; where noise comes before the
 layer, every input drawn has replicas. All values are sums or integrals of smooth functions by the
@@ -104,7 +104,7 @@ def uniform_entropy(sigma: float) -> float:
 
 
 def check() -> None:
-    """The values agree with each other where two ways lead to one, and with known ones."""
+    """Values that two ways lead to agree, and so do those with a closed form."""
     cube = np.array(list(product([-1.0, 1.0], repeat=2)))
     for sigma in (0.3, 1.0, 3.0):
         one = binary_information(sigma)

@@ -86,13 +86,13 @@ def study_largest(n: int, evaluations: int) -> None:
     )  # fmt: skip
     for name, sigma in (("saturated", 1.0), ("half", half_sigma(n, D))):
         for labels in (False, True):
-            found = fit_in_fresh_process(n, D, sigma, labels, evaluations)
-            label = f"{found['label_information']:.3f}" if labels else ""
+            fit = fit_in_fresh_process(n, D, sigma, labels, evaluations)
+            label = f"{fit['label_information']:.3f}" if labels else ""
             print_row(
-                f"{sigma:.2f} ({name})", "yes" if labels else "no", found["evaluations"],
-                f"{found['seconds']:.1f}", f"{found['information']:.3f}", f"{found['stderr']:.4f}",
-                f"{np.log(n):.3f}", label, f"{found['memory'] / 1e9:.2f}",
-                found["notes"],
+                f"{sigma:.2f} ({name})", "yes" if labels else "no", fit["evaluations"],
+                f"{fit['seconds']:.1f}", f"{fit['information']:.3f}", f"{fit['stderr']:.4f}",
+                f"{np.log(n):.3f}", label, f"{fit['memory'] / 1e9:.2f}",
+                fit["notes"],
             )  # fmt: skip
 
 

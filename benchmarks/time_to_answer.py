@@ -1,4 +1,4 @@
-"""Time until a layer's information is known, beside the recipe of the published curves.
+"""Time until a layer's information is measured, beside the recipe of the published curves.
 
 The five layers of the trained SZT network, sigma 0.005, all 4,096 inputs, one row per input. Ours:
 one call of NoisyMIEstimator.fit on two threads, after compilation, median of seven, for a
@@ -32,13 +32,13 @@ from skinfo.szt import HIDDEN, SIGMA
 DRAWS = 1000
 TOLERANCE = 0.01
 TARGET_MS, TARGET_RATIO = 30, 200
-# Noise draws a row that are held at once.
+# Noise draws per row that are held at once.
 PORTION = 50
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What the recipe says of a layer, and what all of its draws take.
+    """What the recipe measures of a layer, and the time that all of its draws take.
 
     ``stderr`` is the error of ``value``, from the draws taken; ``full_stderr`` that of all draws.
     """
@@ -98,7 +98,7 @@ def compare(name: str, S: np.ndarray, n_draws: int, args: argparse.Namespace) ->
     times = alternate(functions, args.repeats)
     error = np.hypot(exact.stderr_, recipe.stderr)
     share = exact.stderr_ / recipe.full_stderr
-    # Saturated layers are known without error: no number of draws gets the recipe there.
+    # Saturated layers are measured without error: no number of draws gets the recipe there.
     equal = f"{recipe.seconds / share**2 / times['exact']:,.0f}x" if share > 0.01 else "–"
     print_row(
         name, S.shape[1], f"{exact.mutual_info_:.4f} ± {exact.stderr_:.4f}",
@@ -126,9 +126,9 @@ def main() -> None:
     n_draws = DRAWS if args.full else args.draws
     with szt.kept_or_temporary(args.run) as directory:
         activations = layers(args, directory)
-    scaled = "" if n_draws == DRAWS else f", timed on {n_draws} of them a row"
+    scaled = "" if n_draws == DRAWS else f", timed on {n_draws} of them per row"
     print(
-        f"epoch {args.epoch}, sigma {SIGMA:g}, recipe of {DRAWS} draws a row{scaled}; targets: "
+        f"epoch {args.epoch}, sigma {SIGMA:g}, recipe of {DRAWS} draws per row{scaled}; targets: "
         f"{TARGET_MS} ms at {TOLERANCE:g} nat, {TARGET_RATIO}x at equal standard error\n"
     )
     print_header(

@@ -2,7 +2,7 @@
 
 Every fit has a fresh process: the kernels are compiled on few rows of the same kind, then the peak
 of one fit is compared with what the process held before it. A factor is that difference, less the
-bytes known of each row, in arrays of doubles of the rows' shape (noisy fits: copies of the rows).
+bytes that describe each row, in arrays of doubles of the rows' shape (noisy: copies of the rows).
 
     python benchmarks/working_memory.py
     python benchmarks/working_memory.py --megabytes 20    # quicker
@@ -66,7 +66,7 @@ def main() -> None:
         print(json.dumps(fit_once(*args.case)))
         return
     print_header("estimator", "n", "d", "replicas", "dtype", "MB", "in doubles", "in copies",
-                 "bytes a row")  # fmt: skip
+                 "bytes per row")  # fmt: skip
     for d, replicas, dtype in SHAPES:
         size = np.dtype(dtype).itemsize
         n = min(int(args.megabytes * 1e6 / (d * size)), 1_000_000) // replicas * replicas
