@@ -20,7 +20,6 @@ from skinfo import (
     NoisyMIEstimator,
     information_flow,
     open_run,
-    sigma_curve,
 )
 from skinfo.flow.snapshots import collect_snapshots
 from skinfo.view import write_report
@@ -309,19 +308,6 @@ def test_the_page_prints_and_is_as_before(browser):
     printed = browser.driver.execute_cdp_cmd("Page.printToPDF", {})
     assert base64.b64decode(printed["data"]).startswith(b"%PDF")
     assert not browser.all(".main-svg[viewBox]")
-
-
-def test_a_curve_against_sigma_is_drawn(driver, tmp_path):
-    rng = np.random.default_rng(0)
-    curve = sigma_curve(
-        rng.normal(size=(32, 2)), LABELS, sigmas=[0.1, 0.4, 2.0], tol=0.1, random_state=0
-    )
-    path = tmp_path / "curve.html"
-    write_report(curve, path)
-    page = Browser(driver, path)
-    assert [f["title"] for f in page.figures()] == ["I(X;T) [nats]", "I(Y;T) [nats]"]
-    assert page.complaints() == []
-    assert page.requests() == [path.as_uri()]
 
 
 def test_a_screenshot_is_left(browser, tmp_path):
