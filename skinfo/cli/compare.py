@@ -231,7 +231,8 @@ def _number(value: float, error: float, sign: str = "") -> str:
     """Give a number with its standard error, unless three digits do not show the error."""
     if value != value:
         return "–"
-    return f"{value:{sign}z.3f}" + (f"±{error:.3f}" if error >= 0.0005 else "")
+    shown = "±?" if error != error else f"±{error:.3f}" if error >= 0.0005 else ""
+    return f"{value:{sign}z.3f}{shown}"
 
 
 def _ends(lower: float, upper: float, sign: str = "") -> str:
@@ -269,8 +270,8 @@ def _print_meaning(result: Any, shown: Shown) -> None:
         if word in printed:
             typer.echo(f"{word}: {meaning}.")
     typer.echo(
-        "± is the standard error of the computation, of several seeds that of their mean; the "
-        "bracket holds the truth, with the bias that few replicas leave."
+        "± is the standard error of the computation, of several seeds that of their mean, ±? "
+        "where it is unknown; the bracket holds the truth, with the bias that few replicas leave."
     )
     differ = result[result["notes"].str.contains("settings differ", regex=False)]
     messages = [

@@ -262,6 +262,9 @@ def test_a_run_stands_for_the_table_beside_it(compare, runs, tmp_path):
         out.split()
     )
     assert "b and a at epoch 10" in out
+    # One draw of the noise was measured.
+    assert "±?" in line_of_text(out, "first")
+    assert "first, second: error unknown." in out
     assert "bins over each run's own range" in err.replace("\n", " ")
     assert (tmp_path / "a.parquet").read_bytes() == before
 
