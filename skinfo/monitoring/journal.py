@@ -1,4 +1,4 @@
-"""What a monitor has measured, in an SQLite file, so that a killed training loses none of it.
+"""The epochs that a monitor has measured, in an SQLite file that survives a killed training.
 
 SQLite's rollback journal makes each epoch appear whole or not at all. Its write-ahead log would
 need two more files, write access even for readers, and no network file system.
@@ -82,13 +82,13 @@ class Journal:
         if different:
             name = different[0]
             raise RunError(
-                f"another measurement is there already: its {name} differ ({stored.get(name)!r} "
-                f"there, {self.settings[name]!r} here). Choose another path, or remove the file.",
+                f"the file holds another measurement: its {name} differ ({stored.get(name)!r} in "
+                f"the file, {self.settings[name]!r} now). Choose another path, or remove the file.",
                 path=path,
             )
 
     def add(self, epoch: int, entry: Entry) -> None:
-        """Add an epoch; if it is there already, it and all later ones are removed first.
+        """Add an epoch; if it was measured before, it and all later ones are removed first.
 
         Raises
         ------
@@ -123,7 +123,7 @@ class Journal:
         rows = [row for entry in chosen for row in entry["rows"]]
         table = pd.DataFrame(rows, columns=list(COLUMNS))
         settings = dict(self.settings)
-        # What every table says of itself is found where other tables have it.
+        # Settings that every flow table has are attributes of their own.
         names = ("layers", "estimators", "random_state", "n_noise_draws")
         shared = {name: settings.pop(name) for name in names if name in settings}
         table.attrs.update({
@@ -210,7 +210,7 @@ def _no_journal(path: Path, reason: object) -> RunError:
 def _connected(
     path: Path, epoch: int | None = None, *, begin: str = "BEGIN IMMEDIATE"
 ) -> Iterator[sqlite3.Connection]:
-    """Open the file for one writer at a time; what is written stays as a whole, or not at all."""
+    """Open the file for one writer at a time, in one transaction: all of it is kept, or nothing."""
     try:
         with closing(sqlite3.connect(path, timeout=60, isolation_level=None)) as connection:
             connection.execute(begin)
@@ -218,7 +218,8 @@ def _connected(
                 yield connection
     except sqlite3.OperationalError as error:
         raise RunError(
-            f"cannot be read or written ({error}); make room and start again: what is there stays",
+            f"cannot be read or written ({error}); make room and start again: all earlier epochs "
+            "are kept",
             path=path,
             epoch=epoch,
         ) from error

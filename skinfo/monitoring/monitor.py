@@ -81,7 +81,7 @@ class FlowMonitor:
     Raises
     ------
     RunError
-        If the journal was made with other settings, or is none.
+        If the journal was made with other settings, or the file is no journal.
     ValueError
         For bins that need the range of the whole run, labels in more than one dimension, or a
         table's name that belongs to another one's .npz.
@@ -230,7 +230,7 @@ class FlowMonitor:
         journal = self._path.with_name(f"{self._path.name}.journal")
         if self._path.exists() and not journal.exists():
             raise RunError(
-                "a table is there that no monitor wrote; choose another path, or remove it",
+                "this table was not written by a monitor; choose another path, or remove it",
                 path=self._path,
             )
         return Journal(journal, settings, versions)
@@ -300,7 +300,7 @@ class FlowMonitor:
     def _arrays(
         self, epoch: int, activations: Mapping[str, Any] | None
     ) -> Iterator[dict[str, np.ndarray]]:
-        """What the layers put out, in network order: given, or recorded."""
+        """Outputs of the layers in network order: given, or recorded."""
         with ExitStack() as stack:
             if activations is None:
                 if self._record is None:

@@ -44,13 +44,13 @@ def test_active_decides_over_the_mode():
     assert noise(x).abs().min() > 0
 
 
-def test_noise_of_sigma_zero_is_none():
+def test_sigma_zero_adds_no_noise():
     x = torch.randn(3, 3)
     assert torch.equal(GaussianNoise(0)(x), x)
 
 
 @pytest.mark.parametrize("sigma", [-0.1, float("nan")])
-def test_a_noise_module_refuses_what_is_no_standard_deviation(sigma):
+def test_a_noise_module_refuses_wrong_standard_deviations(sigma):
     with pytest.raises(ValueError, match="sigma is a standard deviation and must be >= 0"):
         GaussianNoise(sigma)
 
@@ -144,7 +144,7 @@ def test_nothing_is_left_when_an_exception_passes(X):
 
 
 @pytest.mark.parametrize("sigma", [-0.1, float("nan")])
-def test_a_layer_refuses_what_is_no_standard_deviation(sigma):
+def test_a_layer_refuses_wrong_standard_deviations(sigma):
     model = nn.Sequential(make_mlp(SIZES), GaussianNoise(0.1))
     with (
         pytest.raises(ValueError, match=r"sigma of layer '0\.layer2' must be >= 0"),
@@ -155,7 +155,7 @@ def test_a_layer_refuses_what_is_no_standard_deviation(sigma):
     assert model[1].active is None
 
 
-def test_an_unknown_layer_names_those_there_are():
+def test_an_unknown_layer_error_lists_the_layers():
     model = nn.Sequential(make_mlp((3, 2, 2)), GaussianNoise(0.1))
     with (
         pytest.raises(ValueError, match=r"no layer 'layer1'; it has: 0, 0\.layer1, .*0\.output, 1"),

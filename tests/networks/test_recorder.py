@@ -162,7 +162,7 @@ def test_noise_of_a_layer_that_is_not_recorded_counts(X):
     assert recorded(recorder, X)["layer2.0"].shape == (50, 2, 4)
 
 
-def test_noise_modules_record_what_enters_them(X):
+def test_of_noise_modules_the_input_is_recorded(X):
     model = nn.Sequential(
         nn.Linear(6, 4), GaussianNoise(0.2), nn.Linear(4, 3), GaussianNoise(0.4)
     ).eval()
@@ -214,7 +214,7 @@ def test_a_layer_that_runs_twice_is_refused(X):
         recorder.describe(X)
 
 
-def test_recording_an_unknown_layer_names_those_there_are():
+def test_recording_an_unknown_layer_lists_the_layers():
     with pytest.raises(ValueError, match="no layer 'layer9'; it has: layer1, .*output"):
         Recorder(make_mlp(SIZES), ["layer1", "layer9"])
 
@@ -342,7 +342,7 @@ def test_inputs_may_be_read_only(X, tmp_path, warn_each_time):
     assert trainer.evaluate(mapped, y) == trainer.evaluate(X, y.copy())
 
 
-def test_what_is_recorded_is_a_run(X, tmp_path):
+def test_recorded_arrays_make_a_run(X, tmp_path):
     recorder = Recorder(make_mlp(SIZES), NAMES, sigma=SIGMAS, n_replicas=3)
     writer = RunWriter(tmp_path, recorder.describe(X), labels=np.arange(50) % 2)
     with recorder.record(X) as arrays:
@@ -420,7 +420,7 @@ def test_transformer_layers_are_recorded_whole_and_inside(rng):
         ("encode", r"returns \(5, 8\) values per input; .*flatten='all'"),
     ],
 )
-def test_what_has_no_row_an_input_says_what_to_do(rng, layer, message):
+def test_outputs_without_one_row_per_input_say_what_to_do(rng, layer, message):
     model, tokens = Attentive(), rng.integers(0, 10, (20, 5))
     with pytest.raises((TypeError, ValueError), match=message):
         Recorder(model, [layer]).describe(tokens)

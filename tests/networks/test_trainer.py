@@ -301,6 +301,6 @@ def test_a_step_of_gradient_descent():
     torch.testing.assert_close(model.weight.detach(), expected)
 
 
-def test_an_unknown_optimiser_names_those_there_are():
+def test_an_unknown_optimiser_lists_the_optimisers():
     with pytest.raises(ValueError, match="one of adam, sgd; got 'lbfgs'"):
         Trainer(nn.Linear(2, 2), np.zeros((2, 2)), np.zeros(2), optimiser="lbfgs")
