@@ -174,7 +174,7 @@ def _move(growing: Path, target: Path) -> None:
     _remove(old)
     with ExitStack() as stack:
         if target.exists():
-            replaced = find_store(target)
+            replaced, _ = find_store(target)
             if isinstance(replaced, DirectoryStore):
                 stack.enter_context(only_writer(replaced.lock, target))
             os.rename(target, old)

@@ -113,7 +113,7 @@ def open_run(
         for name, values in (("labels", labels), ("groups", groups))
     }
     if not isinstance(source, Mapping):
-        run = _open_stored(find_store(Path(source), format), given, sigma, layers, train)
+        run = _open_stored(*find_store(Path(source), format), given, sigma, layers, train)
     else:
         if format is not None:
             raise TypeError("format= is for runs on disk; these arrays are in memory.")
@@ -149,6 +149,7 @@ def _check_labels(run: Run) -> None:
 
 def _open_stored(
     store: DiskStore,
+    record: Record | None,
     given: Mapping[str, np.ndarray | None],
     sigma: float | Mapping[str, float] | None,
     layers: Sequence[str] | None,
@@ -162,7 +163,6 @@ def _open_stored(
             arrays[name] = stored
         elif stored is not None and not np.array_equal(stored, values):
             raise _contradicts(name, store)
-    record = store.record()
     if record is None:
         names, guessed = _names_in(store) if layers is None else (list(layers), False)
         run = _undescribed_run(store, names, arrays, sigma, train, str(store.path))

@@ -72,10 +72,6 @@ class DiskStore(ABC):
     def shape(self, epoch: int, layer: str) -> tuple[tuple[int, ...], np.dtype]:
         """Shape and type of an array, without reading it; raises RunError if it is missing."""
 
-    def record(self) -> Record | None:
-        """The description, or None where there is none."""
-        return None
-
     @abstractmethod
     def beside(self, name: str) -> np.ndarray | None:
         """Labels or groups, or None."""

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from skinfo.errors import RunError
+from skinfo.runs.description import Record
 from skinfo.runs.stores.base import DirectoryStore, DiskStore, list_directory, read_record
 from skinfo.runs.stores.files import NpyStore, NpzStore, SafetensorsStore
 from skinfo.runs.stores.hdf5 import Hdf5File, Hdf5Store
@@ -21,8 +22,8 @@ _ONLY_READ: tuple[type[DiskStore], ...] = (Hdf5File, ZarrContainer)
 _SUFFIXES = {".hdf5": "hdf5"} | {kind.suffix: name for name, kind in WRITTEN.items() if kind.suffix}
 
 
-def find_store(path: Path, fmt: str | None = None) -> DiskStore:
-    """Recognise what is at a path.
+def find_store(path: Path, fmt: str | None = None) -> tuple[DiskStore, Record | None]:
+    """Recognise what is at a path, and read its description, if it has one.
 
     Raises
     ------
@@ -56,7 +57,7 @@ def find_store(path: Path, fmt: str | None = None) -> DiskStore:
     if fmt is not None and store.format != fmt:
         raise RunError(f"is a run of format {store.format}; format= says {fmt}", path=path)
     store.own = record is not None
-    return store
+    return store, record
 
 
 def new_store(path: Path, fmt: str | None = None) -> DirectoryStore:
@@ -69,7 +70,7 @@ def new_store(path: Path, fmt: str | None = None) -> DirectoryStore:
             path=path,
         )
     if (path / "run.json").exists():
-        store = find_store(path, fmt)
+        store, _ = find_store(path, fmt)
         assert isinstance(store, DirectoryStore)
         return store
     if ZarrContainer.recognises(path):
