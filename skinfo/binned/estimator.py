@@ -137,6 +137,8 @@ class BinningMIEstimator(BaseEstimator):
 
     #: A flow hands over one noisy row per input.
     uses_replicas: ClassVar[bool] = False
+    #: Peak memory of a fit, in copies of the layer in double precision.
+    memory_factor: ClassVar[float] = 2.5
 
     def __init__(
         self,

@@ -165,6 +165,11 @@ class ClusteringScore(BaseEstimator):
         tags.target_tags.required = True
         return tags
 
+    @property
+    def memory_factor(self) -> float:
+        """Peak memory of a fit, in copies of the layer in double precision."""
+        return 3.0 if self.criterion == "auc" and not self.measures else 4.0
+
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(
         self, X: Any, y: Any = None, *, groups: Any = None, sample_weight: Any = None

@@ -11,7 +11,7 @@ from sklearn.pipeline import Pipeline
 
 from skinfo.errors import OF_THE_CALL, RunError
 from skinfo.flow.estimators import needs_run_range, steps_before
-from skinfo.flow.memory import need_of_samples
+from skinfo.flow.memory import need_of_layer
 from skinfo.flow.tasks import Place, SweepSettings
 from skinfo.flow.workers import in_workers
 from skinfo.runs import Run
@@ -28,19 +28,16 @@ def ranges_of_run(
     for name, estimator in named.items():
         if not needs_run_range(estimator):
             continue
-        transform = steps_before(estimator)
-        if transform is not None:
-            ranges[name] = layer_ranges(run, settings, transform)
+        if steps_before(estimator) is not None:
+            ranges[name] = layer_ranges(run, settings, estimator)
             continue
         if without_steps is None:
-            without_steps = layer_ranges(run, settings)
+            without_steps = layer_ranges(run, settings, estimator)
         ranges[name] = without_steps
     return ranges
 
 
-def layer_ranges(
-    run: Run, settings: SweepSettings, transform: Pipeline | None = None
-) -> dict[str, Range]:
+def layer_ranges(run: Run, settings: SweepSettings, estimator: BaseEstimator) -> dict[str, Range]:
     """Find the range of each layer's noisy samples over all checkpoints of a run.
 
     Parameters
@@ -49,8 +46,8 @@ def layer_ranges(
         Saved activations; they are read one checkpoint of a layer at a time.
     settings : SweepSettings
         Inputs to look at, threads, memory and draws of the noise.
-    transform : Pipeline, optional
-        What the samples go through first, fitted at each checkpoint anew.
+    estimator : estimator
+        What needs the ranges; the steps of a pipeline before it are fitted at each checkpoint anew.
 
     Returns
     -------
@@ -61,12 +58,14 @@ def layer_ranges(
     looks = [
         (
             Place(run, epoch, layer.name, settings.mask),
-            need_of_samples(settings.budget, run, epoch, layer.name, transform),
+            0
+            if settings.budget.limit is None
+            else need_of_layer(run, epoch, layer.name, [estimator]),
         )
         for layer in run.layers
         for epoch in run.epochs
     ]
-    find = partial(_range, settings=settings, transform=transform)
+    find = partial(_range, settings=settings, transform=steps_before(estimator))
     ranges: dict[str, Range] = {}
     for number, found in in_workers(find, looks, settings.n_jobs):
         if found is not None:

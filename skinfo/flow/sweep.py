@@ -15,6 +15,7 @@ from joblib import Memory
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 
+from skinfo._progress import reporting
 from skinfo.flow.estimators import (
     check_estimators,
     for_layer,
@@ -23,10 +24,9 @@ from skinfo.flow.estimators import (
     steps_before,
 )
 from skinfo.flow.inequality import note_data_processing
-from skinfo.flow.memory import Budget, check_needs, need_of_task
+from skinfo.flow.memory import Budget, need_of_layer, parse_bytes
 from skinfo.flow.ranges import Range, ranges_of_run
 from skinfo.flow.reading import check_flattening, whole_layers
-from skinfo.flow.reporting import reporting
 from skinfo.flow.settings import describe_settings, plain
 from skinfo.flow.tasks import Keep, Outcome, Place, SweepSettings, Task, measure
 from skinfo.flow.workers import in_workers
@@ -42,7 +42,7 @@ def information_flow(
     n_jobs: int | None = None,
     memory: Memory | str | Path | None = None,
     memory_limit: int | str | None = None,
-    progress: bool | Callable[[int, int], None] = True,
+    progress: bool | Callable[[int, int], None] | None = None,
     random_state: int | np.random.RandomState | None = 0,
     n_noise_draws: int = 1,
 ) -> pd.DataFrame:
@@ -71,9 +71,10 @@ def information_flow(
         Most memory that the process may take, in bytes or as "1GB" or "800MiB", all that it
         already holds included. As many layers are measured at a time as fit, and the numbers are
         the same. Worker processes stay under it each.
-    progress : bool or callable, default=True
-        Whether to show a progress bar with the time left (where rich is installed), or what to call
-        with the numbers of finished and of all estimates.
+    progress : bool, callable or None, default=None
+        Whether to show a progress bar with the time left, where rich is installed; None shows one
+        in a terminal or notebook. A callable is called with the numbers of finished and of all
+        estimates.
     random_state : int, RandomState instance or None, default=0
         Seed of the noise that is added to make noisy samples. Each layer, by its name, checkpoint
         and draw has a random stream of its own.
@@ -121,8 +122,9 @@ def information_flow(
     in that space: see the notes of :class:`skinfo.NoisyMIEstimator`. The steps are fitted at each
     checkpoint anew; give those that draw random numbers a ``random_state``.
 
-    What a layer needs is estimated from the size of its array, before it is read; a step of a
-    pipeline that is wider than the layer is not foreseen.
+    What a layer needs is estimated before it is read: its array in double precision times the
+    ``memory_factor`` of the estimators, 4 where a class declares none, and 3 more with the steps of
+    a pipeline. A step that is wider than the layer is not foreseen.
 
     Examples
     --------
@@ -138,8 +140,14 @@ def information_flow(
     mask = run.mask(subset)
     check_estimators(named, run)
     check_flattening(run)
-    budget = Budget.of(memory_limit)
-    check_needs(budget, run, named)
+    budget = Budget(None if memory_limit is None else parse_bytes(memory_limit))
+    needs = {
+        (epoch, layer.name): need_of_layer(run, epoch, layer.name, named.values())
+        for epoch in (run.epochs if budget.limit is not None else [])
+        for layer in run.layers
+    }
+    for (epoch, layer), need in needs.items():
+        budget.check(run, epoch, layer, need)
     settings = SweepSettings(
         mask, n_jobs, Keep(_memory(memory)), budget, _seed(random_state), _count(n_noise_draws)
     )
@@ -148,7 +156,7 @@ def information_flow(
     tasks = [
         Task(
             Place(run, epoch, layer, mask), chosen,
-            need_of_task(budget, run, epoch, layer, chosen.values(), mask),
+            needs.get((epoch, layer), 0),
         )
         for epoch in run.epochs
         for layer, chosen in by_layer.items()
@@ -193,7 +201,9 @@ def _for_layer(
 
 
 def _measure_all(
-    tasks: Sequence[Task], settings: SweepSettings, progress: bool | Callable[[int, int], None]
+    tasks: Sequence[Task],
+    settings: SweepSettings,
+    progress: bool | Callable[[int, int], None] | None,
 ) -> dict[int, Outcome]:
     """The outcome of every task, by its place."""
     outcomes: dict[int, Outcome] = {}

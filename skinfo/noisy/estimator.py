@@ -177,6 +177,11 @@ class NoisyMIEstimator(BaseEstimator):
         self.n_jobs = n_jobs
         self.random_state = random_state
 
+    @property
+    def memory_factor(self) -> float:
+        """Peak memory of a fit, in copies of the layer in double precision."""
+        return 7.0 if self.population else 4.0
+
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(
         self, X: Any, y: Any = None, *, groups: Any = None, sample_weight: Any = None

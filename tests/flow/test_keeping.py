@@ -1,6 +1,7 @@
 """Jobs, memory and progress change no number; files that cannot be read cost themselves alone."""
 
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -8,6 +9,7 @@ import pytest
 from joblib import Memory
 
 from skinfo import ClusteringScore, information_flow, open_run
+from skinfo._progress import is_watched
 from skinfo.runs import Layer
 
 from .small_flows import LABELS, LAYERS, Spy, arrays, flow_of, on_disk, words, write_run
@@ -79,8 +81,23 @@ def test_progress_false_is_silent(run, spy, capsys):
     assert capsys.readouterr() == ("", "")
 
 
+@pytest.mark.parametrize("terminal", [False, True])
+def test_by_itself_a_bar_is_shown_where_a_person_watches(run, spy, capsys, monkeypatch, terminal):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
+    information_flow(spy, run)
+    assert ("6/6" in capsys.readouterr().err) == terminal
+
+
+def test_a_notebook_is_watched(monkeypatch):
+    shell = type("ZMQInteractiveShell", (), {})()
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: shell))
+    assert is_watched()
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: None))
+    assert not is_watched()
+
+
 def test_without_rich_there_is_no_bar_and_no_error(run, spy, capsys, monkeypatch):
-    monkeypatch.setitem(sys.modules, "skinfo._progress", None)
+    monkeypatch.setitem(sys.modules, "rich.console", None)
     assert len(information_flow(spy, run, progress=True)) == 6 * 7
     assert capsys.readouterr() == ("", "")
 

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from skinfo import BinningMIEstimator, ClusteringScore, NoisyMIEstimator, RunError
-from skinfo.flow.memory import Budget, need_of_task, parse_bytes, resident_memory
+from skinfo.flow.memory import Budget, need_of_layer, parse_bytes, resident_memory
 
 from .small_flows import flow_of
 from .stores import counted, usual
@@ -45,7 +45,7 @@ def test_a_layer_that_cannot_fit_is_named_with_its_size_before_anything_is_read(
 
 def test_tasks_wait_until_what_they_need_is_free(monkeypatch):
     monkeypatch.setattr("skinfo.flow.memory.resident_memory", lambda: 0)
-    budget = Budget(150 * 10**6 + 100)
+    budget = Budget(100)
     most, running, lock = [], [0], threading.Lock()
 
     def task(need):
@@ -72,11 +72,10 @@ def test_tasks_wait_until_what_they_need_is_free(monkeypatch):
 
 
 def test_copies_of_a_budget_are_one_in_each_process():
-    budget = Budget(10**9)
-    sent = pickle.dumps(budget)
-    first, second = pickle.loads(sent), pickle.loads(sent)
-    assert first is second
-    assert first.limit == budget.limit
+    first, second = (pickle.loads(pickle.dumps(Budget(10**9))) for _ in range(2))
+    with first.held(10**6):
+        assert second._running == [10**6]
+    assert second.limit == 10**9
 
 
 @pytest.mark.parametrize(
@@ -96,12 +95,12 @@ def test_what_a_layer_needs_grows_with_what_measures_it():
     run, _ = counted()
     sampled = NoisyMIEstimator(0.1, population=True)
     needs = [
-        need_of_task(Budget(10**9), run, 1, "back", [estimator])
+        need_of_layer(run, 1, "back", [estimator])
         for estimator in (BinningMIEstimator(), ClusteringScore(), NoisyMIEstimator(0.1), sampled)
     ]
     assert needs == sorted(needs)
-    assert need_of_task(Budget(10**9), run, 1, "back", [ClusteringScore(), sampled]) == needs[-1]
-    assert need_of_task(Budget(10**9), run, 1, "back", [None]) == 0
+    assert need_of_layer(run, 1, "back", [ClusteringScore(), sampled]) == needs[-1]
+    assert need_of_layer(run, 1, "back", [None]) == 0
 
 
 LIMITED = """

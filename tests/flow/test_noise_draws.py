@@ -130,7 +130,7 @@ def test_draws_are_kept_each_by_itself(run, spy, tmp_path):
 def test_the_range_of_a_run_is_that_of_all_draws():
     run = open_run({(1, "a"): np.zeros((30, 1)), (2, "a"): np.zeros((30, 1))}, sigma=1.0)
     drawn = [run.load(e, "a").noisy_sample(7, k).X for e in (1, 2) for k in range(5)]
-    found = layer_ranges(run, settings(random_state=7, n_noise_draws=5))["a"]
+    found = layer_ranges(run, settings(random_state=7, n_noise_draws=5), BinningMIEstimator())["a"]
     assert found == (np.min(drawn), np.max(drawn))
     table = flow_of(BinningMIEstimator(bin_range="run"), run, random_state=7, n_noise_draws=5)
     assert set(table.loc[table["quantity"] == "outside_fraction", "value"]) == {0}

@@ -99,8 +99,8 @@ def test_the_range_of_a_run_is_that_of_the_noisy_samples_of_the_subset():
     run, keep = growing(sigma=1.5), np.arange(40) % 3 == 0
     samples = np.stack([run.load(e, "front", subset=keep).noisy_sample().X for e in EPOCHS])
     low, high = samples.min(), samples.max()
-    assert layer_ranges(run, settings(keep))["front"] == (low, high)
-    assert layer_ranges(run, settings())["front"] != (low, high)
+    assert layer_ranges(run, settings(keep), BinningMIEstimator())["front"] == (low, high)
+    assert layer_ranges(run, settings(), BinningMIEstimator())["front"] != (low, high)
     found = flow_of(BinningMIEstimator(bin_range="run"), run, subset=keep, n_jobs=2)
     given = flow_of(BinningMIEstimator(bin_range=(low, high)), run, subset=keep)
     columns = ["epoch", "quantity", "value"]
@@ -113,7 +113,7 @@ def test_a_layer_of_one_value_and_checkpoints_that_cannot_be_read_have_a_range_t
     made |= {(1, "alive"): np.full((6, 2), np.nan), (2, "alive"): np.arange(12.0).reshape(6, 2)}
     made |= {(e, "lost"): np.full((6, 2), np.nan) for e in (1, 2)}
     run = open_run(made, sigma=0.0)
-    ranges = layer_ranges(run, settings())
+    ranges = layer_ranges(run, settings(), BinningMIEstimator())
     assert set(ranges) == {"dead", "alive"}
     assert ranges["alive"] == (0, 11)
     with pytest.warns(UserWarning, match="not measured"):
