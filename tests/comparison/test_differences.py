@@ -20,24 +20,28 @@ from .flows import flow, row, unread
 
 def compared(one, other, **options):
     """The one row of a comparison of two flows of one number."""
-    found = compare_flows({"a": flow(one), "b": flow(other)}, **options)
-    assert len(found) == 1
-    return found.iloc[0]
+    comparison = compare_flows({"a": flow(one), "b": flow(other)}, **options)
+    assert len(comparison) == 1
+    return comparison.iloc[0]
 
 
 # --- differences ---------------------------------------------------------------------------------
 
 
 def test_a_difference_worked_by_hand():
-    found = compared(row(2.0, 0.03, 1.9, 2.3), row(3.0, 0.04, 2.8, 3.2))
-    assert found["difference"] == 1.0
-    assert found["difference_stderr"] == pytest.approx(0.05)
-    assert found["difference_lower"] == pytest.approx(0.5)
-    assert found["difference_upper"] == pytest.approx(1.3)
-    assert found["change"] == "beyond brackets"
-    assert (found["flow"], found["value"], found["value_stderr"]) == ("b", 3.0, 0.04)
-    assert (found["reference"], found["reference_value"]) == ("a", 2.0)
-    assert (found["reference_stderr"], found["unit"], found["notes"]) == (0.03, "nats", "")
+    comparison = compared(row(2.0, 0.03, 1.9, 2.3), row(3.0, 0.04, 2.8, 3.2))
+    assert comparison["difference"] == 1.0
+    assert comparison["difference_stderr"] == pytest.approx(0.05)
+    assert comparison["difference_lower"] == pytest.approx(0.5)
+    assert comparison["difference_upper"] == pytest.approx(1.3)
+    assert comparison["change"] == "beyond brackets"
+    assert (comparison["flow"], comparison["value"], comparison["value_stderr"]) == ("b", 3.0, 0.04)
+    assert (comparison["reference"], comparison["reference_value"]) == ("a", 2.0)
+    assert (comparison["reference_stderr"], comparison["unit"], comparison["notes"]) == (
+        0.03,
+        "nats",
+        "",
+    )
 
 
 @pytest.mark.parametrize(
@@ -72,9 +76,9 @@ def test_a_difference_worked_by_hand():
     ],
 )  # fmt: skip
 def test_what_is_called_a_change(one, other, change):
-    found = compared(one, other)
-    assert found["change"] == change
-    assert found["change"] in CHANGES
+    comparison = compared(one, other)
+    assert comparison["change"] == change
+    assert comparison["change"] in CHANGES
 
 
 def test_small_pure_numbers_are_told_apart():
@@ -99,11 +103,11 @@ def test_of_two_estimates_of_the_same_truth_one_in_twenty_is_beyond_error(bracke
         width = 2.131 * error if brackets == "of the error" else np.full(n, np.nan)
         return pd.DataFrame(row(value, error, value - width, value + width, epoch=range(n)))
 
-    found = compare_flows({"a": table(values[0], stderr[0]), "b": table(values[1], stderr[1])})
-    assert len(found) == n
-    beyond = found["change"].isin(["beyond error", "beyond brackets"]).mean()
+    comparison = compare_flows({"a": table(values[0], stderr[0]), "b": table(values[1], stderr[1])})
+    assert len(comparison) == n
+    beyond = comparison["change"].isin(["beyond error", "beyond brackets"]).mean()
     assert beyond == pytest.approx(0.05, abs=0.02)
-    assert found["change"].ne("within brackets").all()
+    assert comparison["change"].ne("within brackets").all()
 
 
 def test_brackets_that_overlap_are_never_beyond_brackets(rng):
@@ -116,10 +120,10 @@ def test_brackets_that_overlap_are_never_beyond_brackets(rng):
         pd.DataFrame(row(*numbers, epoch=range(n)))
         for numbers in zip(value, stderr, lower, upper, strict=True)
     ]
-    found = compare_flows({"a": tables[0], "b": tables[1]})
+    comparison = compare_flows({"a": tables[0], "b": tables[1]})
     overlap = (lower[0] <= upper[1]) & (lower[1] <= upper[0])
     assert 0.2 < overlap.mean() < 0.8
-    np.testing.assert_array_equal(found["change"] == "beyond brackets", ~overlap)
+    np.testing.assert_array_equal(comparison["change"] == "beyond brackets", ~overlap)
 
 
 def test_the_interval_of_a_difference_holds_that_of_the_truths(rng):
@@ -130,12 +134,12 @@ def test_the_interval_of_a_difference_holds_that_of_the_truths(rng):
         pd.DataFrame(row((low + up) / 2, 0.0, low, up, epoch=range(n)))
         for low, up in zip(lower, upper, strict=True)
     ]
-    found = compare_flows({"a": tables[0], "b": tables[1]})
+    comparison = compare_flows({"a": tables[0], "b": tables[1]})
     difference = truth[1] - truth[0]
-    assert (found["difference_lower"] <= difference).all()
-    assert (found["difference_upper"] >= difference).all()
-    apart = found["change"] == "beyond brackets"
-    assert (np.sign(difference)[apart] == np.sign(found["difference"])[apart]).all()
+    assert (comparison["difference_lower"] <= difference).all()
+    assert (comparison["difference_upper"] >= difference).all()
+    apart = comparison["change"] == "beyond brackets"
+    assert (np.sign(difference)[apart] == np.sign(comparison["difference"])[apart]).all()
 
 
 def recorded(noise):
@@ -149,46 +153,48 @@ def recorded(noise):
 
 
 def test_of_one_draw_of_the_noise_no_difference_is_claimed():
-    found = compare_flows({"one": recorded(0), "other": recorded(1)})
-    second = found[(found["layer"] == "second") & (found["quantity"] != "binned_ceiling")]
+    comparison = compare_flows({"one": recorded(0), "other": recorded(1)})
+    second = comparison[
+        (comparison["layer"] == "second") & (comparison["quantity"] != "binned_ceiling")
+    ]
     moved = second[second["difference"] != 0]
     assert {"auc", "binned_entropy"} <= set(moved["quantity"])
     assert set(moved["change"]) == {""}
     assert moved["notes"].str.contains("error unknown").all()
     # The first layer's noise is drawn when it is measured, the same both times.
-    assert set(found.loc[found["layer"] == "first", "change"]) == {"within error"}
+    assert set(comparison.loc[comparison["layer"] == "first", "change"]) == {"within error"}
 
 
 def test_seeds_know_the_spread_of_their_draws():
     one, other = (pool_flows([recorded(k) for k in range(first, first + 5)]) for first in (0, 5))
-    found = compare_flows({"one": one, "other": other})
-    changes = found.loc[found["quantity"].isin(["auc", "binned_entropy"]), "change"]
+    comparison = compare_flows({"one": one, "other": other})
+    changes = comparison.loc[comparison["quantity"].isin(["auc", "binned_entropy"]), "change"]
     assert set(changes) <= {"within error", "beyond error"}
     assert (changes == "within error").mean() >= 0.75
 
 
 def test_one_network_measured_twice_does_not_differ(real):
-    found = compare_flows({"one": real["one"], "same": real["same"]})
-    noisy = found[found["estimator"] == "noisy"]
+    comparison = compare_flows({"one": real["one"], "same": real["same"]})
+    noisy = comparison[comparison["estimator"] == "noisy"]
     assert (noisy["difference"] != 0).any()
     assert (noisy["change"] == "within error").mean() > 0.8
-    assert (found.loc[found["estimator"] == "binned", "change"] == "within error").all()
+    assert (comparison.loc[comparison["estimator"] == "binned", "change"] == "within error").all()
 
 
 def test_every_number_of_every_flow_stands_beside_the_reference(real):
-    found = compare_flows(real, reference="same")
-    assert tuple(found) == COMPARISON_COLUMNS
-    assert found.attrs == {"reference": "same", "z": 1.96}
-    assert set(found["flow"]) == {"one", "other"}
-    assert len(found) == 2 * len(real["one"])
+    comparison = compare_flows(real, reference="same")
+    assert tuple(comparison) == COMPARISON_COLUMNS
+    assert comparison.attrs == {"reference": "same", "z": 1.96}
+    assert set(comparison["flow"]) == {"one", "other"}
+    assert len(comparison) == 2 * len(real["one"])
     keys = ["epoch", "layer", "estimator", "quantity"]
     for name in ("one", "other"):
-        part = found[found["flow"] == name].reset_index(drop=True)
+        part = comparison[comparison["flow"] == name].reset_index(drop=True)
         pd.testing.assert_frame_equal(part[keys], real["one"][keys])
         np.testing.assert_array_equal(part["value"], real[name]["value"])
         np.testing.assert_array_equal(part["reference_value"], real["same"]["value"])
         np.testing.assert_array_equal(part["unit"], real["same"]["unit"])
-    assert found["flow"].tolist() == ["one", "other"] * len(real["one"])
+    assert comparison["flow"].tolist() == ["one", "other"] * len(real["one"])
 
 
 def test_the_tables_given_are_left_as_they_are(real):
@@ -227,9 +233,9 @@ def test_files_are_compared_as_their_tables_are(real, tmp_path, suffix):
 def test_rows_of_one_flow_only_are_kept_and_noted():
     one = flow(row(1.0), row(2.0, epoch=10), row(5.0, layer="old"))
     other = flow(row(1.0), row(3.0, epoch=20), row(np.log(2), quantity="binned_entropy"))
-    found = compare_flows({"one": one, "other": other})
-    places = found.set_index(["epoch", "layer", "quantity"])
-    assert len(found) == 5
+    comparison = compare_flows({"one": one, "other": other})
+    places = comparison.set_index(["epoch", "layer", "quantity"])
+    assert len(comparison) == 5
     assert places.loc[(10, "hidden", "mutual_info"), "notes"] == "not in other"
     assert places.loc[(20, "hidden", "mutual_info"), "notes"] == "not in one"
     assert places.loc[(1, "old", "mutual_info"), "notes"] == "not in other"
@@ -240,14 +246,14 @@ def test_rows_of_one_flow_only_are_kept_and_noted():
     assert (alone["value"], alone["change"], alone["unit"]) == (3.0, "", "nats")
     assert np.isnan(alone["reference_value"])
     assert np.isnan(alone["difference"])
-    assert found["epoch"].is_monotonic_increasing
+    assert comparison["epoch"].is_monotonic_increasing
 
 
 def test_activations_that_could_not_be_read_are_said_to_be_why():
     one = flow(row(1.0), unread(epoch=10))
     other = flow(row(1.0), row(2.0, epoch=10), row(0.5, epoch=10, quantity="binned_entropy"))
-    found = compare_flows({"one": one, "other": other})
-    notes = found[found["epoch"] == 10].set_index("quantity")["notes"]
+    comparison = compare_flows({"one": one, "other": other})
+    notes = comparison[comparison["epoch"] == 10].set_index("quantity")["notes"]
     assert notes["mutual_info"] == notes["binned_entropy"] == "not in one (read error)"
     assert notes[""] == "not in other; one: read error"
     both = compare_flows({"one": one, "two": one}).set_index("epoch").loc[10]
@@ -255,13 +261,13 @@ def test_activations_that_could_not_be_read_are_said_to_be_why():
 
 
 def test_notes_of_the_flows_are_repeated():
-    found = compared(row(1.0, notes="saturated"), row(1.0, notes="saturated; above ceiling"))
-    assert found["notes"] == "a: saturated; b: saturated; b: above ceiling"
+    comparison = compared(row(1.0, notes="saturated"), row(1.0, notes="saturated; above ceiling"))
+    assert comparison["notes"] == "a: saturated; b: saturated; b: above ceiling"
 
 
 def test_a_number_without_an_error_is_no_change_unless_brackets_say_so():
-    found = compared(row(1.0, np.nan), row(2.0, 0.1))
-    assert (found["change"], found["notes"]) == ("", "error unknown")
+    comparison = compared(row(1.0, np.nan), row(2.0, 0.1))
+    assert (comparison["change"], comparison["notes"]) == ("", "error unknown")
     assert compared(row(1.0, np.nan, 0.9, 1.1), row(2.0, 0.1, 1.9, 2.1))["change"] == (
         "beyond brackets"
     )
