@@ -100,7 +100,7 @@ class NoisyMIEstimator(BaseEstimator):
     input; without them the value is I(S;T), which is larger. Prefer equally many rows of all
     inputs: unequal numbers cost the bracket its tightest lower end.
 
-    Rows in single precision stay so, with sums right to about 1e-4 nat; with the inputs given and
+    Rows in single precision stay so, with sums right to about 1e-4 nat; with population=False and
     without groups, more than 17 million numbers are never copied as a whole. The pairwise bounds
     copy them to double precision.
 
