@@ -31,7 +31,7 @@ BLOCK = 10_000
 
 
 class SeededStore:
-    """Arrays that are nowhere until they are read."""
+    """Arrays that are generated when they are read."""
 
     def __init__(self, n_checkpoints: int) -> None:
         last = max(n_checkpoints - 1, 1)

@@ -1,4 +1,4 @@
-"""What fits take in memory beside the rows they are given: the factors of skinfo/flow/budget.py.
+"""What fits take in memory beside the rows they are given: the ``memory_factor`` of estimators.
 
 Every fit has a fresh process: the kernels are compiled on few rows of the same kind, then the peak
 of one fit is compared with what the process held before it. A factor is that difference, less the

@@ -1,4 +1,4 @@
-"""Versions of what the numbers depend on."""
+"""Versions of the software that the numbers depend on."""
 
 from __future__ import annotations
 

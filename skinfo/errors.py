@@ -34,7 +34,7 @@ OF_THE_CALL = (
 
 
 def in_words(error: Exception) -> str:
-    """What an exception says; with its type, where that is not ours or says more.
+    """Text of an exception, with its type where it is not a ValueError.
 
     Examples
     --------

@@ -54,7 +54,7 @@ def _class_name(estimator: BaseEstimator) -> str:
 
 
 def last_step(estimator: BaseEstimator) -> BaseEstimator:
-    """What measures: the estimator itself, or the last step of a pipeline, however nested.
+    """Return the estimator itself, or the last step of a pipeline, however nested.
 
     Examples
     --------
@@ -78,7 +78,7 @@ def steps_before(estimator: BaseEstimator) -> Pipeline | None:
 
 
 def _prefix(estimator: BaseEstimator) -> str:
-    """What stands before the name of a parameter of the last step."""
+    """Prefix of the names of the parameters of the last step."""
     prefix = ""
     while isinstance(estimator, Pipeline):
         name, estimator = estimator.steps[-1]
@@ -103,7 +103,7 @@ def needs_sigma(estimator: BaseEstimator) -> bool:
 
 
 def check_parameters(named: Mapping[str, BaseEstimator]) -> None:
-    """Check all that can be wrong with estimators whatever the run.
+    """Check the parameters of estimators, without a run.
 
     Raises
     ------
@@ -119,7 +119,7 @@ def check_parameters(named: Mapping[str, BaseEstimator]) -> None:
 
 
 def check_estimators(named: Mapping[str, BaseEstimator], run: Run) -> None:
-    """Check all that can be wrong with estimators whatever the activations.
+    """Check that estimators can measure a run, without reading its activations.
 
     Raises
     ------
@@ -158,10 +158,10 @@ def for_layer(
 
 
 def fit_quantities(estimator: BaseEstimator, rows: Activations) -> tuple[Quantity, ...]:
-    """Fit a copy and give what was measured; the groups go to the last step alone."""
+    """Fit a copy and return its quantities; the groups go to the last step alone."""
     estimator = clone(estimator)
     groups = {} if rows.groups is None else {f"{_prefix(estimator)}groups": rows.groups}
-    # Nobody need request what a sweep itself hands over.
+    # The sweep itself hands over the groups; no request for metadata is needed.
     with config_context(enable_metadata_routing=False):
         estimator.fit(rows.X, rows.y, **groups)
     last = last_step(estimator)
@@ -175,7 +175,7 @@ def fit_quantities(estimator: BaseEstimator, rows: Activations) -> tuple[Quantit
 
 
 def transformed_ends(transform: Pipeline, rows: Activations) -> tuple[float, float]:
-    """Fit a copy of what comes before an estimator, and find the range of what it hands on."""
+    """Fit a copy of the steps before an estimator, and find the range of their output."""
     with config_context(enable_metadata_routing=False):
         points = np.asarray(clone(transform).fit_transform(rows.X, rows.y))
     return float(points.min()), float(points.max())

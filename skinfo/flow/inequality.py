@@ -1,4 +1,4 @@
-"""What holds between the rows of a table: noise can only lose information."""
+"""The data processing inequality between the layers of a table: noise only loses information."""
 
 from __future__ import annotations
 

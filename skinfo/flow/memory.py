@@ -77,13 +77,13 @@ class Budget:
     """
 
     limit: int | None = None
-    # Bytes that the running tasks of this process need, whatever sweep they belong to.
+    # Bytes that the running tasks of this process need, of all its sweeps.
     _running: ClassVar[list[int]] = []
     _freed: ClassVar[threading.Condition] = threading.Condition()
 
     @contextmanager
     def held(self, need: int) -> Iterator[None]:
-        """Hold memory; wait for it first. A task that needs more than there is runs alone."""
+        """Hold memory once it is free. A task that needs more than the limit runs alone."""
         if self.limit is None:
             yield
             return
@@ -109,13 +109,14 @@ class Budget:
         RunError
             That names the layer and its size.
         """
-        if self.limit is None or need <= self.limit - taken_when_idle():
+        taken = resident_memory() + _RESERVE
+        if self.limit is None or need <= self.limit - taken:
             return
         raise RunError(
             f"an array of {_megabytes(run.nbytes(epoch, layer))} that takes about "
             f"{_megabytes(need)} to measure; memory_limit leaves "
-            f"{_megabytes(max(self.limit - taken_when_idle(), 0))} beside the process itself. Give "
-            f"a limit of {_megabytes(taken_when_idle() + need)} or more, or fewer inputs.",
+            f"{_megabytes(max(self.limit - taken, 0))} beside the process itself. Give a limit of "
+            f"{_megabytes(taken + need)} or more, or fewer inputs.",
             path=run.name, epoch=epoch, layer=layer,
         )  # fmt: skip
 
@@ -123,11 +124,6 @@ class Budget:
 def resident_memory() -> int:
     """Bytes of memory that this process takes."""
     return int(psutil.Process().memory_info().rss)
-
-
-def taken_when_idle() -> int:
-    """Bytes that the process takes without tasks, compiled kernels included."""
-    return resident_memory() + _RESERVE
 
 
 def _megabytes(amount: int) -> str:

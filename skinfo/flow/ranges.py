@@ -67,11 +67,11 @@ def layer_ranges(run: Run, settings: SweepSettings, estimator: BaseEstimator) ->
     ]
     find = partial(_range, settings=settings, transform=steps_before(estimator))
     ranges: dict[str, Range] = {}
-    for number, found in in_workers(find, looks, settings.n_jobs):
-        if found is not None:
+    for number, ends in in_workers(find, looks, settings.n_jobs):
+        if ends is not None:
             layer = looks[number][0].layer
-            low, high = ranges.get(layer, found)
-            ranges[layer] = (min(low, found[0]), max(high, found[1]))
+            low, high = ranges.get(layer, ends)
+            ranges[layer] = (min(low, ends[0]), max(high, ends[1]))
     # A layer that is one value everywhere falls into one cell of any width.
     return {
         layer: (low, high if high > low else float(np.nextafter(low, np.inf)))

@@ -1,4 +1,4 @@
-"""What a sweep must know of how the arrays of a run become rows, before any is read."""
+"""How the arrays of a run become rows, checked before any is read."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from skinfo.runs import Layer, Run
 
 def whole_layers(run: Run) -> list[Layer]:
     """Layers whose rows hold all values of each input, not a summary of them nor a token each."""
-    found = []
+    whole: list[Layer] = []
     for layer in run.layers:
         for epoch in run.epochs:
             try:
@@ -19,16 +19,16 @@ def whole_layers(run: Run) -> list[Layer]:
             except ValueError:
                 continue
             if choice is None or choice == "all":
-                found.append(layer)
+                whole.append(layer)
             break
-    return found
+    return whole
 
 
 def check_flattening(run: Run) -> None:
-    """Check that it is known of each layer how its arrays become rows, without reading them.
+    """Check that the arrays of each layer can become rows, without reading them.
 
-    A checkpoint that differs from the others, or cannot be read, is no mistake of the call. What a
-    callable makes of an array only the array shows.
+    A checkpoint that differs from the others, or cannot be read, is no mistake of the call. A
+    callable is not checked: its result is known when the array is read.
 
     Raises
     ------

@@ -25,7 +25,7 @@ _LISTED = 100
 def describe_settings(
     run: Run, named: Mapping[str, BaseEstimator], subset: str | np.ndarray | None = None
 ) -> dict[str, Any]:
-    """Describe a measurement: what a table's ``attrs`` hold, whoever made it.
+    """Describe a measurement, as in the ``attrs`` of every table.
 
     Parameters
     ----------
@@ -48,11 +48,11 @@ def describe_settings(
     --------
     >>> from skinfo import BinningMIEstimator, open_run
     >>> run = open_run({(1, "hidden"): np.zeros((4, 2, 3, 3))}, flatten="channel_mean")
-    >>> found = describe_settings(run, {"binned": BinningMIEstimator(bin_width=0.5)})
-    >>> found["layers"]  # doctest: +NORMALIZE_WHITESPACE
+    >>> settings = describe_settings(run, {"binned": BinningMIEstimator(bin_width=0.5)})
+    >>> settings["layers"]  # doctest: +NORMALIZE_WHITESPACE
     [{'name': 'hidden', 'sigma': None, 'noise_before': False,
       'flatten': 'channel_mean of nchw'}]
-    >>> found["estimators"]["binned"]["class"], found["estimators"]["binned"]["bin_width"]
+    >>> settings["estimators"]["binned"]["class"], settings["estimators"]["binned"]["bin_width"]
     ('BinningMIEstimator', 0.5)
     """
     chosen = run.flattening
@@ -91,8 +91,8 @@ def describe_estimator(estimator: Any) -> dict[str, Any]:
     >>> from skinfo import ClusteringScore, NoisyMIEstimator
     >>> describe_estimator(NoisyMIEstimator(np.float64(0.3)))["sigma"]
     0.3
-    >>> found = describe_estimator(make_pipeline(PCA(2), ClusteringScore()))
-    >>> [step["class"] for step in found["steps"]], found["steps"][0]["n_components"]
+    >>> pipeline = describe_estimator(make_pipeline(PCA(2), ClusteringScore()))
+    >>> [step["class"] for step in pipeline["steps"]], pipeline["steps"][0]["n_components"]
     (['PCA', 'ClusteringScore'], 2)
     """
     if isinstance(estimator, Pipeline):
@@ -106,7 +106,7 @@ def describe_estimator(estimator: Any) -> dict[str, Any]:
 def plain(value: Any) -> Any:
     """Turn a value into what JSON can hold, the same in every process.
 
-    Numbers of numpy become Python's; a callable is known by its name, anything else by its text.
+    Numbers of numpy become Python's; a callable is given by its name, anything else by its text.
 
     Examples
     --------
@@ -162,6 +162,6 @@ def _flattened(run: Run, layer: str) -> dict[str, str | None]:
         if flattener.choice is None:
             return {"flatten": None}
         choice = str(plain(flattener.choice))
-        # In a row all axes are there, in whatever order.
+        # "all" puts every value into the row, whatever the order of the axes.
         return {"flatten": choice if choice == "all" else f"{choice} of {flattener.axes}"}
     return {}

@@ -99,7 +99,7 @@ def information_flow(
     ValueError
         For a mistake in the call, before anything is measured: no estimators, parameters of
         theirs that are out of range, a subset that the run does not have, ``sigma=None`` where no
-        layer has a sigma on record, labels that the run lacks, maps or tokens of which nobody said
+        layer has a sigma on record, labels that the run lacks, maps or tokens without a choice of
         how to flatten them, a layer that does not fit into ``memory_limit``.
 
     Warns
@@ -108,8 +108,9 @@ def information_flow(
         For activations that cannot be read (the table has a row with the note "read error" for
         each estimator), and for those that an estimator refuses or fails on (a row with the note
         "not measured"): one class only, matrices that are singular. Everything else is measured.
-        What no layer can do anything for, such as a TypeError, is raised. A layer without noise
-        has a row with the note "no noise" for an estimator with ``sigma=None``, and no warning.
+        Errors that are the same at every layer, such as a TypeError, are raised. A layer without
+        noise has a row with the note "no noise" for an estimator with ``sigma=None``, and no
+        warning.
 
     Notes
     -----

@@ -1,4 +1,4 @@
-"""One layer at one checkpoint: read once, measured by every estimator, nothing lost on the way."""
+"""One layer at one checkpoint: read once, measured by every estimator, one row per number."""
 
 from __future__ import annotations
 
@@ -112,13 +112,13 @@ class Keep:
         self._fit = memory.cache(_kept_quantities, ignore=["rows"])
         self._ends = memory.cache(_kept_ends, ignore=["rows"])
         if self._on:
-            # Whoever comes first writes down the function; workers that did so side by side could
+            # The first worker writes the source of the function; two that write it at once could
             # each take the other's half for a change, and clear the store.
             for function in (self._fit, self._ends):
                 function.check_call_in_cache(_VERSION, None, "", None)
 
     def digest(self, rows: Activations) -> str:
-        """What identifies the data, made once for all estimators that share them."""
+        """Hash the data, once for all estimators that share them."""
         return joblib.hash((rows.X, rows.y, rows.groups)) if self._on else ""
 
     def fit(self, estimator: BaseEstimator, digest: str, rows: Activations) -> tuple[Quantity, ...]:
@@ -126,7 +126,7 @@ class Keep:
         return self._fit(_VERSION, estimator, digest, rows)
 
     def ends(self, transform: Pipeline, rows: Activations) -> tuple[float, float]:
-        """Find the range of what a copy of a pipeline makes of the rows, or look it up."""
+        """Find the range of the rows transformed by a copy of a pipeline, or look it up."""
         return self._ends(_VERSION, transform, self.digest(rows), rows)
 
 

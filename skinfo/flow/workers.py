@@ -1,4 +1,4 @@
-"""Work on many items wherever joblib does it: threads of this process, or processes anywhere."""
+"""Work on many items with joblib: in threads of this process, or in processes anywhere."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Result = TypeVar("Result")
 def _call(
     work: Callable[[Item], Result], place: int, item: Item, process: int, config: dict[str, Any]
 ) -> tuple[int, Result, list[Warning]]:
-    """Do it as whoever asked for it is set up; what they should be warned of comes back."""
+    """Work under the caller's configuration; warnings of another process are returned."""
     with config_context(**config):
         if os.getpid() == process:
             return place, work(item), []
@@ -37,9 +37,9 @@ def in_workers(
     """Yield (place, work(item)) of every item, as they are finished.
 
     Threads, unless a surrounding ``joblib.parallel_config`` names another backend. Linear algebra
-    stays on one thread a worker: the workers are the threads, and the numbers do not depend on
-    them. What a worker in another process warns of is warned of here; a SaturationWarning or an
-    OutsideEdgesWarning nowhere, as the table carries them as notes.
+    stays on one thread per worker: the workers are the threads, and the numbers do not depend on
+    them. Warnings of a worker in another process are given here. SaturationWarning and
+    OutsideEdgesWarning are left out, as the table carries them as notes.
     """
     process, config = os.getpid(), get_config()
     with _sweep_settings():
@@ -52,7 +52,7 @@ def in_workers(
                     warnings.warn(message, stacklevel=3)
                 yield place, result
         except BaseException:
-            # joblib's advice on tasks that were dropped is nothing to whoever interrupts.
+            # The caller who interrupts needs no advice of joblib on tasks that were dropped.
             warnings.simplefilter("ignore")
             results.close()
             raise
@@ -63,14 +63,14 @@ def _sweep_settings() -> Iterator[None]:
     with threadpool_limits(limits=1, user_api="blas"), warnings.catch_warnings():
         warnings.simplefilter("ignore", SaturationWarning)
         warnings.simplefilter("ignore", OutsideEdgesWarning)
-        # joblib's remark on a slow disk asks for nothing that a caller could do.
+        # A caller can do nothing about joblib's remark on a slow disk.
         warnings.filterwarnings("ignore", "Persisting input arguments took")
         yield
 
 
 @contextmanager
 def _foreign_settings() -> Iterator[None]:
-    """The same in a worker's process, where warnings are collected for whom they concern."""
+    """The same in a worker's process, where warnings are collected for the caller."""
     with _sweep_settings():
         show = warnings.showwarning
 
@@ -90,7 +90,7 @@ def _foreign_settings() -> Iterator[None]:
 
 @contextmanager
 def _hearing() -> Iterator[list[Warning]]:
-    """A list that takes what this thread is warned of."""
+    """Collect the warnings of this thread in a list."""
     _LOCAL.heard = []
     try:
         yield _LOCAL.heard
@@ -101,7 +101,7 @@ def _hearing() -> Iterator[list[Warning]]:
 class _Shared:
     """A setting of a whole process, in force while any of its threads is inside.
 
-    Were each thread to restore what it found, the setting would stay behind where two overlap.
+    If each thread restored the setting that it met, it would stay behind where two overlap.
     """
 
     def __init__(self, setting: Callable[[], AbstractContextManager[None]]) -> None:

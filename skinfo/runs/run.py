@@ -1,4 +1,4 @@
-"""A run as the rest of the toolkit sees it, whatever holds its arrays."""
+"""A run: its layers, labels and losses, and the arrays of a store, read one at a time."""
 
 from __future__ import annotations
 
@@ -277,7 +277,7 @@ class Run:
         return self._misfit(shape, rows, epoch, layer)
 
     def _ask_store(self, look: Callable[[int, str], _Answer], epoch: int, layer: str) -> _Answer:
-        """Turn whatever a reader of damaged files raises into one error that names the place."""
+        """Turn any error of a reader into one that names the file, the epoch and the layer."""
         try:
             return look(epoch, layer)
         except (RunError, MissingExtraError, MemoryError, Warning):
