@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -187,6 +187,13 @@ class QuantityDescription:
         return self.symbol + {"higher": " ↑", "lower": " ↓"}.get(self.better or "", "")
 
 
+# What a file may hold of a description; fields that are None there keep their default.
+_FIELDS: tuple[tuple[str, Any], ...] = (
+    ("name", str), ("symbol", str), ("unit_kind", str), ("ceiling", str), ("better", str),
+    ("sentence", str), ("main", bool), ("baseline", float | int),
+)  # fmt: skip
+
+
 def _by_name(*descriptions: QuantityDescription) -> dict[str, QuantityDescription]:
     return {description.name: description for description in descriptions}
 
@@ -287,31 +294,37 @@ def describe_quantity(name: str, table: pd.DataFrame | None = None) -> QuantityD
 
 
 def declared_quantities(
-    estimators: Iterable[Any], measured: Collection[str]
+    estimators: Iterable[Any], measured: Collection[str] | None = None
 ) -> list[dict[str, Any]]:
-    """Collect what estimators declare of measured quantities that :data:`QUANTITIES` lacks.
+    """Collect what estimators declare of quantities that :data:`QUANTITIES` lacks.
+
+    Parameters
+    ----------
+    estimators : iterable of estimators
+        Each a last step; those without ``quantity_descriptions`` declare nothing.
+    measured : collection of str, optional
+        Names of the quantities to describe; by default all that are declared.
 
     Returns
     -------
     list of dict
         Plain values that JSON can hold, for ``attrs["quantities"]`` of a table.
     """
-    names = {name.partition(" [")[0] for name in measured} - set(QUANTITIES)
     declared = (d for e in estimators for d in getattr(e, "quantity_descriptions", ()))
-    return list({d.name: asdict(d) for d in declared if d.name in names}.values())
+    own = {d.name: asdict(d) for d in declared if d.name not in QUANTITIES}
+    names = own if measured is None else {name.partition(" [")[0] for name in measured}
+    return [description for name, description in own.items() if name in names]
 
 
 def _from_attrs(table: pd.DataFrame | None) -> dict[str, QuantityDescription]:
     """Descriptions that a table carries; what is not one, in a file of others, is left out."""
     entries = None if table is None else table.attrs.get("quantities")
-    names = [field.name for field in fields(QuantityDescription)]
-    descriptions = [
-        QuantityDescription(**{name: entry[name] for name in names if name in entry})
-        for entry in (entries if isinstance(entries, list | tuple) else ())
-        if isinstance(entry, Mapping)
-        and isinstance(entry.get("name"), str)
-        and isinstance(entry.get("symbol"), str)
-    ]
+    descriptions = []
+    for entry in entries if isinstance(entries, list | tuple) else ():
+        given = entry if isinstance(entry, Mapping) else {}
+        fitting = {name: given[name] for name, kind in _FIELDS if isinstance(given.get(name), kind)}
+        if "name" in fitting and "symbol" in fitting:
+            descriptions.append(QuantityDescription(**fitting))
     return _by_name(*descriptions)
 
 

@@ -15,6 +15,7 @@ from sklearn.pipeline import make_pipeline
 from skinfo import BinningMIEstimator, compare_flows, information_flow, open_run, pool_flows
 from skinfo.flow.snapshots import collect_snapshots
 from skinfo.flow.tables import read_table, write_table
+from skinfo.monitoring import FlowMonitor
 from skinfo.quantities import QUANTITIES, Quantity, QuantityDescription, describe_quantity
 from skinfo.view import FlowComparisonDisplay, InformationFlowDisplay, QuantityCurveDisplay
 
@@ -76,7 +77,17 @@ def test_tables_of_the_toolkit_alone_carry_no_descriptions():
     assert "quantities" not in flow.attrs
 
 
-@pytest.mark.parametrize("entries", [None, "text", [3], [{"name": "n_units"}], [{"symbol": "x"}]])
+@pytest.mark.parametrize(
+    "entries",
+    [
+        None,
+        "text",
+        [3],
+        [{"name": "n_units"}],
+        [{"symbol": "x"}],
+        [{"name": "n_units", "symbol": "n units", "better": [3]}],
+    ],
+)
 def test_what_is_no_description_in_a_foreign_table_is_left_out(table, entries):
     foreign = table.copy()
     foreign.attrs = {"quantities": entries}
@@ -116,3 +127,13 @@ def test_another_process_reports_it_from_a_file(table, tmp_path, suffix):
     assert "<th>Participation ratio ↓<small>mine</small></th>" in text
     assert "<dt>Participation ratio ↓</dt>" in text
     assert "How many directions share the &lt;variance&gt;." in text
+
+
+def test_a_monitor_carries_it_in_its_table(tmp_path):
+    for _ in range(2):  # The second finds the journal of the first.
+        with FlowMonitor({"mine": Participation()}, ["hidden"], path=tmp_path / "live.csv") as live:
+            live.update(
+                len(live.epochs) + 1, {"hidden": np.random.default_rng(0).normal(size=(9, 2))}
+            )
+    assert describe_quantity("participation_ratio", live.table) == RATIO
+    assert sorted(set(live.table["epoch"])) == [1, 2]

@@ -124,7 +124,7 @@ class Journal:
         table = pd.DataFrame(rows, columns=list(COLUMNS))
         settings = dict(self.settings)
         # Settings that every flow table has are attributes of their own.
-        names = ("layers", "estimators", "random_state", "n_noise_draws")
+        names = ("layers", "estimators", "quantities", "random_state", "n_noise_draws")
         shared = {name: settings.pop(name) for name in names if name in settings}
         table.attrs.update({
             "run": "a training", **shared, "subset": None, "run settings": settings,

@@ -19,12 +19,18 @@ from sklearn.base import BaseEstimator
 from skinfo._environment import software_versions
 from skinfo.errors import RunError
 from skinfo.flow import information_flow
-from skinfo.flow.estimators import check_parameters, name_estimators, needs_run_range
+from skinfo.flow.estimators import (
+    check_parameters,
+    last_step,
+    name_estimators,
+    needs_run_range,
+)
 from skinfo.flow.settings import describe_estimators, describe_layer, plain
 from skinfo.flow.tables import check_no_snapshots, check_table_name, write_table
 from skinfo.monitoring.journal import Journal
 from skinfo.monitoring.schedule import Schedule, as_condition
 from skinfo.monitoring.tensorboard import add_scalars, open_tensorboard
+from skinfo.quantities import declared_quantities
 from skinfo.runs import Layer, open_run
 from skinfo.runs.description import as_layers, whole_epoch
 from skinfo.runs.flatten import Flatten, Flattening
@@ -214,11 +220,13 @@ class FlowMonitor:
     def _open_journal(self, more: Mapping[str, Any]) -> Journal:
         """Open the journal with what the numbers depend on."""
         versions = software_versions()
+        declared = declared_quantities(map(last_step, self._estimators.values()))
         settings = {
             "layers": [describe_layer(layer) for layer in self._layers],
             "estimators": describe_estimators(self._estimators),
             "flatten": plain(self._flattening.choice),
             "labels": _digest(self._labels),
+            **({"quantities": plain(declared)} if declared else {}),
             **self._noise,
             **plain(more),
             "skinfo": versions.get("skinfo"),
