@@ -17,7 +17,7 @@ from skinfo.comparison import (
 )
 from skinfo.quantities import estimators_measuring
 from skinfo.view.curves import BLUE, PLANES, RED, Curves, is_log, main_quantities
-from skinfo.view.pictures.figures import pyplot
+from skinfo.view.pictures.figures import plain_axes, pyplot
 
 # Apart in grey, too: they differ in lightness, and in their markers.
 _COLOURS = (BLUE, RED, "#3d405b", "#81b29a", "#a04668", "#e0a458")
@@ -266,5 +266,4 @@ def _finish(ax: Any) -> None:
     epochs = np.concatenate([line.get_xdata() for line in ax.lines] or [np.ones(1)])
     if is_log(epochs):
         ax.set_xscale("log")
-    ax.grid(alpha=0.25, lw=0.5)
-    ax.spines[["top", "right"]].set_visible(False)
+    plain_axes(ax)

@@ -11,7 +11,7 @@ import pandas as pd
 from skinfo.errors import name_some
 from skinfo.quantities import estimators_measuring
 from skinfo.view.curves import Curves, is_log
-from skinfo.view.pictures.figures import pyplot, widened, write_below
+from skinfo.view.pictures.figures import plain_axes, pyplot, widened, write_below
 from skinfo.view.words import split_notes
 
 # Their notes tell of the cells, and so of every number that is counted in them.
@@ -95,8 +95,7 @@ class QuantityCurveDisplay:
             ax.set_ylim(widened(ax.get_ylim(), highest), auto=None)
         ax.set(xlabel="Epoch", ylabel=curves.label)
         write_below(ax, self.notes)
-        ax.grid(alpha=0.25, lw=0.5)
-        ax.spines[["top", "right"]].set_visible(False)
+        plain_axes(ax)
         ax.legend(fontsize=8, frameon=False)
         self.ax_, self.figure_ = ax, ax.figure
         return self

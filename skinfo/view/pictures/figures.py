@@ -24,6 +24,12 @@ def pyplot() -> Any:
     return plt
 
 
+def plain_axes(ax: Any) -> None:
+    """Draw a faint grid and no frame above and at the right."""
+    ax.grid(alpha=0.25, lw=0.5)
+    ax.spines[["top", "right"]].set_visible(False)
+
+
 def write_below(ax: Any, text: str) -> None:
     """Write small lines below the name of the horizontal axis; what is too long is broken."""
     if not text:

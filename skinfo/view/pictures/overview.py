@@ -11,7 +11,7 @@ from skinfo.flow.snapshots import Snapshots
 from skinfo.quantities import describe_quantity, estimators_measuring
 from skinfo.view.curves import Curves, is_log, layer_colours, main_quantities
 from skinfo.view.pictures.curves import small_print
-from skinfo.view.pictures.figures import pyplot, widened, write_below
+from skinfo.view.pictures.figures import plain_axes, pyplot, widened, write_below
 
 _ACCURACY = "#c44e52"
 
@@ -139,8 +139,7 @@ class InformationFlowDisplay:
             borderaxespad=0.2, handlelength=1.4,
         )  # fmt: skip
         for ax in axes:
-            ax.grid(alpha=0.25, lw=0.5)
-            ax.spines[["top", "right"]].set_visible(False)
+            plain_axes(ax)
         return self
 
     def _notes(self) -> str:

@@ -11,7 +11,7 @@ import pandas as pd
 from skinfo.flow.tables import check_columns, check_once
 from skinfo.quantities import CURVE_COLUMNS, QUANTITIES
 from skinfo.view.curves import BLUE
-from skinfo.view.pictures.figures import pyplot
+from skinfo.view.pictures.figures import plain_axes, pyplot
 
 _QUANTITIES = ("mutual_info", "label_mutual_info")
 _SATURATED = "saturated"
@@ -124,8 +124,7 @@ def _new_axes(names: list[str]) -> dict[str, Any]:
     )
     for ax in axes[:, 0]:
         ax.set_xscale("log")
-        ax.grid(alpha=0.25, lw=0.5)
-        ax.spines[["top", "right"]].set_visible(False)
+        plain_axes(ax)
     axes[-1, 0].set_xlabel("Noise standard deviation σ, in the units of the activations")
     return dict(zip(names, axes[:, 0], strict=True))
 
