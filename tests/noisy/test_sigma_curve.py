@@ -320,8 +320,8 @@ def lines(ax):
 
 def test_curves_are_the_numbers_of_the_table_by_sigma(curve):
     display = drawn(SigmaCurveDisplay.from_table(curve).plot())
-    assert list(display.axes_) == ["information", "label_information"]
-    for name, prefix in (("information", ""), ("label_information", "label_")):
+    assert list(display.axes_) == ["mutual_info", "label_mutual_info"]
+    for name, prefix in (("mutual_info", ""), ("label_mutual_info", "label_")):
         ax = display.axes_[name]
         rows = curve[curve["quantity"] == f"{prefix}mutual_info"].sort_values("sigma")
         np.testing.assert_array_equal(lines(ax)["_curve"].get_xydata(), rows[["sigma", "value"]])
@@ -342,7 +342,7 @@ def test_axes_name_quantity_and_unit(unit, X, y):
     labels = [ax.get_ylabel() for ax in axes.values()]
     assert labels == [f"I(X;T) [{unit}]", f"I(Y;T) [{unit}]"]
     assert {ax.get_xscale() for ax in axes.values()} == {"log"}
-    assert "σ" in axes["label_information"].get_xlabel()
+    assert "σ" in axes["label_mutual_info"].get_xlabel()
     assert {ax.get_ylim()[0] for ax in axes.values()} == {0}
 
 
@@ -355,7 +355,7 @@ def test_saturated_points_are_hollow(curve):
 
 def test_a_curve_without_labels_or_ceiling_draws(X):
     display = drawn(SigmaCurveDisplay.from_table(measure(X, population=True)).plot())
-    assert list(display.axes_) == ["information"]
+    assert list(display.axes_) == ["mutual_info"]
     assert list(lines(display.axes_["mutual_info"])) == ["_curve"]
     assert display.axes_["mutual_info"].get_legend() is None
     drawn(SigmaCurveDisplay.from_table(measure(X, [0.5])).plot())
@@ -376,7 +376,7 @@ def test_curves_are_laid_over_one_another(curve, X):
     with pytest.raises(ValueError, match=r"\[bits\] cannot be drawn into axes of .*\[nats\]"):
         in_bits.plot(first.axes_)
     unlabelled = SigmaCurveDisplay.from_table(higher).plot()
-    with pytest.raises(ValueError, match="'label_information'"):
+    with pytest.raises(ValueError, match="'label_mutual_info'"):
         SigmaCurveDisplay.from_table(curve).plot(unlabelled.axes_)
 
 
