@@ -156,12 +156,12 @@ for ax in axes.flat:
     ax.set(xscale="log", xlim=(SIGMAS[0], SIGMAS[-1]))
     ax.grid(alpha=0.25, lw=0.5)
     ax.spines[["top", "right"]].set_visible(False)
-left = {"information": axes[0, 0], "label_information": axes[1, 0]}
+left = {"mutual_info": axes[0, 0], "label_mutual_info": axes[1, 0]}
 for (epoch, table), colour in zip(over_time.items(), ("#d9822b", "#1f6f8b"), strict=True):
     SigmaCurveDisplay.from_table(table).plot(left, label=f"layer 5, epoch {epoch}", color=colour)
 for ax, tables in ((axes[0, 1], over_depth), (axes[1, 1], in_own_units)):
     for (name, table), colour in zip(tables.items(), layer_colours(len(LAYERS)), strict=True):
-        SigmaCurveDisplay.from_table(table).plot({"information": ax}, label=name, color=colour)
+        SigmaCurveDisplay.from_table(table).plot({"mutual_info": ax}, label=name, color=colour)
 axes[1, 1].get_legend().remove()
 axes[0, 0].set_xlabel("σ, in the units of the activations")
 axes[1, 0].set_xlabel("σ, in the units of the activations")
