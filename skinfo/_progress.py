@@ -48,9 +48,9 @@ def is_watched() -> bool:
 
 @contextmanager
 def reporting(
-    progress: bool | Callable[[int, int], None] | None, total: int
+    progress: bool | Callable[[int, int], None] | None, total: int, title: str = "Estimating"
 ) -> Iterator[Callable[[int, int], None]]:
-    """Give what is to be called with the numbers of finished and of all estimates.
+    """Give what is to be called with the numbers of finished and of all steps.
 
     None shows a bar where a person watches and rich is installed, True shows one wherever rich is
     installed, False none; a function is called as it is.
@@ -66,5 +66,5 @@ def reporting(
         yield lambda _done, _total: None
         return
     with bar:
-        task = bar.add_task("Estimating", total=total)
+        task = bar.add_task(title, total=total)
         yield lambda done, _total: bar.update(task, completed=done)

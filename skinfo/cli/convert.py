@@ -36,19 +36,12 @@ def convert(
     The target appears when it is complete. A conversion that was killed goes on where it stopped
     when it is started again.
     """
-    from skinfo._progress import progress_bar
+    from skinfo._progress import reporting
     from skinfo.runs import convert_run
 
     opened = open_described(source, labels, layers, sigma=sigma)
-    with progress_bar() as bar:
-        task = bar.add_task("Checkpoints", total=len(opened.epochs))
-        converted = convert_run(
-            opened,
-            target,
-            format=format,
-            overwrite=force,
-            progress=lambda done, total: bar.update(task, completed=done, total=total),
-        )
+    with reporting(None, len(opened.epochs), "Checkpoints") as report:
+        converted = convert_run(opened, target, format=format, overwrite=force, progress=report)
     if json:
         store: Any = converted.store
         written = {"run": str(target), "format": store.format, "epochs": converted.epochs}

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 import skinfo
-from skinfo import information_flow, open_run
+from skinfo import _progress, information_flow, open_run
 from skinfo.flow.tables import read_table
 
 from .written import (
@@ -54,12 +54,16 @@ def test_analyze_puts_the_runs_settings_into_the_tables_metadata(run, tables):
         assert settings["versions"]["numpy"] == np.__version__
 
 
-def test_analyze_says_what_it_wrote(call, run, tmp_path):
+@pytest.mark.parametrize("watched", [False, True])
+def test_analyze_says_what_it_wrote(call, run, tmp_path, monkeypatch, watched):
+    """A bar shows how far it is where a person watches."""
+    monkeypatch.setattr(_progress, "is_watched", lambda: watched)
     target = tmp_path / "flow.csv"
     code, out, err = call("analyze", run, "-o", target, *QUICK)
     assert code == 0
     assert says(out, f"{len(pd.read_csv(target))} rows in {target}")
-    assert "18/18" in err
+    assert ("18/18" in err) == watched
+    assert watched or not err
     assert sorted(p.name for p in tmp_path.iterdir()) == ["flow.csv", "flow.npz"]
 
 
