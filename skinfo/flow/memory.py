@@ -45,16 +45,22 @@ def parse_bytes(amount: int | str) -> int:
 
 
 def need_of_layer(
-    run: Run, epoch: int, layer: str, estimators: Iterable[BaseEstimator | None]
+    run: Run,
+    epoch: int,
+    layer: str,
+    estimators: Iterable[BaseEstimator | None],
+    n_noise_draws: int = 1,
 ) -> int:
     """Estimate the bytes that measuring a layer takes at its peak, from the size of its array.
 
     It is the array in double precision times the largest ``memory_factor`` that an estimator
-    declares (4 by default), and 3 more where steps of a pipeline come first.
+    declares (4 by default), and 3 more where steps of a pipeline come first. With several draws of
+    the noise the array is kept beside what is drawn: once more.
     """
     factors = [
         getattr(last_step(estimator), "memory_factor", _FACTOR)
         + (0.0 if steps_before(estimator) is None else _STEPS)
+        + (n_noise_draws > 1)
         for estimator in estimators
         if estimator is not None
     ]

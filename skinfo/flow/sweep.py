@@ -142,26 +142,23 @@ def information_flow(
     check_estimators(named, run)
     check_flattening(run)
     budget = Budget(None if memory_limit is None else parse_bytes(memory_limit))
+    settings = SweepSettings(
+        mask, n_jobs, Keep(_memory(memory)), budget, _seed(random_state), _count(n_noise_draws)
+    )
     needs = {
-        (epoch, layer.name): need_of_layer(run, epoch, layer.name, named.values())
+        (epoch, layer.name): need_of_layer(run, epoch, layer.name, named.values(), n_noise_draws)
         for epoch in (run.epochs if budget.limit is not None else [])
         for layer in run.layers
     }
     for (epoch, layer), need in needs.items():
         budget.check(run, epoch, layer, need)
-    settings = SweepSettings(
-        mask, n_jobs, Keep(_memory(memory)), budget, _seed(random_state), _count(n_noise_draws)
-    )
     ranges = ranges_of_run(named, run, settings)
     by_layer = {layer.name: _for_layer(named, layer, ranges) for layer in run.layers}
     tasks = [
-        Task(
-            Place(run, epoch, layer, mask), chosen,
-            needs.get((epoch, layer), 0),
-        )
+        Task(Place(run, epoch, layer, mask), chosen, needs.get((epoch, layer), 0))
         for epoch in run.epochs
         for layer, chosen in by_layer.items()
-    ]  # fmt: skip
+    ]
     table = _table(tasks, _measure_all(tasks, settings, progress))
     table.attrs = describe_settings(run, named, subset) | table.attrs
     steps = [last_step(estimator) for estimator in named.values()]
