@@ -4,11 +4,18 @@ import doctest
 import importlib
 import inspect
 import re
+import shlex
 from pathlib import Path
 
+import matplotlib as mpl
 import pytest
 
+from skinfo import open_run
 from skinfo.comparison import CHANGES
+
+mpl.use("Agg")
+
+import matplotlib.pyplot as plt
 
 DOCS = Path(__file__).parents[1] / "docs"
 
@@ -18,13 +25,28 @@ def blocks_of(page):
     return re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
 
 
-def test_the_five_minutes_print_what_they_say():
+def test_the_first_minutes_print_what_they_say(call, tmp_path, monkeypatch):
+    """The page's commands run on what its examples have written."""
+    monkeypatch.chdir(tmp_path)
     session = doctest.DocTestParser().get_doctest(
         "\n".join(blocks_of("start.md")), {}, "start.md", None, 0
     )
-    found = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE).run(session)
-    assert found.attempted > 10
-    assert not found.failed
+    result = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE).run(
+        session, clear_globs=False
+    )
+    plt.close("all")
+    assert result.attempted > 40
+    assert not result.failed
+    assert open_run("recorded").layers[1].noise_before
+    assert set(session.globs["changes"]["change"]) <= set(CHANGES)
+
+    page = (DOCS / "start.md").read_text(encoding="utf-8")
+    Path("settings.toml").write_text(re.search(r"```toml\n(.*?)```", page, re.DOTALL)[1])
+    commands = re.findall(r"^    skinfo (.*)$", page, flags=re.MULTILINE)
+    assert len(commands) == 5
+    for command in commands:
+        code, _, error = call(*shlex.split(command.replace("RUN", "recorded"), comments=True))
+        assert code == 0, error
 
 
 def test_the_ways_to_extend_run():
