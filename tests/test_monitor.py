@@ -611,6 +611,24 @@ def test_settings_that_exclude_each_other_are_found_before_the_training(data):
         FlowMonitor(estimator, ["a"], data[1])
 
 
+@pytest.mark.parametrize(
+    ("estimator", "options", "message"),
+    [
+        (CHEAP, {"n_noise_draws": 0}, "n_noise_draws is a number of draws, 1 or more; got 0"),
+        (CHEAP, {"n_noise_draws": 2.5}, "n_noise_draws is a number of draws"),
+        (CHEAP, {"random_state": "spam"}, "cannot be used to seed"),
+        (NoisyMIEstimator(sigma=None), {}, "sigma=None takes each layer's own, but no layer"),
+        (ClusteringScore(), {"labels": None}, "requires y, but the run has no labels"),
+    ],
+)
+def test_what_would_stop_the_first_update_is_found_before_the_training(
+    data, estimator, options, message
+):
+    with pytest.raises(ValueError, match=message):
+        FlowMonitor(estimator, ["a"], **{"labels": data[1]} | options)
+    assert FlowMonitor(estimator, ["a"], data[1], sigma=0.1, n_noise_draws=2).epochs == []
+
+
 def test_an_unknown_flatten_is_refused(data):
     with pytest.raises(ValueError, match="flatten must be one of"):
         FlowMonitor(CHEAP, ["a"], data[1], flatten="spam")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.utils import get_tags
 
 from skinfo.quantities import Quantity
-from skinfo.runs import Activations, Layer, Run
+from skinfo.runs import Activations, Layer
 
 
 def name_estimators(
@@ -102,45 +103,41 @@ def needs_sigma(estimator: BaseEstimator) -> bool:
     return uses_replicas(estimator) and parameters.get("sigma", 0) is None
 
 
-def check_parameters(named: Mapping[str, BaseEstimator]) -> None:
-    """Check the parameters of estimators, without a run.
+def check_estimators(
+    named: Mapping[str, BaseEstimator], layers: Sequence[Layer], labels: np.ndarray | None
+) -> None:
+    """Check that estimators can measure layers, before there are activations.
 
     Raises
     ------
     ValueError
-        For a parameter out of its range, or parameters that exclude each other.
+        For a parameter out of its range, parameters that exclude each other, labels that are
+        required and missing, or ``sigma=None`` where no layer has noise.
     """
-    for estimator in named.values():
+    for name, estimator in named.items():
         last = last_step(estimator)
         if hasattr(last, "_parameter_constraints"):
             last._validate_params()
         if hasattr(last, "check_settings"):
             last.check_settings()
-
-
-def check_estimators(named: Mapping[str, BaseEstimator], run: Run) -> None:
-    """Check that estimators can measure a run, without reading its activations.
-
-    Raises
-    ------
-    ValueError
-        For a parameter out of its range, parameters that exclude each other, labels that the run
-        does not have, or ``sigma=None`` where no layer has noise.
-    """
-    check_parameters(named)
-    for name, estimator in named.items():
-        last = last_step(estimator)
-        if run.labels is None and get_tags(last).target_tags.required:
+        if labels is None and get_tags(last).target_tags.required:
             raise ValueError(
                 f"{type(last).__name__} requires y, but the run has no labels; leave {name!r} out "
-                "or open the run with labels."
+                "or give labels with the run."
             )
-        if needs_sigma(estimator) and run.layers and not any(layer.sigma for layer in run.layers):
+        if needs_sigma(estimator) and layers and not any(layer.sigma for layer in layers):
             raise ValueError(
                 f"{name}: sigma=None takes each layer's own, but no layer of the run has noise on "
                 "record. Give a sigma, or measure deterministic layers with BinningMIEstimator or "
                 "ClusteringScore."
             )
+
+
+def check_noise_draws(n_noise_draws: int) -> int:
+    """Check a number of noise draws, and make it an int."""
+    if not isinstance(n_noise_draws, Integral) or n_noise_draws < 1:
+        raise ValueError(f"n_noise_draws is a number of draws, 1 or more; got {n_noise_draws!r}.")
+    return int(n_noise_draws)
 
 
 def for_layer(

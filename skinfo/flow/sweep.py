@@ -18,6 +18,7 @@ from sklearn.utils import check_random_state
 from skinfo._progress import reporting
 from skinfo.flow.estimators import (
     check_estimators,
+    check_noise_draws,
     for_layer,
     last_step,
     name_estimators,
@@ -139,11 +140,12 @@ def information_flow(
     named = name_estimators(estimators)
     run = run if isinstance(run, Run) else open_run(run)
     mask = run.mask(subset)
-    check_estimators(named, run)
+    check_estimators(named, run.layers, run.labels)
+    n_noise_draws = check_noise_draws(n_noise_draws)
     check_flattening(run)
     budget = Budget(None if memory_limit is None else parse_bytes(memory_limit))
     settings = SweepSettings(
-        mask, n_jobs, Keep(_memory(memory)), budget, _seed(random_state), _count(n_noise_draws)
+        mask, n_jobs, Keep(_memory(memory)), budget, _seed(random_state), n_noise_draws
     )
     needs = {
         (epoch, layer.name): need_of_layer(run, epoch, layer.name, named.values(), n_noise_draws)
@@ -181,12 +183,6 @@ def _seed(random_state: int | np.random.RandomState | None) -> int:
     if isinstance(random_state, Integral):
         return int(random_state)
     return int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
-
-
-def _count(n_noise_draws: int) -> int:
-    if not isinstance(n_noise_draws, Integral) or n_noise_draws < 1:
-        raise ValueError(f"n_noise_draws is a number of draws, 1 or more; got {n_noise_draws!r}.")
-    return int(n_noise_draws)
 
 
 def _for_layer(

@@ -15,12 +15,14 @@ import joblib
 import numpy as np
 import pandas as pd
 from sklearn.base import BaseEstimator
+from sklearn.utils import check_random_state
 
 from skinfo._environment import software_versions
 from skinfo.errors import RunError
 from skinfo.flow import information_flow
 from skinfo.flow.estimators import (
-    check_parameters,
+    check_estimators,
+    check_noise_draws,
     last_step,
     name_estimators,
     needs_run_range,
@@ -89,8 +91,9 @@ class FlowMonitor:
     RunError
         If the journal was made with other settings, or the file is no journal.
     ValueError
-        For bins that need the range of the whole run, labels in more than one dimension, or a
-        table's name that belongs to another one's .npz.
+        For estimators that cannot measure these layers (bins that need the range of the whole run,
+        ``sigma=None`` where no layer has a sigma, labels missing), labels in more than one
+        dimension, a wrong ``n_noise_draws``, or a table's name that belongs to another one's .npz.
 
     Examples
     --------
@@ -120,16 +123,24 @@ class FlowMonitor:
         n_noise_draws: int = 1,
         n_jobs: int | None = None,
     ) -> None:
-        self._estimators = _checked(name_estimators(estimators))
+        self._estimators = name_estimators(estimators)
         self._layers = as_layers(layers, sigma)
         self._labels = None if labels is None else as_array(labels)
         if self._labels is not None and self._labels.ndim != 1:
             raise ValueError(f"labels are one per input; got shape {self._labels.shape}.")
+        check_estimators(self._estimators, self._layers, self._labels)
+        for name, estimator in self._estimators.items():
+            if needs_run_range(estimator):
+                raise ValueError(
+                    f"{name}: bin_range='run' needs the whole run, which does not exist yet; give "
+                    "the range as two numbers."
+                )
+        check_random_state(random_state)
         self._flattening = Flattening(flatten)
         self._flattening.check_names([layer.name for layer in self._layers])
         self._condition = as_condition(every)
         self._noise: dict[str, Any] = {
-            "random_state": random_state, "n_noise_draws": n_noise_draws,
+            "random_state": random_state, "n_noise_draws": check_noise_draws(n_noise_draws),
         }  # fmt: skip
         self._n_jobs = n_jobs
         self._record: Callable[[], AbstractContextManager[Mapping[str, Any]]] | None = None
@@ -369,18 +380,6 @@ class FlowMonitor:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
-
-
-def _checked(named: dict[str, BaseEstimator]) -> dict[str, BaseEstimator]:
-    """Check all that can be wrong with estimators before the training begins."""
-    check_parameters(named)
-    for name, estimator in named.items():
-        if needs_run_range(estimator):
-            raise ValueError(
-                f"{name}: bin_range='run' needs the whole run, which does not exist yet; give the "
-                "range as two numbers."
-            )
-    return named
 
 
 def _digest(values: Any) -> str:
