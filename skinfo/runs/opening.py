@@ -69,7 +69,7 @@ def open_run(
         - "channel_mean": the mean over positions (c);
         - "spatial": the mean over channels (h w);
         - a callable: maps an array (rows, ...) to (rows, n_units);
-        - "token_mean", "token_last", or the number of a token: one row a sequence;
+        - "token_mean", "token_last", or the number of a token: one row per sequence;
         - "tokens": each token is an input of its own, with its sequence's label. Then I(X;T) is
           about X = (sequence, position), with log(n_inputs n_tokens) as its ceiling; tokens of one
           sequence are not drawn independently, so ``population=True`` gives brackets that are too
