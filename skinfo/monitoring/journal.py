@@ -35,19 +35,9 @@ Entry = dict[str, Any]
 class Journal:
     """Epochs measured: in memory and, if there is a path, in a file that is continued.
 
-    Parameters
-    ----------
-    path : Path or None
-        The file; it is made if it does not exist.
-    settings : mapping
-        What the numbers depend on, as JSON; measurements with different settings do not mix.
-    versions : mapping
-        Versions of the software, noted when the file is made.
-
-    Attributes
-    ----------
-    entries : dict of int to dict
-        What was measured, by epoch.
+    Measurements with different ``settings``, plain values that the numbers depend on, do not mix;
+    ``versions`` of the software are noted when the file is made. ``entries`` holds what was
+    measured, by epoch.
 
     Raises
     ------
@@ -62,15 +52,14 @@ class Journal:
         self.settings = json.loads(json.dumps(settings))
         self.versions = dict(versions)
         self.entries: dict[int, Entry] = {}
-        self._number = 0
+        self._number: int | None = None
         if path is not None:
             self._open(path)
 
     def _open(self, path: Path) -> None:
-        """Read the file, or make it."""
         if not path.parent.is_dir():
             raise RunError(f"there is no directory {path.parent}", path=path)
-        with _connected(path) as connection:
+        with _transaction(path) as connection:
             if not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
                 for statement in _CREATE:
                     connection.execute(statement)
@@ -96,26 +85,23 @@ class Journal:
             If the file cannot be written, or something else wrote to it; it is left as it was.
         """
         if self.path is not None:
-            self._write(self.path, epoch, entry)
+            with _transaction(self.path, epoch) as connection:
+                if _last_number(connection) != self._number:
+                    raise RunError(
+                        "something else has written here since this monitor last did; two "
+                        "trainings need two paths",
+                        path=self.path,
+                        epoch=epoch,
+                    )
+                if epoch in self.entries:
+                    connection.execute("DELETE FROM epochs WHERE epoch >= ?", (epoch,))
+                values = epoch, json.dumps(entry)
+                connection.execute("INSERT INTO epochs (epoch, entry) VALUES (?, ?)", values)
+                number = _last_number(connection)
+            self._number = number
         if epoch in self.entries:
             self.entries = {e: earlier for e, earlier in self.entries.items() if e < epoch}
         self.entries[epoch] = entry
-
-    def _write(self, path: Path, epoch: int, entry: Entry) -> None:
-        with _connected(path, epoch) as connection:
-            if _last_number(connection) != self._number:
-                raise RunError(
-                    "something else has written here since this monitor last did; two trainings "
-                    "need two paths",
-                    path=path,
-                    epoch=epoch,
-                )
-            if epoch in self.entries:
-                connection.execute("DELETE FROM epochs WHERE epoch >= ?", (epoch,))
-            values = epoch, json.dumps(entry)
-            connection.execute("INSERT INTO epochs (epoch, entry) VALUES (?, ?)", values)
-            number = _last_number(connection)
-        self._number = number
 
     def table(self, *epochs: int) -> pd.DataFrame:
         """Make the table of all epochs, or of those named, with the settings in its attributes."""
@@ -166,7 +152,7 @@ def read_journal(path: str | Path) -> pd.DataFrame:
     path = Path(path)
     if not path.is_file():
         raise RunError("there is no such journal", path=path)
-    with _connected(path, begin="BEGIN") as connection:
+    with _transaction(path, begin="BEGIN") as connection:
         settings, versions, entries = _read(connection, path)
     journal = Journal(None, settings, versions)
     journal.entries = entries
@@ -177,12 +163,9 @@ def _read(
     connection: sqlite3.Connection, path: Path
 ) -> tuple[dict[str, Any], dict[str, str], dict[int, Entry]]:
     """Settings, versions and epochs of a file that is checked to be a journal."""
-    application, schema = (
-        connection.execute(f"PRAGMA {name}").fetchone()[0]
-        for name in ("application_id", "user_version")
-    )
-    if application != _APPLICATION:
-        raise _no_journal(path, "the database of another program")
+    if connection.execute("PRAGMA application_id").fetchone()[0] != _APPLICATION:
+        raise sqlite3.DatabaseError("the database of another program")
+    schema = connection.execute("PRAGMA user_version").fetchone()[0]
     if schema > SCHEMA:
         raise RunError(
             f"written with schema {schema}, this version reads up to {SCHEMA}; install a newer "
@@ -195,19 +178,13 @@ def _read(
     return json.loads(settings), json.loads(versions), entries
 
 
-def _last_number(connection: sqlite3.Connection) -> int:
-    return int(connection.execute("SELECT max(number) FROM epochs").fetchone()[0] or 0)
-
-
-def _no_journal(path: Path, reason: object) -> RunError:
-    return RunError(
-        f"the file is no journal of a monitor ({reason}); remove it or choose another path",
-        path=path,
-    )
+def _last_number(connection: sqlite3.Connection) -> int | None:
+    number: int | None = connection.execute("SELECT max(number) FROM epochs").fetchone()[0]
+    return number
 
 
 @contextmanager
-def _connected(
+def _transaction(
     path: Path, epoch: int | None = None, *, begin: str = "BEGIN IMMEDIATE"
 ) -> Iterator[sqlite3.Connection]:
     """Open the file for one writer at a time, in one transaction: all of it is kept, or nothing."""
@@ -224,4 +201,7 @@ def _connected(
             epoch=epoch,
         ) from error
     except sqlite3.DatabaseError as error:
-        raise _no_journal(path, error) from error
+        raise RunError(
+            f"the file is no journal of a monitor ({error}); remove it or choose another path",
+            path=path,
+        ) from error

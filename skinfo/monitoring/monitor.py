@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
+from math import isfinite
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -18,7 +19,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 
 from skinfo._environment import software_versions
-from skinfo.errors import RunError
+from skinfo.errors import RunError, needs_extra
 from skinfo.flow import information_flow
 from skinfo.flow.estimators import (
     check_estimators,
@@ -31,7 +32,6 @@ from skinfo.flow.settings import describe_estimators, describe_layer, plain
 from skinfo.flow.tables import check_no_snapshots, check_table_name, write_table
 from skinfo.monitoring.journal import Journal
 from skinfo.monitoring.schedule import Schedule, as_condition
-from skinfo.monitoring.tensorboard import add_scalars, open_tensorboard
 from skinfo.quantities import declared_quantities
 from skinfo.runs import Layer, open_run
 from skinfo.runs.description import as_layers, whole_epoch
@@ -150,7 +150,9 @@ class FlowMonitor:
         self.save()
         self._writer, self._owns_writer = tensorboard, False
         if tensorboard is not None and not hasattr(tensorboard, "add_scalar"):
-            self._writer, self._owns_writer = open_tensorboard(tensorboard), True
+            with needs_extra("Writing scalars for TensorBoard", "tensorboard"):
+                from torch.utils.tensorboard import SummaryWriter
+            self._writer, self._owns_writer = SummaryWriter(str(tensorboard)), True
 
     @classmethod
     def from_model(
@@ -312,7 +314,7 @@ class FlowMonitor:
         rows: list[Any] = table.to_dict("records")
         self._keep(epoch, {"digest": digest, "rows": rows, "losses": numbers})
         if self._writer is not None:
-            add_scalars(self._writer, epoch, rows, numbers)
+            self._add_scalars(epoch, rows, numbers)
         return table
 
     @contextmanager
@@ -362,6 +364,22 @@ class FlowMonitor:
         n = len(self._journal.entries)
         if n < self._written or n >= _GROWTH * self._written:
             self.save()
+
+    def _add_scalars(
+        self, epoch: int, rows: Iterable[Mapping[str, Any]], losses: Mapping[str, float]
+    ) -> None:
+        """Write values as estimator/quantity/layer, with their brackets, where they are finite."""
+        for row in rows:
+            tag = f"{row['estimator']}/{row['quantity']}/{row['layer']}"
+            numbers = {tag: row["value"]}
+            if row["lower"] < row["upper"]:
+                numbers |= {f"{tag}/lower": row["lower"], f"{tag}/upper": row["upper"]}
+            for name, value in numbers.items():
+                if isfinite(value):
+                    self._writer.add_scalar(name, value, epoch)
+        for name, value in losses.items():
+            self._writer.add_scalar(f"losses/{name}", value, epoch)
+        self._writer.flush()
 
     def save(self) -> None:
         """Write the table of all epochs so far."""
