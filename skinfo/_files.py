@@ -16,19 +16,6 @@ from filelock import FileLock, Timeout
 
 from skinfo.errors import RunError
 
-__all__ = [
-    "OLD",
-    "describe_files",
-    "directory_atomically",
-    "only_writer",
-    "recover_replaced",
-    "remove_leftovers",
-    "replaced",
-    "size_on_disk",
-    "write_atomically",
-    "written_after",
-]
-
 #: How the name of a directory ends while a new one takes its place.
 OLD = ".old"
 
@@ -56,18 +43,11 @@ def write_atomically(path: Path) -> Iterator[BinaryIO]:
 def directory_atomically(path: Path, *, beside: Path | None = None) -> Iterator[Path]:
     """Fill a directory that appears under its name only when it is complete.
 
-    A directory cannot be replaced in one step: the old one is renamed to ``replaced(path)`` first,
-    where readers find it if the process ends before the new one has its name.
-
-    Parameters
-    ----------
-    path : Path
-        The directory.
-    beside : Path, optional
-        Where it is filled; by default beside it, hidden.
+    It is filled in a hidden directory of ``beside``, by default of its parent. A directory cannot
+    be replaced in one step: the old one is renamed to ``replaced(path)`` first, where readers find
+    it if the process ends before the new one has its name.
     """
-    parent = path.parent if beside is None else beside
-    filling = Path(tempfile.mkdtemp(dir=parent, prefix=f".{path.name}."))
+    filling = Path(tempfile.mkdtemp(dir=beside or path.parent, prefix=f".{path.name}."))
     try:
         yield filling
         for file in filling.rglob("*"):
@@ -89,14 +69,9 @@ def replaced(path: Path) -> Path:
 
 
 def recover_replaced(parent: Path, pattern: str) -> None:
-    """Finish what a killed writer began: of two versions the new one stays, if it is complete.
+    """Finish what a killed writer began to replace: the new version stays, if it is complete.
 
-    Parameters
-    ----------
-    parent : Path
-        Where to look.
-    pattern : str
-        Regular expression of the names of what was to be replaced.
+    Directories of ``parent`` count whose name, without its ending, matches ``pattern``.
     """
     for old in list(parent.glob(f"*{OLD}")):
         path = old.with_name(old.name.removesuffix(OLD))
@@ -109,14 +84,9 @@ def recover_replaced(parent: Path, pattern: str) -> None:
 
 
 def remove_leftovers(parent: Path, pattern: str) -> None:
-    """Remove what killed writers left half; only the holder of the lock may.
+    """Remove what killed writers left half written; only the holder of the lock may.
 
-    Parameters
-    ----------
-    parent : Path
-        Where to look.
-    pattern : str
-        Regular expression of the names of what was to be written.
+    Files and directories of ``parent`` count that were to have a name that matches ``pattern``.
     """
     # The names that mkstemp and mkdtemp give above.
     half = re.compile(rf"\.({pattern})\.[a-z0-9_]{{8}}")
@@ -133,18 +103,7 @@ def only_writer(lock: Path, path: Path, epoch: int | None = None) -> Iterator[No
     """Keep other writers out until the block ends, or the process does, however it ends.
 
     The operating system holds the lock, not the file, which stays: a killed writer blocks nobody.
-
-    Parameters
-    ----------
-    lock : Path
-        The file to lock.
-    path, epoch : Path, int
-        What is to be written, for the message.
-
-    Raises
-    ------
-    RunError
-        If another process is writing.
+    Where another process is writing, the RunError names ``path`` and ``epoch``.
     """
     try:
         held = FileLock(lock, timeout=0).acquire()

@@ -72,19 +72,11 @@ class RunError(ValueError):
     """
 
     def __init__(
-        self,
-        message: str,
-        *,
-        path: str | Path | None = None,
-        epoch: int | None = None,
+        self, message: str, *, path: str | Path | None = None, epoch: int | None = None,
         layer: str | None = None,
-    ) -> None:
-        where = [
-            str(path) if path is not None else "",
-            f"epoch {epoch}" if epoch is not None else "",
-            f"layer {layer!r}" if layer is not None else "",
-        ]
-        place = ", ".join(part for part in where if part)
+    ) -> None:  # fmt: skip
+        where = {"{}": path, "epoch {}": epoch, "layer {!r}": layer}
+        place = ", ".join(part.format(value) for part, value in where.items() if value is not None)
         super().__init__(f"{place}: {message}" if place else message)
 
 
@@ -112,12 +104,7 @@ class MissingExtraError(ImportError):
 
 @contextmanager
 def needs_extra(feature: str, extra: str) -> Iterator[None]:
-    """Name the extra where what is imported inside is not installed.
-
-    Raises
-    ------
-    MissingExtraError
-        Instead of ImportError.
+    """Raise MissingExtraError, which names the extra, where an import inside fails.
 
     Examples
     --------

@@ -28,6 +28,7 @@ __all__ = [
 COLUMNS = (
     "epoch", "layer", "estimator", "quantity", "value", "stderr", "lower", "upper", "unit", "notes",
 )  # fmt: skip
+_NUMBERS = ("value", "stderr", "lower", "upper")
 #: Columns of a curve against sigma.
 CURVE_COLUMNS = ("sigma", *COLUMNS[COLUMNS.index("quantity") :])
 #: What joins the notes in a cell.
@@ -114,14 +115,8 @@ class Quantity:
         if self.unit in (unit, ""):
             return self
         factor = nats_to(unit) / nats_to(self.unit)
-        return replace(
-            self,
-            value=self.value * factor,
-            stderr=self.stderr * factor,
-            lower=self.lower * factor,
-            upper=self.upper * factor,
-            unit=unit,
-        )
+        numbers = {name: getattr(self, name) * factor for name in _NUMBERS}
+        return replace(self, unit=unit, **numbers)
 
     def noted(self, *words: str) -> Quantity:
         """Add notes."""
@@ -129,15 +124,9 @@ class Quantity:
 
     def cells(self) -> dict[str, Any]:
         """Give the columns of a table from "quantity" on."""
-        return {
-            "quantity": self.name,
-            "value": self.value,
-            "stderr": self.stderr,
-            "lower": self.lower,
-            "upper": self.upper,
-            "unit": self.unit,
-            "notes": JOINT.join(self.notes),
-        }
+        numbers = {name: getattr(self, name) for name in _NUMBERS}
+        notes = JOINT.join(self.notes)
+        return {"quantity": self.name, **numbers, "unit": self.unit, "notes": notes}
 
 
 @dataclass(frozen=True)
@@ -298,17 +287,8 @@ def declared_quantities(
 ) -> list[dict[str, Any]]:
     """Collect what estimators declare of quantities that :data:`QUANTITIES` lacks.
 
-    Parameters
-    ----------
-    estimators : iterable of estimators
-        Each a last step; those without ``quantity_descriptions`` declare nothing.
-    measured : collection of str, optional
-        Names of the quantities to describe; by default all that are declared.
-
-    Returns
-    -------
-    list of dict
-        Plain values that JSON can hold, for ``attrs["quantities"]`` of a table.
+    The estimators are last steps. Of the quantities ``measured``, or of all that are declared,
+    plain values come back that JSON can hold, for ``attrs["quantities"]`` of a table.
     """
     declared = (d for e in estimators for d in getattr(e, "quantity_descriptions", ()))
     own = {d.name: asdict(d) for d in declared if d.name not in QUANTITIES}

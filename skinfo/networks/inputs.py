@@ -65,15 +65,7 @@ def as_tensor(values: Any, dtype: torch.dtype | None = None) -> torch.Tensor:
 
 @dataclass(frozen=True)
 class ModelInputs:
-    """Arguments of a model whose first axis is that of the inputs.
-
-    Attributes
-    ----------
-    ordered : tuple
-        Arguments by position.
-    named : dict
-        Arguments by name; values other than arrays, such as flags, are passed on as they are.
-    """
+    """Arguments of a model, by position and by name; the first axis of arrays is the inputs'."""
 
     ordered: tuple[Any, ...]
     named: dict[str, Any]
@@ -89,13 +81,13 @@ class ModelInputs:
         """
         if isinstance(values, cls):
             return values
+        ordered = values if isinstance(values, tuple) else (values,)
+        ordered, named = ((), values) if isinstance(values, Mapping) else (ordered, {})
         parameter = next(model.parameters(), torch.empty(0))
-        if isinstance(values, Mapping):
-            inputs = cls((), {str(k): _argument(v, parameter) for k, v in values.items()})
-        elif isinstance(values, tuple):
-            inputs = cls(tuple(_argument(value, parameter) for value in values), {})
-        else:
-            inputs = cls((_tensor(values, parameter),), {})
+        inputs = cls(
+            tuple(_argument(value, parameter) for value in ordered),
+            {str(name): _argument(value, parameter) for name, value in named.items()},
+        )
         lengths = {len(tensor) for tensor in inputs._tensors()}
         if len(lengths) != 1:
             raise ValueError(
@@ -141,12 +133,9 @@ def tensors_in(result: Any) -> Iterator[torch.Tensor]:
 
 
 def _argument(value: Any, parameter: torch.Tensor) -> Any:
-    """One of several arguments; a flag, a number or None stays as it is."""
-    plain = value is None or isinstance(value, bool | int | float | str)
-    return value if plain else _tensor(value, parameter)
-
-
-def _tensor(value: Any, parameter: torch.Tensor) -> torch.Tensor:
+    """A tensor as the model takes it; a flag, a number or None stays as it is."""
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
     tensor = as_tensor(value).to(parameter.device)
     return tensor.to(parameter.dtype) if tensor.is_floating_point() else tensor
 

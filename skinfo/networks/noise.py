@@ -74,13 +74,7 @@ def tensor_of(output: Any, name: str) -> torch.Tensor:
 
 
 def find_layers(model: nn.Module, names: Sequence[str]) -> dict[str, nn.Module]:
-    """Find submodules by name.
-
-    Raises
-    ------
-    ValueError
-        For a name that no submodule has; the message lists their names.
-    """
+    """Find submodules by name; the error for a name that no submodule has lists their names."""
     modules = {name: module for name, module in model.named_modules() if name}
     missing = [name for name in names if name not in modules]
     if missing:
@@ -91,13 +85,7 @@ def find_layers(model: nn.Module, names: Sequence[str]) -> dict[str, nn.Module]:
 
 
 def check_by_layer(sigma: Any) -> None:
-    """Check that sigma says which layers are noisy.
-
-    Raises
-    ------
-    TypeError
-        For a number.
-    """
+    """Check that sigma says which layers are noisy, as a number does not."""
     if not isinstance(sigma, Mapping):
         raise TypeError(
             f'sigma must say which layers are noisy, as in {{"layer1": 0.1}}; got {sigma!r}.'

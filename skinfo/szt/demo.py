@@ -32,19 +32,7 @@ class DirectoryTakenError(RunError):
 
 @dataclass(frozen=True)
 class DemoResult:
-    """Results of the demo.
-
-    Attributes
-    ----------
-    table : pandas.DataFrame
-        The flow table.
-    accuracy : float
-        Test accuracy at the end.
-    table_path, overview_path, plane_path : Path
-        Files written.
-    seconds : dict of str to float
-        Wall time of each part.
-    """
+    """The flow table, the test accuracy at the end, files written and wall time of each part."""
 
     table: pd.DataFrame
     accuracy: float
@@ -165,11 +153,14 @@ def _claim(directory: Path, settings: SztSettings) -> None:
 
 
 def layer_summary(table: pd.DataFrame) -> pd.DataFrame:
-    """One line per layer at the last epoch: values, standard error, bracket."""
+    """One line per layer at the last epoch: I(X;T) with error and bracket, and the other values.
+
+    H(Bin(T)) and the AUC are of one noise draw, whose error is unknown: none is given.
+    """
     last = table[table["epoch"] == table["epoch"].max()]
     lines = []
-    for layer in dict.fromkeys(last["layer"]):
-        rows = last[last["layer"] == layer].set_index(["estimator", "quantity"])
+    for layer, of_layer in last.groupby("layer", sort=False):
+        rows = of_layer.set_index(["estimator", "quantity"])
         information = rows.loc[("noisy", "mutual_info")]
         label = rows.loc[("noisy", "label_mutual_info")]
         lines.append(
