@@ -182,7 +182,7 @@ def main() -> None:
     peaks = {dtype: matrix_product_peak(dtype) for dtype in dtypes}
     for dtype, peak in peaks.items():
         print(f"Peak of a {dtype} matrix product: {peak:.0f} GFLOP/s")
-    print(f"{N_JOBS} threads, {N_QUERIES:,} queries; nanoseconds a pair\n")
+    print(f"{N_JOBS} threads, {N_QUERIES:,} queries; nanoseconds per pair\n")
     print_header(
         "d", "n", "dtype", "skinfo, plug-in", "skinfo, four sums", *PEERS, "best other / plug-in",
         "roofline",

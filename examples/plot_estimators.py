@@ -152,7 +152,7 @@ def mean_and_interval(errors):
 
 
 def draw_errors(ax, table, x):
-    """One curve an estimator."""
+    """One curve per estimator."""
     for name, style in STYLES.items():
         groups = table[table["estimator"] == name].groupby(x)["error"]
         if len(groups):

@@ -36,7 +36,7 @@ def make_points(kind, n, d, rng):
 
 @st.composite
 def hostile_data(draw):
-    """Finite activations with labels, groups and weights that pass the door."""
+    """Finite activations with labels, groups and weights that validation accepts."""
     rng = np.random.default_rng(draw(st.integers(0, 10_000)))
     n, d = draw(st.sampled_from([2, 3, 5, 8, 20, 65])), draw(st.sampled_from([1, 2, 3, 40]))
     kind = draw(

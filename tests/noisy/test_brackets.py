@@ -282,7 +282,7 @@ def test_own_input_out_gaussians_equal_the_oracle(grouped, rng):
     found = own_input_out_entropies(rows) + constant
     for i in range(0, 30, 4):
         others = X[inputs != inputs[i]]
-        # One row an input: unbiased; replicas: the moments themselves.
+        # One row per input: unbiased; replicas: the moments themselves.
         covariance = np.cov(others.T, bias=grouped) + sigma**2 * np.eye(3)
         expected = reference.cross_entropy(X[i], others.mean(axis=0), covariance, sigma)
         assert found[i] == pytest.approx(expected, rel=1e-9)

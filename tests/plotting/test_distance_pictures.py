@@ -138,7 +138,7 @@ def test_ridges_of_a_run_with_unreadable_parts_say_so(unreadable):
     assert len(said) == (~unreadable[1].within.any(axis=2)).sum() > 0
 
 
-def test_ridges_need_labels_and_an_axes_a_layer(snapshots):
+def test_ridges_need_labels_and_one_axes_per_layer(snapshots):
     without = collect_snapshots(open_run(arrays(), sigma=0.5, layers=LAYERS))
     with pytest.raises(ValueError, match="no labels"):
         DistanceRidgesDisplay.from_snapshots(without)

@@ -181,7 +181,7 @@ def test_groups_out_of_range_are_refused(make_run, groups):
 
 @pytest.mark.parametrize("labels", [LABELS, None], ids=["labels", "none"])
 @pytest.mark.parametrize("groups", [[0.0, 1.0], [[0, 1]], ["0", "1"]])
-def test_groups_are_one_integer_a_row(make_run, labels, groups):
+def test_groups_are_one_integer_per_row(make_run, labels, groups):
     with pytest.raises(RunError, match="groups must be one integer per row"):
         make_run({1: {"a": np.zeros((2, 1))}}, [Layer("a", 0.1)], labels=labels, groups=groups)
 
@@ -286,7 +286,7 @@ def test_a_member_that_is_no_array_is_refused(path):
         open_run(path).load(1, "a")
 
 
-def test_one_label_a_row_is_no_label_an_input():
+def test_one_label_per_row_is_not_one_per_input():
     with pytest.raises(RunError, match="one label per input"):
         open_run({(1, "a"): np.zeros((4, 2))}, labels=[0, 0, 1, 1], groups=[0, 0, 1, 1])
 

@@ -191,7 +191,7 @@ def test_groups_say_which_input_a_row_is_of(make_run):
     np.testing.assert_array_equal(one_each.y, LABELS)
 
 
-def test_replicas_are_missing_only_behind_noise_with_one_row_an_input(make_run):
+def test_replicas_are_missing_only_behind_noise_with_one_row_per_input(make_run):
     layers = [Layer("a", 0.1), Layer("b", 0.1, True), Layer("c", 0.1, True), Layer("d", 0.1, True)]
     arrays = {
         "a": np.zeros((4, 2)),
@@ -207,7 +207,7 @@ def test_replicas_are_missing_only_behind_noise_with_one_row_an_input(make_run):
     assert run.load(1, "d").replicas().groups is None
 
 
-# One noisy sample an input
+# One noisy sample per input
 
 
 def test_noisy_samples_are_the_first_replica_plus_noise_of_sigma(make_run):
