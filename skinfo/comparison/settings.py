@@ -42,6 +42,25 @@ def settings_differ(one: pd.DataFrame, other: pd.DataFrame, layer: str, estimato
     )
 
 
+def sigma_of_layer(flow: pd.DataFrame, estimator: str, layer: str) -> float | None:
+    """Sigma that an estimator measured a layer with; None where there is none, or none on record.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> flow = pd.DataFrame()
+    >>> flow.attrs = {"estimators": {"noisy": {"class": "N", "sigma": None}},
+    ...               "layers": [{"name": "a", "sigma": 0.5}, {"name": "b", "sigma": None}]}
+    >>> sigma_of_layer(flow, "noisy", "a"), sigma_of_layer(flow, "noisy", "b")
+    (0.5, None)
+    """
+    last = _steps(_described(flow, estimator))[-1]
+    sigma = last.get("sigma", _ABSENT) if isinstance(last, Mapping) else _ABSENT
+    if sigma is None:
+        sigma = _layer(flow, layer).get("sigma")
+    return float(sigma) if isinstance(sigma, int | float) and sigma > 0 else None
+
+
 def own_bins(one: pd.DataFrame, other: pd.DataFrame, estimator: str) -> str:
     """Say that bins of equal settings are other bins all the same: those of each run's range.
 
@@ -84,7 +103,7 @@ def _settings(flow: pd.DataFrame, layer: str, estimator: str) -> dict[str, Any]:
         who = short if classes.count(short) == 1 else f"{short} in step {place}"
         settings |= {f"{name} of {who}": value for name, value in _meaningful(step)}
     settings |= dict(_meaningful(last))
-    of_layer = _layer(flow.attrs.get("layers"), layer)
+    of_layer = _layer(flow, layer)
     if settings.get("sigma", _ABSENT) is None:
         sigma = of_layer.get("sigma")
         settings["sigma"] = "each layer's own" if sigma is None else sigma
@@ -105,10 +124,11 @@ def _meaningful(step: Any) -> Iterator[tuple[str, Any]]:
             yield name, value
 
 
-def _layer(layers: Any, name: str) -> dict[str, Any]:
-    for layer in layers if isinstance(layers, list) else []:
-        if isinstance(layer, dict) and layer.get("name") == name:
-            return layer
+def _layer(flow: pd.DataFrame, name: str) -> dict[str, Any]:
+    layers = flow.attrs.get("layers")
+    for layer in layers if isinstance(layers, list | tuple) else []:
+        if isinstance(layer, Mapping) and layer.get("name") == name:
+            return dict(layer)
     return {}
 
 

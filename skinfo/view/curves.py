@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from skinfo.comparison.settings import sigma_of_layer
 from skinfo.quantities import (
     QUANTITIES,
     QuantityDescription,
@@ -194,7 +195,7 @@ class Curves:
             ceiling=grid(limits, "value").astype(np.float64),
             measured=grid(rows.assign(row=1.0), "row") == 1.0,
             notes=np.where(pd.isna(notes), "", notes),
-            sigmas=_sigmas(table.attrs, estimator, layers),
+            sigmas=tuple(sigma_of_layer(table, estimator, layer) for layer in layers),
         )  # fmt: skip
 
     @property
@@ -222,36 +223,3 @@ class Curves:
             )
             ax.plot(self.epochs, self.value[k], color=colour, lw=1.4, marker="o", ms=2.5,
                     label=self.layers[k])  # fmt: skip
-
-
-def _sigmas(
-    settings: Mapping[Any, Any], estimator: str, layers: Sequence[str]
-) -> tuple[float | None, ...]:
-    """The sigma of every layer, as the settings of a table tell.
-
-    Examples
-    --------
-    >>> layers = [{"name": "a", "sigma": 0.5}, {"name": "b", "sigma": None}]
-    >>> settings = {"estimators": {"mine": {"class": "N", "sigma": None}}, "layers": layers}
-    >>> _sigmas(settings, "mine", ["a", "b"])
-    (0.5, None)
-    """
-    estimators = settings.get("estimators")
-    described = estimators.get(estimator) if isinstance(estimators, Mapping) else None
-    if isinstance(described, Mapping) and described.get("steps"):
-        described = list(described["steps"])[-1]
-    if not isinstance(described, Mapping) or "sigma" not in described:
-        return (None,) * len(layers)
-    if described["sigma"] is not None:
-        return (_positive(described["sigma"]),) * len(layers)
-    recorded = settings.get("layers")
-    own = {
-        layer["name"]: _positive(layer.get("sigma"))
-        for layer in (recorded if isinstance(recorded, list | tuple) else [])
-        if isinstance(layer, Mapping) and "name" in layer
-    }
-    return tuple(own.get(layer) for layer in layers)
-
-
-def _positive(value: Any) -> float | None:
-    return float(value) if isinstance(value, int | float) and value > 0 else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ _OF_CELLS = ("binned_mutual_info", "outside_fraction")
 _MOST_NAMED = 5
 
 
+@dataclass(eq=False, repr=False)
 class QuantityCurveDisplay:
     """One quantity against the epoch, a line per layer, with brackets as bands.
 
@@ -30,12 +32,11 @@ class QuantityCurveDisplay:
     notes : str, default=""
         What the table notes about them, written below.
     left_out : dict of str to list of str, optional
-        The estimator that measured them, and others that measured the same quantity.
+        The estimator that measured them, and others that measured the same quantity: what else
+        ``estimator`` may name.
 
     Attributes
     ----------
-    left_out : dict of str to list of str
-        As given; of a flow table, what else ``estimator`` may name.
     ax_ : matplotlib Axes
         Where it was drawn.
     figure_ : matplotlib Figure
@@ -53,12 +54,10 @@ class QuantityCurveDisplay:
     'Clustering AUC ↑'
     """
 
-    def __init__(
-        self, curves: Curves, *, notes: str = "", left_out: dict[str, list[str]] | None = None
-    ) -> None:
-        self.curves = curves
-        self.notes = notes
-        self.left_out = left_out or {}
+    curves: Curves
+    _: KW_ONLY
+    notes: str = ""
+    left_out: dict[str, list[str]] = field(default_factory=dict)
 
     @classmethod
     def from_flow(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from skinfo.view.pictures.figures import pyplot
 _OVERLAP = 1.2
 
 
+@dataclass(eq=False, repr=False)
 class DistanceHistogramDisplay:
     """Distribution of pairwise distances within and between classes.
 
@@ -43,33 +45,28 @@ class DistanceHistogramDisplay:
     'Density'
     """
 
-    def __init__(
-        self, edges: np.ndarray, within: np.ndarray, between: np.ndarray, *, title: str = ""
-    ) -> None:
-        self.edges = edges
-        self.within = within
-        self.between = between
-        self.title = title
+    edges: np.ndarray
+    within: np.ndarray
+    between: np.ndarray
+    _: KW_ONLY
+    title: str = ""
 
     @classmethod
     def from_estimator(
         cls, estimator: Any, *, title: str = "", label_set: Any = None
     ) -> DistanceHistogramDisplay:
         """Take the histograms of a fitted ClusteringScore, in 64 cells, of one label set."""
-        names = ("distance_edges_", "within_histogram_", "between_histogram_")
-        drawn = coarsen(*(of_label_set(getattr(estimator, name), label_set) for name in names))
-        return cls(*drawn, title=title)
+        return cls(*_histograms(estimator, label_set), title=title)
 
     def plot(self, ax: Any = None) -> DistanceHistogramDisplay:
         """Draw, into a new figure unless an axes is given."""
-        plt = pyplot()
         if ax is None:
-            _, ax = plt.subplots(figsize=(4.8, 3.4), layout="constrained")
+            _, ax = pyplot().subplots(figsize=(4.8, 3.4), layout="constrained")
+        self.ax_, self.figure_ = ax, ax.figure
         occupied = np.flatnonzero(self.within + self.between)
         if not len(occupied):
             ax.set(title=self.title, xticks=[], yticks=[])
             ax.text(0.5, 0.5, "not measured", ha="center", va="center", transform=ax.transAxes)
-            self.ax_, self.figure_ = ax, ax.figure
             return self
         for name, label, colour in PAIR_KINDS:
             density = _density(getattr(self, name), self.edges)
@@ -80,17 +77,14 @@ class DistanceHistogramDisplay:
             xlabel="Distance", ylabel="Density", title=self.title, xlim=(0, right), ylim=(0, None)
         )
         ax.legend(fontsize=8, frameon=False)
-        self.ax_, self.figure_ = ax, ax.figure
         return self
 
 
 def plot_distances(snapshots: Snapshots) -> Any:
     """Draw the distances of every layer at every snapshot, axes for each; returns the figure."""
-    plt = pyplot()
-    if not snapshots.within.any():
-        raise ValueError("No distances are on record: the run has no labels.")
+    _check_measured(snapshots)
     n_layers, n_snapshots = snapshots.within.shape[:2]
-    figure, axes = plt.subplots(
+    figure, axes = pyplot().subplots(
         n_layers, n_snapshots, figsize=(2.7 * n_snapshots, 1.9 * n_layers), squeeze=False,
         layout="constrained",
     )  # fmt: skip
@@ -110,6 +104,7 @@ def plot_distances(snapshots: Snapshots) -> Any:
     return figure
 
 
+@dataclass(eq=False, repr=False)
 class DistanceRidgesDisplay:
     """Distributions of distances over checkpoints: axes per layer, a ridge per checkpoint.
 
@@ -145,32 +140,20 @@ class DistanceRidgesDisplay:
     'hidden'
     """
 
-    def __init__(
-        self,
-        layers: Sequence[str],
-        epochs: np.ndarray,
-        edges: np.ndarray,
-        within: np.ndarray,
-        between: np.ndarray,
-    ) -> None:
-        self.layers = list(layers)
-        self.epochs = epochs
-        self.edges = edges
-        self.within = within
-        self.between = between
+    layers: Sequence[str]
+    epochs: np.ndarray
+    edges: np.ndarray
+    within: np.ndarray
+    between: np.ndarray
 
     @classmethod
     def from_snapshots(cls, snapshots: Snapshots) -> DistanceRidgesDisplay:
         """Take the distances at the snapshots of a run."""
-        if not snapshots.within.any():
-            raise ValueError("No distances are on record: the run has no labels.")
+        _check_measured(snapshots)
         return cls(
-            snapshots.layers,
-            snapshots.snapshot_epochs,
-            snapshots.distance_edges,
-            snapshots.within,
-            snapshots.between,
-        )
+            snapshots.layers, snapshots.snapshot_epochs, snapshots.distance_edges,
+            snapshots.within, snapshots.between,
+        )  # fmt: skip
 
     @classmethod
     def from_estimators(
@@ -184,10 +167,7 @@ class DistanceRidgesDisplay:
         within, between = np.zeros(shape), np.zeros(shape)
         for (epoch, layer), est in fitted.items():
             at = layers.index(layer), epochs.index(epoch)
-            names = ("distance_edges_", "within_histogram_", "between_histogram_")
-            edges[at], within[at], between[at] = coarsen(
-                *(of_label_set(getattr(est, name), label_set) for name in names)
-            )
+            edges[at], within[at], between[at] = _histograms(est, label_set)
         return cls(layers, np.array(epochs), edges, within, between)
 
     def plot(self, axes: Sequence[Any] | None = None) -> DistanceRidgesDisplay:
@@ -239,6 +219,7 @@ class DistanceRidgesDisplay:
         ax.set_xlim(0, right or 1)
 
 
+@dataclass(eq=False, repr=False)
 class ClassDistancesDisplay:
     """Mean distance between the rows of every two classes, as a heat map.
 
@@ -270,28 +251,21 @@ class ClassDistancesDisplay:
     ['a', 'b']
     """
 
-    def __init__(
-        self,
-        matrix: np.ndarray,
-        classes: Sequence[Any],
-        *,
-        title: str = "",
-        metric: str = "euclidean",
-    ) -> None:
-        self.matrix = matrix
-        self.classes = list(classes)
-        self.title = title
-        self.metric = metric
+    matrix: np.ndarray
+    classes: Sequence[Any]
+    _: KW_ONLY
+    title: str = ""
+    metric: str = "euclidean"
 
     @classmethod
     def from_estimator(
         cls, estimator: Any, *, label_set: Any = None, title: str = ""
     ) -> ClassDistancesDisplay:
         """Take the matrix of a fitted ClusteringScore; of one label set where it has several."""
-        matrix = of_label_set(estimator.class_distances_, label_set)
+        matrix = _of_label_set(estimator.class_distances_, label_set)
         if matrix is None:
             raise ValueError("Too many classes: the estimator holds no class_distances_.")
-        classes = of_label_set(estimator.classes_, label_set)
+        classes = _of_label_set(estimator.classes_, label_set)
         return cls(matrix, classes, title=title, metric=estimator.metric)
 
     def plot(
@@ -326,6 +300,16 @@ class ClassDistancesDisplay:
                         color="white" if dark else "black")  # fmt: skip
 
 
+def _check_measured(snapshots: Snapshots) -> None:
+    if not snapshots.within.any():
+        raise ValueError("No distances are on record: the run has no labels.")
+
+
+def _histograms(estimator: Any, label_set: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    names = ("distance_edges_", "within_histogram_", "between_histogram_")
+    return coarsen(*(_of_label_set(getattr(estimator, name), label_set) for name in names))
+
+
 def _density(counts: np.ndarray, edges: np.ndarray) -> np.ndarray:
     return counts / max(counts.sum(), 1e-300) / np.diff(edges)
 
@@ -337,7 +321,7 @@ def _draw_legend(figure: Any, axes: Iterable[Any], place: str) -> None:
     figure.legend(handles, labels, loc=place, ncols=2, frameon=False, fontsize=9)
 
 
-def of_label_set(attribute: Any, label_set: Any) -> Any:
+def _of_label_set(attribute: Any, label_set: Any) -> Any:
     """An attribute of one label set; dicts need its name."""
     if not isinstance(attribute, dict):
         return attribute

@@ -88,30 +88,23 @@ class InformationFlowDisplay:
 
     def plot(self) -> InformationFlowDisplay:
         """Draw into a new figure."""
-        plt = pyplot()
         curves = {
             quantity: curve
             for quantity, name in self._drawn.items()
             if (curve := Curves.of(self.table, name, quantity)) is not None
         }
         snapshots = self.snapshots
-        losses = snapshots is not None and bool(snapshots.losses)
-        rows = [*curves, *(["losses"] if losses else [])]
+        rows = [*curves, *(["losses"] if snapshots is not None and snapshots.losses else [])]
         if not rows:
             raise ValueError("The table holds nothing that an overview shows.")
         heights = [1.25 if name == "mutual_info" else 0.8 for name in rows]
-        has_snapshots = snapshots is not None
-        # The column of snapshots beside the curves needs its own height.
-        height = max(
-            2.3 + 2.15 * sum(heights),
-            0 if snapshots is None else 1.4 * len(snapshots.snapshot_epochs),
-        )
-        self.figure_ = plt.figure(
-            figsize=(13.5 if has_snapshots else 8.5, height), layout="constrained"
-        )
-        left, right = self.figure_, None
+        width, height = 8.5, 2.3 + 2.15 * sum(heights)
         if snapshots is not None:
-            left, right = self.figure_.subfigures(1, 2, width_ratios=[3.2, 1], wspace=0.02)
+            # The column of snapshots beside the curves needs its own height.
+            width, height = 13.5, max(height, 1.4 * len(snapshots.snapshot_epochs))
+        self.figure_ = left = pyplot().figure(figsize=(width, height), layout="constrained")
+        if snapshots is not None:
+            left, right = left.subfigures(1, 2, width_ratios=[3.2, 1], wspace=0.02)
             top, left = left.subfigures(2, 1, height_ratios=[1.0, 1.05 * sum(heights)])
             self._draw_values(top, snapshots)
             self._draw_scatter(right, snapshots)
@@ -125,7 +118,7 @@ class InformationFlowDisplay:
                 highest = curve.highest_ceiling or np.nanmax(curve.value, initial=0.0)
                 ax.set_ylim(widened(ax.get_ylim(), highest))
             ax.set_ylabel(curve.label)
-        if snapshots is not None and snapshots.losses:
+        if snapshots is not None and "losses" in rows:
             self._draw_losses(self.axes_["losses"], snapshots)
         epochs = np.unique(self.table["epoch"])
         if is_log(epochs):
@@ -192,23 +185,14 @@ class InformationFlowDisplay:
         units = _widest_units(snapshots.scatter)
         dimension, n = len(units), snapshots.scatter.shape[2]
         kind = {"projection": "3d"} if dimension == 3 else {}
-        axes = figure.subplots(len(snapshots.snapshot_epochs), 1, squeeze=False, subplot_kw=kind)[
-            :, 0
-        ]
-        for ax, epoch, points in zip(
-            axes, snapshots.snapshot_epochs, snapshots.scatter, strict=True
-        ):
+        epochs = snapshots.snapshot_epochs
+        axes = figure.subplots(len(epochs), 1, squeeze=False, subplot_kw=kind)[:, 0]
+        for ax, epoch, points in zip(axes, epochs, snapshots.scatter, strict=True):
             coordinates = points[:, units].T
             if dimension == 1:
                 coordinates = np.vstack([coordinates, np.zeros(points.shape[0])])
-            ax.scatter(
-                *coordinates,
-                c=snapshots.scatter_labels,
-                cmap="coolwarm" if snapshots.scatter_labels.max(initial=0) < 2 else "tab10",
-                s=7,
-                alpha=0.7,
-                lw=0,
-            )
+            colours = "coolwarm" if snapshots.scatter_labels.max(initial=0) < 2 else "tab10"
+            ax.scatter(*coordinates, c=snapshots.scatter_labels, cmap=colours, s=7, alpha=0.7, lw=0)
             ax.set_title(f"{snapshots.layers[-1]}, epoch {epoch}", fontsize=9, y=0.98)
             ax.tick_params(labelsize=6, pad=-2)
             ax.locator_params(nbins=4)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from skinfo.view.pictures.figures import pyplot, widened, write_below
 _FAINT = "0.75"
 
 
+@dataclass(eq=False, repr=False)
 class InformationPlaneDisplay:
     """The information plane: I(X;T) across, I(Y;T) up, one faint line per epoch.
 
@@ -36,12 +38,11 @@ class InformationPlaneDisplay:
     notes : str, default=""
         What the table notes about them, written below.
     left_out : dict of str to list of str, optional
-        The estimator that measured them, and others that measured them, too.
+        The estimator that measured them, and others that measured them, too: what else
+        ``estimator`` may name.
 
     Attributes
     ----------
-    left_out : dict of str to list of str
-        As given; of a flow table, what else ``estimator`` may name.
     ax_ : matplotlib Axes
         Where it was drawn.
     figure_ : matplotlib Figure
@@ -57,26 +58,15 @@ class InformationPlaneDisplay:
     'I(X;T) [nats]'
     """
 
-    def __init__(
-        self,
-        information: np.ndarray,
-        label_information: np.ndarray,
-        epochs: np.ndarray,
-        layers: Sequence[str],
-        unit: str,
-        *,
-        quantities: tuple[str, str] = PLANES[0],
-        notes: str = "",
-        left_out: dict[str, list[str]] | None = None,
-    ) -> None:
-        self.information = information
-        self.label_information = label_information
-        self.epochs = epochs
-        self.layers = list(layers)
-        self.unit = unit
-        self.quantities = quantities
-        self.notes = notes
-        self.left_out = left_out or {}
+    information: np.ndarray
+    label_information: np.ndarray
+    epochs: np.ndarray
+    layers: Sequence[str]
+    unit: str
+    _: KW_ONLY
+    quantities: tuple[str, str] = PLANES[0]
+    notes: str = ""
+    left_out: dict[str, list[str]] = field(default_factory=dict)
 
     @classmethod
     def from_flow(

@@ -25,30 +25,20 @@ _WIDE = 50.0
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure on the page.
+    """A figure on the page."""
 
-    Attributes
-    ----------
-    description : str
-        What a screen reader says.
-    made : dict
-        Data, layout and how they move, for the script of the page.
-    caption, small : str
-        Texts above it, the second in small letters.
-    css_class : str
-        "wide", "" or "small".
-    footnote : str
-        Text below it.
-    layer : int or None
-        The layer that all of it shows, if it shows one only.
-    """
-
+    #: What a screen reader says.
     description: str
+    #: Data, layout and how they move, for the script of the page.
     made: dict[str, Any]
+    #: Texts above it, the second in small letters.
     caption: str
     small: str = ""
+    #: "wide", "" or "small".
     css_class: str = ""
+    #: Text below it.
     footnote: str = ""
+    #: The layer that all of it shows, if it shows one only.
     layer: int | None = None
 
 

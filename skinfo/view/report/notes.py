@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import pandas as pd
 
@@ -15,31 +15,19 @@ _MOST_SAID = 5
 
 @dataclass
 class Flag:
-    """One note, wherever it stands in a table.
-
-    Attributes
-    ----------
-    note, meaning : str
-        The word and what it says.
-    severe : bool
-        Whether numbers with it must not be used as they are.
-    rows : int
-        How many rows have it.
-    layers : list of str
-        Those concerned.
-    places : list of str
-        Sentences that name quantities, layers and epochs.
-    said : list of str
-        What was said beside the note, for example why a file could not be read.
-    """
+    """One note, wherever it stands in a table."""
 
     note: str
     meaning: str
+    #: Whether numbers with it must not be used as they are.
     severe: bool
+    #: How many rows have it.
     rows: int
     layers: list[str]
-    places: list[str] = field(default_factory=list)
-    said: list[str] = field(default_factory=list)
+    #: Sentences that name quantities, layers and epochs.
+    places: list[str]
+    #: What was said beside the note, for example why a file could not be read.
+    said: list[str]
 
 
 def flags_of(table: pd.DataFrame, layers: tuple[str, ...]) -> list[Flag]:
@@ -55,22 +43,22 @@ def flags_of(table: pd.DataFrame, layers: tuple[str, ...]) -> list[Flag]:
     """
     noted = table.loc[table["notes"] != "", ["epoch", "layer", "estimator", "quantity", "notes"]]
     notes = noted.assign(note=noted["notes"].map(split_notes)).explode("note")
-    notes = notes.assign(
-        word=[word for word, _ in notes["note"]], said=[said for _, said in notes["note"]]
-    )
+    notes = notes.assign(word=notes["note"].str[0], said=notes["note"].str[1])
     order = [*SEVERE, *(note for note in NOTES if note not in SEVERE)]
     words = dict.fromkeys(notes["word"])
     flags = []
     for word in [*(w for w in order if w in words), *(w for w in words if w not in order)]:
         rows = notes[notes["word"] == word]
         concerned = [layer for layer in layers if layer in set(rows["layer"])]
-        flag = Flag(word, meaning(word), word in SEVERE, len(rows), concerned)
-        for estimator in dict.fromkeys(rows["estimator"]):
-            flag.places += _places(table, rows[rows["estimator"] == estimator], layers)
-        said = list(dict.fromkeys(text for text in rows["said"] if text))
+        places = [
+            place
+            for _, noted in rows.groupby("estimator", sort=False)
+            for place in _places(table, noted, layers)
+        ]
+        said = list(dict.fromkeys(filter(None, rows["said"])))
         more = len(said) - _MOST_SAID
-        flag.said = [*said[:_MOST_SAID], *([f"and {more} more"] if more > 0 else [])]
-        flags.append(flag)
+        said[_MOST_SAID:] = [f"and {more} more"] if more > 0 else []
+        flags.append(Flag(word, meaning(word), word in SEVERE, len(rows), concerned, places, said))
     return flags
 
 

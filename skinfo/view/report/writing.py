@@ -37,21 +37,6 @@ _MOST_MAIN = 12
 _MOST_NAMED = 6
 _NUMBERS = ("value", "stderr", "lower", "upper")
 _WORDS = ("layer", "estimator", "quantity", "unit", "notes")
-_HOW_TO_READ = (
-    ("Unit", "Information is in nats or in bits, as written beside it (1 nat = 1.443 bits). T is "
-     "what a layer hands on, its noise included; X is the input, Y the label."),
-    ("±", "The standard error of the computation. A number without it is exact for the rows "
-     "given."),
-    ("Bracket", "Two ends between which the true value lies; they include their own 95 % errors. "
-     "In the curves it is the band, in the plane the crossed lines. A change that is smaller than "
-     "the brackets is not established."),
-    ("Ceiling", "What no layer can exceed: the entropy of the inputs, or what a Gaussian channel "
-     "with the same covariance carries; for the label, H(Y). Drawn dashed."),
-    ("Saturated", "Within 1 % of the entropy of the inputs: all inputs can be told apart at this "
-     "noise, and the number says no more than that."),
-    ("More or less", "A larger value is more information, not a better network, and it grows as "
-     "sigma shrinks: compare values of one sigma only."),
-)  # fmt: skip
 
 
 def write_report(
@@ -172,7 +157,6 @@ def make_report(
         ],
         settings=_in_words(flow.attrs),
         written_by=", ".join(f"{name} {_version(name)}" for name in ("skinfo", "plotly")),
-        how_to_read=_HOW_TO_READ,
         sentences={curves.quantity.title: curves.quantity.sentence for curves in every},
         plotly=plotly_offline().offline.get_plotlyjs(),
     )  # fmt: skip
