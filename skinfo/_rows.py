@@ -18,23 +18,13 @@ _LIGHTEST = 1e-300
 
 @dataclass(frozen=True)
 class Rows:
-    """Checked activations, ready to be measured.
+    """Checked activations, ready to be measured."""
 
-    Attributes
-    ----------
-    points : ndarray of shape (n, d)
-        Activations before this layer's own noise.
-    weights : ndarray of shape (n,)
-        Probability of each row, p(x) / r_x; positive, sums to 1.
-    inputs : ndarray of shape (n,), int64
-        The input of each row, 0 … n_inputs - 1; rows of one input are its replicas.
-    labels : ndarray of shape (n,), int64, or None
-        The label of each row's input, 0 … n_labels - 1.
-    """
-
-    points: np.ndarray
-    weights: np.ndarray
+    points: np.ndarray  # (n, d): activations before this layer's own noise
+    weights: np.ndarray  # (n,): probability of each row, p(x) / r_x; positive, sums to 1
+    # (n,), int64: the input of each row, 0 … n_inputs - 1; rows of one input are its replicas.
     inputs: np.ndarray
+    # (n,), int64, or None: the label of each row's input, 0 … n_labels - 1.
     labels: np.ndarray | None = None
 
     @classmethod

@@ -29,17 +29,10 @@ _WIDEST = 1e308
 
 @dataclass(frozen=True)
 class WidthCells:
-    """Cells [k w, (k + 1) w) along every unit, anchored at 0.
+    """Cells [k w, (k + 1) w) along every unit, anchored at 0."""
 
-    Attributes
-    ----------
-    width : float
-        The width w.
-    low, high : ndarray of shape (d,), optional
-        Lowest and highest activation of every unit; needed for the edges alone.
-    """
-
-    width: float
+    width: float  # w
+    # (d,), optional: lowest and highest activation of every unit; needed for the edges alone.
     low: np.ndarray | None = None
     high: np.ndarray | None = None
 
@@ -87,15 +80,9 @@ class WidthCells:
 
 @dataclass(frozen=True)
 class EdgeCells:
-    """Cells between given edges; the last is closed, and values outside count in the outer cells.
+    """Cells between given edges, the last one closed; values outside count in the outer cells."""
 
-    Attributes
-    ----------
-    unit_edges : tuple of ndarray
-        Increasing edges of every unit.
-    """
-
-    unit_edges: tuple[np.ndarray, ...]
+    unit_edges: tuple[np.ndarray, ...]  # increasing edges of every unit
 
     @cached_property
     def _packed(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -22,26 +22,15 @@ _ALWAYS = 1024
 
 
 class DistanceCells(NamedTuple):
-    """Cells of squared distance: each segment is cut into equal cells, many where pairs are.
+    """Cells of squared distance: each segment is cut into equal cells, many where pairs are."""
 
-    Attributes
-    ----------
-    scale : float
-        Power of two that brings squared distances below 1.
-    bases, parts : ndarray of shape (n_segments,), int32
-        First cell and number of cells of each segment; a segment without cells joins the cell
-        that follows.
-    halved : bool
-        Whether a distance is half its square (cosine, of unit rows).
-    lowest : int
-        Number of the first segment.
-    """
-
-    scale: float
+    scale: float  # power of two that brings squared distances below 1
+    # (n_segments,), int32: first cell and number of cells of each segment; a segment without cells
+    # joins the cell that follows.
     bases: np.ndarray
     parts: np.ndarray
-    halved: bool
-    lowest: int = _LOWEST
+    halved: bool  # whether a distance is half its square (cosine, of unit rows)
+    lowest: int = _LOWEST  # number of the first segment
 
     @classmethod
     def learn(cls, pilots: np.ndarray, scale: float, *, halved: bool) -> DistanceCells:

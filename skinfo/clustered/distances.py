@@ -40,29 +40,19 @@ _IGNORED_BITS = 18
 
 @dataclass(frozen=True)
 class Distances:
-    """Weighted counts of pairs by distance.
+    """Weighted counts of pairs by distance."""
 
-    Attributes
-    ----------
-    edges : ndarray of shape (N_CELLS + 1,)
-        Edges of the cells, from 0; narrow where pairs are.
-    within, between : ndarray of shape (N_CELLS,)
-        Pairs of one class and of two; pairs of replicas of one input are in neither.
-    auc : Quantity
-        Probability that a between-class distance exceeds a within-class one, ties counting half.
-    within_mean, between_mean : Quantity
-        Mean distances.
-    class_distances : ndarray of shape (n_classes, n_classes) or None
-        Mean distance of the pairs of two classes; NaN where there is no pair. None beyond 1,024
-        classes.
-    """
-
-    edges: np.ndarray
+    edges: np.ndarray  # (N_CELLS + 1,): edges of the cells, from 0; narrow where pairs are
+    # (N_CELLS,): pairs of one class and of two; pairs of replicas of one input are in neither.
     within: np.ndarray
     between: np.ndarray
+    # Probability that a between-class distance exceeds a within-class one, ties counting half.
     auc: Quantity
+    # Mean distances.
     within_mean: Quantity
     between_mean: Quantity
+    # (n_classes, n_classes) or None: mean distance of the pairs of two classes; NaN where there is
+    # no pair. None beyond 1,024 classes.
     class_distances: np.ndarray | None
 
     def quantiles(self, kind: str) -> list[Quantity]:

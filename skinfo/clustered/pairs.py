@@ -16,34 +16,18 @@ _LARGEST = 1e300
 
 @dataclass(frozen=True)
 class PairRows:
-    """Rows sorted by class and input; rows of one class have the same label in every label set.
+    """Rows sorted by class and input; rows of one class have the same label in every label set."""
 
-    Attributes
-    ----------
-    points : ndarray of shape (n, d)
-        Centred coordinates times ``scale``; all squared distances are at most 1.
-    scale : float
-        A power of two.
-    weights : ndarray of shape (n,)
-        Weights, 1 on average; exactly 1 where all are equal.
-    begins, ends : ndarray of shape (n,)
-        Where the rows of each row's input begin and end.
-    classes : ndarray of shape (n,)
-        Class of each row, increasing.
-    labels : ndarray of shape (n_sets, n_classes)
-        Label of each class in every label set.
-    halved : bool
-        Whether a distance is half its square (cosine).
-    """
-
+    # (n, d): centred coordinates times ``scale``; all squared distances are at most 1.
     points: np.ndarray
-    scale: float
-    weights: np.ndarray
+    scale: float  # a power of two
+    weights: np.ndarray  # (n,): weights, 1 on average; exactly 1 where all are equal
+    # (n,): where the rows of each row's input begin and end.
     begins: np.ndarray
     ends: np.ndarray
-    classes: np.ndarray
-    labels: np.ndarray
-    halved: bool
+    classes: np.ndarray  # (n,): class of each row, increasing
+    labels: np.ndarray  # (n_sets, n_classes): label of each class in every label set
+    halved: bool  # whether a distance is half its square (cosine)
 
     @classmethod
     def make(cls, rows: Rows, label_sets: np.ndarray, metric: str) -> PairRows:
@@ -114,21 +98,13 @@ class PairRows:
 
 @dataclass(frozen=True)
 class PairSampler:
-    """Draws pairs of rows of different inputs in proportion to their weights.
+    """Draws pairs of rows of different inputs in proportion to their weights."""
 
-    Attributes
-    ----------
-    order : ndarray of shape (n,)
-        Rows sorted by label, so that every label, and in it every input, is one stretch.
-    cumulative : ndarray of shape (n + 1,)
-        Cumulative weights of the sorted rows.
-    label_stretch, input_stretch : tuple of ndarray
-        Cumulative weight where the label of each sorted row begins and ends, and where its input
-        does.
-    """
-
+    # (n,): rows sorted by label, so that every label, and in it every input, is one stretch.
     order: np.ndarray
-    cumulative: np.ndarray
+    cumulative: np.ndarray  # (n + 1,): cumulative weights of the sorted rows
+    # Cumulative weight where the label of each sorted row begins and ends, and where its input
+    # does.
     label_stretch: tuple[np.ndarray, np.ndarray]
     input_stretch: tuple[np.ndarray, np.ndarray]
 

@@ -33,21 +33,12 @@ MAX_POSTERIOR_DIMENSION = 32
 
 @dataclass(frozen=True)
 class InputGaussians:
-    """One Gaussian per input, of T given X: that of its rows' scatter, widened by the noise.
+    """One Gaussian per input, of T given X: that of its rows' scatter, widened by the noise."""
 
-    Attributes
-    ----------
-    means : ndarray of shape (n_inputs, d)
-        Mean m of the rows of each input, in units of sigma.
-    scatter : ndarray of shape (n_inputs, d, d)
-        Sum of (s - m)(s - m)' over the rows s of each input, in units of sigma^2.
-    counts : ndarray of shape (n_inputs,)
-        Number of rows, the replicas, of each input.
-    """
-
-    means: np.ndarray
+    means: np.ndarray  # (n_inputs, d): mean m of the rows of each input, in units of sigma
+    # (n_inputs, d, d): sum of (s - m)(s - m)' over the rows s of each input, in units of sigma^2.
     scatter: np.ndarray
-    counts: np.ndarray
+    counts: np.ndarray  # (n_inputs,): number of rows, the replicas, of each input
 
     @classmethod
     def fit(cls, rows: Rows) -> InputGaussians | None:

@@ -47,33 +47,17 @@ _ARITHMETIC = {
 
 @dataclass(frozen=True)
 class Subspace:
-    """The directions in which the rows vary, in units of sigma.
+    """The directions in which the rows vary, in units of sigma."""
 
-    Attributes
-    ----------
-    origin : ndarray of shape (d,)
-        The mean of the rows.
-    basis : ndarray of shape (d, rank) or None
-        Orthonormal directions; None where all coordinates are kept.
-    sigma : float
-        Standard deviation of the noise.
-    dimension : int
-        d.
-    variances : ndarray of shape (rank,)
-        Variances along principal directions in units of sigma^2.
-    precision : ndarray of shape (rank, rank)
-        Inverse covariance of T in the subspace, in units of sigma.
-    radius : float
-        Distance from the mean to the farthest row in units of sigma.
-    """
-
-    origin: np.ndarray
+    origin: np.ndarray  # (d,): the mean of the rows
+    # (d, rank) or None: orthonormal directions; None where all coordinates are kept.
     basis: np.ndarray | None
-    sigma: float
-    dimension: int
-    variances: np.ndarray
+    sigma: float  # standard deviation of the noise
+    dimension: int  # d
+    variances: np.ndarray  # (rank,): variances along principal directions in units of sigma^2
+    # (rank, rank): inverse covariance of T in the subspace, in units of sigma.
     precision: np.ndarray
-    radius: float
+    radius: float  # distance from the mean to the farthest row in units of sigma
 
     @classmethod
     def of(cls, rows: Rows, sigma: float) -> Subspace:
@@ -156,20 +140,11 @@ def _parts(n: int, d: int) -> Iterator[slice]:
 
 @dataclass(frozen=True)
 class Layout:
-    """Rows in blocks of 64: labels start a new block, replicas of an input lie side by side.
+    """Rows in blocks of 64: labels start a new block, replicas of an input lie side by side."""
 
-    Attributes
-    ----------
-    blocks : Blocks
-        The rows as the kernels read them.
-    slots : ndarray of shape (n_members,)
-        Where each row went, block * 64 + lane.
-    label_blocks : ndarray of shape (n_labels, 2)
-        First and one past the last block of each label; (0, 0) without labels.
-    """
-
-    blocks: Blocks
-    slots: np.ndarray
+    blocks: Blocks  # the rows as the kernels read them
+    slots: np.ndarray  # (n_members,): where each row went, block * 64 + lane
+    # (n_labels, 2): first and one past the last block of each label; (0, 0) without labels.
     label_blocks: np.ndarray
 
     def slots_of(self, positions: np.ndarray) -> np.ndarray:

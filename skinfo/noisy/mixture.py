@@ -51,31 +51,24 @@ class DrawSums:
 
     All are relative to the density of the noise at the draw, so the own row's sum is its weight.
     Arrays are of shape (N_RANDOMISATIONS, m).
-
-    Attributes
-    ----------
-    own, group, label, other : ndarray
-        The disjoint sums; -inf where there is nothing to add.
-    half : ndarray of shape (N_RANDOMISATIONS, m, 3), or None
-        group, label and other, over the half of all replicas that the own row belongs to.
-    half_replicas, replicas : ndarray
-        Rows of the draw's input in that half, and in all.
-    input_weight, label_weight : ndarray
-        p(x) and p(y) of the draw.
-    control : ndarray
-        A number of mean exactly 0 that varies as the information does: what it would be at this
-        draw, less its mean, were T Gaussian of the same covariance.
     """
 
+    # The disjoint sums; -inf where there is nothing to add.
     own: np.ndarray
     group: np.ndarray
     label: np.ndarray
     other: np.ndarray
+    # (N_RANDOMISATIONS, m, 3), or None: group, label and other, over the half of all replicas that
+    # the own row belongs to.
     half: np.ndarray | None
+    # Rows of the draw's input in that half, and in all.
     half_replicas: np.ndarray
     replicas: np.ndarray
+    # p(x) and p(y) of the draw.
     input_weight: np.ndarray
     label_weight: np.ndarray
+    # A number of mean exactly 0 that varies as the information does: what it would be at this draw,
+    # less its mean, were T Gaussian of the same covariance.
     control: np.ndarray
 
     @cached_property
@@ -111,21 +104,12 @@ class DrawSums:
 
 @dataclass(frozen=True)
 class _Half:
-    """Which rows belong to a half, and where they stand in it.
+    """Which rows belong to a half, and where they stand in it."""
 
-    Attributes
-    ----------
-    members : ndarray of shape (n_members,)
-        The rows, in order; those of an input are neighbours.
-    positions : ndarray of shape (n,)
-        Where each row stands; negative, far below, for rows of the other half.
-    spans : ndarray of shape (n_inputs, 2)
-        First and one past the last position of each input.
-    """
-
-    members: np.ndarray
+    members: np.ndarray  # (n_members,): the rows, in order; those of an input are neighbours
+    # (n,): where each row stands; negative, far below, for rows of the other half.
     positions: np.ndarray
-    spans: np.ndarray
+    spans: np.ndarray  # (n_inputs, 2): first and one past the last position of each input
 
     @classmethod
     def of(cls, members: np.ndarray, inputs: np.ndarray) -> _Half:
@@ -140,23 +124,13 @@ class _Half:
 
 @dataclass(frozen=True)
 class Mixture:
-    """The mixture of Gaussians around rows of activations, ready to be summed.
+    """The mixture of Gaussians around rows of activations, ready to be summed."""
 
-    Attributes
-    ----------
-    rows : Rows
-        The rows as they were given.
-    subspace : Subspace
-        The directions in which they vary.
-    order : ndarray of shape (n,)
-        Neighbours in space are neighbours here, unless the rows are too many to be kept sorted.
-    half_of_row : ndarray of shape (n,)
-        Two halves of every input's replicas where inputs have replicas; 0 elsewhere.
-    """
-
-    rows: Rows
-    subspace: Subspace
+    rows: Rows  # the rows as they were given
+    subspace: Subspace  # the directions in which they vary
+    # (n,): neighbours in space are neighbours here, unless the rows are too many to be kept sorted.
     order: np.ndarray
+    # (n,): two halves of every input's replicas where inputs have replicas; 0 elsewhere.
     half_of_row: np.ndarray
 
     @classmethod

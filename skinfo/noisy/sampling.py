@@ -23,20 +23,12 @@ _MOST_DIMENSIONS_KEPT = 64
 
 @dataclass(frozen=True)
 class Draws:
-    """Points to evaluate, each a row and a standard normal vector.
+    """Points to evaluate, each a row and a standard normal vector."""
 
-    Attributes
-    ----------
-    rows : ndarray of shape (N_RANDOMISATIONS, m), int64
-        The row drawn, with its probability.
-    noise : ndarray of shape (N_RANDOMISATIONS, m, d)
-        The noise in units of sigma.
-    weights : ndarray of shape (N_RANDOMISATIONS, m)
-        Weight of each draw: the density of standard normal noise over that it was drawn from.
-    """
-
-    rows: np.ndarray
-    noise: np.ndarray
+    rows: np.ndarray  # (N_RANDOMISATIONS, m), int64: the row drawn, with its probability
+    noise: np.ndarray  # (N_RANDOMISATIONS, m, d): the noise in units of sigma
+    # (N_RANDOMISATIONS, m): weight of each draw: the density of standard normal noise over that it
+    # was drawn from.
     weights: np.ndarray
 
 
@@ -161,24 +153,12 @@ def level_sizes(max_evaluations: int) -> Iterator[int]:
 
 @dataclass(frozen=True)
 class Average:
-    """A mean with the three things that make it uncertain, each as a standard error.
-
-    Attributes
-    ----------
-    mean : float
-        The average.
-    integration : float
-        From the finite number of draws; the spread between randomisations.
-    replicas : float
-        From the finite number of replicas of each input.
-    inputs : float
-        From the finite number of inputs; it matters where they were sampled.
-    """
+    """A mean with the three things that make it uncertain, each as a standard error."""
 
     mean: float
-    integration: float = 0.0
-    replicas: float = 0.0
-    inputs: float = 0.0
+    integration: float = 0.0  # from the finite number of draws; the spread between randomisations
+    replicas: float = 0.0  # from the finite number of replicas of each input
+    inputs: float = 0.0  # from the finite number of inputs; it matters where they were sampled
 
     def margin(self, *, population: bool) -> float:
         """Half the width of the 95 % interval."""

@@ -34,32 +34,19 @@ ABSENT = -1e300
 
 
 class Queries(NamedTuple):
-    """Points at which blocks are summed, and where the rows of their inputs and labels lie.
+    """Points at which blocks are summed, and where the rows of their inputs and labels lie."""
 
-    Attributes
-    ----------
-    points : ndarray of shape (m, d)
-        Draws t = s_i + sigma Z, scaled as the rows are.
-    references : ndarray of shape (m,)
-        Squared length of the scaled noise; terms are relative to the own row's.
-    own : ndarray of shape (m,)
-        Slot of the draw's own row, which no sum holds, block * 64 + lane; -1 for none.
-    group_slots, label_blocks : ndarray of shape (m, 2)
-        First and one past the last slot of the draw's input, and block of its label; equal for
-        none.
-    floors : ndarray of shape (m,)
-        log2 of a value that the sums will be added to, -inf for none.
-    nested : bool
-        Whether each sum will only be used together with the ones before it.
-    """
-
-    points: np.ndarray
+    points: np.ndarray  # (m, d): draws t = s_i + sigma Z, scaled as the rows are
+    # (m,): squared length of the scaled noise; terms are relative to the own row's.
     references: np.ndarray
+    # (m,): slot of the draw's own row, which no sum holds, block * 64 + lane; -1 for none.
     own: np.ndarray
+    # (m, 2): first and one past the last slot of the draw's input, and block of its label; equal
+    # for none.
     group_slots: np.ndarray
     label_blocks: np.ndarray
-    floors: np.ndarray
-    nested: bool
+    floors: np.ndarray  # (m,): log2 of a value that the sums will be added to, -inf for none
+    nested: bool  # whether each sum will only be used together with the ones before it
 
     @classmethod
     def at(cls, points: np.ndarray, references: np.ndarray, *, nested: bool = False) -> Queries:
@@ -75,41 +62,25 @@ class Queries(NamedTuple):
 
 
 class Boxes(NamedTuple):
-    """Bounding boxes of rows that are stored together.
+    """Bounding boxes of rows that are stored together."""
 
-    Attributes
-    ----------
-    low, high : ndarray of shape (d, n_boxes)
-        Lowest and highest coordinates.
-    log_weight : ndarray of shape (n_boxes,)
-        log2 of the total weight, -inf for padding.
-    """
-
+    # (d, n_boxes): lowest and highest coordinates.
     low: np.ndarray
     high: np.ndarray
-    log_weight: np.ndarray
+    log_weight: np.ndarray  # (n_boxes,): log2 of the total weight, -inf for padding
 
 
 class Blocks(NamedTuple):
-    """Rows of a mixture as the kernels read them.
+    """Rows of a mixture as the kernels read them."""
 
-    Attributes
-    ----------
-    points : ndarray of shape (n_wide, d + 1, 4, 64)
-        Scaled coordinates, then minus the squared length of the row; padding lies where a row does.
-    weights : ndarray of shape (n_wide, 4, 64)
-        Probabilities, 0 for padding.
-    boxes, superboxes : Boxes
-        Bounding boxes of the blocks and of every 16 of them.
-    largest_square : float
-        Squared length of the longest row.
-    """
-
+    # (n_wide, d + 1, 4, 64): scaled coordinates, then minus the squared length of the row; padding
+    # lies where a row does.
     points: np.ndarray
-    weights: np.ndarray
+    weights: np.ndarray  # (n_wide, 4, 64): probabilities, 0 for padding
+    # Bounding boxes of the blocks and of every 16 of them.
     boxes: Boxes
     superboxes: Boxes
-    largest_square: float
+    largest_square: float  # squared length of the longest row
 
 
 # Polynomials nearest to 2^f on [-1/2, 1/2] in relative error: 8e-13 in double precision, 7e-8 in

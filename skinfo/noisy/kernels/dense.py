@@ -34,44 +34,25 @@ _BASE, _BEGIN, _ROUNDING, _BESIDE = range(4)
 
 
 class Arithmetic(NamedTuple):
-    """What a floating-point type leaves of an expanded square, and what a sum may span in it.
+    """What a floating-point type leaves of an expanded square, and what a sum may span in it."""
 
-    Attributes
-    ----------
-    rounding : float
-        Rounding of an expanded exponent as a share of |t|^2 + the longest row's |s|^2.
-    tolerance : float
-        Share of a sum that 256 rows may bring with such rounding.
-    least, most : float
-        Exponents that a sum can hold, relative to where it begins.
-    """
-
+    # Rounding of an expanded exponent as a share of |t|^2 + the longest row's |s|^2.
     rounding: float
-    tolerance: float
+    tolerance: float  # share of a sum that 256 rows may bring with such rounding
+    # Exponents that a sum can hold, relative to where it begins.
     least: float
     most: float
 
 
 class _Tile(NamedTuple):
-    """Scratch of up to 128 queries; the first axis is theirs.
+    """Scratch of up to 128 queries; the first axis is theirs."""
 
-    Attributes
-    ----------
-    state : ndarray of shape (128, 4)
-        See ``_BASE``.
-    own : ndarray of shape (128, 3, 2)
-        Sums over the own blocks, as (reference exponent, scaled sum).
-    totals, seen : ndarray of shape (128, 3)
-        Sums over all other blocks, and whether they hold anything.
-    exponents : ndarray of shape (64,)
-        Those of a block that is summed by differences.
-    """
-
-    state: np.ndarray
-    own: np.ndarray
+    state: np.ndarray  # (128, 4): see ``_BASE``
+    own: np.ndarray  # (128, 3, 2): sums over the own blocks, as (reference exponent, scaled sum)
+    # (128, 3): sums over all other blocks, and whether they hold anything.
     totals: np.ndarray
     seen: np.ndarray
-    exponents: np.ndarray
+    exponents: np.ndarray  # (64,): those of a block that is summed by differences
 
 
 @kernel(FAST, inline=True)

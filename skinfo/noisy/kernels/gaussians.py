@@ -13,27 +13,16 @@ _HALF_LOG2_E = 0.7213475204444817
 
 
 class GaussianBlocks(NamedTuple):
-    """Gaussians in blocks of 64, lanes innermost.
+    """Gaussians in blocks of 64, lanes innermost."""
 
-    Attributes
-    ----------
-    means : ndarray of shape (n_blocks, d, 64)
-        Their means.
-    factors : ndarray of shape (n_blocks, d (d + 1) / 2, 64)
-        Rows of the inverse Cholesky factors.
-    constants : ndarray of shape (n_blocks, 64)
-        log2 p(x) - log2 det(C) / 2; for padding hugely negative.
-    low, high : ndarray of shape (d, n_blocks)
-        Bounding boxes of the means.
-    top, reach : ndarray of shape (n_blocks,)
-        Largest constant, largest variance in any direction.
-    """
-
-    means: np.ndarray
-    factors: np.ndarray
+    means: np.ndarray  # (n_blocks, d, 64): their means
+    factors: np.ndarray  # (n_blocks, d (d + 1) / 2, 64): rows of the inverse Cholesky factors
+    # (n_blocks, 64): log2 p(x) - log2 det(C) / 2; for padding hugely negative.
     constants: np.ndarray
+    # (d, n_blocks): bounding boxes of the means.
     low: np.ndarray
     high: np.ndarray
+    # (n_blocks,): largest constant, largest variance in any direction.
     top: np.ndarray
     reach: np.ndarray
 

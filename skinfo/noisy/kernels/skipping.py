@@ -27,25 +27,14 @@ _HEADROOM = 40.0
 
 
 class _Scratch(NamedTuple):
-    """Bounds and sums of one query.
+    """Bounds and sums of one query."""
 
-    Attributes
-    ----------
-    bound, super_bound : ndarray of shape (n_blocks,) and (n_superblocks,)
-        Upper bounds of the logarithm of what each adds.
-    opened : ndarray of shape (n_superblocks,)
-        Whether the bounds of its blocks are filled.
-    exponents : ndarray of shape (64,)
-        Those of the block at hand.
-    running : ndarray of shape (3, 2)
-        The sums, as (reference exponent, scaled sum).
-    """
-
+    # (n_blocks,) and (n_superblocks,): upper bounds of the logarithm of what each adds.
     bound: np.ndarray
     super_bound: np.ndarray
-    opened: np.ndarray
-    exponents: np.ndarray
-    running: np.ndarray
+    opened: np.ndarray  # (n_superblocks,): whether the bounds of its blocks are filled
+    exponents: np.ndarray  # (64,): those of the block at hand
+    running: np.ndarray  # (3, 2): the sums, as (reference exponent, scaled sum)
 
 
 @kernel(FAST, inline=True)
