@@ -85,8 +85,8 @@ ESTIMATORS = {
     "SP": sample_propagation,
     "kNN": from_samples(knn_entropy),
     "KDE": from_samples(kde_entropy),
-    "pairwise, upper": lambda draw: pairwise_bounds(draw.rows, draw.sigma).upper.value,
-    "pairwise, lower": lambda draw: pairwise_bounds(draw.rows, draw.sigma).lower.value,
+    "pairwise, upper": lambda draw: pairwise_bounds(draw.rows, draw.sigma)[1].value,
+    "pairwise, lower": lambda draw: pairwise_bounds(draw.rows, draw.sigma)[0].value,
     "bins of 0.07": lambda draw: binned(draw, 0.07),
     "bins of 10 sigma": lambda draw: binned(draw, 10 * draw.sigma),
 }

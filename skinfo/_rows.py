@@ -101,16 +101,6 @@ class Rows:
         """H(p) of the inputs in nats: no layer can know more about one of them."""
         return discrete_entropy(self.input_weights)
 
-    @cached_property
-    def label_entropy(self) -> float:
-        """H(Y) in nats; 0 without labels."""
-        return 0.0 if self.label_weights is None else discrete_entropy(self.label_weights)
-
-    @cached_property
-    def mean(self) -> np.ndarray:
-        """The weighted mean of the rows."""
-        return self.weights @ self.points
-
 
 def counted(weights: np.ndarray) -> np.ndarray:
     """Tell which weights are more than zero beside the largest.

@@ -6,7 +6,6 @@ The risk is how far h(S + sigma Z), estimated from n rows, can be from the truth
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import ndtri
@@ -15,40 +14,15 @@ from skinfo._rows import Rows
 from skinfo.noisy.mixture import Mixture
 from skinfo.quantities import Quantity
 
-__all__ = [
-    "PairwiseBounds",
-    "bounded_risk",
-    "constellation_size",
-    "information_risk",
-    "min_samples",
-    "pairwise_bounds",
-    "subgaussian_risk",
-]
-
 #: Up to so many rows all pairs are summed; beyond, a sample of rows against all.
 MOST_ROWS = 10_000
 # Fourth powers of lengths in this range, and of their inverses, are numbers.
 _SHORTEST, _LONGEST = 1e-50, 1e50
 
 
-@dataclass(frozen=True)
-class PairwiseBounds:
-    """Bounds of I(S; S + sigma Z), in nats.
-
-    Attributes
-    ----------
-    lower, upper : Quantity
-        The bounds; their standard error is that of the sample of rows, which is noted, and 0 where
-        all were used.
-    """
-
-    lower: Quantity
-    upper: Quantity
-
-
 def pairwise_bounds(
     X: np.ndarray, sigma: float, *, seed: int = 0, n_jobs: int | None = None
-) -> PairwiseBounds:
+) -> tuple[Quantity, Quantity]:
     r"""Bound the information of rows with Gaussian noise by their pairwise distances.
 
     .. math::
@@ -71,8 +45,9 @@ def pairwise_bounds(
 
     Returns
     -------
-    PairwiseBounds
-        The bounds.
+    lower, upper : Quantity
+        The bounds of I(S; S + sigma Z), in nats; their standard error is that of the sample of
+        rows, which is noted, and 0 where all were used.
 
     Raises
     ------
@@ -88,8 +63,8 @@ def pairwise_bounds(
     Examples
     --------
     >>> import numpy as np
-    >>> bounds = pairwise_bounds(np.array([[-1.0], [1.0]]), sigma=0.5)
-    >>> round(bounds.lower.value, 4), round(bounds.upper.value, 4)
+    >>> lower, upper = pairwise_bounds(np.array([[-1.0], [1.0]]), sigma=0.5)
+    >>> round(lower.value, 4), round(upper.value, 4)
     (0.5662, 0.6928)
     """
     rows = Rows.make(_check_points(X, sigma))
@@ -111,7 +86,7 @@ def pairwise_bounds(
 
     # The upper one first: it is this sigma that an error of the activations' span names.
     upper = bound("mutual_info_pairwise_upper", sigma)
-    return PairwiseBounds(bound("mutual_info_pairwise_lower", 2 * sigma), upper)
+    return bound("mutual_info_pairwise_lower", 2 * sigma), upper
 
 
 def _check_points(X: np.ndarray, sigma: float) -> np.ndarray:
@@ -179,24 +154,15 @@ def subgaussian_risk(n: float, d: int, sigma: float, K: float) -> float:
 
     Parameters
     ----------
-    n : float
-        Number of rows, at least 2.
-    d : int
-        Number of units.
-    sigma : float
-        Standard deviation of the noise.
+    n, d, sigma : float, int, float
+        As for :func:`bounded_risk`, with the same errors.
     K : float
-        Largest psi_2 norm of a coordinate, in the units of the activations.
+        Largest psi_2 norm of a coordinate, in the units of the activations; positive.
 
     Returns
     -------
     float
         The bound; inf where it exceeds floating point.
-
-    Raises
-    ------
-    ValueError
-        If there are fewer than 2 rows, fewer than 1 unit, or sigma or K is not positive.
 
     References
     ----------
@@ -228,22 +194,13 @@ def information_risk(n: float, d: int, sigma: float) -> float:
 
     Parameters
     ----------
-    n : float
-        Number of rows, at least 2.
-    d : int
-        Number of units.
-    sigma : float
-        Standard deviation of the noise.
+    n, d, sigma : float, int, float
+        As for :func:`bounded_risk`, with the same errors.
 
     Returns
     -------
     float
         The bound; inf where it exceeds floating point.
-
-    Raises
-    ------
-    ValueError
-        If there are fewer than 2 rows, fewer than 1 unit, or sigma is not positive.
 
     References
     ----------
@@ -307,11 +264,6 @@ def min_samples(d: int, sigma: float, *, bias: float = 0.01, eps: float = 0.01) 
 
 def constellation_size(d: int, sigma: float, eps: float) -> int:
     """Points along an axis that noise of this size leaves apart: k of :func:`min_samples`.
-
-    Raises
-    ------
-    ValueError
-        If there are fewer than 1 unit, sigma is not positive, or eps lies outside (0, 1/2).
 
     Examples
     --------

@@ -67,21 +67,11 @@ def _minus(logarithm: np.ndarray, total: np.ndarray) -> np.ndarray:
 def line_cross_entropy(
     points: np.ndarray, weights: np.ndarray, model: np.ndarray, model_weights: np.ndarray
 ) -> float:
-    """Compute E[-log q(t)] + log phi's share: the cross-information of two mixtures on a line.
+    """Compute E log phi(Z) / q(s + Z) in nats: the cross-information of two mixtures on a line.
 
-    Parameters
-    ----------
-    points, model : ndarray of shape (n,) and (m,)
-        Rows of the law drawn from and of the law evaluated, in units of sigma.
-    weights, model_weights : ndarray of shape (n,) and (m,)
-        Their probabilities.
-
-    Returns
-    -------
-    float
-        E log phi(Z) / q(s + Z) in nats. With both laws the same it is I(S; S + Z), to 1e-10;
-        between far rows of another model its logarithm has a bend, which costs up to 2e-5 of the
-        value.
+    Rows, in units of sigma, and probabilities of the law drawn from, (n,), and of the law
+    evaluated, (m,). With both the same it is I(S; S + Z), to 1e-10; between far rows of another
+    model its logarithm has a bend, which costs up to 2e-5 of the value.
     """
     order, model_order = np.argsort(points), np.argsort(model)
     integral = integrate_line(
@@ -94,15 +84,7 @@ def line_cross_entropy(
 
 
 def line_information(points: np.ndarray, weights: np.ndarray, parts: np.ndarray) -> float:
-    """Compute the mean over parts of I(S; S + Z) within each part, in nats.
-
-    Parameters
-    ----------
-    points, weights : ndarray of shape (n,)
-        Rows on a line in units of sigma, and their probabilities.
-    parts : ndarray of shape (n,), int
-        The input or the label of each row, 0, 1, ….
-    """
+    """Compute the mean over parts, inputs or labels, of I(S; S + Z) within each part, in nats."""
     order = np.lexsort((points, parts))
     mass = np.bincount(parts, weights=weights)
     starts = np.searchsorted(parts[order], np.arange(len(mass) + 1))
@@ -193,14 +175,11 @@ class Averages:
     def largest_stderr(self) -> float:
         """The standard error that the tolerance is about."""
         n = 1 if self.rows.labels is None else 2
-        if self._exact is None:
-            return max(self._integration_error(values) for values in list(self._point)[:n])
-        return max(average.integration for average in list(self.point)[:n])
-
-    def _integration_error(self, values: np.ndarray) -> float:
-        if not np.isfinite(values).all():
-            return 0.0
-        return integration_error(values, self.sums.control, self.draws.weights)[1]
+        if self._exact is not None:
+            return max(average.integration for average in list(self.point)[:n])
+        finite = [values for values in list(self._point)[:n] if np.isfinite(values).all()]
+        control, weights = self.sums.control, self.draws.weights
+        return max((integration_error(v, control, weights)[1] for v in finite), default=0.0)
 
 
 def find_ends(
@@ -252,15 +231,9 @@ def _with_replicas(
         gap = plug_in.mutual_info.mean - mixture_posterior.mean
         if gaussians is not None and gap > tol:
             information_lows += _gaussian_posteriors(averages, mixture, gaussians, n_jobs)
-    lows = {
-        "mutual_info": information_lows,
-        "label_mutual_info": [averages.of(out.label_mutual_info)],
-    }
-    highs = {
-        "entropy": [averages.of(out.entropy)],
-        "conditional_entropy": conditional_highs,
-    }
-    return lows, highs
+    label_lows = [averages.of(out.label_mutual_info)]
+    lows = {"mutual_info": information_lows, "label_mutual_info": label_lows}
+    return lows, {"entropy": [averages.of(out.entropy)], "conditional_entropy": conditional_highs}
 
 
 def _of_population(averages: Averages, mixture: Mixture) -> tuple[_Candidates, _Candidates]:

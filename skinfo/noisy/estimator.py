@@ -228,8 +228,7 @@ class NoisyMIEstimator(BaseEstimator):
         )
         pairwise: tuple[Quantity, ...] = ()
         if self.pairwise_bounds:
-            ends = pairwise_bounds(rows.points, sigma, seed=self._seed, n_jobs=self.n_jobs)
-            pairwise = (ends.lower, ends.upper)
+            pairwise = pairwise_bounds(rows.points, sigma, seed=self._seed, n_jobs=self.n_jobs)
         self.n_evaluations_ = information.n_evaluations
         self.converged_ = information.converged
         self.rank_ = information.rank

@@ -137,10 +137,7 @@ class _WithoutOwnRow:
 def own_row_out_entropies(gaussians: InputGaussians, rows: Rows) -> np.ndarray:
     """Cross-entropy of T = s + Z under the Gaussian of the input of s fitted without s.
 
-    Returns
-    -------
-    ndarray of shape (n,)
-        One value per row, an upper end of h(T | X = x) on average; inf where the input has one row.
+    One value per row, an upper end of h(T | X = x) on average; inf where the input has one row.
     """
     n, d = rows.points.shape
     values = np.full(n, np.inf)
@@ -154,11 +151,8 @@ def own_row_out_entropies(gaussians: InputGaussians, rows: Rows) -> np.ndarray:
 def own_input_out_entropies(rows: Rows) -> np.ndarray:
     """Cross-entropy of T = s + Z under the Gaussian fitted to the rows of all other inputs.
 
-    Returns
-    -------
-    ndarray of shape (n,)
-        One value per row, an upper end of h(T) on average; inf where there is no other input, or
-        the others weigh so little, or the rows lie so far apart, that rounding would decide it.
+    One value per row, an upper end of h(T) on average; inf where there is no other input, or the
+    others weigh so little, or the rows lie so far apart, that rounding would decide it.
     """
     n, d = rows.points.shape
     p = rows.input_weights
@@ -168,7 +162,7 @@ def own_input_out_entropies(rows: Rows) -> np.ndarray:
         together = replace(rows, inputs=np.zeros(n, dtype=np.int64))
         whole = InputGaussians.fit(together)
         return np.full(n, np.inf) if whole is None else own_row_out_entropies(whole, together)
-    points = rows.points - rows.mean
+    points = rows.points - rows.weights @ rows.points
     # The covariance of the others is a difference, divided by their share.
     if np.abs(points).max(initial=0.0) ** 2 >= _LARGEST_DIFFERENCE * (1 - p).min():
         return np.full(n, np.inf)
@@ -205,17 +199,8 @@ def posterior_log_sums(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Evaluate p(x) N_x(t) for the draw's own input, its own row left out, and for all others.
 
-    Parameters
-    ----------
-    drawn : ndarray of shape (m,)
-        The row of each draw.
-    noise : ndarray of shape (m, d)
-        Its noise in units of sigma.
-
-    Returns
-    -------
-    own, others : ndarray of shape (m,)
-        Natural logarithms, relative to the density of the noise at the draw.
+    ``drawn``, (m,), holds the row of each draw, ``noise``, (m, d), its noise in units of sigma.
+    Returns natural logarithms, relative to the density of the noise at the draw.
     """
     m, d = noise.shape
     points = rows.points[drawn]
@@ -249,29 +234,20 @@ def _in_blocks(
     cholesky = np.linalg.cholesky(covariances)
     inverse = np.linalg.inv(cholesky)
     half_log2_det = np.log2(np.diagonal(cholesky, axis1=1, axis2=2)).sum(axis=1)
-    n_blocks = (n + BLOCK - 1) // BLOCK
-    padding = n_blocks * BLOCK - n
-
-    def blocked(values: np.ndarray, fill: float | None = None) -> np.ndarray:
-        width = [(0, padding)] + [(0, 0)] * (values.ndim - 1)
-        padded = (
-            np.pad(values, width, mode="edge")
-            if fill is None
-            else np.pad(values, width, constant_values=fill)
-        )
-        return padded.reshape(n_blocks, BLOCK, *values.shape[1:])
-
-    means = blocked(gaussians.means[order])
+    # Padding repeats the last Gaussian, with a constant that makes it nothing.
+    in_block = np.minimum(np.arange(-(-n // BLOCK) * BLOCK), n - 1).reshape(-1, BLOCK)
+    means = gaussians.means[order][in_block]
     rows_of_factor, columns = np.tril_indices(d)
-    factors = blocked(inverse[:, rows_of_factor, columns])
-    constants = blocked(np.log2(input_weights[order]) - half_log2_det, -1e300)
-    variances = blocked(np.linalg.eigvalsh(covariances)[:, -1])
+    factors = inverse[:, rows_of_factor, columns][in_block]
+    constants = (np.log2(input_weights[order]) - half_log2_det)[in_block]
+    constants.ravel()[n:] = -1e300
+    variances = np.linalg.eigvalsh(covariances)[:, -1][in_block]
     slots = np.empty(n, dtype=np.int64)
     slots[order] = np.arange(n)
     return slots, GaussianBlocks(
         means=np.ascontiguousarray(means.transpose(0, 2, 1)),
         factors=np.ascontiguousarray(factors.transpose(0, 2, 1)),
-        constants=np.ascontiguousarray(constants),
+        constants=constants,
         low=np.ascontiguousarray(means.min(axis=1).T),
         high=np.ascontiguousarray(means.max(axis=1).T),
         top=constants.max(axis=1),

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from skinfo._rows import Rows
+from skinfo._rows import Rows, discrete_entropy
 from skinfo.noisy.brackets import (
     QUANTITIES,
     Averages,
@@ -55,33 +55,15 @@ _Portion = TypeVar("_Portion", Draws, DrawSums)
 
 @dataclass(frozen=True)
 class MixtureInformation(Measured[Quantity]):
-    """What :func:`measure_mixture` found, in nats.
+    """What :func:`measure_mixture` found, in nats; what is of labels is NaN without them."""
 
-    Attributes
-    ----------
-    mutual_info, label_mutual_info, entropy, conditional_entropy : Quantity
-        I(X;T) with its bias reduced, I(Y;T), NaN without labels, h(T), h(T|X).
-    plug_in : Quantity
-        The paper's estimate of I(X;T).
-    ceiling, label_ceiling : float
-        What I(X;T) and I(Y;T) cannot exceed; NaN without labels.
-    stderr_inputs : float
-        Standard error of I(X;T) from the finite number of inputs.
-    n_evaluations : int
-        Points at which the mixture was evaluated.
-    converged : bool
-        Whether the standard errors fell below the tolerance.
-    rank : int
-        Number of directions in which the rows vary.
-    """
-
-    plug_in: Quantity
-    ceiling: float
-    label_ceiling: float
-    stderr_inputs: float
-    n_evaluations: int
-    converged: bool
-    rank: int
+    plug_in: Quantity  # the paper's estimate of I(X;T); in mutual_info its bias is reduced
+    ceiling: float  # what I(X;T) cannot exceed
+    label_ceiling: float  # what I(Y;T) cannot exceed
+    stderr_inputs: float  # standard error of I(X;T) from the finite number of inputs
+    n_evaluations: int  # points at which the mixture was evaluated
+    converged: bool  # whether the standard errors fell below the tolerance
+    rank: int  # number of directions in which the rows vary
 
     @property
     def quantities(self) -> tuple[Quantity, ...]:
@@ -110,20 +92,7 @@ def measure_mixture(
 ) -> MixtureInformation:
     """Estimate I(X;T), I(Y;T), h(T) and h(T|X) of T = S + sigma Z, each with its bracket.
 
-    Parameters
-    ----------
-    mixture : Mixture
-        The mixture of Gaussians of this layer's noise around activations before it.
-    tol : float
-        Standard error aimed at, in nats.
-    population : bool
-        Whether the inputs were drawn from a larger population, or are the whole input law.
-    max_evaluations : int
-        Most points at which the mixture is evaluated.
-    seed : int
-        Seed of the draws.
-    n_jobs : int or None
-        Threads; the result does not depend on it.
+    The parameters are those of :class:`skinfo.NoisyMIEstimator`, ``tol`` in nats.
 
     References
     ----------
@@ -284,13 +253,12 @@ def _shifted(quantity: Quantity, constant: float) -> Quantity:
 def _ceilings(mixture: Mixture, *, population: bool) -> tuple[float, float]:
     """What I(X;T) and I(Y;T) cannot exceed; NaN for the second without labels."""
     rows = mixture.rows
-    ceiling = (
-        np.inf if population else min(rows.input_entropy, mixture.subspace.gaussian_information)
-    )
-    if rows.label_weights is None:
-        return ceiling, np.nan
-    # Of a population only the number of classes is certain.
-    return ceiling, float(np.log(len(rows.label_weights))) if population else rows.label_entropy
+    p = rows.label_weights
+    if population:
+        # Only the number of classes is certain.
+        return np.inf, np.nan if p is None else float(np.log(len(p)))
+    ceiling = min(rows.input_entropy, mixture.subspace.gaussian_information)
+    return ceiling, np.nan if p is None else discrete_entropy(p)
 
 
 def _plug_in(average: Average, ceiling: float) -> Quantity:

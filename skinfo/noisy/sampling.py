@@ -185,23 +185,11 @@ def average_draws(
     row_weights: np.ndarray,
     input_weights: np.ndarray,
 ) -> Average:
-    """Average values over draws.
+    """Average values over draws, -inf or inf where nothing determines one.
 
-    Parameters
-    ----------
-    values : ndarray of shape (N_RANDOMISATIONS, m)
-        One value per draw; -inf or inf where nothing determines it.
-    control : ndarray of shape (N_RANDOMISATIONS, m)
-        One number per draw, whose mean is exactly 0.
-    draw_weights : ndarray of shape (N_RANDOMISATIONS, m)
-        Weight of each draw.
-    inputs : ndarray of shape (N_RANDOMISATIONS, m), int64
-        The input of each draw's row.
-    row_weights, input_weights : ndarray
-        Probabilities of all rows and of all inputs.
+    Four arrays of shape (N_RANDOMISATIONS, m) hold a number per draw: its value, a control whose
+    mean is exactly 0, its weight, its row's input; then all rows' and all inputs' probabilities.
 
-    Notes
-    -----
     Replicas of an input are independent, and to first order a plug-in information is the mean over
     rows of the row's own contribution; so its variance over replicas is the variance within inputs
     times sum w^2. The draws' noise is part of what is measured here, which errs on the wide side.
