@@ -171,7 +171,8 @@ def print_table(
     for place, row in enumerate(rows):
         table.add_row(*map(escape, row), style=styles[place] if styles else None)
     natural = console.measure(table, options=console.options.update(max_width=1000)).maximum
-    Console(width=max(natural, console.width)).print(table)
+    wide = Console(width=max(natural, console.width))
+    wide.print(table)
 
 
 def print_notes(notes: Iterable[tuple[str, str]]) -> None:

@@ -1,15 +1,12 @@
 """What a flow table notes of its numbers."""
 
-import re
 import warnings
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from skinfo import BinningMIEstimator, open_run
-from skinfo.comparison import POOLING_NOTES
 from skinfo.flow.inequality import note_data_processing
 from skinfo.quantities import NOTES
 from skinfo.runs import Layer
@@ -176,13 +173,6 @@ def test_notes_are_words_of_the_fixed_list():
     elsewhere = {"above ceiling", "sampled", "no noise", "not measured"}
     assert found >= set(NOTES) - of_bins - elsewhere
     assert found & of_bins == {"at ceiling"}
-
-
-def test_the_readme_lists_all_notes():
-    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-    listed = readme[readme.index("The **notes** of a table") :].split(".\n")[0]
-    assert set(re.findall("`([^`]+)`", " ".join(listed.split()))) == set(NOTES)
-    assert all(f"`{note}`" in readme for note in POOLING_NOTES)
 
 
 def test_data_processing_is_not_asked_of_noise_added_at_each_layer_alone():
