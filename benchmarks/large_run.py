@@ -84,7 +84,7 @@ def main() -> None:
     )
     wall, peak = time.perf_counter() - start, peak_memory()
     n_arrays = n_checkpoints * len(LAYERS)
-    print_header("arrays", "GB", "limit, MB", "peak, MB", "before, MB", "time, s", "s an array")
+    print_header("arrays", "GB", "limit, MB", "peak, MB", "before, MB", "time, s", "s per array")
     print_row(
         n_arrays, f"{n_arrays * ARRAY / 1e9:.1f}", f"{parse_bytes(args.memory_limit) / 1e6:,.0f}",
         f"{peak / 1e6:,.0f}", f"{before / 1e6:,.0f}", f"{wall:.0f}", f"{wall / n_arrays:.2f}",
