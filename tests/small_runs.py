@@ -1,8 +1,12 @@
-"""Small runs that tables and snapshots are made of."""
+"""Small runs that tables, snapshots and the demo are made of."""
+
+import contextlib
 
 import numpy as np
+import pytest
 
 from skinfo import open_run
+from skinfo.datasets import make_szt
 from skinfo.runs import Layer, RunWriter
 
 EPOCHS = (1, 3, 10, 30, 100, 300)
@@ -32,3 +36,17 @@ def broken_run(path, how):
         file = path / "epoch_00000001.npz"
         file.write_bytes(file.read_bytes()[:1000])
     return open_run(path)
+
+
+@contextlib.contextmanager
+def small_demo():
+    """256 of the 4,096 inputs and a loose tolerance: all of the demo in a few seconds."""
+    from skinfo.szt import demo, recording
+
+    X, y = make_szt()
+    rows = np.random.default_rng(0).permutation(4096)[:256]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(recording, "make_szt", lambda: (X[rows], y[rows]))
+        patch.setattr(recording, "N_TRAIN", 200)
+        patch.setattr(demo, "TOLERANCE", 0.2)
+        yield

@@ -1,6 +1,5 @@
 """The demo: its checkpoints, its files, and that it goes on where it was killed."""
 
-import contextlib
 import gc
 import json
 import sys
@@ -19,8 +18,10 @@ from skinfo.datasets import make_szt
 from skinfo.errors import MissingExtraError, RunError
 from skinfo.monitoring import log_spaced_epochs
 from skinfo.runs import open_run
-from skinfo.szt import SztSettings, Trainer, demo, make_mlp, record_training, recording
+from skinfo.szt import SztSettings, Trainer, demo, make_mlp, record_training
 from skinfo.szt.demo import DemoResult, run_demo
+
+from small_runs import small_demo
 
 
 class BrokenError(Exception):
@@ -47,18 +48,6 @@ class Progress:
         return [done for part, done in self.calls if part == "Training"]
 
 
-@contextlib.contextmanager
-def small_data():
-    """256 of the 4,096 inputs and a loose tolerance: all of the demo in a few seconds."""
-    X, y = make_szt()
-    rows = np.random.default_rng(0).permutation(4096)[:256]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(recording, "make_szt", lambda: (X[rows], y[rows]))
-        patch.setattr(recording, "N_TRAIN", 200)
-        patch.setattr(demo, "TOLERANCE", 0.2)
-        yield
-
-
 @dataclass
 class Demo:
     directory: Path
@@ -71,7 +60,7 @@ class Demo:
 def uninterrupted(tmp_path_factory):
     directory, progress = tmp_path_factory.mktemp("demo") / "whole", Progress()
     before = set(plt.get_fignums())
-    with small_data():
+    with small_demo():
         result = run_demo(directory, SETTINGS, progress=progress)
     figures = set(plt.get_fignums()) - before
     for figure in figures:
@@ -138,7 +127,7 @@ def test_the_demo_leaves_no_figure_open(uninterrupted):
 # What joblib says of the tasks it dropped is the next test's.
 @pytest.mark.filterwarnings("ignore:.*tasks:UserWarning")
 def test_a_killed_demo_resumes_to_the_same_table(uninterrupted, tmp_path):
-    with small_data():
+    with small_demo():
         in_training = Progress(stop_at=("Training", 3))
         with pytest.raises(BrokenError):
             run_demo(tmp_path, SETTINGS, progress=in_training)

@@ -112,13 +112,26 @@ def test_comparisons_and_pools_keep_its_name(table):
     assert "participation_ratio" in set(compare_flows(flows)["quantity"])
 
 
+@pytest.fixture(scope="module")
+def reported(table, tmp_path_factory):
+    """Tables in both formats, and their pages, which another process wrote."""
+    paths = [tmp_path_factory.mktemp("tables") / name for name in ("flow.parquet", "flow.csv")]
+    for path in paths:
+        write_table(path, table, collect_snapshots(run(), settings=table.attrs))
+    code = """
+import sys
+from skinfo.cli import app
+for path in sys.argv[1:]:
+    app(["report", path], standalone_mode=False)
+"""
+    subprocess.run([sys.executable, "-c", code, *map(str, paths)], check=True, capture_output=True)
+    return {path.suffix: path for path in paths}
+
+
 @pytest.mark.parametrize("suffix", [".parquet", ".csv"])
-def test_another_process_reports_it_from_a_file(table, tmp_path, suffix):
-    path = tmp_path / f"flow{suffix}"
-    write_table(path, table, collect_snapshots(run(), settings=table.attrs))
+def test_another_process_reports_it_from_a_file(reported, suffix):
+    path = reported[suffix]
     assert describe_quantity("participation_ratio", read_table(path)[0]) == RATIO
-    command = [sys.executable, "-c", "from skinfo.cli import main; main()", "report", str(path)]
-    subprocess.run(command, check=True, capture_output=True)
     text = path.with_suffix(".html").read_text(encoding="utf-8")
     figures = re.findall(r'<script type="application/json">(.*?)</script>', text)
     titles = [json.loads(figure)["layout"]["yaxis"]["title"]["text"] for figure in figures]

@@ -75,17 +75,6 @@ def run_demo(
         If the directory holds something else, or a demo with other settings.
     MissingExtraError
         If pyarrow, which writes the table, or matplotlib is not installed; nothing is trained then.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> from pathlib import Path
-    >>> from skinfo.szt.demo import run_demo
-    >>> from skinfo.szt import SztSettings
-    >>> settings = SztSettings(epochs=1, n_replicas=2, n_checkpoints=1)
-    >>> result = run_demo(Path(tempfile.mkdtemp()), settings)
-    >>> result.table["layer"].unique().tolist(), result.overview_path.name
-    (['layer1', 'layer2', 'layer3', 'layer4', 'layer5'], 'overview.png')
     """
     table_path = directory / "flow.parquet"
     check_table_name(table_path)

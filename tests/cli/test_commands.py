@@ -26,6 +26,7 @@ from .written import (
     started,
     write_run,
 )
+from small_runs import small_demo
 
 COMMANDS = ("demo", "info", "analyze", "compare", "convert", "plot", "report")
 
@@ -342,6 +343,13 @@ class Killed(BaseException):
     """The power went off."""
 
 
+@pytest.fixture
+def _small():
+    with small_demo():
+        yield
+
+
+@pytest.mark.usefixtures("_small")
 def test_a_demo_that_was_killed_goes_on_prints_its_table_and_writes_its_files(
     call, tmp_path, monkeypatch
 ):
