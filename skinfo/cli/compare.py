@@ -106,7 +106,12 @@ def compare(
         write_table(output, result)
         written.append(f"{len(result)} rows in {output}")
     if plot is not None:
-        _draw(tables, plot, reference, show, layer)
+        from skinfo.view import FlowComparisonDisplay, save_figure
+
+        display = FlowComparisonDisplay.from_flows(
+            tables, reference=reference, quantities=show or None, layers=layer or None
+        )
+        save_figure(display.plot().figure_, plot, close=True)
         written.append(f"Picture in {plot}")
     if not json:
         for message in written:
@@ -316,18 +321,3 @@ def _as_json(table: Any) -> str:
     values = table.replace([np.inf, -np.inf], np.nan).astype(object)
     rows = values.where(values.notna(), None).to_dict("records")
     return json.dumps(rows, allow_nan=False, ensure_ascii=False)
-
-
-def _draw(
-    tables: dict[str, Any],
-    target: Path,
-    reference: str | None,
-    show: list[str] | None,
-    layers: list[str] | None,
-) -> None:
-    from skinfo.view import FlowComparisonDisplay, save_figure
-
-    display = FlowComparisonDisplay.from_flows(
-        tables, reference=reference, quantities=show or None, layers=layers or None
-    )
-    save_figure(display.plot().figure_, target, close=True)

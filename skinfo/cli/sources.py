@@ -49,13 +49,7 @@ def _read_labels(path: Path) -> Any:
 
 
 def named_sources(arguments: list[str]) -> dict[str, list[Path]]:
-    """Find the sources of every flow by name, in the order given.
-
-    Raises
-    ------
-    ValueError
-        For a pattern that nothing matches, and one source or name given twice.
-    """
+    """Find the sources of every flow by name, in the order given."""
     named: dict[str, list[Path]] = {}
     bare = [text for text in arguments if Path(text).exists() or "=" not in text]
     short = _short_names([Path(text) for text in bare])
@@ -117,13 +111,7 @@ def _short_names(paths: list[Path]) -> dict[Path, str]:
 
 
 def find_table(source: Path) -> Path:
-    """Find the table of a source: itself, the one in its directory, or the one beside a run.
-
-    Raises
-    ------
-    ValueError
-        For a run without a table; the message says how to measure it.
-    """
+    """Find the table of a source: itself, the one in its directory, or the one beside a run."""
     if _is_table(source) or not source.exists():
         return source
     from skinfo.flow.tables import SUFFIXES
@@ -171,23 +159,8 @@ def _warn_of_changes(path: Path, run: Any, table_path: Path) -> None:
 def read_settings(path: Path, options: list[str]) -> dict[str, Any]:
     """Read a TOML file whose keys are the options of a command, with "-" or "_".
 
-    Parameters
-    ----------
-    path : Path
-        The file; a table [estimators.NAME] describes an estimator by ``kind`` ("noisy", "binned",
-        "clustered") and its parameters.
-    options : list of str
-        Options of the command.
-
-    Returns
-    -------
-    dict
-        Values by option, and under "estimators" their descriptions by name.
-
-    Raises
-    ------
-    ValueError
-        If the file cannot be read, or holds a key that no option has; the message names both.
+    A table [estimators.NAME] describes an estimator by ``kind`` ("noisy", "binned", "clustered")
+    and its parameters.
     """
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))

@@ -153,8 +153,6 @@ class FlowComparisonDisplay:
 
     def _changed(self) -> dict[tuple[str, str, str], set[int]]:
         """Epochs at which a flow differs from the reference, by flow, quantity and layer."""
-        if len(self.flows) < 2:
-            return {}
         changed: dict[tuple[str, str, str], set[int]] = {}
         reference = self.flows[self.reference]
         for flow, table in self.flows.items():
@@ -165,14 +163,12 @@ class FlowComparisonDisplay:
             except NothingInCommonError:
                 continue
             compared = compared[compared["change"].isin(_SHOWN_CHANGES)]
+            places = compared[["estimator", "quantity", "layer"]]
             for name in self.quantities:
                 estimator = next(iter(estimators_measuring(table, name)), None)
-                rows = compared[
-                    (compared["estimator"] == estimator) & (compared["quantity"] == name)
-                ]
                 for layer in self.layers:
-                    epochs = rows.loc[rows["layer"] == layer, "epoch"]
-                    changed[flow, name, layer] = set(epochs)
+                    here = places.eq([estimator, name, layer]).all(axis=1)
+                    changed[flow, name, layer] = set(compared.loc[here, "epoch"])
         return changed
 
     def _draw_legend(self, *, marked: bool) -> None:

@@ -68,11 +68,9 @@ def draw_plane(information: Curves, label: Curves, *, several: bool) -> Figure:
 def _range(curves: Curves) -> list[float]:
     """All that is ever shown, so that the axes stand still while the points move."""
     flat = curves.flat_ceiling()
-    shown = [
-        *(curves.value, curves.lower, curves.upper),
-        np.array([np.nan if flat is None else flat]),
-    ]
-    values = np.concatenate([array[np.isfinite(array)] for array in shown])
+    limit = np.nan if flat is None else flat
+    shown = np.concatenate([*curves.value, *curves.lower, *curves.upper, [limit]])
+    values = shown[np.isfinite(shown)]
     low, high = (values.min(), values.max()) if values.size else (0.0, 1.0)
     pad = 0.05 * (high - low) or 0.5
     return [float(low - pad), float(high + pad)]
@@ -138,13 +136,10 @@ def draw_distances(snapshots: Snapshots, layers: tuple[str, ...]) -> list[Figure
 
 def _draw_layer(snapshots: Snapshots, k: int, place: int) -> Figure:
     traces = [_outline(snapshots, k, *kind) for kind in PAIR_KINDS]
+    measured = (snapshots.within[k] + snapshots.between[k]).any(axis=1)
     titles = [
-        "" if measured else f"not measured at epoch {epoch_name(float(epoch))}"
-        for epoch, measured in zip(
-            snapshots.snapshot_epochs,
-            (snapshots.within[k] + snapshots.between[k]).any(axis=1),
-            strict=True,
-        )
+        "" if has_pairs else f"not measured at epoch {epoch_name(float(epoch))}"
+        for epoch, has_pairs in zip(snapshots.snapshot_epochs, measured, strict=True)
     ]
     laid_out = layout(
         _HISTOGRAM_HEIGHT,

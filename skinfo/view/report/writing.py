@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -98,12 +97,8 @@ def write_report(
         file = Path(table)
         plotly_offline()
         read, beside = read_table(file)
-        page = make_report(
-            read,
-            snapshots or beside,
-            title=title or f"Information flow: {file.name}",
-            source=str(file),
-        )
+        title = title or f"Information flow: {file.name}"
+        page = make_report(read, snapshots or beside, title=title, source=str(file))
     else:
         page = make_report(table, snapshots, title=title)
     content = page.encode("utf-8", errors="backslashreplace")
@@ -120,6 +115,9 @@ def make_report(
     source: str = "The table",
 ) -> str:
     """Make the page of :func:`write_report` as a text; ``source`` names the table in errors."""
+    from skinfo import __version__
+
+    plotly = plotly_offline()
     flow = _checked(table, source)
     flow.attrs = table.attrs | (snapshots.settings if snapshots is not None else {})
     layers = layers_in_order(flow, snapshots.layers if snapshots is not None else ())
@@ -127,6 +125,9 @@ def make_report(
     every = list(_all_curves(flow, layers, epochs))
     main = [curves for curves in every if curves.quantity.main] or every[:4]
     flags = flags_of(flow, layers)
+    recorded = []
+    if snapshots is not None and snapshots.losses:
+        recorded = draw_recorded(snapshots.losses, snapshots.epochs.astype(float), epochs)
     colours = zip(layers, layer_colours(len(layers)), strict=True)
     page = _page_template().render(
         title=title or "Information flow",
@@ -139,13 +140,11 @@ def make_report(
             for k, (name, colour) in enumerate(colours)
         ],
         planes=_planes(every),
-        no_plane=_no_plane(every),
-        curves=_main_figures(every, main, snapshots, epochs),
+        not_measured=[name for name in PLANES[0] if name not in set(flow["quantity"])],
+        curves=_figures(every, main[:_MOST_MAIN]) + recorded,
         other_curves=_figures(every, [other for other in every if other not in main[:_MOST_MAIN]]),
-        no_curves=_lacking(every, snapshots),
+        snapshots=snapshots,
         distances=[] if snapshots is None else draw_distances(snapshots, layers),
-        no_distances=_no_distances(snapshots),
-        snapshot_epochs=[] if snapshots is None else map(epoch_name, snapshots.snapshot_epochs),
         pair_kinds=PAIR_KINDS,
         summary_head=[_heading(curves) for curves in main],
         summary=[
@@ -156,9 +155,9 @@ def make_report(
             for k in range(len(layers)) for curves in every if curves.measured[k, -1]
         ],
         settings=_in_words(flow.attrs),
-        written_by=", ".join(f"{name} {_version(name)}" for name in ("skinfo", "plotly")),
+        written_by=f"skinfo {__version__}, plotly {plotly.__version__}",
         sentences={curves.quantity.title: curves.quantity.sentence for curves in every},
-        plotly=plotly_offline().offline.get_plotlyjs(),
+        plotly=plotly.offline.get_plotlyjs(),
     )  # fmt: skip
     return str(page)
 
@@ -175,19 +174,14 @@ def _page_template() -> Any:
     environment.policies["json.dumps_kwargs"] = {"allow_nan": False}
     environment.filters |= {
         "plain": lambda value: json.dumps(value, ensure_ascii=False, default=str),
+        "epoch_name": epoch_name,
         "first_layers": lambda names: name_some(names, _MOST_NAMED),
     }
     return environment.get_template("template.html")
 
 
 def _checked(table: pd.DataFrame, source: str) -> pd.DataFrame:
-    """Take a table that a report can be made of, its numbers as such and its words as texts.
-
-    Raises
-    ------
-    ValueError
-        That names the file, and the column or the row at fault.
-    """
+    """Take a table that a report can be made of, its numbers as such and its words as texts."""
     if is_curve(table):
         raise ValueError(
             f"{source} is a curve against sigma: a report is made of a flow table. Draw the curve "
@@ -237,13 +231,6 @@ def _subtitle(flow: pd.DataFrame, layers: tuple[str, ...], epochs: np.ndarray) -
     )
 
 
-def _version(name: str) -> str:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return "of unknown version"
-
-
 def _planes(every: list[Curves]) -> list[Figure]:
     """A plane for each estimator that measured both of its quantities."""
     by_name = {(curves.estimator, curves.quantity.name): curves for curves in every}
@@ -260,54 +247,9 @@ def _planes(every: list[Curves]) -> list[Figure]:
     ]
 
 
-def _no_plane(every: list[Curves]) -> str:
-    measured = {curves.quantity.name for curves in every}
-    lacking = [name for name in PLANES[0] if name not in measured]
-    if not lacking:
-        return (
-            "No plane can be drawn: no estimator measured both mutual_info and label_mutual_info."
-        )
-    return (
-        f"No plane can be drawn: the table holds no {' and no '.join(lacking)}. "
-        "I(Y;T) is measured for runs that have labels."
-    )
-
-
 def _figures(every: list[Curves], chosen: list[Curves]) -> list[Figure]:
     titles = [curves.quantity.title for curves in every]
     return [draw_curves(c, several=titles.count(c.quantity.title) > 1) for c in chosen]
-
-
-def _main_figures(
-    every: list[Curves], main: list[Curves], snapshots: Snapshots | None, epochs: np.ndarray
-) -> list[Figure]:
-    figures = _figures(every, main[:_MOST_MAIN])
-    if snapshots is not None and snapshots.losses:
-        figures += draw_recorded(snapshots.losses, snapshots.epochs.astype(float), epochs)
-    return figures
-
-
-def _lacking(every: list[Curves], snapshots: Snapshots | None) -> str:
-    sentences = [] if every else ["The table holds no number: nothing could be measured."]
-    if snapshots is None:
-        sentences.append(
-            "Losses are kept in the .npz beside a table that skinfo analyze writes; this table has "
-            "none."
-        )
-    elif not snapshots.losses:
-        sentences.append("The run has no losses on record.")
-    return " ".join(sentences)
-
-
-def _no_distances(snapshots: Snapshots | None) -> str:
-    if snapshots is None:
-        return (
-            "Distances are kept in the .npz beside a table that skinfo analyze writes; this table "
-            "has none."
-        )
-    if not snapshots.within.any():
-        return "No distances are on record: the run has no labels."
-    return ""
 
 
 def _heading(curves: Curves) -> dict[str, str]:
@@ -339,16 +281,12 @@ def _numbers(curves: Curves, k: int) -> list[str]:
     """All that is known of a layer at the last checkpoint, a text per column."""
     stderr, ceiling = curves.stderr[k, -1], curves.ceiling[k, -1]
     return [
-        curves.layers[k],
-        curves.estimator,
-        curves.quantity.title,
-        number(curves.value[k, -1]),
+        curves.layers[k], curves.estimator, curves.quantity.title, number(curves.value[k, -1]),
         "unknown" if np.isnan(stderr) else number(stderr) if stderr else "exact",
         bracket(curves.lower[k, -1], curves.upper[k, -1]),
         "" if np.isnan(ceiling) else number(ceiling),
-        curves.unit,
-        ", ".join(note for note, _ in split_notes(curves.notes[k, -1])),
-    ]
+        curves.unit, ", ".join(note for note, _ in split_notes(curves.notes[k, -1])),
+    ]  # fmt: skip
 
 
 def _in_words(settings: Mapping[Any, Any]) -> dict[Any, Any]:
