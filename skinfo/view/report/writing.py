@@ -17,13 +17,12 @@ from skinfo.flow.snapshots import Snapshots
 from skinfo.flow.tables import check_columns, check_once, check_output, is_curve, read_table
 from skinfo.quantities import describe_quantity
 from skinfo.view.curves import PAIR_KINDS, PLANES, Curves, layer_colours, layers_in_order
-from skinfo.view.report.curves import draw_curves, draw_recorded
+from skinfo.view.report.drawing import draw_curves, draw_distances, draw_plane, draw_recorded
 from skinfo.view.report.figures import MARKERS, Figure, plotly_offline
-from skinfo.view.report.moving import draw_distances, draw_plane
-from skinfo.view.report.notes import flags_of
 from skinfo.view.words import (
     bracket,
     epoch_name,
+    flags_of,
     number,
     sigma_in_words,
     split_notes,
