@@ -5,7 +5,7 @@ The same bits come out for any number of threads.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from threading import Lock
@@ -24,6 +24,7 @@ EXACT = {"contract"}
 
 _SLICE = 512
 _Part = TypeVar("_Part")
+_Result = TypeVar("_Result")
 
 
 def kernel(
@@ -45,35 +46,27 @@ def kernel(
     return compile_lazily
 
 
-def in_slices(work: Callable[[slice], None], n: int, n_jobs: int | None) -> None:
-    """Call ``work`` on slices of range(n), in threads; each fills its own part of an output.
+def slices_of(n: int) -> list[slice]:
+    """Slices of range(n), each as long as a thread should take at a time."""
+    return [slice(start, min(start + _SLICE, n)) for start in range(0, n, _SLICE)]
 
-    Matrix products within a slice run on its own thread alone. Threads are counted as joblib does,
-    but joblib's own look for results every hundredth of a second, which is as long as a fit takes.
+
+def in_order(
+    work: Callable[[_Part], _Result], parts: Sequence[_Part], n_jobs: int | None
+) -> Iterator[_Result]:
+    """Yield what ``work`` makes of each part, in the order of the parts, computed in threads.
+
+    What is summed as it comes has the same bits for any number of threads. Matrix products within a
+    part run on its own thread alone. Threads are counted as joblib does, but joblib's own look for
+    results every hundredth of a second, which is as long as a fit takes.
     """
-    slices = [slice(start, min(start + _SLICE, n)) for start in range(0, n, _SLICE)]
-    n_threads = min(effective_n_jobs(n_jobs), len(slices))
+    n_threads = min(effective_n_jobs(n_jobs), len(parts))
     with _LIMIT:
         if n_threads < 2:
-            for part in slices:
-                work(part)
+            yield from map(work, parts)
         else:
             with ThreadPoolExecutor(n_threads) as pool:
-                list(pool.map(work, slices))
-
-
-def in_order(work: Callable[[int], _Part], n: int, n_jobs: int | None) -> Iterator[_Part]:
-    """Yield work(0), work(1), … in this order, computed in threads.
-
-    What is summed as it comes has the same bits for any number of threads.
-    """
-    n_threads = min(effective_n_jobs(n_jobs), n)
-    with _LIMIT:
-        if n_threads < 2:
-            yield from map(work, range(n))
-        else:
-            with ThreadPoolExecutor(n_threads) as pool:
-                yield from pool.map(work, range(n))
+                yield from pool.map(work, parts)
 
 
 class _OneBlasThread:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -210,6 +211,29 @@ def check_labels(y: Any, n: int) -> np.ndarray:
             "first, for example with sklearn.preprocessing.KBinsDiscretizer."
         )
     return labels
+
+
+def check_list(
+    values: Any, name: str, meaning: str, check: Callable[[float], float]
+) -> list[float]:
+    """Check a list of different numbers, at least one, each by itself first.
+
+    Examples
+    --------
+    >>> check_list([0.1, 1], "sigmas", "standard deviations", float)
+    [0.1, 1.0]
+    """
+    numbers = np.asarray(values, dtype=np.float64)
+    if numbers.ndim != 1 or not len(numbers):
+        raise ValueError(
+            f"{name} must be a list of {meaning}, at least one; got an array of shape "
+            f"{numbers.shape}."
+        )
+    checked = [check(number) for number in numbers.tolist()]
+    different, counts = np.unique(checked, return_counts=True)
+    if len(different) < len(checked):
+        raise ValueError(f"{name} holds {different[counts.argmax()]:g} more than once.")
+    return checked
 
 
 def _check_not_missing(values: np.ndarray, name: str) -> None:

@@ -16,7 +16,7 @@ from skinfo import (
     information_flow,
     open_run,
 )
-from skinfo._numba import in_slices
+from skinfo._numba import in_order, slices_of
 from skinfo.quantities import Quantity
 
 N_JOBS = (1, 2, 4)
@@ -94,7 +94,7 @@ def test_slices_cover_everything_once_in_so_many_threads(n_jobs):
         counts[part] += 1
         threads.add(threading.get_ident())
 
-    in_slices(work, 5000, n_jobs)
+    list(in_order(work, slices_of(5000), n_jobs))
     assert (counts == 1).all()
     assert len(threads) <= n_jobs
 
@@ -104,7 +104,7 @@ def test_workers_do_not_multiply():
 
     def inner():
         threads = set()
-        in_slices(lambda _: threads.add(threading.get_ident()), 5000, None)
+        list(in_order(lambda _: threads.add(threading.get_ident()), slices_of(5000), None))
         return threads == {threading.get_ident()}
 
     assert all(Parallel(n_jobs=4, prefer="threads")(delayed(inner)() for _ in range(8)))

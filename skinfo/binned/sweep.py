@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from sklearn.utils._param_validation import validate_parameter_constraints
 
-from skinfo._rows import check_rows
+from skinfo._rows import check_list, check_rows
 from skinfo.binned.cells import WidthCells
 from skinfo.binned.entropy import measure_binned
 from skinfo.binned.estimator import BinningMIEstimator
@@ -102,7 +102,7 @@ def binning_sweep(
     validate_parameter_constraints(
         BinningMIEstimator._parameter_constraints, estimator.get_params(), "binning_sweep"
     )
-    widths = check_widths(bin_widths)
+    widths = check_list(bin_widths, "bin_widths", "widths", _check_width)
     rows = check_rows(estimator, X, y, groups, sample_weight)
     lines = []
     for width in widths:
@@ -114,29 +114,7 @@ def binning_sweep(
     return sweep.astype({"n_occupied": np.int64, "binned_label_mutual_info": np.float64})
 
 
-def check_widths(bin_widths: Any) -> list[float]:
-    """Check that widths are different positive numbers, at least one.
-
-    Raises
-    ------
-    ValueError
-        That names the width at fault.
-
-    Examples
-    --------
-    >>> check_widths([1e-3, 1])
-    [0.001, 1.0]
-    """
-    values = np.asarray(bin_widths, dtype=np.float64)
-    if values.ndim != 1 or not len(values):
-        raise ValueError(
-            "bin_widths must be a list of widths, at least one; got an array of shape "
-            f"{values.shape}."
-        )
-    bad = values[~((values > 0) & np.isfinite(values))]
-    if len(bad):
-        raise ValueError(f"bin_widths must be positive numbers; got {bad[0]:g}.")
-    different, counts = np.unique(values, return_counts=True)
-    if len(different) < len(values):
-        raise ValueError(f"bin_widths holds {different[counts.argmax()]:g} more than once.")
-    return values.tolist()
+def _check_width(width: float) -> float:
+    if not (width > 0 and np.isfinite(width)):
+        raise ValueError(f"bin_widths must be positive numbers; got {width:g}.")
+    return width

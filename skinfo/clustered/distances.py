@@ -173,20 +173,20 @@ def _sum_over_pairs(pairs: PairRows, cells: DistanceCells, n_jobs: int | None) -
     def zeros() -> Sums:
         return Sums(np.zeros((n_kinds, N_CELLS)), np.zeros(n_kinds), np.zeros(shape))
 
-    def add_tile(tile: int) -> Sums:
+    def add_tile(first: int) -> Sums:
         sums = zeros()
-        add_pairs(tile * TILE, rows, cells, sums, ranking)
+        add_pairs(first, rows, cells, sums, ranking)
         return sums
 
     totals = zeros()
-    for sums in in_order(add_tile, -(-n // TILE), n_jobs):
+    for sums in in_order(add_tile, range(0, n, TILE), n_jobs):
         for total, part in zip(totals, sums, strict=True):
             total += part
     stretches = list(pairwise([*firsts, len(ranking.values)]))
     keys = [rank_keys(ranking.values[a:b]) for a, b in stretches]
     masses = [ranking.masses[a:b] for a, b in stretches] if len(ranking.masses) else []
     if not masses:
-        list(in_order(lambda kind: keys[kind].sort(), len(keys), n_jobs))
+        list(in_order(np.ndarray.sort, keys, n_jobs))
     return _PairSums(totals, keys, masses)
 
 

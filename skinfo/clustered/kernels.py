@@ -23,50 +23,33 @@ _CANCELS = 1.0 / 32
 
 
 class TiledRows(NamedTuple):
-    """Rows sorted by class and input, ready to be paired.
+    """Rows sorted by class and input, ready to be paired."""
 
-    points, squares : (n, d), (n_blocks, 256) the rows, and their squared lengths.
-    blocks : (n_blocks, d + 1, 256) minus twice the rows, with their squared lengths behind.
-    weights : (n_blocks, 256) padded by zeros.
-    begins : (n,) where the rows of each row's input begin: it pairs with the rows before.
-    classes, class_stops : (n_blocks * 256,), (n_classes,) class of each row, where classes end.
-    labels : (n_sets, n_classes) label of each class in every label set.
-    """
-
-    points: np.ndarray
-    squares: np.ndarray
-    blocks: np.ndarray
-    weights: np.ndarray
-    begins: np.ndarray
-    classes: np.ndarray
-    class_stops: np.ndarray
-    labels: np.ndarray
+    points: np.ndarray  # (n, d)
+    squares: np.ndarray  # (n_blocks, 256): squared lengths of the rows
+    blocks: np.ndarray  # (n_blocks, d + 1, 256): minus twice the rows, then their squared lengths
+    weights: np.ndarray  # (n_blocks, 256): padded by zeros
+    begins: np.ndarray  # (n,): where the rows of each row's input begin: it pairs with those before
+    classes: np.ndarray  # (n_blocks * 256,): class of each row
+    class_stops: np.ndarray  # (n_classes,): where classes end
+    labels: np.ndarray  # (n_sets, n_classes): label of each class in every label set
 
 
 class Sums(NamedTuple):
-    """Sums over pairs by kind: the label sets that give both rows one label, one bit per set.
+    """Sums over pairs by kind: the label sets that give both rows one label, one bit per set."""
 
-    counts : (2 ** n_sets, n_cells) weighted pairs by distance.
-    distances : (2 ** n_sets,) sums of distances.
-    by_class : (n_sets, n_labels, n_labels) sums of distances by the two labels; of shape (0, 0, 0)
-        if not wanted.
-    """
-
-    counts: np.ndarray
-    distances: np.ndarray
+    counts: np.ndarray  # (2 ** n_sets, n_cells): weighted pairs by distance
+    distances: np.ndarray  # (2 ** n_sets,): sums of distances
+    # (n_sets, n_labels, n_labels): sums of distances by the two labels; (0, 0, 0) if not wanted.
     by_class: np.ndarray
 
 
 class Ranking(NamedTuple):
-    """Squared distances and weights of all pairs, kind after kind; empty if not wanted.
+    """Squared distances and weights of all pairs, kind after kind; empty if not wanted."""
 
-    ranks : (n, 2 ** n_sets) where the pairs of a row begin in ``values``; advanced.
-    values, masses : (n_pairs,) squared distances and weights; no weights if all are equal.
-    """
-
-    ranks: np.ndarray
-    values: np.ndarray
-    masses: np.ndarray
+    ranks: np.ndarray  # (n, 2 ** n_sets): where the pairs of a row begin in ``values``; advanced
+    values: np.ndarray  # (n_pairs,): squared distances
+    masses: np.ndarray  # (n_pairs,): weights; none if all are equal
 
 
 @kernel(FAST, inline=True)

@@ -13,7 +13,7 @@ from functools import cached_property
 
 import numpy as np
 
-from skinfo._numba import in_slices
+from skinfo._numba import in_order, slices_of
 from skinfo._rows import Rows
 from skinfo.noisy.kernels.blocks import BLOCK, sort_kd
 from skinfo.noisy.kernels.gaussians import GaussianBlocks, sum_gaussians
@@ -215,11 +215,11 @@ def posterior_log_sums(
 
     slots, blocks = _in_blocks(gaussians, rows.input_weights)
     others = np.empty(m)
-    in_slices(
-        lambda part: sum_gaussians(queries[part], slots[inputs[part]], blocks, others[part]),
-        m,
-        n_jobs,
-    )
+
+    def fill(part: slice) -> None:
+        sum_gaussians(queries[part], slots[inputs[part]], blocks, others[part])
+
+    list(in_order(fill, slices_of(m), n_jobs))
     return own, others * LOG2 + reference
 
 

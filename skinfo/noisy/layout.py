@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from skinfo._numba import in_slices
+from skinfo._numba import in_order, slices_of
 from skinfo._rows import Rows
 from skinfo.noisy.kernels.blocks import (
     BLOCK,
@@ -184,7 +184,7 @@ class Layout:
             sum_by_skipping(some.take(failed), blocks, again)
             out[failed] = again
 
-        in_slices(fill, len(sums), n_jobs)
+        list(in_order(fill, slices_of(len(sums)), n_jobs))
         return sums
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import validate_parameter_constraints
 
-from skinfo._rows import check_rows
+from skinfo._rows import check_list, check_rows
 from skinfo.noisy.estimator import NoisyMIEstimator, check_sigma
 from skinfo.noisy.information import measure_mixture
 from skinfo.noisy.mixture import Mixture
@@ -123,7 +123,7 @@ def sigma_curve(
     validate_parameter_constraints(
         NoisyMIEstimator._parameter_constraints, estimator.get_params(), "sigma_curve"
     )
-    declared = check_sigmas(sigmas)
+    declared = check_list(sigmas, "sigmas", "standard deviations", check_sigma)
     rows = check_rows(estimator, X, y, None, sample_weight)
     seed = int(check_random_state(random_state).randint(2**31 - 1))
     # The smallest sigma resolves the most directions.
@@ -145,29 +145,3 @@ def sigma_curve(
             if name in by_name
         ]
     return pd.DataFrame(table, columns=list(CURVE_COLUMNS))
-
-
-def check_sigmas(sigmas: Any) -> list[float]:
-    """Check that sigmas are different positive numbers, at least one.
-
-    Raises
-    ------
-    ValueError
-        That names the sigma at fault.
-
-    Examples
-    --------
-    >>> check_sigmas([0.1, 1])
-    [0.1, 1.0]
-    """
-    values = np.asarray(sigmas, dtype=np.float64)
-    if values.ndim != 1 or not len(values):
-        raise ValueError(
-            "sigmas must be a list of standard deviations, at least one; got an array of shape "
-            f"{values.shape}."
-        )
-    declared = [check_sigma(sigma) for sigma in values.tolist()]
-    different, counts = np.unique(declared, return_counts=True)
-    if len(different) < len(declared):
-        raise ValueError(f"sigmas holds {different[counts.argmax()]:g} more than once.")
-    return declared
