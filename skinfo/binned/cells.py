@@ -37,13 +37,7 @@ class WidthCells:
     high: np.ndarray | None = None
 
     def hash_rows(self, points: np.ndarray, multipliers: np.ndarray, out: np.ndarray) -> None:
-        """Hash the cell of every row.
-
-        Raises
-        ------
-        ValueError
-            If the cells are so narrow that they cannot be counted in 64 bits.
-        """
+        """Hash the cell of every row."""
         if not hash_by_width(points, self.width, multipliers, out):
             raise ValueError(
                 f"bin_width={self.width:g} is too narrow for activations up to "
@@ -60,13 +54,7 @@ class WidthCells:
         return 0.0
 
     def edges(self) -> list[np.ndarray]:
-        """The edges of every unit, from its lowest to its highest activation.
-
-        Raises
-        ------
-        ValueError
-            If the ends are not known, or there are more than ten million edges.
-        """
+        """The edges of every unit, from its lowest to its highest activation."""
         if self.low is None or self.high is None:
             raise ValueError("These cells go on without end: no lowest and highest one is known.")
         first, last = (np.floor(e.astype(np.float64) / self.width) for e in (self.low, self.high))
@@ -119,13 +107,7 @@ Cells = WidthCells | EdgeCells
 def uniform_edges(
     points: np.ndarray, n_bins: int, bin_range: str | tuple[float, float]
 ) -> EdgeCells:
-    """Equal cells over the range of the layer, of each neuron, or a given one.
-
-    Raises
-    ------
-    ValueError
-        If the width of the range overflows.
-    """
+    """Equal cells over the range of the layer, of each neuron, or a given one."""
     d = points.shape[1]
     if bin_range == "neuron":
         lows, highs = points.min(axis=0), points.max(axis=0)
@@ -162,24 +144,7 @@ def quantile_edges(points: np.ndarray, weights: np.ndarray, n_bins: int) -> Edge
 
 
 def first_rows(points: np.ndarray, cells: Cells) -> np.ndarray:
-    """Find for every row the first row in the same cell.
-
-    Parameters
-    ----------
-    points : ndarray of shape (n, d)
-        Activations.
-    cells : WidthCells or EdgeCells
-        The cells.
-
-    Returns
-    -------
-    ndarray of shape (n,), int64
-        Numbers of rows.
-
-    Raises
-    ------
-    ValueError
-        If cells are so narrow that they cannot be counted in 64 bits.
+    """Find for every row the number of the first row in the same cell.
 
     Examples
     --------

@@ -22,28 +22,10 @@ _NEAR = 0.01
 
 
 def measure_binned(rows: Rows, cells: Cells, correction: str | None = None) -> tuple[Quantity, ...]:
-    """Count rows in cells and take the entropies of the counts.
+    """Count rows in cells and take the entropies of the counts, in nats.
 
-    Parameters
-    ----------
-    rows : Rows
-        Activations; I(Y;Bin(T)) is measured if they have labels.
-    cells : WidthCells or EdgeCells
-        The cells.
-    correction : {"miller-madow"} or None
-        What is added to every entropy.
-
-    Returns
-    -------
-    tuple of Quantity
-        In nats: binned_mutual_info, binned_entropy, binned_label_mutual_info (with labels),
-        binned_ceiling (H of the inputs), n_occupied, singleton_fraction, outside_fraction. The
-        note "too few replicas" says that H(Bin(T)|X) is limited by their number.
-
-    Raises
-    ------
-    ValueError
-        If cells are too narrow, or a correction is asked for and rows have different weights.
+    I(Y;Bin(T)) is measured if the rows have labels; "miller-madow" corrects every entropy. The note
+    "too few replicas" says that H(Bin(T)|X) is limited by their number.
     """
     per_cell = _bias_per_cell(rows, correction)
     first = first_rows(rows.points, cells)
@@ -60,7 +42,9 @@ def measure_binned(rows: Rows, cells: Cells, correction: str | None = None) -> t
         too_few = joint.counted - of_inputs.counted > typical - np.log(4)
     ceiling, outside = rows.input_entropy, cells.outside_fraction(rows.points)
     edges = ("outside edges",) if outside > 0 else ()
-    notes = _stuck(n_occupied, information.counted, ceiling)
+    # Bins that are too wide, or too narrow, show nothing.
+    near = information.counted >= (1 - _NEAR) * ceiling
+    notes = ("in one cell",) if n_occupied == 1 else ("at ceiling",) if near else ()
     replicas = ("too few replicas",) if too_few else ()
     entropy = Quantity.exact("binned_entropy", of_cells.counted + of_cells.bias)
     # Replicas fall into more cells than there are inputs.
@@ -121,13 +105,6 @@ def _bias_per_cell(rows: Rows, correction: str | None) -> float:
             "sample_weight or by groups of different sizes; use correction=None."
         )
     return 1 / (2 * len(rows.weights))
-
-
-def _stuck(n_occupied: int, information: float, ceiling: float) -> tuple[str, ...]:
-    """Notes for bins that show nothing: too wide, or too narrow."""
-    if n_occupied == 1:
-        return ("in one cell",)
-    return ("at ceiling",) if information >= (1 - _NEAR) * ceiling else ()
 
 
 def _singleton_fraction(rows: Rows, first: np.ndarray) -> float:

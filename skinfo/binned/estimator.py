@@ -322,14 +322,7 @@ def check_range(bin_range: Any) -> tuple[float, float]:
 
 
 def check_integers(points: np.ndarray) -> None:
-    """Check that activations are integers, of whatever type.
-
-    Raises
-    ------
-    ValueError
-        Names the first value that is not an integer, or is too large to be told from its
-        neighbours.
-    """
+    """Check that activations are integers, of whatever type, that double precision tells apart."""
     for start in range(0, len(points), _BLOCK):
         block = points[start : start + _BLOCK]
         bad = np.argwhere((block != np.floor(block)) | (np.abs(block) >= _LARGEST_INTEGER))

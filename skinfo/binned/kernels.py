@@ -44,18 +44,9 @@ def _cell_between(edges, start, last, scale, t):
 
 @kernel(EXACT)
 def hash_by_width(points, width, multipliers, out):
-    """Hash the cells floor(t / width) of all rows.
+    """Hash the cells floor(t / width) of all rows, (n, d); tell whether cell numbers are exact.
 
-    Parameters
-    ----------
-    points : (n, d) activations.
-    width : the width.
-    multipliers : (d,) odd int64.
-    out : (n,) int64, filled with the sum of cell times multiplier, mixed.
-
-    Returns
-    -------
-    Whether every cell number is an exact integer.
+    ``out``, (n,) int64, is filled with the sum of cell times multiplier, (d,) odd int64, mixed.
     """
     n, d = points.shape
     wild = np.int64(0)
@@ -72,14 +63,7 @@ def hash_by_width(points, width, multipliers, out):
 
 @kernel(EXACT)
 def differ_by_width(points, first, width):
-    """Whether some row lies in another cell, floor(t / width), than the row given for it.
-
-    Parameters
-    ----------
-    points : (n, d) activations.
-    first : (n,) the row that each row is compared with.
-    width : the width.
-    """
+    """Whether some row lies in another cell floor(t / width) than the row first[i] given for it."""
     n, d = points.shape
     for i in range(n):
         if first[i] == i:
@@ -99,12 +83,10 @@ def hash_by_edges(points, edges, starts, scales, multipliers, out):
 
     Parameters
     ----------
-    points : (n, d) activations.
+    points, multipliers, out : as for :func:`hash_by_width`.
     edges : (n_edges,) the edges of all units, unit after unit.
     starts : (d + 1,) where the edges of each unit start.
     scales : (d,) number of cells of each unit over their range.
-    multipliers : (d,) odd int64.
-    out : (n,) int64, filled with the sum of cell times multiplier, mixed.
     """
     n, d = points.shape
     for i in range(n):
@@ -119,14 +101,7 @@ def hash_by_edges(points, edges, starts, scales, multipliers, out):
 
 @kernel(EXACT)
 def differ_by_edges(points, first, edges, starts, scales):
-    """Whether some row lies in another cell between edges than the row given for it.
-
-    Parameters
-    ----------
-    points : (n, d) activations.
-    first : (n,) the row that each row is compared with.
-    edges, starts, scales : as for :func:`hash_by_edges`.
-    """
+    """Whether some row lies in another cell between edges than the row first[i] given for it."""
     n, d = points.shape
     for i in range(n):
         if first[i] == i:
@@ -144,13 +119,9 @@ def differ_by_edges(points, first, edges, starts, scales):
 
 @kernel(EXACT)
 def link_hashes(hashes, table, first):
-    """Find for every hash the first row that has the same one.
+    """Fill first, (n,), with the first row that has the same hash as each row.
 
-    Parameters
-    ----------
-    hashes : (n,) int64.
-    table : (2^k,) int64 with 2^k >= 2 n, filled with -1; a hash table of rows.
-    first : (n,) int64, filled with rows.
+    ``table``, a hash table of rows, comes as 2^k >= 2 n times -1.
     """
     mask = table.shape[0] - 1
     for i in range(hashes.shape[0]):
@@ -169,14 +140,7 @@ def link_hashes(hashes, table, first):
 
 @kernel(EXACT)
 def mark_shared(inputs, first, shared):
-    """Mark the cells that hold rows of more than one input.
-
-    Parameters
-    ----------
-    inputs : (n,) the input of each row.
-    first : (n,) the first row in each row's cell.
-    shared : (n,) bool, filled with False; set to True at the first row of such a cell.
-    """
+    """Set shared, (n,), to True at the first row of every cell with rows of several inputs."""
     for i in range(first.shape[0]):
         if inputs[i] != inputs[first[i]]:
             shared[first[i]] = True

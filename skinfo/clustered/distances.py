@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 
@@ -102,27 +103,8 @@ def measure_label_sets(
 ) -> list[Distances]:  # fmt: skip
     """Count distances within and between the classes of several label sets, in one pass.
 
-    Parameters
-    ----------
-    rows : Rows
-        Activations.
-    label_sets : ndarray of shape (n_sets, n)
-        Labels 0, 1, … of every row, at most eight sets.
-    metric : {"euclidean", "cosine"}
-        The distance; cosine distance is 1 minus the cosine of the angle.
-    max_pairs : int, optional
-        Where there are more, measure a random sample of so many pairs, half of them within and half
-        between classes, and give standard errors.
-    random_state : RandomState, optional
-        What the sample is drawn with; None: the same sample every time.
-    n_jobs : int, optional
-        Threads; the numbers do not depend on it.
-
-    Raises
-    ------
-    ValueError
-        If a label set has one class only or no class with two inputs, for more than eight sets,
-        and for activations that are too large.
+    ``label_sets``, (n_sets, n), holds labels 0, 1, … of every row; the other parameters are those
+    of :class:`skinfo.ClusteringScore`.
     """
     if len(label_sets) > _MOST_LABEL_SETS:
         raise ValueError(
@@ -144,17 +126,12 @@ def measure_label_sets(
 # --- all pairs -----------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class _PairSums:
-    """Sums over all pairs; by kind, keys that order the distances, and the weights of the pairs.
-
-    There are no keys for too many pairs. Where all pairs weigh the same, keys are sorted and there
-    are no masses.
-    """
+class _PairSums(NamedTuple):
+    """Sums over all pairs, and what ranks their distances."""
 
     sums: Sums
-    keys: list[np.ndarray]
-    masses: list[np.ndarray]
+    keys: list[np.ndarray]  # by kind, what orders the distances; none for too many pairs
+    masses: list[np.ndarray]  # by kind, weights; none where all are equal, and keys are sorted
 
 
 def _sum_over_pairs(pairs: PairRows, cells: DistanceCells, n_jobs: int | None) -> _PairSums:

@@ -209,7 +209,16 @@ class ClusteringScore(BaseEstimator):
             for name in wanted:
                 if name not in _UNLABELLED:
                     measured += self._measure(name, labelled)
-            by_set[labels.name] = _attributes(distances, measured) | {"classes_": labels.classes}
+            by_set[labels.name] = {
+                "distance_edges_": distances.edges,
+                "within_histogram_": distances.within,
+                "between_histogram_": distances.between,
+                "within_quantiles_": np.array([q.value for q in distances.quantiles("within")]),
+                "between_quantiles_": np.array([q.value for q in distances.quantiles("between")]),
+                "class_distances_": distances.class_distances,
+                "classes_": labels.classes,
+                **{f"{q.name}_": q.value for q in measured if "_q" not in q.name},
+            }
             suffix = "" if labels.name is None else f" [{labels.name}]"
             quantities += [replace(quantity, name=quantity.name + suffix) for quantity in measured]
         attributes = by_set[label_sets[0].name]
@@ -342,25 +351,10 @@ class ClusteringScore(BaseEstimator):
         self._measured = tuple(attributes)
 
 
-def _attributes(distances: Distances, measured: list[Quantity]) -> dict[str, Any]:
-    """Fitted attributes of one label set."""
-    return {
-        "distance_edges_": distances.edges,
-        "within_histogram_": distances.within,
-        "between_histogram_": distances.between,
-        "within_quantiles_": np.array([q.value for q in distances.quantiles("within")]),
-        "between_quantiles_": np.array([q.value for q in distances.quantiles("between")]),
-        "class_distances_": distances.class_distances,
-        **{f"{q.name}_": q.value for q in measured if "_q" not in q.name},
-    }
-
-
 class _LabelSet(NamedTuple):
-    """Name of a label set (None for a plain y), its classes, and the code of each row."""
-
-    name: Any
+    name: Any  # None for a plain y
     classes: np.ndarray
-    codes: np.ndarray
+    codes: np.ndarray  # of each row
 
 
 def _label_sets(y: Any) -> dict[Any, Any]:

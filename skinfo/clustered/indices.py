@@ -195,11 +195,6 @@ def measure_binned_entropy(rows: Rows, bin_width: float) -> tuple[Quantity, ...]
 
     Cells are floor(t / bin_width) along every unit. The share is 1 where no two inputs share a
     cell and falls to 0 as they cluster.
-
-    Raises
-    ------
-    ValueError
-        For a single input.
     """
     rows = Rows.make(rows.points[rows.first_rows], input_weights=rows.input_weights)
     if rows.input_entropy == 0:

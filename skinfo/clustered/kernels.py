@@ -119,15 +119,9 @@ def _kind_of(labels, a, b):
 
 @kernel(FAST)
 def add_pairs(first, rows, cells, sums, ranking):
-    """Add the pairs of up to 128 rows, from ``first`` on, with the rows before them.
+    """Add the pairs of up to 128 rows, from number ``first`` on, with the rows before them.
 
-    Parameters
-    ----------
-    first : number of the first row.
-    rows : TiledRows.
-    cells : DistanceCells.
-    sums : Sums, added to.
-    ranking : Ranking, filled.
+    They are TiledRows; the cells are DistanceCells. Sums are added to, the Ranking is filled.
     """
     points, squares, blocks, weights, begins, classes, class_stops, labels = rows
     bases, parts = cells.bases, cells.parts

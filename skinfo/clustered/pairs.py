@@ -31,23 +31,7 @@ class PairRows:
 
     @classmethod
     def make(cls, rows: Rows, label_sets: np.ndarray, metric: str) -> PairRows:
-        """Sort, centre and scale rows.
-
-        Parameters
-        ----------
-        rows : Rows
-            Activations; their own labels are not used.
-        label_sets : ndarray of shape (n_sets, n)
-            Labels 0, 1, … of every row.
-        metric : {"euclidean", "cosine"}
-            The distance.
-
-        Raises
-        ------
-        ValueError
-            If a label set has one class only, or no class with two inputs; for activations too
-            large to be squared.
-        """
+        """Sort, centre and scale rows; ``label_sets``, (n_sets, n), hold labels 0, 1, … of each."""
         for labels in label_sets:
             check_classes(labels, rows)
         order = np.lexsort([rows.inputs, *label_sets[::-1]])
@@ -175,13 +159,7 @@ def makes_pairs(labels: np.ndarray) -> bool:
 
 
 def check_classes(labels: np.ndarray, rows: Rows) -> None:
-    """Check that labels of rows make pairs within a class and between two.
-
-    Raises
-    ------
-    ValueError
-        If they do not.
-    """
+    """Check that labels of rows make pairs within a class and between two."""
     if makes_pairs(labels[rows.first_rows]):
         return
     if labels.max() == labels.min():
@@ -197,11 +175,6 @@ def metric_coordinates(points: np.ndarray, metric: str) -> np.ndarray:
     Coordinates of unit rows are multiples of 2^-40. Rows of zeros have no direction; they are given
     one of their own, orthogonal to that of all other rows, so that the distance of a dead row is 1
     to other rows and 0 to other dead rows.
-
-    Raises
-    ------
-    ValueError
-        If sums of the activations would overflow.
     """
     points = np.asarray(points, dtype=np.float64)
     largest = np.abs(points).max()

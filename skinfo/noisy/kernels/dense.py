@@ -191,13 +191,8 @@ def _fill_log2_sums(tile, row, floor, nested, arithmetic, out, i):
 def sum_densely(queries, rows, arithmetic, out, failed):
     """Fill three disjoint sums per draw: rest of its input, rest of its label, all others.
 
-    Parameters
-    ----------
-    queries : Queries, the draws.
-    rows : Blocks, the mixture.
-    arithmetic : Arithmetic, that of the points' type.
-    out : (m, 3) log2 of the sums, -inf where there is nothing to add.
-    failed : (m,) whether a sum left its span, so that the query must be summed by skipping.
+    ``out``, (m, 3), gets log2 of the sums of Blocks at Queries, -inf where there is nothing to add;
+    ``failed``, (m,), whether a sum left its span, so that the query must be summed by skipping.
     """
     m, d = queries.points.shape
     blocks = rows.points

@@ -39,12 +39,8 @@ def _largest_of(values, first, last):
 def sum_gaussians(queries, own_slots, gaussians, out):
     """Fill log2 of the sum over all inputs but the draw's own of p(x) N_x(t).
 
-    Parameters
-    ----------
-    queries : (m, d) draws in units of sigma.
-    own_slots : (m,) where the draw's own input lies, block * 64 + lane.
-    gaussians : GaussianBlocks, one Gaussian per input.
-    out : (m,) the sums, without the factor (2 pi) ** (-d / 2).
+    ``queries``, (m, d), are draws in units of sigma; ``own_slots``, (m,), say where the draw's own
+    input lies, block * 64 + lane. The factor (2 pi) ** (-d / 2) is left out.
     """
     means, factors, constants, low, high, top, reach = gaussians
     n_blocks, d, _ = means.shape

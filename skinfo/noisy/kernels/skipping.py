@@ -129,15 +129,8 @@ def _add_blocks(
 def sum_by_skipping(queries, rows, out):
     """Fill three disjoint sums per draw: rest of its input, rest of its label, all others.
 
-    Parameters
-    ----------
-    queries : Queries, the draws.
-    rows : Blocks, the mixture.
-    out : (m, 3) log2 of the sums, -inf where there is nothing to add.
-
-    Returns
-    -------
-    The number of blocks that were summed.
+    ``out``, (m, 3), gets log2 of the sums of Blocks at Queries, -inf where there is nothing to add.
+    Returns the number of blocks that were summed.
     """
     low, high, log_weight = rows.superboxes
     n_blocks, n_superblocks = rows.boxes.low.shape[1], low.shape[1]
