@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
@@ -229,11 +228,16 @@ def _auc_of_set(
     kinds = [np.flatnonzero(chosen) for chosen in (same, ~same)]
     low, high = ([measured.keys[kind] for kind in chosen] for chosen in kinds)
     if not measured.masses:
-        return ranked_auc(low, high, (within.sum(), between.sum()))
-    low_masses, high_masses = (
-        np.concatenate([measured.masses[kind] for kind in chosen]) for chosen in kinds
-    )
-    return weighted_auc((np.concatenate(low), low_masses), (np.concatenate(high), high_masses))
+        wins = sum(int(count_wins(lower, upper)) for lower in low for upper in high)
+        return Quantity.exact("auc", wins / 2 / within.sum() / between.sum(), "")
+    masses = [np.concatenate([measured.masses[kind] for kind in chosen]) for chosen in kinds]
+    levels = np.unique(np.concatenate([*low, *high]), return_inverse=True)[1]
+    n_within, n_levels = len(masses[0]), int(levels.max()) + 1
+    by_level = [
+        np.bincount(levels[:n_within], masses[0], n_levels),
+        np.bincount(levels[n_within:], masses[1], n_levels),
+    ]
+    return Quantity.exact("auc", binned_auc(*by_level).value, "")
 
 
 def _over_pairs(sums: np.ndarray, pairs: PairRows, labels: np.ndarray) -> np.ndarray:
@@ -335,26 +339,6 @@ def rank_keys(squares: np.ndarray) -> np.ndarray:
     """
     bits = np.ascontiguousarray(squares).view(np.int64)
     return (bits + (1 << (_IGNORED_BITS - 1))) >> _IGNORED_BITS
-
-
-def ranked_auc(
-    within: Sequence[np.ndarray], between: Sequence[np.ndarray], n_pairs: tuple[float, float]
-) -> Quantity:
-    """The exact AUC of pairs of equal weight, from arrays of sorted keys; ties count half."""
-    wins = sum(int(count_wins(low, high)) for low in within for high in between)
-    return Quantity.exact("auc", wins / 2 / n_pairs[0] / n_pairs[1], "")
-
-
-def weighted_auc(
-    within: tuple[np.ndarray, np.ndarray], between: tuple[np.ndarray, np.ndarray]
-) -> Quantity:
-    """The exact AUC of pairs of different weights, from (keys, weights) of each kind."""
-    keys = np.concatenate([within[0], between[0]])
-    _, level = np.unique(keys, return_inverse=True)
-    n, n_levels = len(within[0]), int(level.max()) + 1
-    low = np.bincount(level[:n], weights=within[1], minlength=n_levels)
-    high = np.bincount(level[n:], weights=between[1], minlength=n_levels)
-    return Quantity.exact("auc", binned_auc(low, high).value, "")
 
 
 def sampled_auc(within: np.ndarray, between: np.ndarray) -> Quantity:

@@ -51,6 +51,13 @@ def end_to_end(weights):
     return weights[0] @ weights[1] @ weights[2]
 
 
+def true_information(weights, X, tol):
+    """I(X;T_3) of given inputs: with the noise whitened T_3 is a mixture of unit Gaussians."""
+    noise = np.linalg.cholesky(noise_covariance(weights))
+    whitened = X @ end_to_end(weights) @ np.linalg.inv(noise).T
+    return measure_mixture(Mixture.of(Rows.make(whitened), 1.0), tol=tol, seed=1).mutual_info.value
+
+
 def rows_of(S):
     n_inputs, n_replicas, d = S.shape
     return Rows.make(S.reshape(-1, d), groups=np.repeat(np.arange(n_inputs), n_replicas))
@@ -81,13 +88,8 @@ def test_sampled_inputs_of_a_noisy_linear_chain():
 
 def test_given_inputs_of_a_noisy_linear_chain():
     weights = linear_chain()
-    noise, M = noise_covariance(weights), end_to_end(weights)
     X = np.random.default_rng(5).normal(size=(64, 4))
-    # With the noise whitened the true T_3 is a mixture of 64 unit Gaussians.
-    whitened = X @ M @ np.linalg.inv(np.linalg.cholesky(noise)).T
-    truth = measure_mixture(
-        Mixture.of(Rows.make(whitened), 1.0), tol=2e-4, seed=1
-    ).mutual_info.value
+    truth = true_information(weights, X, 2e-4)
     inside, widths, points, plug_ins = [], [], [], []
     for seed in range(20):
         S = run_chain(weights, X, 50, np.random.default_rng(seed))
@@ -106,12 +108,8 @@ def test_given_inputs_of_a_noisy_linear_chain():
 @pytest.mark.parametrize("n_replicas", [2, 3, 8])
 def test_few_replicas_widen_the_bracket_around_the_truth(n_replicas):
     weights = linear_chain()
-    noise, M = noise_covariance(weights), end_to_end(weights)
     X = np.random.default_rng(5).normal(size=(200, 4))
-    whitened = X @ M @ np.linalg.inv(np.linalg.cholesky(noise)).T
-    truth = measure_mixture(
-        Mixture.of(Rows.make(whitened), 1.0), tol=5e-4, seed=1
-    ).mutual_info.value
+    truth = true_information(weights, X, 5e-4)
     inside = 0
     for seed in range(10):
         S = run_chain(weights, X, n_replicas, np.random.default_rng(seed))
@@ -127,12 +125,8 @@ def test_few_replicas_widen_the_bracket_around_the_truth(n_replicas):
 )
 def test_unequal_replicas_hold_the_truth(share):
     weights = linear_chain()
-    noise, M = noise_covariance(weights), end_to_end(weights)
     X = np.random.default_rng(5).normal(size=(100, 4))
-    whitened = X @ M @ np.linalg.inv(np.linalg.cholesky(noise)).T
-    truth = measure_mixture(
-        Mixture.of(Rows.make(whitened), 1.0), tol=5e-4, seed=1
-    ).mutual_info.value
+    truth = true_information(weights, X, 5e-4)
     for seed in range(5):
         rng = np.random.default_rng(seed)
         groups = np.repeat(np.arange(100), 60)
@@ -181,12 +175,8 @@ def test_sampled_labels_of_far_classes_hold_the_entropy_of_the_population(share,
 @pytest.mark.parametrize("n_replicas", [3, 5, 8])
 def test_the_extrapolated_value_is_nearer_for_odd_and_even_replicas(n_replicas):
     weights = linear_chain()
-    noise, M = noise_covariance(weights), end_to_end(weights)
     X = np.random.default_rng(5).normal(size=(200, 4))
-    whitened = X @ M @ np.linalg.inv(np.linalg.cholesky(noise)).T
-    truth = measure_mixture(
-        Mixture.of(Rows.make(whitened), 1.0), tol=5e-4, seed=1
-    ).mutual_info.value
+    truth = true_information(weights, X, 5e-4)
     points, plug_ins = [], []
     for seed in range(10):
         S = run_chain(weights, X, n_replicas, np.random.default_rng(seed))
