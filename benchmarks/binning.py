@@ -79,7 +79,7 @@ def ours(X, width):
 
 
 def all_of_ours(X, width):
-    return measure_binned(Rows.make(X), WidthCells(width))[0].value
+    return measure_binned(Rows.make(X), WidthCells(width))["binned_mutual_info"].value
 
 
 def engines_for(n, d):

@@ -21,8 +21,8 @@ _FULL_TABLE = 16
 _NEAR = 0.01
 
 
-def measure_binned(rows: Rows, cells: Cells, correction: str | None = None) -> tuple[Quantity, ...]:
-    """Count rows in cells and take the entropies of the counts, in nats.
+def measure_binned(rows: Rows, cells: Cells, correction: str | None = None) -> dict[str, Quantity]:
+    """Count rows in cells and take the entropies of the counts, in nats; quantities by name.
 
     I(Y;Bin(T)) is measured if the rows have labels; "miller-madow" corrects every entropy. The note
     "too few replicas" says that H(Bin(T)|X) is limited by their number.
@@ -61,13 +61,13 @@ def measure_binned(rows: Rows, cells: Cells, correction: str | None = None) -> t
         quantities.append(
             label.quantity("binned_label_mutual_info", of_labels.counted).noted(*notes, *edges)
         )
-    return (
-        *quantities,
+    quantities += [
         Quantity.exact("binned_ceiling", ceiling),
         Quantity.exact("n_occupied", n_occupied, ""),
         Quantity.exact("singleton_fraction", _singleton_fraction(rows, first), ""),
         Quantity.exact("outside_fraction", outside, "").noted(*edges),
-    )
+    ]
+    return {quantity.name: quantity for quantity in quantities}
 
 
 class _Entropy(NamedTuple):

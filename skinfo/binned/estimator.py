@@ -192,8 +192,9 @@ class BinningMIEstimator(BaseEstimator):
         rows = check_rows(self, X, y, groups, sample_weight)
         self._cells = self._learn_cells(rows)
         self._discrete = self.strategy == "discrete"
-        self.quantities_ = self._measure(rows)
-        values = {quantity.name: quantity.value for quantity in self.quantities_}
+        measured = self._measure(rows)
+        self.quantities_ = tuple(measured.values())
+        values = {name: quantity.value for name, quantity in measured.items()}
         self.mutual_info_ = values["binned_mutual_info"]
         self.label_mutual_info_ = values.get("binned_label_mutual_info")
         self.entropy_ = values["binned_entropy"]
@@ -232,14 +233,14 @@ class BinningMIEstimator(BaseEstimator):
         """
         check_is_fitted(self)
         rows = Rows.make(check_activations(self, X, reset=False))
-        return next(q.value for q in self._measure(rows) if q.name == "binned_mutual_info")
+        return self._measure(rows)["binned_mutual_info"].value
 
-    def _measure(self, rows: Rows) -> tuple[Quantity, ...]:
+    def _measure(self, rows: Rows) -> dict[str, Quantity]:
         """Measure rows under the edges that fit learnt, and warn of values outside them."""
         if self._discrete:
             check_integers(rows.points)
         quantities = measure_binned(rows, self._cells, self.correction)
-        outside = next(q.value for q in quantities if q.name == "outside_fraction")
+        outside = quantities["outside_fraction"].value
         if outside > 0:
             warnings.warn(
                 f"{outside:.2%} of the values lie outside the edges and were counted in the outer "
@@ -248,7 +249,7 @@ class BinningMIEstimator(BaseEstimator):
                 OutsideEdgesWarning,
                 stacklevel=3,
             )
-        return tuple(quantity.in_units(self.units) for quantity in quantities)
+        return {name: quantity.in_units(self.units) for name, quantity in quantities.items()}
 
     @property
     def edges_(self) -> list[np.ndarray]:

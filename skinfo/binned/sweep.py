@@ -107,9 +107,9 @@ def binning_sweep(
     lines = []
     for width in widths:
         quantities = measure_binned(rows, WidthCells(width), correction)
-        line: dict[str, Any] = {q.name: q.in_units(units).value for q in quantities}
-        line |= {"bin_width": width, "unit": units, "notes": JOINT.join(notes_of(quantities))}
-        lines.append(line)
+        notes = JOINT.join(notes_of(quantities.values()))
+        line = {name: quantity.in_units(units).value for name, quantity in quantities.items()}
+        lines.append(line | {"bin_width": width, "unit": units, "notes": notes})
     sweep = pd.DataFrame(lines, columns=list(SWEEP_COLUMNS))
     return sweep.astype({"n_occupied": np.int64, "binned_label_mutual_info": np.float64})
 

@@ -199,8 +199,7 @@ def measure_binned_entropy(rows: Rows, bin_width: float) -> tuple[Quantity, ...]
     rows = Rows.make(rows.points[rows.first_rows], input_weights=rows.input_weights)
     if rows.input_entropy == 0:
         raise ValueError("The share of binned_entropy needs at least two inputs; got one.")
-    quantities = measure_binned(rows, WidthCells(bin_width))
-    entropy = next(q.value for q in quantities if q.name == "binned_entropy")
+    entropy = measure_binned(rows, WidthCells(bin_width))["binned_entropy"].value
     return (
         Quantity.exact("binned_entropy", entropy),
         Quantity.exact("binned_entropy_share", entropy / rows.input_entropy, ""),

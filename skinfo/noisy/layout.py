@@ -163,10 +163,8 @@ class Layout:
     def sum_at(self, queries: Queries, n_jobs: int | None) -> np.ndarray:
         """Sum the rows at each query: boxes first where few count, matrix products where most do.
 
-        Returns
-        -------
-        ndarray of shape (m, 3)
-            log2 of three disjoint sums: rest of the own input, rest of the own label, all others.
+        Returns log2 of three disjoint sums, (m, 3): rest of the own input, rest of the own label,
+        all others.
         """
         blocks, arithmetic = self.blocks, _ARITHMETIC[self.blocks.points.dtype.name]
         queries = queries._replace(points=queries.points.astype(blocks.points.dtype, copy=False))
