@@ -225,8 +225,9 @@ class FlowMonitor:
             "sigma": recorder.noise, "n_replicas": n_replicas, "batch_size": batch_size,
             "flatten": plain(flatten), "inputs": _digest(X),
         }  # fmt: skip
-        options["random_state"] = random_state
-        monitor = cls(estimators, described, y, settings=settings, **options)
+        monitor = cls(
+            estimators, described, y, settings=settings, random_state=random_state, **options
+        )
         monitor._record = lambda: recorder.record(X)
         return monitor
 
@@ -309,7 +310,12 @@ class FlowMonitor:
             digest = _digest({name: self._flattened(name, x) for name, x in arrays.items()})
             if self._journal.entries.get(epoch, {}).get("digest") == digest:
                 return self._journal.table(epoch)
-            table = self._measure(epoch, arrays)
+            run = open_run({(epoch, name): array for name, array in arrays.items()},
+                           labels=self._labels, flatten=self._flattening.choice)  # fmt: skip
+            run = replace(run, layers=self._layers)
+            table = information_flow(
+                self._estimators, run, n_jobs=self._n_jobs, progress=False, **self._noise
+            )
         numbers = {name: float(value) for name, value in (losses or {}).items()}
         rows: list[Any] = table.to_dict("records")
         self._keep(epoch, {"digest": digest, "rows": rows, "losses": numbers})
@@ -341,15 +347,6 @@ class FlowMonitor:
         except ValueError:
             # Measuring it tells the error.
             return array
-
-    def _measure(self, epoch: int, arrays: Mapping[str, np.ndarray]) -> pd.DataFrame:
-        """The rows of one epoch, measured as a recorded run is."""
-        run = open_run({(epoch, name): array for name, array in arrays.items()},
-                       labels=self._labels, flatten=self._flattening.choice)  # fmt: skip
-        run = replace(run, layers=self._layers)
-        return information_flow(
-            self._estimators, run, n_jobs=self._n_jobs, progress=False, **self._noise
-        )
 
     def _keep(self, epoch: int, entry: dict[str, Any]) -> None:
         """Add an epoch to the journal, and write the table when that is due."""

@@ -5,9 +5,8 @@ from skinfo.errors import needs_extra
 with needs_extra("Training and recording networks", "torch"):
     import torch  # noqa: F401
 
-from skinfo.szt.network import make_mlp
 from skinfo.szt.recording import HIDDEN, N_TRAIN, SIGMA, SztSettings, record_training
-from skinfo.szt.training import Trainer, parseval_step
+from skinfo.szt.training import Trainer, make_mlp, parseval_step
 
 __all__ = [
     "HIDDEN",

@@ -13,8 +13,7 @@ from skinfo.datasets import make_szt
 from skinfo.monitoring import log_spaced_epochs
 from skinfo.networks import Recorder
 from skinfo.runs import Run, RunWriter, open_run
-from skinfo.szt.network import make_mlp
-from skinfo.szt.training import Trainer
+from skinfo.szt.training import Trainer, make_mlp
 
 #: Standard deviation of the noise in the paper.
 SIGMA = 0.005
