@@ -13,7 +13,7 @@ DEEP = ["layer4", "layer5"]
 
 def measured(folder, layers=DEEP, **variant):
     """Values and brackets of some layers, and the accuracies, of 100 epochs."""
-    settings = SztSettings(epochs=100, n_replicas=8, n_checkpoints=12, **variant)
+    settings = SztSettings(epochs=100, n_replicas=8, n_checkpoints=7, **variant)
     run = record_training(folder, settings)
     estimator = NoisyMIEstimator(sigma=None, tol=0.05, random_state=0)
     chosen = tuple(layer for layer in run.layers if layer.name in layers)
@@ -51,7 +51,7 @@ def test_deep_layers_are_compressed_while_the_network_learns(plain):
 
 
 def test_orthonormal_weights_are_compressed_less_and_generalise_as_well(plain, parseval):
-    # One seed: falls of 0.00 and 0.08 nats beside 1.19 and 0.88, accuracies 0.879 and 0.883.
+    # One seed: falls of 0.00 and 0.04 nats beside 1.11 and 0.79, accuracies 0.879 and 0.883.
     assert (falls(parseval[0])[DEEP] < falls(plain[0])[DEEP] / 3).all()
     assert parseval[1] > plain[1] - 0.01
 

@@ -31,9 +31,9 @@ def measured():
 
 
 def test_the_standard_error_over_draws_is_the_spread_of_means_of_independent_draws(drawn_run):
-    """Means of 10 draws at 40 seeds: their standard deviation is the error that each claims."""
+    """Means of 4 draws at 40 seeds: their standard deviation is the error that each claims."""
     run = replace(drawn_run, layers=drawn_run.layers[1:2])
-    tables = [flow_of(measured(), run, random_state=seed, n_noise_draws=10) for seed in range(40)]
+    tables = [flow_of(measured(), run, random_state=seed, n_noise_draws=4) for seed in range(40)]
     for quantity in ("binned_entropy", "auc"):
         rows = [t[(t["layer"] == "front") & (t["quantity"] == quantity)] for t in tables]
         spread = np.std([row["value"].item() for row in rows], ddof=1)

@@ -72,7 +72,7 @@ def test_sampled_inputs_of_a_noisy_linear_chain():
     inside, widths, entropies, conditionals = [], [], [], []
     for seed in range(20):
         rng = np.random.default_rng(seed)
-        S = run_chain(weights, rng.normal(size=(1000, 4)), 50, rng)
+        S = run_chain(weights, rng.normal(size=(500, 4)), 50, rng)
         found = measure_mixture(Mixture.of(rows_of(S), SIGMA), population=True, seed=seed, n_jobs=2)
         information = found.mutual_info
         inside.append(information.lower <= truth <= information.upper)
