@@ -5,7 +5,6 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from functools import partial
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -230,7 +229,7 @@ class Recorder:
         with tempfile.TemporaryDirectory(prefix="skinfo-") as directory:
             paths = {name: Path(directory) / f"{k}.npy" for k, name in enumerate(noise_before)}
 
-            def keep(rows: slice, replica: int, name: str, output: torch.Tensor) -> None:
+            def keep(name: str, output: torch.Tensor) -> None:
                 if not noise_before[name] and replica > 0:
                     return
                 values = self._as_units(name, output)
@@ -242,12 +241,11 @@ class Recorder:
                 arrays[name][(rows, replica) if noise_before[name] else rows] = values
 
             passes = self.n_replicas if any(noise_before.values()) else 1
-            with one_thread_if_small(self.model):
+            with one_thread_if_small(self.model), self._listening(keep, generator):
                 for replica in range(passes):
                     for start in range(0, len(inputs), self.batch_size):
-                        rows = slice(start, min(start + self.batch_size, len(inputs)))
-                        with self._listening(partial(keep, rows, replica), generator):
-                            inputs.take(rows).run(self.model)
+                        rows = slice(start, start + self.batch_size)
+                        inputs.take(rows).run(self.model)
             yield {name: arrays[name] for name in noise_before}
 
     @contextmanager
