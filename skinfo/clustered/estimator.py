@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from numbers import Integral, Real
 from typing import Any, ClassVar, NamedTuple
@@ -17,19 +17,26 @@ from skinfo._rows import Rows, check_labels, check_rows, counted
 from skinfo.clustered.distances import Distances, measure_label_sets
 from skinfo.clustered.indices import (
     measure_binned_entropy,
+    measure_calinski_harabasz,
+    measure_davies_bouldin,
     measure_dimension,
     measure_nc1,
     measure_nc2,
-    measure_scatter,
     measure_silhouette,
 )
 from skinfo.quantities import Quantity, notes_of
 
-#: What ``measures`` may name beside the distances.
-MEASURES = (
-    "silhouette", "nc1", "nc2", "calinski_harabasz", "davies_bouldin", "intrinsic_dimension",
-    "binned_entropy",
-)  # fmt: skip
+#: What ``measures`` may name besides the distances: how each is measured, given rows, the metric and
+#: the width of bins.
+MEASURES: dict[str, Callable[[Rows, str, Any], tuple[Quantity, ...]]] = {
+    "silhouette": lambda rows, metric, _: (measure_silhouette(rows, metric),),
+    "nc1": lambda rows, *_: (measure_nc1(rows),),
+    "nc2": lambda rows, *_: measure_nc2(rows),
+    "calinski_harabasz": lambda rows, metric, _: (measure_calinski_harabasz(rows, metric),),
+    "davies_bouldin": lambda rows, metric, _: (measure_davies_bouldin(rows, metric),),
+    "intrinsic_dimension": lambda rows, metric, _: (measure_dimension(rows, metric),),
+    "binned_entropy": lambda rows, _, bin_width: measure_binned_entropy(rows, float(bin_width)),
+}
 # These do not depend on labels.
 _UNLABELLED = ("intrinsic_dimension", "binned_entropy")
 # What score multiplies each criterion with, so that larger means more clustered.
@@ -330,17 +337,7 @@ class ClusteringScore(BaseEstimator):
         )  # fmt: skip
 
     def _measure(self, name: str, rows: Rows) -> tuple[Quantity, ...]:
-        if name == "silhouette":
-            return (measure_silhouette(rows, self.metric),)
-        if name == "nc1":
-            return (measure_nc1(rows),)
-        if name == "nc2":
-            return measure_nc2(rows)
-        if name == "intrinsic_dimension":
-            return (measure_dimension(rows, self.metric),)
-        if name == "binned_entropy" and self.bin_width is not None:
-            return measure_binned_entropy(rows, float(self.bin_width))
-        return (measure_scatter(name, rows, self.metric),)
+        return MEASURES[name](rows, self.metric, self.bin_width)
 
     def _set_attributes(self, attributes: dict[str, Any]) -> None:
         """Set what was measured, and delete what only an earlier fit measured."""

@@ -112,18 +112,23 @@ def _silhouettes(
     return values
 
 
-def measure_scatter(name: str, rows: Rows, metric: str) -> Quantity:
-    """Calinski-Harabasz or Davies-Bouldin index by scikit-learn, one row per input.
+def measure_calinski_harabasz(rows: Rows, metric: str) -> Quantity:
+    """Between-class over within-class variance, each per degree of freedom (1974)."""
+    index = calinski_harabasz_score(*_row_per_input(rows, metric))
+    return Quantity.exact("calinski_harabasz", index, "")
 
-    "calinski_harabasz", 1974: between-class over within-class variance, each per degree of freedom.
-    "davies_bouldin", 1979: mean over classes of the worst ratio of spreads to the distance of the
-    means; smaller is more clustered. Weights are not used.
-    """
+
+def measure_davies_bouldin(rows: Rows, metric: str) -> Quantity:
+    """Mean over classes of the worst ratio of spreads to the distance of the means (1979)."""
+    return Quantity.exact("davies_bouldin", davies_bouldin_score(*_row_per_input(rows, metric)), "")
+
+
+def _row_per_input(rows: Rows, metric: str) -> tuple[np.ndarray, np.ndarray]:
+    """One point and one label per input; weights are not used."""
     labels = rows.required_labels()
     check_classes(labels, rows)
     points, _ = centred(metric_coordinates(rows.points[rows.first_rows], metric))
-    index = calinski_harabasz_score if name == "calinski_harabasz" else davies_bouldin_score
-    return Quantity.exact(name, index(points, labels[rows.first_rows]), "")
+    return points, labels[rows.first_rows]
 
 
 def measure_nc1(rows: Rows) -> Quantity:
