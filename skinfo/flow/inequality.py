@@ -7,10 +7,26 @@ from collections.abc import Collection, Sequence
 import pandas as pd
 
 from skinfo.quantities import JOINT
-from skinfo.runs import Layer
+from skinfo.runs import Layer, Run
 
 # Of another channel than that of the network, for which the inequality need not hold.
 _OTHER_CHANNEL = ("sigma differs from run", "noise added", "replicas missing")
+
+
+def whole_layers(run: Run) -> list[Layer]:
+    """Layers whose rows hold all values of each input, not a summary of them nor a token each."""
+    whole: list[Layer] = []
+    for layer in run.layers:
+        for epoch in run.epochs:
+            try:
+                ndim = len(run.stored_shape(epoch, layer.name)[0])
+                choice = run.flattening.of(layer.name, ndim).choice
+            except ValueError:
+                continue
+            if choice is None or choice == "all":
+                whole.append(layer)
+            break
+    return whole
 
 
 def note_data_processing(
@@ -20,19 +36,10 @@ def note_data_processing(
 
     Noise can only lose information, I(X;T_{l+1}) <= I(X;T_l): brackets that say otherwise mean that
     something is wrong with the data, its sigma or its replicas. It holds where each layer is
-    computed from the noisy one before, so only layers are compared whose own sigma is on record and
-    which were measured with it, on replicas where noise precedes them. Binned entropies are no
-    information and are left alone, and so are the estimators named in ``exempt``: what a pipeline
-    projects a layer to may know less than the next layer.
-
-    Parameters
-    ----------
-    table : DataFrame
-        A flow table.
-    layers : sequence of Layer
-        The layers to compare, in network order; others are left alone.
-    exempt : collection of str, optional
-        Names of estimators.
+    computed from the noisy one before, so only those of ``layers``, in network order, are compared
+    whose own sigma is on record and which were measured with it, on replicas where noise precedes
+    them. Binned entropies are no information and are left alone, and so are the estimators named in
+    ``exempt``: what a pipeline projects a layer to may know less than the next layer.
     """
     table = table.copy()
     position = {layer.name: place for place, layer in enumerate(layers) if layer.sigma}

@@ -32,24 +32,18 @@ def parse_bytes(amount: int | str) -> int:
     >>> parse_bytes("1.5GB"), parse_bytes("800 MiB"), parse_bytes(1000)
     (1500000000, 838860800, 1000)
     """
-    number: int | float | str = amount
+    number: int | str = amount
     if isinstance(amount, str):
         parts = re.fullmatch(r"\s*(\d+(?:\.\d*)?)\s*([KMGT]?)(I?)B?\s*", amount, re.IGNORECASE)
         if parts is not None and (parts[2] or not parts[3]):
             number = int(float(parts[1]) * (1024 if parts[3] else 1000) ** _UNITS[parts[2].upper()])
-    if isinstance(number, bool) or not isinstance(number, int) or number <= 0:
-        raise ValueError(
-            f"memory_limit is a positive number of bytes, or like '1GB'; got {amount!r}."
-        )
-    return number
+    if isinstance(number, int) and not isinstance(number, bool) and number > 0:
+        return number
+    raise ValueError(f"memory_limit is a positive number of bytes, or like '1GB'; got {amount!r}.")
 
 
 def need_of_layer(
-    run: Run,
-    epoch: int,
-    layer: str,
-    estimators: Iterable[BaseEstimator | None],
-    n_noise_draws: int = 1,
+    run: Run, epoch: int, layer: str, estimators: Iterable[BaseEstimator], n_noise_draws: int = 1
 ) -> int:
     """Estimate the bytes that measuring a layer takes at its peak, from the size of its array.
 
@@ -57,30 +51,22 @@ def need_of_layer(
     declares (4 by default), and 3 more where steps of a pipeline come first. With several draws of
     the noise the array is kept beside what is drawn: once more.
     """
-    factors = [
+    factor = max(
         getattr(last_step(estimator), "memory_factor", _FACTOR)
         + (0.0 if steps_before(estimator) is None else _STEPS)
-        + (n_noise_draws > 1)
         for estimator in estimators
-        if estimator is not None
-    ]
+    ) + (n_noise_draws > 1)
     try:
         values, reading = prod(run.shape(epoch, layer)), run.nbytes(epoch, layer)
     except RunError:
         # Reading it fails and takes nothing.
         return 0
-    return max(int(8 * values * max(factors)), reading + values) if factors else 0
+    return max(int(8 * values * factor), reading + values)
 
 
 @dataclass(frozen=True)
 class Budget:
-    """Memory that all tasks of a process share: each waits until what it needs is free.
-
-    Attributes
-    ----------
-    limit : int or None, default=None
-        Most bytes that the process may take; None for no limit.
-    """
+    """Memory that all tasks of a process share, at most ``limit`` bytes; None for no limit."""
 
     limit: int | None = None
     # Bytes that the running tasks of this process need, of all its sweeps.
@@ -89,12 +75,18 @@ class Budget:
 
     @contextmanager
     def held(self, need: int) -> Iterator[None]:
-        """Hold memory once it is free. A task that needs more than the limit runs alone."""
+        """Hold memory once it is free. A task that needs more than the limit runs alone.
+
+        The running tasks may still take all that they need, beside what the process holds now.
+        """
         if self.limit is None:
             yield
             return
+        free = self.limit - need
         with self._freed:
-            self._freed.wait_for(lambda: not self._running or self._fits(need))
+            self._freed.wait_for(
+                lambda: not self._running or resident_memory() + sum(self._running) <= free
+            )
             self._running.append(need)
         try:
             yield
@@ -103,18 +95,8 @@ class Budget:
                 self._running.remove(need)
                 self._freed.notify_all()
 
-    def _fits(self, need: int) -> bool:
-        """Whether it fits though the running tasks may still take all that they need."""
-        return resident_memory() + sum(self._running) + need <= (self.limit or 0)
-
     def check(self, run: Run, epoch: int, layer: str, need: int) -> None:
-        """Check that a layer fits into memory by itself.
-
-        Raises
-        ------
-        RunError
-            That names the layer and its size.
-        """
+        """Check that a layer fits into memory by itself; the RunError names it and its size."""
         taken = resident_memory() + _RESERVE
         if self.limit is None or need <= self.limit - taken:
             return

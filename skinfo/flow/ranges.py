@@ -10,7 +10,7 @@ from sklearn.base import BaseEstimator
 from sklearn.pipeline import Pipeline
 
 from skinfo.errors import OF_THE_CALL, RunError
-from skinfo.flow.estimators import needs_run_range, steps_before
+from skinfo.flow.estimators import needs_run_range, steps_before, transformed_ends
 from skinfo.flow.memory import need_of_layer
 from skinfo.flow.tasks import Place, SweepSettings
 from skinfo.flow.workers import in_workers
@@ -24,43 +24,27 @@ def ranges_of_run(
 ) -> dict[str, dict[str, Range]]:
     """Find the range of every layer for each estimator that needs it, by the estimator's name."""
     ranges: dict[str, dict[str, Range]] = {}
-    without_steps: dict[str, Range] | None = None
     for name, estimator in named.items():
-        if not needs_run_range(estimator):
-            continue
-        if steps_before(estimator) is not None:
-            ranges[name] = layer_ranges(run, settings, estimator)
-            continue
-        if without_steps is None:
-            without_steps = layer_ranges(run, settings, estimator)
-        ranges[name] = without_steps
+        if needs_run_range(estimator):
+            # All without steps before them share one pass.
+            key = "" if steps_before(estimator) is None else name
+            if key not in ranges:
+                ranges[key] = layer_ranges(run, settings, estimator)
+            ranges[name] = ranges[key]
     return ranges
 
 
 def layer_ranges(run: Run, settings: SweepSettings, estimator: BaseEstimator) -> dict[str, Range]:
-    """Find the range of each layer's noisy samples over all checkpoints of a run.
+    """Find (low, high) of each layer's noisy samples over all checkpoints of a run, low < high.
 
-    Parameters
-    ----------
-    run : Run
-        Saved activations; they are read one checkpoint of a layer at a time.
-    settings : SweepSettings
-        Inputs to look at, threads, memory and draws of the noise.
-    estimator : estimator
-        What needs the ranges; the steps of a pipeline before it are fitted at each checkpoint anew.
-
-    Returns
-    -------
-    dict of str to (low, high)
-        By layer, low < high; checkpoints that cannot be read or transformed are left out, and
-        layers of which none can.
+    The steps of a pipeline before the estimator are fitted at each checkpoint anew. Checkpoints
+    that cannot be read or transformed are left out, and layers of which none can.
     """
+    is_limited = settings.budget.limit is not None
     looks = [
         (
             Place(run, epoch, layer.name, settings.mask),
-            0
-            if settings.budget.limit is None
-            else need_of_layer(run, epoch, layer.name, [estimator]),
+            need_of_layer(run, epoch, layer.name, [estimator]) if is_limited else 0,
         )
         for layer in run.layers
         for epoch in run.epochs
@@ -98,7 +82,8 @@ def _range(
                 ends += [float(rows.X.min()), float(rows.X.max())]
                 continue
             try:
-                ends += settings.keep.ends(transform, rows)
+                digest = settings.keep.digest(rows)
+                ends += settings.keep.result(transformed_ends, transform, digest, rows)
             except OF_THE_CALL:
                 raise
             except Exception:

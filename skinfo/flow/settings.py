@@ -14,9 +14,9 @@ import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.pipeline import Pipeline
 
-from skinfo._environment import software_versions
 from skinfo.errors import RunError
-from skinfo.runs import Layer, Run
+from skinfo.runs import Run
+from skinfo.runs.description import software_versions
 
 # Longer arrays, such as edges of bins, are told apart by their digest.
 _LISTED = 100
@@ -41,8 +41,8 @@ def describe_settings(
     dict
         Values that JSON can hold: run (its name), layers (a dict each, with sigma, and ``flatten``
         where an array can be looked at), seed, subset, flatten (as the run was opened), estimators
-        (see :func:`describe_estimator`), "run settings" (what its writer noted), versions (of the
-        software that wrote the run) and "measured with" (versions of the software that measured).
+        (class and parameters), "run settings" (what its writer noted), versions (of the software
+        that wrote the run) and "measured with" (versions of the software that measured).
 
     Examples
     --------
@@ -58,60 +58,37 @@ def describe_settings(
     chosen = run.flattening
     return {
         "run": run.name,
-        "layers": [describe_layer(layer) | _flattened(run, layer.name) for layer in run.layers],
+        "layers": [plain(asdict(layer)) | _flattened(run, layer.name) for layer in run.layers],
         "seed": plain(run.seed),
         "subset": _describe_subset(subset),
         "flatten": {
             "choice": plain(chosen.choice), "channels": chosen.channels, "axes": plain(chosen.axes),
         },
-        "estimators": describe_estimators(named),
+        "estimators": plain(named),
         "run settings": plain(run.settings),
         "versions": plain(run.versions),
         "measured with": software_versions(),
     }  # fmt: skip
 
 
-def describe_layer(layer: Layer) -> dict[str, Any]:
-    """Name, sigma and ``noise_before`` of a layer."""
-    return {name: plain(value) for name, value in asdict(layer).items()}
-
-
-def describe_estimators(named: Mapping[str, BaseEstimator]) -> dict[str, Any]:
-    """Describe estimators by name."""
-    return {name: describe_estimator(estimator) for name, estimator in named.items()}
-
-
-def describe_estimator(estimator: Any) -> dict[str, Any]:
-    """Describe an estimator by its class and all its parameters; a pipeline by all its steps.
-
-    Examples
-    --------
-    >>> from sklearn.decomposition import PCA
-    >>> from sklearn.pipeline import make_pipeline
-    >>> from skinfo import ClusteringScore, NoisyMIEstimator
-    >>> describe_estimator(NoisyMIEstimator(np.float64(0.3)))["sigma"]
-    0.3
-    >>> pipeline = describe_estimator(make_pipeline(PCA(2), ClusteringScore()))
-    >>> [step["class"] for step in pipeline["steps"]], pipeline["steps"][0]["n_components"]
-    (['PCA', 'ClusteringScore'], 2)
-    """
-    if isinstance(estimator, Pipeline):
-        steps = [plain(step) for _, step in estimator.steps]
-        inner = [s["steps"] if isinstance(s, dict) and "steps" in s else [s] for s in steps]
-        return {"class": "Pipeline", "steps": [step for several in inner for step in several]}
-    parameters = estimator.get_params(deep=False)
-    return {"class": type(estimator).__name__} | plain(dict(sorted(parameters.items())))
-
-
 def plain(value: Any) -> Any:
     """Turn a value into what JSON can hold, the same in every process.
 
-    Numbers of numpy become Python's; a callable is given by its name, anything else by its text.
+    Numbers of numpy become Python's; an estimator is described by its class and all its parameters,
+    a pipeline by all its steps; a callable is given by its name, anything else by its text.
 
     Examples
     --------
     >>> plain({"a": (np.float32(0.5), np.arange(2)), "b": len, "c": float("nan")})
     {'a': [0.5, [0, 1]], 'b': 'len', 'c': 'nan'}
+    >>> from sklearn.decomposition import PCA
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from skinfo import ClusteringScore, NoisyMIEstimator
+    >>> plain(NoisyMIEstimator(np.float64(0.3)))["sigma"]
+    0.3
+    >>> pipeline = plain(make_pipeline(PCA(2), ClusteringScore()))
+    >>> [step["class"] for step in pipeline["steps"]], pipeline["steps"][0]["n_components"]
+    (['PCA', 'ClusteringScore'], 2)
     """
     if isinstance(value, np.generic):
         value = value.item()
@@ -128,12 +105,21 @@ def plain(value: Any) -> Any:
     if isinstance(value, set | frozenset):
         return sorted((plain(inner) for inner in value), key=str)
     if isinstance(value, BaseEstimator) and not isinstance(value, type):
-        return describe_estimator(value)
+        return _plain_estimator(value)
     if isinstance(value, Path):
         return str(value)
     if callable(value) and hasattr(value, "__qualname__"):
         return value.__qualname__
     return re.sub(r" at 0x[0-9A-Fa-f]+", "", " ".join(repr(value).split()))
+
+
+def _plain_estimator(estimator: BaseEstimator) -> dict[str, Any]:
+    if isinstance(estimator, Pipeline):
+        steps = [plain(step) for _, step in estimator.steps]
+        inner = [s["steps"] if isinstance(s, dict) and "steps" in s else [s] for s in steps]
+        return {"class": "Pipeline", "steps": [step for several in inner for step in several]}
+    parameters = estimator.get_params(deep=False)
+    return {"class": type(estimator).__name__} | plain(dict(sorted(parameters.items())))
 
 
 def _plain_array(array: np.ndarray) -> Any:

@@ -16,6 +16,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 
 from skinfo._progress import reporting
+from skinfo.errors import RunError
 from skinfo.flow.estimators import (
     check_estimators,
     check_noise_draws,
@@ -24,15 +25,14 @@ from skinfo.flow.estimators import (
     name_estimators,
     steps_before,
 )
-from skinfo.flow.inequality import note_data_processing
+from skinfo.flow.inequality import note_data_processing, whole_layers
 from skinfo.flow.memory import Budget, need_of_layer, parse_bytes
-from skinfo.flow.ranges import Range, ranges_of_run
-from skinfo.flow.reading import check_flattening, whole_layers
+from skinfo.flow.ranges import ranges_of_run
 from skinfo.flow.settings import describe_settings, plain
 from skinfo.flow.tasks import Keep, Outcome, Place, SweepSettings, Task, measure
 from skinfo.flow.workers import in_workers
 from skinfo.quantities import COLUMNS, declared_quantities
-from skinfo.runs import Layer, Run, open_run
+from skinfo.runs import Run, open_run
 
 
 def information_flow(
@@ -142,7 +142,7 @@ def information_flow(
     mask = run.mask(subset)
     check_estimators(named, run.layers, run.labels)
     n_noise_draws = check_noise_draws(n_noise_draws)
-    check_flattening(run)
+    _check_flattening(run)
     budget = Budget(None if memory_limit is None else parse_bytes(memory_limit))
     settings = SweepSettings(
         mask, n_jobs, Keep(_memory(memory)), budget, _seed(random_state), n_noise_draws
@@ -155,7 +155,13 @@ def information_flow(
     for (epoch, layer), need in needs.items():
         budget.check(run, epoch, layer, need)
     ranges = ranges_of_run(named, run, settings)
-    by_layer = {layer.name: _for_layer(named, layer, ranges) for layer in run.layers}
+    by_layer = {
+        layer.name: {
+            name: for_layer(estimator, layer, ranges.get(name, {}).get(layer.name))
+            for name, estimator in named.items()
+        }
+        for layer in run.layers
+    }
     tasks = [
         Task(Place(run, epoch, layer, mask), chosen, needs.get((epoch, layer), 0))
         for epoch in run.epochs
@@ -172,6 +178,35 @@ def information_flow(
     return note_data_processing(table, whole_layers(run), exempt=pipelines)
 
 
+def _check_flattening(run: Run) -> None:
+    """Check that the arrays of each layer can become rows at some checkpoint, without reading them.
+
+    A checkpoint that differs from the others, or cannot be read, is no mistake of the call; what a
+    callable makes is known when the array is read.
+    """
+    choices = run.flattening.choice
+    for layer in run.layers:
+        if callable(choices.get(layer.name) if isinstance(choices, Mapping) else choices):
+            continue
+        failure: RunError | None = None
+        for epoch in run.epochs:
+            try:
+                shape, dtype = run.stored_shape(epoch, layer.name)
+            except RunError:
+                continue
+            if len(shape) < 2 or 0 in shape or dtype.kind not in "fiu":
+                continue
+            try:
+                run.shape(epoch, layer.name)
+            except RunError as error:
+                failure = failure or error
+            else:
+                break
+        else:
+            if failure is not None:
+                raise failure
+
+
 def _memory(memory: Memory | str | Path | None) -> Memory:
     if isinstance(memory, Memory):
         return memory
@@ -185,13 +220,6 @@ def _seed(random_state: int | np.random.RandomState | None) -> int:
     return int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
 
 
-def _for_layer(
-    named: Mapping[str, BaseEstimator], layer: Layer, ranges: Mapping[str, Mapping[str, Range]]
-) -> dict[str, BaseEstimator | None]:
-    return {
-        name: for_layer(estimator, layer, ranges.get(name, {}).get(layer.name))
-        for name, estimator in named.items()
-    }
 
 
 def _measure_all(
@@ -217,16 +245,12 @@ def _measure_all(
 def _table(tasks: Sequence[Task], outcomes: Mapping[int, Outcome]) -> pd.DataFrame:
     rows: list[dict[str, Any]] = []
     errors: list[dict[str, Any]] = []
-    for place, task in enumerate(tasks):
-        outcome = outcomes[place]
+    for number, task in enumerate(tasks):
+        outcome, place = outcomes[number], task.place
         rows += [row for name in task.estimators for row in outcome.rows[name]]
+        where = {"epoch": int(place.epoch), "layer": place.layer}
         errors += [
-            {
-                "epoch": int(task.place.epoch),
-                "layer": task.place.layer,
-                "estimator": name,
-                "message": message,
-            }
+            where | {"estimator": name, "message": message}
             for name, message in outcome.errors.items()
         ]
     table = pd.DataFrame(rows, columns=list(COLUMNS))

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
-from typing import Any
+from typing import Any, TypeAlias, TypeVar
 
 import joblib
 import numpy as np
 from scipy.special import stdtrit
 from sklearn.base import BaseEstimator
-from sklearn.pipeline import Pipeline
 
 from skinfo.errors import OF_THE_CALL, RunError, in_words
-from skinfo.flow.estimators import fit_quantities, last_step, transformed_ends, uses_replicas
+from skinfo.flow.estimators import fit_quantities, last_step, uses_replicas
 from skinfo.flow.memory import Budget
 from skinfo.quantities import QUANTITIES, Quantity, notes_of
 from skinfo.runs import Activations, Layer, LayerActivations, Run
 from skinfo.runs.stores.memory import MemoryStore
+
+Result = TypeVar("Result")
+Work: TypeAlias = Callable[[BaseEstimator, Activations], Result]
 
 # Estimates kept by another version are made again.
 _VERSION = version("skinfo")
@@ -29,14 +31,8 @@ _CEILINGS = {description.ceiling for description in QUANTITIES.values()}
 class Place:
     """One layer at one checkpoint of a run, which another process can read as well.
 
-    Attributes
-    ----------
-    run, epoch, layer : Run, int, str
-        Where the activations are.
-    mask : ndarray of shape (n_inputs,), bool, or None
-        Inputs to measure.
-    sent : LayerActivations, RunError or None
-        What reading gave before this was sent to another process; None where that reads by itself.
+    ``sent`` is what reading gave, or its error, where that came before this was sent to another
+    process; None where that reads by itself.
     """
 
     run: Run
@@ -64,16 +60,9 @@ class Place:
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """All estimators on one layer at one checkpoint.
+    """All estimators on one layer at one checkpoint, which need so many bytes at their peak.
 
-    Attributes
-    ----------
-    place : Place
-        Where the activations are.
-    estimators : mapping of str to estimator or None
-        By name; None where the layer has no noise and the estimator no sigma of its own.
-    need : int
-        Bytes that it takes at its peak, estimated.
+    An estimator is None where the layer has no noise and the estimator no sigma of its own.
     """
 
     place: Place
@@ -99,74 +88,40 @@ class Outcome:
 
 
 class Keep:
-    """Finished estimates, looked up by what they depend on.
-
-    Parameters
-    ----------
-    memory : joblib.Memory
-        Where they are; entries appear whole or not at all.
-    """
+    """Finished work, looked up by what it depends on; entries appear whole or not at all."""
 
     def __init__(self, memory: joblib.Memory) -> None:
         self._on = memory.location is not None
-        self._fit = memory.cache(_kept_quantities, ignore=["rows"])
-        self._ends = memory.cache(_kept_ends, ignore=["rows"])
+        self._result = memory.cache(_result, ignore=["rows"])
         if self._on:
             # The first worker writes the source of the function; two that write it at once could
             # each take the other's half for a change, and clear the store.
-            for function in (self._fit, self._ends):
-                function.check_call_in_cache(_VERSION, None, "", None)
+            self._result.check_call_in_cache(_VERSION, fit_quantities, None, "", None)
 
     def digest(self, rows: Activations) -> str:
         """Hash the data, once for all estimators that share them."""
         return joblib.hash((rows.X, rows.y, rows.groups)) if self._on else ""
 
-    def fit(self, estimator: BaseEstimator, digest: str, rows: Activations) -> tuple[Quantity, ...]:
-        """Fit, or look up what an equal fit gave."""
-        return self._fit(_VERSION, estimator, digest, rows)
-
-    def ends(self, transform: Pipeline, rows: Activations) -> tuple[float, float]:
-        """Find the range of the rows transformed by a copy of a pipeline, or look it up."""
-        return self._ends(_VERSION, transform, self.digest(rows), rows)
+    def result(
+        self, work: Work[Result], estimator: BaseEstimator, digest: str, rows: Activations
+    ) -> Result:
+        """Work with an estimator on rows, or look up what equal work gave."""
+        return self._result(_VERSION, work, estimator, digest, rows)
 
 
-def _kept_quantities(
+def _result(
     version: str,  # noqa: ARG001
+    work: Work[Result],
     estimator: BaseEstimator,
     digest: str,  # noqa: ARG001
     rows: Activations,
-) -> tuple[Quantity, ...]:
-    return fit_quantities(estimator, rows)
-
-
-def _kept_ends(
-    version: str,  # noqa: ARG001
-    transform: Pipeline,
-    digest: str,  # noqa: ARG001
-    rows: Activations,
-) -> tuple[float, float]:
-    return transformed_ends(transform, rows)
+) -> Result:
+    return work(estimator, rows)
 
 
 @dataclass(frozen=True, eq=False)
 class SweepSettings:
-    """What all tasks of a sweep share.
-
-    Attributes
-    ----------
-    mask : ndarray of shape (n_inputs,), bool, or None
-        Inputs to measure.
-    n_jobs : int or None
-        Threads.
-    keep : Keep
-        Where finished estimates are kept.
-    budget : Budget
-        Memory that the tasks of a process may take together.
-    random_state : int
-        Seed of the noise of noisy samples.
-    n_noise_draws : int
-        How many noisy samples are measured.
-    """
+    """What all tasks of a sweep share; the arguments of ``information_flow``."""
 
     mask: np.ndarray | None
     n_jobs: int | None
@@ -230,7 +185,7 @@ def _fit(
         if name in outcome.errors:
             continue
         try:
-            quantities = keep.fit(estimator, digest, rows)
+            quantities = keep.result(fit_quantities, estimator, digest, rows)
         except OF_THE_CALL:
             raise
         except Exception as error:

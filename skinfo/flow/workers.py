@@ -6,7 +6,7 @@ import os
 import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any, TypeVar
 
 from joblib import Parallel, delayed, parallel_config
@@ -27,7 +27,7 @@ def _call(
         if os.getpid() == process:
             return place, work(item), []
         # The threads of a worker's process are its scheduler's to use, not an estimator's.
-        with _FOREIGN, _hearing() as heard, parallel_config("threading", n_jobs=1):
+        with _FOREIGN as heard, parallel_config("threading", n_jobs=1):
             return place, work(item), heard
 
 
@@ -59,8 +59,21 @@ def in_workers(
 
 
 @contextmanager
-def _sweep_settings() -> Iterator[None]:
+def _sweep_settings(*, foreign: bool = False) -> Iterator[None]:
+    """Settings of a process; in a worker's own its threads collect the warnings of theirs."""
     with threadpool_limits(limits=1, user_api="blas"), warnings.catch_warnings():
+        if foreign:
+            show = warnings.showwarning
+
+            def hear(message: Any, *where: Any, **more: Any) -> None:
+                heard = getattr(_LOCAL, "heard", None)
+                if heard is None:
+                    show(message, *where, **more)
+                else:
+                    heard.append(message)
+
+            warnings.simplefilter("always")
+            warnings.showwarning = hear
         warnings.simplefilter("ignore", SaturationWarning)
         warnings.simplefilter("ignore", OutsideEdgesWarning)
         # A caller can do nothing about joblib's remark on a slow disk.
@@ -68,60 +81,33 @@ def _sweep_settings() -> Iterator[None]:
         yield
 
 
-@contextmanager
-def _foreign_settings() -> Iterator[None]:
-    """The same in a worker's process, where warnings are collected for the caller."""
-    with _sweep_settings():
-        show = warnings.showwarning
+class _Foreign:
+    """The settings of a worker's process, in force while any of its threads is inside.
 
-        def hear(message: Any, *where: Any, **more: Any) -> None:
-            heard = getattr(_LOCAL, "heard", None)
-            if heard is None:
-                show(message, *where, **more)
-            else:
-                heard.append(message)
-
-        warnings.simplefilter("always")
-        warnings.simplefilter("ignore", SaturationWarning)
-        warnings.simplefilter("ignore", OutsideEdgesWarning)
-        warnings.showwarning = hear
-        yield
-
-
-@contextmanager
-def _hearing() -> Iterator[list[Warning]]:
-    """Collect the warnings of this thread in a list."""
-    _LOCAL.heard = []
-    try:
-        yield _LOCAL.heard
-    finally:
-        _LOCAL.heard = None
-
-
-class _Shared:
-    """A setting of a whole process, in force while any of its threads is inside.
-
-    If each thread restored the setting that it met, it would stay behind where two overlap.
+    If each thread restored the settings that it met, they would stay behind where two overlap.
     """
 
-    def __init__(self, setting: Callable[[], AbstractContextManager[None]]) -> None:
-        self._setting = setting
+    def __init__(self) -> None:
         self._lock = threading.Lock()
         self._inside = 0
-        self._open = ExitStack()
+        self._settings = ExitStack()
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> list[Warning]:
+        """Give a list in which the warnings of this thread are collected."""
         with self._lock:
             if self._inside == 0:
-                self._open.enter_context(self._setting())
+                self._settings.enter_context(_sweep_settings(foreign=True))
             self._inside += 1
+        _LOCAL.heard = []
+        return _LOCAL.heard
 
     def __exit__(self, *_: object) -> None:
+        _LOCAL.heard = None
         with self._lock:
             self._inside -= 1
             if self._inside == 0:
-                self._open.close()
+                self._settings.close()
 
 
 _LOCAL = threading.local()
-_FOREIGN = _Shared(_foreign_settings)
+_FOREIGN = _Foreign()

@@ -7,7 +7,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from math import isfinite
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -18,7 +18,6 @@ import pandas as pd
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 
-from skinfo._environment import software_versions
 from skinfo.errors import RunError, needs_extra
 from skinfo.flow import information_flow
 from skinfo.flow.estimators import (
@@ -28,13 +27,13 @@ from skinfo.flow.estimators import (
     name_estimators,
     needs_run_range,
 )
-from skinfo.flow.settings import describe_estimators, describe_layer, plain
+from skinfo.flow.settings import plain
 from skinfo.flow.tables import check_no_snapshots, check_table_name, write_table
 from skinfo.monitoring.journal import Journal
 from skinfo.monitoring.schedule import Schedule, as_condition
 from skinfo.quantities import declared_quantities
 from skinfo.runs import Layer, open_run
-from skinfo.runs.description import as_layers, whole_epoch
+from skinfo.runs.description import as_layers, software_versions, whole_epoch
 from skinfo.runs.flatten import Flatten, Flattening
 from skinfo.runs.stores.memory import as_array
 
@@ -236,8 +235,8 @@ class FlowMonitor:
         versions = software_versions()
         declared = declared_quantities(map(last_step, self._estimators.values()))
         settings = {
-            "layers": [describe_layer(layer) for layer in self._layers],
-            "estimators": describe_estimators(self._estimators),
+            "layers": [plain(asdict(layer)) for layer in self._layers],
+            "estimators": plain(self._estimators),
             "flatten": plain(self._flattening.choice),
             "labels": _digest(self._labels),
             **({"quantities": plain(declared)} if declared else {}),

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import platform
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
 from math import isfinite
 from numbers import Real
 from pathlib import Path
@@ -12,7 +16,6 @@ from typing import Any
 
 import numpy as np
 
-from skinfo._environment import software_versions
 from skinfo.errors import RunError
 
 SCHEMA = 1
@@ -20,6 +23,7 @@ SCHEMA = 1
 BESIDE = ("labels", "groups")
 
 Record = dict[str, Any]
+_installed = cache(version)
 
 
 @dataclass(frozen=True)
@@ -113,6 +117,21 @@ def make_record(
         "losses": {},
     }
     return as_json(record)
+
+
+def software_versions() -> dict[str, str]:
+    """Versions of what the numbers depend on.
+
+    Examples
+    --------
+    >>> "numpy" in software_versions()
+    True
+    """
+    versions = {"python": platform.python_version()}
+    for name in ("skinfo", "numpy", "scipy", "scikit-learn", "numba", "torch"):
+        with suppress(PackageNotFoundError):
+            versions[name] = _installed(name)
+    return versions
 
 
 def parse_record(text: bytes, where: str | Path) -> Record:

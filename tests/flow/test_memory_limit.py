@@ -100,7 +100,6 @@ def test_what_a_layer_needs_grows_with_what_measures_it():
     ]
     assert needs == sorted(needs)
     assert need_of_layer(run, 1, "back", [ClusteringScore(), sampled]) == needs[-1]
-    assert need_of_layer(run, 1, "back", [None]) == 0
 
 
 LIMITED = """
