@@ -120,5 +120,4 @@ def measure_run(
     table = information_flow(estimators, run, subset=subset, **options)
     if files is not None:
         table.attrs["files"] = files
-    settings = {str(name): value for name, value in table.attrs.items()}
-    return table, collect_snapshots(run, subset=subset, settings=settings)
+    return table, collect_snapshots(run, subset=subset, settings=table.attrs)

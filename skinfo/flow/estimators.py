@@ -54,6 +54,17 @@ def _class_name(estimator: BaseEstimator) -> str:
     return type(estimator).__name__
 
 
+def _unnested(estimator: BaseEstimator) -> tuple[list[Any], str, BaseEstimator]:
+    """Steps before the last one, the prefix of the names of its parameters, and that step."""
+    steps: list[Any] = []
+    prefix = ""
+    while isinstance(estimator, Pipeline):
+        *before, (name, last) = estimator.steps
+        steps += [step for _, step in before]
+        prefix, estimator = f"{prefix}{name}__", last
+    return steps, prefix, estimator
+
+
 def last_step(estimator: BaseEstimator) -> BaseEstimator:
     """Return the estimator itself, or the last step of a pipeline, however nested.
 
@@ -64,27 +75,13 @@ def last_step(estimator: BaseEstimator) -> BaseEstimator:
     >>> last_step(make_pipeline(PCA(2), ClusteringScore()))
     ClusteringScore()
     """
-    while isinstance(estimator, Pipeline):
-        estimator = estimator.steps[-1][1]
-    return estimator
+    return _unnested(estimator)[2]
 
 
 def steps_before(estimator: BaseEstimator) -> Pipeline | None:
     """The transformers before the last step, as a pipeline of their own; None if there are none."""
-    steps: list[Any] = []
-    while isinstance(estimator, Pipeline):
-        steps += [step for _, step in estimator.steps[:-1]]
-        estimator = estimator.steps[-1][1]
+    steps = _unnested(estimator)[0]
     return make_pipeline(*steps) if steps else None
-
-
-def _prefix(estimator: BaseEstimator) -> str:
-    """Prefix of the names of the parameters of the last step."""
-    prefix = ""
-    while isinstance(estimator, Pipeline):
-        name, estimator = estimator.steps[-1]
-        prefix += f"{name}__"
-    return prefix
 
 
 def uses_replicas(estimator: BaseEstimator) -> bool:
@@ -144,7 +141,7 @@ def for_layer(
     estimator: BaseEstimator, layer: Layer, bin_range: tuple[float, float] | None
 ) -> BaseEstimator | None:
     """A copy with the layer's own sigma or range if it has none; None if the layer has no sigma."""
-    copy, prefix = clone(estimator), _prefix(estimator)
+    copy, (_, prefix, _) = clone(estimator), _unnested(estimator)
     if needs_run_range(copy) and bin_range is not None:
         copy.set_params(**{f"{prefix}bin_range": bin_range})
     if needs_sigma(copy):
@@ -157,11 +154,11 @@ def for_layer(
 def fit_quantities(estimator: BaseEstimator, rows: Activations) -> tuple[Quantity, ...]:
     """Fit a copy and return its quantities; the groups go to the last step alone."""
     estimator = clone(estimator)
-    groups = {} if rows.groups is None else {f"{_prefix(estimator)}groups": rows.groups}
+    _, prefix, last = _unnested(estimator)
+    groups = {} if rows.groups is None else {f"{prefix}groups": rows.groups}
     # The sweep itself hands over the groups; no request for metadata is needed.
     with config_context(enable_metadata_routing=False):
         estimator.fit(rows.X, rows.y, **groups)
-    last = last_step(estimator)
     quantities = getattr(last, "quantities_", None)
     if not (isinstance(quantities, tuple) and all(isinstance(q, Quantity) for q in quantities)):
         raise TypeError(

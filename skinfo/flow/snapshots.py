@@ -146,20 +146,14 @@ def collect_snapshots(
     scatter_array = np.full((len(snapshot_epochs), len(scatter_labels), width), np.nan)
     for k, points in scatter.items():
         scatter_array[k] = points
+    losses = {
+        name: np.array([run.losses.get(e, {}).get(name, np.nan) for e in run.epochs])
+        for name in sorted({name for values in run.losses.values() for name in values})
+    }
     return Snapshots(
-        layers=names,
-        epochs=epochs,
-        value_edges=value_edges,
-        value_counts=value_counts,
-        snapshot_epochs=snapshot_epochs,
-        scatter=scatter_array,
-        scatter_labels=scatter_labels,
-        distance_edges=distance_edges,
-        within=within,
-        between=between,
-        losses=_losses(run),
-        settings=dict(settings or {}),
-    )
+        names, epochs, value_edges, value_counts, snapshot_epochs, scatter_array, scatter_labels,
+        distance_edges, within, between, losses, dict(settings or {}),
+    )  # fmt: skip
 
 
 def _sample(run: Run, epoch: int, layer: str, subset: np.ndarray | None) -> Activations | None:
@@ -214,12 +208,8 @@ def coarsen(
 
     They end at the farthest pair, or at three times the 99th percentile where that is nearer: a
     single row far away must not squeeze all others into one cell. What lies beyond counts in the
-    last cell.
-
-    Returns
-    -------
-    edges, within, between : ndarray of shape (65,), (64,), (64,)
-        Edges among those given, and the numbers of pairs between them.
+    last cell. What is returned, of shapes (65,), (64,) and (64,), are some of the edges given, and
+    the numbers of pairs between them.
     """
     total = np.cumsum(within + between)
     last = int(np.searchsorted(total, total[-1])) + 1
@@ -248,11 +238,3 @@ def pick_snapshots(epochs: Sequence[int] | np.ndarray, n: int = 4) -> np.ndarray
     logs = np.log(epochs + 1.0)
     targets = np.linspace(logs[0], logs[-1], n)
     return np.unique([epochs[np.abs(logs - target).argmin()] for target in targets])
-
-
-def _losses(run: Run) -> dict[str, np.ndarray]:
-    names = sorted({name for values in run.losses.values() for name in values})
-    return {
-        name: np.array([run.losses.get(e, {}).get(name, np.nan) for e in run.epochs])
-        for name in names
-    }

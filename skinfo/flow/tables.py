@@ -28,13 +28,7 @@ UNREAD = ""
 
 
 def check_output(path: Path, *, force: bool) -> None:
-    """Check that a result may be written: its directory is there, and nothing is overwritten.
-
-    Raises
-    ------
-    ValueError
-        With a message that says what to do.
-    """
+    """Check that a result may be written: its directory is there, and nothing is overwritten."""
     if not path.parent.is_dir():
         raise ValueError(f"{path}: there is no directory {path.parent}.")
     if path.exists() and not force:
@@ -51,13 +45,7 @@ def check_table_name(path: Path) -> None:
 
 
 def check_no_snapshots(path: Path) -> None:
-    """Check that no other table's .npz would be taken for that of a table without one.
-
-    Raises
-    ------
-    ValueError
-        That names the .npz.
-    """
+    """Check that no other table's .npz would be taken for that of a table without one."""
     beside = path.with_suffix(".npz")
     if beside.exists():
         raise ValueError(f"{beside} belongs to another table; choose another name or remove it.")
@@ -92,32 +80,24 @@ def write_table(path: str | Path, table: pd.DataFrame, snapshots: Snapshots | No
     """
     path = Path(path)
     check_table_name(path)
-    beside = path.with_suffix(".npz")
+    table = table.copy()
+    archive: dict[str, Any] = {}
     if snapshots is None:
         check_no_snapshots(path)
-    table = table.copy()
-    archive = None
-    if snapshots is not None:
-        archive = _archive(snapshots)
+    else:
+        archive = {name: v for name, v in vars(snapshots).items() if isinstance(v, np.ndarray)}
+        archive |= {f"loss:{name}": values for name, values in snapshots.losses.items()}
+        archive["layers"] = json.dumps(snapshots.layers)
+        archive["settings"] = json.dumps(snapshots.settings)
         table.attrs.update(snapshots.settings)
     with write_atomically(path) as file:
         if path.suffix == ".csv":
             table.to_csv(file, index=False)
         else:
             table.to_parquet(file, index=False)
-    if archive is not None:
-        with write_atomically(beside) as file:
+    if archive:
+        with write_atomically(path.with_suffix(".npz")) as file:
             np.savez_compressed(file, allow_pickle=False, **archive)
-
-
-def _archive(snapshots: Snapshots) -> dict[str, Any]:
-    """The members of the .npz of snapshots: arrays, losses, and the rest as texts."""
-    arrays = {
-        name: value for name, value in vars(snapshots).items() if isinstance(value, np.ndarray)
-    }
-    losses = {f"loss:{name}": values for name, values in snapshots.losses.items()}
-    texts = {"layers": json.dumps(snapshots.layers), "settings": json.dumps(snapshots.settings)}
-    return {**arrays, **losses, **texts}
 
 
 def read_table(path: str | Path) -> tuple[pd.DataFrame, Snapshots | None]:
@@ -171,12 +151,12 @@ def read_table(path: str | Path) -> tuple[pd.DataFrame, Snapshots | None]:
         return table, None
     try:
         with beside.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-        losses = {name[5:]: v for name, v in arrays.items() if name.startswith("loss:")}
+            arrays = dict(archive)
         texts = {name: json.loads(str(arrays.pop(name))) for name in ("layers", "settings")}
-        rest = {name: v for name, v in arrays.items() if not name.startswith("loss:")}
+        names = [name for name in arrays if name.startswith("loss:")]
+        losses = {name.removeprefix("loss:"): arrays.pop(name) for name in names}
         table.attrs.update(texts["settings"])
-        return table, Snapshots(**rest, **texts, losses=losses)
+        return table, Snapshots(**arrays, **texts, losses=losses)
     except Exception as error:
         raise ValueError(
             f"{beside} cannot be read as what belongs to {path.name}: {error!r}; remove it, or "
@@ -199,13 +179,8 @@ def is_curve(table: pd.DataFrame) -> bool:
 def check_columns(table: pd.DataFrame, where: str, *, curve: bool | None = None) -> None:
     """Check that a table has all columns of a flow table, or of a curve against sigma.
 
-    Which of the two is told from its columns, unless ``curve`` says so; errors call the table
-    ``where``.
-
-    Raises
-    ------
-    ValueError
-        That names the first column that is missing.
+    Which of the two is told from its columns, unless ``curve`` says so; the error calls the table
+    ``where`` and names the first column that is missing.
     """
     curve = is_curve(table) if curve is None else curve
     kind, columns = ("curve against sigma", CURVE_COLUMNS) if curve else ("flow table", COLUMNS)
@@ -216,11 +191,6 @@ def check_columns(table: pd.DataFrame, where: str, *, curve: bool | None = None)
 
 def check_once(table: pd.DataFrame, where: str, advice: str) -> None:
     """Check that a flow table, or a curve, holds every number once; unread rows may repeat.
-
-    Raises
-    ------
-    ValueError
-        That names the number, and ends in the advice.
 
     Examples
     --------

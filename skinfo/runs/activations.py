@@ -135,13 +135,7 @@ class LayerActivations:
 
 
 def subset_mask(subset: Any, train: np.ndarray | None, n_inputs: int | None) -> np.ndarray:
-    """Turn "train", "test" or a mask into a mask over the inputs of a run.
-
-    Raises
-    ------
-    ValueError
-        For another word, a split that the run does not have, and a mask of another length or
-        without inputs.
+    """Turn "train", "test" or a mask into a checked mask over the inputs of a run.
 
     Examples
     --------

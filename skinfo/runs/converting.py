@@ -16,8 +16,8 @@ from skinfo.errors import RunError
 from skinfo.runs.description import Record, as_json, make_record
 from skinfo.runs.opening import open_run
 from skinfo.runs.run import Run
+from skinfo.runs.stores import find_store, format_for, growing_beside, new_store
 from skinfo.runs.stores.base import DirectoryStore
-from skinfo.runs.stores.formats import find_store, format_for, growing_beside, new_store
 from skinfo.runs.writing import append, naming_failure, same
 
 
@@ -150,22 +150,18 @@ def _begin(run: Run, growing: Path, fmt: str) -> tuple[DirectoryStore, Record]:
 
 def _equal(arrays: Mapping[str, np.ndarray], store: DirectoryStore, epoch: int) -> bool:
     """Whether a finished checkpoint has the bits of the source's."""
-    for layer in arrays:
+    for layer, array in arrays.items():
         try:
             copy = store.read(epoch, layer)
         except RunError:
             return False
-        array = arrays[layer]
         if copy.dtype != array.dtype or copy.shape != array.shape:
             return False
-        if not np.array_equal(_bits(copy), _bits(array)):
+        # As bytes: NaN equals itself, and 0 is not -0.
+        ours, theirs = (np.ascontiguousarray(a).view(np.uint8) for a in (copy, array))
+        if not np.array_equal(ours, theirs):
             return False
     return True
-
-
-def _bits(array: np.ndarray) -> np.ndarray:
-    """The bytes of the numbers: NaN equals itself, and 0 is not -0."""
-    return np.ascontiguousarray(array).view(np.uint8)
 
 
 def _move(growing: Path, target: Path) -> None:

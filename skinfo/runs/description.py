@@ -74,11 +74,6 @@ def as_layers(
 ) -> tuple[Layer, ...]:
     """Layers as they are, or names described by sigma.
 
-    Raises
-    ------
-    ValueError
-        If it is no list of names or of layers, or sigma is given beside layers with their own.
-
     Examples
     --------
     >>> as_layers(["a", "b"], sigma={"a": 0.1})[1]
@@ -106,7 +101,7 @@ def make_record(
     settings: Mapping[str, Any] | None = None,
 ) -> Record:
     """Describe a run that has no checkpoints yet."""
-    record = {
+    return as_json({
         "schema": SCHEMA,
         "format": fmt,
         "layers": [asdict(layer) for layer in layers],
@@ -115,8 +110,7 @@ def make_record(
         "settings": dict(settings or {}),
         "versions": software_versions(),
         "losses": {},
-    }
-    return as_json(record)
+    })  # fmt: skip
 
 
 def software_versions() -> dict[str, str]:
@@ -145,13 +139,7 @@ def parse_record(text: bytes, where: str | Path) -> Record:
 
 
 def check_record(record: Any, where: str | Path) -> None:
-    """Check every part of a description.
-
-    Raises
-    ------
-    RunError
-        That names the first part which is missing or not what the layout says.
-    """
+    """Check a description: the error names the first part that is not what the layout says."""
     if not isinstance(record, dict):
         raise RunError("is no description of a run: expected a mapping", path=where)
     schema: Any = record.get("schema")

@@ -4,23 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from skinfo.errors import RunError
-from skinfo.runs.description import (
-    Layer,
-    Record,
-    check_groups,
-    layers_in_order,
-    training_mask,
-)
+from skinfo.runs.description import Layer, Record, check_groups, layers_in_order, training_mask
 from skinfo.runs.flatten import Flatten, Flattening
 from skinfo.runs.run import Run, Store
+from skinfo.runs.stores import find_store
 from skinfo.runs.stores.base import DiskStore, natural_order
-from skinfo.runs.stores.formats import find_store
 from skinfo.runs.stores.memory import MemoryStore
 
 
@@ -117,7 +112,9 @@ def open_run(
     else:
         if format is not None:
             raise TypeError("format= is for runs on disk; these arrays are in memory.")
-        store = MemoryStore(_by_epoch_and_layer(source))
+        if all(isinstance(arrays, Mapping) for arrays in source.values()):
+            source = {(e, name): a for e, arrays in source.items() for name, a in arrays.items()}
+        store = MemoryStore(source)
         names = store.layers() if layers is None else list(layers)
         run = _undescribed_run(store, names, given, sigma, train, "memory")
     flattening.check_names([layer.name for layer in run.layers])
@@ -127,22 +124,14 @@ def open_run(
     return run
 
 
-def _by_epoch_and_layer(source: Mapping[Any, Any]) -> Mapping[Any, Any]:
-    """Arrays given as {epoch: {layer: array}} by (epoch, layer); others as they are."""
-    if not all(isinstance(layers, Mapping) for layers in source.values()):
-        return source
-    return {(epoch, name): a for epoch, layers in source.items() for name, a in layers.items()}
-
-
 def _check_labels(run: Run) -> None:
     """Labels or groups that fit no array are a mistake in the call; one misfit is the array's."""
     failure: RunError | None = None
-    for epoch in run.epochs:
-        for layer in run.layers:
-            misfit = run.misfit(epoch, layer.name)
-            if misfit is None:
-                return
-            failure = failure or misfit
+    for epoch, layer in product(run.epochs, run.layers):
+        misfit = run.misfit(epoch, layer.name)
+        if misfit is None:
+            return
+        failure = failure or misfit
     if failure is not None:
         raise failure
 
@@ -214,18 +203,17 @@ def _with_sigma(
     """What is on record stays; an unknown sigma may be given."""
     if sigma is None:
         return layers
-    given = layers_in_order([layer.name for layer in layers], sigma)
+    names = [layer.name for layer in layers]
     deviations: dict[str, float] = {}
-    for stored, new in zip(layers, given, strict=True):
+    for stored, new in zip(layers, layers_in_order(names, sigma), strict=True):
         if stored.sigma is not None and new.sigma not in (None, stored.sigma):
             raise _contradicts(f"sigma of layer {stored.name!r}", store)
         either = new.sigma if stored.sigma is None else stored.sigma
         if either is not None:
             deviations[stored.name] = either
-    ordered = layers_in_order([layer.name for layer in layers], deviations)
     return tuple(
         replace(new, noise_before=new.noise_before or stored.noise_before)
-        for stored, new in zip(layers, ordered, strict=True)
+        for stored, new in zip(layers, layers_in_order(names, deviations), strict=True)
     )
 
 
@@ -241,13 +229,12 @@ def described_run(
 
     ``where`` gives the place of each of them, for messages.
     """
+    layers = tuple(Layer(**layer) for layer in record["layers"])
     losses = {int(epoch): values for epoch, values in record.get("losses", {}).items()}
-    return _fitted_run(
-        store, tuple(Layer(**layer) for layer in record["layers"]), arrays, record.get("train"),
-        where, name=name, losses=losses, seed=record.get("seed"),
-        versions=record.get("versions", {}), settings=record.get("settings", {}),
-        schema=record["schema"],
-    )  # fmt: skip
+    rest = {part: record[part] for part in ("seed", "versions", "settings", "schema")
+            if part in record}  # fmt: skip
+    train = record.get("train")
+    return _fitted_run(store, layers, arrays, train, where, name=name, losses=losses, **rest)
 
 
 def _undescribed_run(

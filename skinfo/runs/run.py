@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import product, takewhile
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -187,13 +189,7 @@ class Run:
         return LayerActivations(epoch, self.layer(layer), array, inputs, labels, in_subset)
 
     def stored_shape(self, epoch: int, layer: str) -> tuple[tuple[int, ...], np.dtype]:
-        """Find the shape and type of an array as it is stored, without reading it.
-
-        Raises
-        ------
-        RunError
-            If there is no such checkpoint or layer, or the array cannot be looked at.
-        """
+        """Find the shape and type of an array as it is stored, without reading it."""
         self.layer(layer)
         try:
             return self._ask_store(self.store.shape, epoch, layer)
@@ -222,16 +218,6 @@ class Run:
 
     def mask(self, subset: str | np.ndarray | None) -> np.ndarray | None:
         """Turn "train", "test" or a mask into a checked mask over the inputs; None keeps all.
-
-        Parameters
-        ----------
-        subset : {"train", "test"}, ndarray of shape (n_inputs,), bool, or None
-            Inputs to keep.
-
-        Returns
-        -------
-        ndarray of shape (n_inputs,), bool, or None
-            True where an input is kept; None for all.
 
         Raises
         ------
@@ -265,13 +251,12 @@ class Run:
 
     def misfit(self, epoch: int, layer: str) -> RunError | None:
         """Say what is wrong where an array has rows for other inputs than the run's, unread."""
-        n_inputs = self._n_inputs()
         try:
             shape, rows = self._stored_inputs(epoch, layer)
         except RunError:
             # It has an error of its own when it is read.
             return None
-        fits = n_inputs is None or rows == n_inputs
+        fits = self._n_inputs() in (None, rows)
         if fits or (self.groups is not None and rows == len(self.groups)):
             return None
         return self._misfit(shape, rows, epoch, layer)
@@ -289,9 +274,8 @@ class Run:
     def _check_place(self, epoch: int, layer: str) -> None:
         self.layer(layer)
         if epoch not in self.epochs:
-            epochs = ", ".join(map(str, self.epochs))
-            raise RunError(f"there is no such checkpoint; this run has: {epochs}", path=self.name,
-                           epoch=epoch)  # fmt: skip
+            what = f"there is no such checkpoint; this run has: {', '.join(map(str, self.epochs))}"
+            raise RunError(what, path=self.name, epoch=epoch)
 
     def _flattener(
         self, shape: tuple[int, ...], dtype: np.dtype, epoch: int, layer: str
@@ -328,25 +312,19 @@ class Run:
         self._check_same_width(width, epoch, *first, layer)
 
     def _first_width(self, width: int, epoch: int, layer: str) -> tuple[int, int]:
-        for other in self.epochs:
-            if other == epoch:
-                break
-            try:
+        for other in takewhile(lambda other: other != epoch, self.epochs):
+            # One that cannot be looked at has an error of its own when it is read.
+            with suppress(RunError):
                 return self.shape(other, layer)[-1], other
-            except RunError:
-                # It has an error of its own when it is read.
-                continue
         return width, epoch
 
     def _check_same_width(
         self, width: int, epoch: int, width_before: int, before: int, layer: str
     ) -> None:
         if width != width_before:
-            raise self._error(
-                f"has {width} units, but {width_before} at epoch {before}: a layer keeps its "
-                "width; save networks of different widths as different runs",
-                epoch, layer,
-            )  # fmt: skip
+            what = (f"has {width} units, but {width_before} at epoch {before}: a layer keeps its "
+                    "width; save networks of different widths as different runs")  # fmt: skip
+            raise self._error(what, epoch, layer)
 
     def _check_replicas(self, array: np.ndarray, epoch: int, layer: str) -> None:
         """Without noise all replicas of an input are the same; tokens of a sequence are not."""
@@ -387,13 +365,10 @@ class Run:
     def _count_inputs(self) -> int | None:
         """How many inputs there are, from the first array that can be looked at if need be."""
         n_inputs = self._n_inputs()
-        for epoch in self.epochs if n_inputs is None else ():
-            for layer in self.layers:
-                try:
-                    return self._stored_inputs(epoch, layer.name)[1]
-                except RunError:
-                    # It has an error of its own when it is read.
-                    continue
+        for epoch, layer in product(self.epochs, self.layers) if n_inputs is None else ():
+            # One that cannot be looked at has an error of its own when it is read.
+            with suppress(RunError):
+                return self._stored_inputs(epoch, layer.name)[1]
         return n_inputs
 
     def _stored_inputs(self, epoch: int, layer: str) -> tuple[tuple[int, ...], int]:

@@ -25,8 +25,8 @@ from skinfo.runs.description import (
 )
 from skinfo.runs.opening import described_run
 from skinfo.runs.run import Run
+from skinfo.runs.stores import new_store
 from skinfo.runs.stores.base import DirectoryStore
-from skinfo.runs.stores.formats import new_store
 from skinfo.runs.stores.memory import MemoryStore, as_array
 
 _DESCRIBED = ("layers", "train", "seed", "settings", *BESIDE)

@@ -3,7 +3,7 @@
 import numpy as np
 
 from skinfo import open_run
-from skinfo.runs.stores.formats import WRITTEN
+from skinfo.runs.stores import WRITTEN
 
 FORMATS = tuple(WRITTEN)
 LABELS = np.array([5, 7, 7, 5])

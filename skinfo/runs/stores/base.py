@@ -23,7 +23,7 @@ from skinfo._files import (
     write_atomically,
 )
 from skinfo.errors import MissingExtraError, RunError
-from skinfo.runs.description import BESIDE, Record, parse_record
+from skinfo.runs.description import Record, parse_record
 
 #: Arrays of a checkpoint by layer, each made when it is written.
 Arrays = Iterable[tuple[str, np.ndarray]]
@@ -32,13 +32,7 @@ _OWN = re.compile(r"epoch_(\d{8,})")
 
 
 class DiskStore(ABC):
-    """The checkpoints of a run on disk, in one format.
-
-    Parameters
-    ----------
-    path : Path
-        The run.
-    """
+    """The checkpoints of a run on disk, in one format."""
 
     format: ClassVar[str]
     #: Whether skinfo wrote it. If not, names are free: the last number in a name is its epoch.
@@ -120,11 +114,9 @@ class DirectoryStore(DiskStore):
         """File or directory of each checkpoint, increasing."""
         entries = {e.name.removesuffix(self.suffix): e for e in sorted(list_directory(self.path))
                    if self.is_checkpoint(e)}  # fmt: skip
-        if not self.own:
-            return by_epoch(entries.items(), self.path)
-        numbers = {stem: _OWN.fullmatch(stem) for stem in entries}
-        return dict(sorted((int(match[1]), entries[stem]) for stem, match in numbers.items()
-                           if match))  # fmt: skip
+        if self.own:
+            entries = {stem: entry for stem, entry in entries.items() if _OWN.fullmatch(stem)}
+        return by_epoch(entries.items(), self.path)
 
     def entry(self, epoch: int) -> Path:
         """File or directory of a checkpoint, written or not."""
@@ -157,8 +149,7 @@ class DirectoryStore(DiskStore):
     def create(self, record: Record, arrays: dict[str, np.ndarray | None]) -> None:
         """Make the directory, with run.json as the last file in it."""
         self.path.mkdir(parents=True, exist_ok=True)
-        for name in BESIDE:
-            values = arrays[name]
+        for name, values in arrays.items():
             if values is not None:
                 with write_atomically(self.path / f"{name}.npy") as file:
                     write_npy(file, values)
@@ -255,22 +246,18 @@ def reading(path: Path | str, layer: str | None = None, epoch: int | None = None
         raise RunError(what, path=path, layer=layer, epoch=epoch) from error
 
 
-def no_such_layer(names: Iterable[str], path: Path | str, layer: str,
-                  epoch: int | None = None) -> RunError:  # fmt: skip
+def no_such_layer(names: Iterable[str], path: Path | str, layer: str, epoch: int) -> RunError:
     """Say which layers there are instead."""
-    return RunError(f"the file has no such layer; it has: {', '.join(names) or 'none'}", path=path,
-                    layer=layer, epoch=epoch)  # fmt: skip
+    what = f"the file has no such layer; it has: {', '.join(names) or 'none'}"
+    return RunError(what, path=path, layer=layer, epoch=epoch)
 
 
 def read_npy_header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:
     """Shape and type of a .npy file."""
     version = np.lib.format.read_magic(file)
-    read = {
-        (1, 0): np.lib.format.read_array_header_1_0,
-        (2, 0): np.lib.format.read_array_header_2_0,
-    }.get(version)
-    if read is None:
+    if version not in ((1, 0), (2, 0)):
         raise ValueError(f"version {version} of the .npy format is not known")
+    read = getattr(np.lib.format, f"read_array_header_{version[0]}_0")
     shape, _, dtype = read(file)
     return shape, dtype
 
@@ -299,19 +286,19 @@ def epoch_of(name: str) -> int | None:
 
 def by_epoch(named: Iterable[tuple[str, Entry]], path: Path) -> dict[int, Entry]:
     """Entries by the epoch in their names, increasing; two of one epoch are an error."""
-    entries: dict[int, tuple[str, Entry]] = {}
+    entries: dict[int, Entry] = {}
+    names: dict[int, str] = {}
     for name, entry in named:
         epoch = epoch_of(name)
-        if epoch is None:
-            continue
-        if epoch in entries:
+        if epoch in names:
             raise RunError(
-                f"{entries[epoch][0]} and {name} are both of this epoch: the last number in a name "
-                "is its epoch; rename one of them",
+                f"{names[epoch]} and {name} are both of this epoch: the last number in a name is "
+                "its epoch; rename one of them",
                 path=path, epoch=epoch,
             )  # fmt: skip
-        entries[epoch] = (name, entry)
-    return {epoch: entries[epoch][1] for epoch in sorted(entries)}
+        if epoch is not None:
+            names[epoch], entries[epoch] = name, entry
+    return dict(sorted(entries.items()))
 
 
 def natural_order(names: Iterable[str]) -> list[str]:

@@ -48,7 +48,6 @@ class _Datasets(DiskStore):
         return [unquote(name) for name in names] if self.own else names
 
     def keeps_order(self, epoch: int) -> bool:
-        """Whether the file tracks it, and no names are nested."""
         with self._open(epoch) as (group, _):
             return _keeps_order(group, _datasets(group))
 
@@ -62,7 +61,6 @@ class _Datasets(DiskStore):
             return np.asarray(np.memmap(path, dataset.dtype, "r", offset, dataset.shape))
 
     def shape(self, epoch: int, layer: str) -> tuple[tuple[int, ...], np.dtype]:
-        """Shape and type of a dataset."""
         with self._open(epoch, layer) as (group, _):
             dataset = self._dataset(group, epoch, layer)
             return tuple(dataset.shape), dataset.dtype
@@ -157,7 +155,6 @@ class _Written(io.FileIO):
     _failure: OSError | None = None
 
     def write(self, data: Any) -> int:
-        """Write all, unless something went wrong before."""
         view = memoryview(data).cast("B")
         length = len(view)
         try:
@@ -168,7 +165,6 @@ class _Written(io.FileIO):
         return length
 
     def truncate(self, size: int | None = None) -> int:
-        """Set the length."""
         try:
             return super().truncate(size)
         except OSError as error:
@@ -176,7 +172,6 @@ class _Written(io.FileIO):
             return size or 0
 
     def check(self) -> None:
-        """Raise what went wrong first."""
         if self._failure is not None:
             raise self._failure
 
@@ -189,14 +184,9 @@ def _arrays_of(group: Any) -> Any:
 
 def _datasets(group: Any) -> list[str]:
     """Names of all datasets of a group, nested ones too."""
-    h5py = _library()
-    names: list[str] = []
-
-    def visit(name: str, node: Any) -> None:
-        if isinstance(node, h5py.Dataset):
-            names.append(name)
-
-    group.visititems(visit)
+    kind, names = _library().Dataset, []
+    # What returns None goes on.
+    group.visititems(lambda name, node: names.append(name) if isinstance(node, kind) else None)
     tracked = [name for name in group if name in names]
     return tracked if len(tracked) == len(names) else names
 

@@ -49,17 +49,11 @@ class MemoryStore:
         return as_array(self._find(epoch, layer))
 
     def shape(self, epoch: int, layer: str) -> tuple[tuple[int, ...], np.dtype]:
-        """Shape and type of an array."""
-        return _shape_of(self._find(epoch, layer))
-
-
-def _shape_of(array: Any) -> tuple[tuple[int, ...], np.dtype]:
-    """Shape and type, without reading datasets of containers."""
-    dtype = getattr(array, "dtype", None)
-    if not isinstance(dtype, np.dtype):
-        array = as_array(array)
-        dtype = array.dtype
-    return tuple(array.shape), dtype
+        """Shape and type of an array, without reading datasets of containers."""
+        array = self._find(epoch, layer)
+        if not isinstance(getattr(array, "dtype", None), np.dtype):
+            array = as_array(array)
+        return tuple(array.shape), array.dtype
 
 
 def as_array(values: Any) -> np.ndarray:

@@ -57,7 +57,6 @@ class _ZarrArrays(DiskStore):
             return np.asarray(array[...])
 
     def shape(self, epoch: int, layer: str) -> tuple[tuple[int, ...], np.dtype]:
-        """Shape and type of an array."""
         with self._open(epoch, layer) as group:
             array = self._array(group, epoch, layer)
             return tuple(array.shape), np.dtype(array.dtype)
