@@ -120,4 +120,5 @@ def measure_run(
     table = information_flow(estimators, run, subset=subset, **options)
     if files is not None:
         table.attrs["files"] = files
-    return table, collect_snapshots(run, subset=subset, settings=table.attrs)
+    settings = {str(name): value for name, value in table.attrs.items()}
+    return table, collect_snapshots(run, subset=subset, settings=settings)

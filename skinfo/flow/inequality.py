@@ -15,18 +15,8 @@ _OTHER_CHANNEL = ("sigma differs from run", "noise added", "replicas missing")
 
 def whole_layers(run: Run) -> list[Layer]:
     """Layers whose rows hold all values of each input, not a summary of them nor a token each."""
-    whole: list[Layer] = []
-    for layer in run.layers:
-        for epoch in run.epochs:
-            try:
-                ndim = len(run.stored_shape(epoch, layer.name)[0])
-                choice = run.flattening.of(layer.name, ndim).choice
-            except ValueError:
-                continue
-            if choice is None or choice == "all":
-                whole.append(layer)
-            break
-    return whole
+    flatteners = [(layer, run.flattener(layer.name)) for layer in run.layers]
+    return [layer for layer, how in flatteners if how is not None and how.choice in (None, "all")]
 
 
 def note_data_processing(

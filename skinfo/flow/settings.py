@@ -14,7 +14,6 @@ import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.pipeline import Pipeline
 
-from skinfo.errors import RunError
 from skinfo.runs import Run
 from skinfo.runs.description import software_versions
 
@@ -60,7 +59,10 @@ def describe_settings(
         "run": run.name,
         "layers": [plain(asdict(layer)) | _flattened(run, layer.name) for layer in run.layers],
         "seed": plain(run.seed),
-        "subset": _describe_subset(subset),
+        "subset": subset if subset is None or isinstance(subset, str) else (
+            # Inputs differ between runs, so a mask is described by how much it keeps.
+            f"a mask, {int(np.count_nonzero(subset))} of {len(subset)} inputs"
+        ),
         "flatten": {
             "choice": plain(chosen.choice), "channels": chosen.channels, "axes": plain(chosen.axes),
         },
@@ -129,25 +131,13 @@ def _plain_array(array: np.ndarray) -> Any:
     return f"array of shape {array.shape}, {array.dtype}, digest {digest}"
 
 
-def _describe_subset(subset: str | np.ndarray | None) -> str | None:
-    """The run's own split by its name; a mask by how much it keeps: inputs differ between runs."""
-    if subset is None or isinstance(subset, str):
-        return subset
-    return f"a mask, {int(np.count_nonzero(subset))} of {len(subset)} inputs"
-
-
 def _flattened(run: Run, layer: str) -> dict[str, str | None]:
     """How the arrays of a layer become units; nothing where none of them can be looked at."""
-    for epoch in run.epochs:
-        try:
-            shape = run.stored_shape(epoch, layer)[0]
-            flattener = run.flattening.of(layer, len(shape))
-        except (RunError, ValueError):
-            # It has an error of its own when it is read.
-            continue
-        if flattener.choice is None:
-            return {"flatten": None}
-        choice = str(plain(flattener.choice))
-        # "all" puts every value into the row, whatever the order of the axes.
-        return {"flatten": choice if choice == "all" else f"{choice} of {flattener.axes}"}
-    return {}
+    flattener = run.flattener(layer)
+    if flattener is None:
+        return {}
+    if flattener.choice is None:
+        return {"flatten": None}
+    choice = str(plain(flattener.choice))
+    # "all" puts every value into the row, whatever the order of the axes.
+    return {"flatten": choice if choice == "all" else f"{choice} of {flattener.axes}"}

@@ -220,8 +220,6 @@ def _seed(random_state: int | np.random.RandomState | None) -> int:
     return int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
 
 
-
-
 def _measure_all(
     tasks: Sequence[Task],
     settings: SweepSettings,

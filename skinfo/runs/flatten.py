@@ -48,10 +48,8 @@ class Flattener:
     def apply(self, array: np.ndarray) -> np.ndarray:
         """Flatten to (n_inputs, n_units), or (n_inputs, n_replicas, n_units).
 
-        Raises
-        ------
-        ValueError
-            If the choice does not fit the axes, or a callable raises or returns something else.
+        It is a ValueError if the choice does not fit the axes, or a callable raises or returns
+        something else.
         """
         if callable(self.choice):
             return self._call(array, self.choice)
@@ -60,13 +58,12 @@ class Flattener:
         if "c" not in order:
             array = np.expand_dims(array, sum(letter in "nrt" for letter in order))
         rows = array.shape[: 1 + ("r" in order)]
-        has_tokens, has_space = "t" in order, any(letter in _SPACE for letter in order)
-        place = len(rows)
+        has_space, place = any(letter in _SPACE for letter in order), len(rows)
         if self.choice == "all":
             return array.reshape(*rows, -1)
-        if has_tokens and has_space:
-            raise ValueError("tokens and space need flatten='all' or a callable")
-        if has_tokens:
+        if "t" in order:
+            if has_space:
+                raise ValueError("tokens and space need flatten='all' or a callable")
             return self._pool_tokens(array, place)
         if not has_space:
             return array
@@ -143,9 +140,9 @@ class Flattening:
 
     def __post_init__(self) -> None:
         for choice in self.choice.values() if isinstance(self.choice, Mapping) else [self.choice]:
-            named = choice is None or callable(choice) or choice in (*_MAPS, *_TOKENS)
-            number = isinstance(choice, int) and not isinstance(choice, bool)
-            if not named and not number:
+            is_number = isinstance(choice, int) and not isinstance(choice, bool)
+            is_named = choice is None or choice in (*_MAPS, *_TOKENS)
+            if not (is_number or is_named or callable(choice)):
                 raise ValueError(
                     f"flatten must be one of {', '.join((*_MAPS, *_TOKENS))}, the number of a "
                     f"token or a callable, for all layers or in a dict by layer; got {choice!r}."
@@ -165,13 +162,7 @@ class Flattening:
                     raise ValueError(f"{what} names {name!r}, no layer of {', '.join(names)}.")
 
     def of(self, layer: str, ndim: int) -> Flattener:
-        """How an array of so many dimensions is flattened.
-
-        Raises
-        ------
-        ValueError
-            If it needs a choice and has none.
-        """
+        """How an array of so many dimensions is flattened; an error if its axes are unknown."""
         by_name = isinstance(self.choice, Mapping)
         choice = self.choice.get(layer) if isinstance(self.choice, Mapping) else self.choice
         axes = self.axes.get(layer) if isinstance(self.axes, Mapping) else self.axes
@@ -182,16 +173,13 @@ class Flattening:
             return Flattener(axes, None if plain else choice, declared=True)
         named = by_name and choice is not None
         axes = self._axes(choice, named, ndim)
-        if ndim == 2 and not named:
-            choice = None
-        if ndim == 3 and axes == "nrc":
+        if (ndim == 2 and not named) or axes == "nrc":
             choice = None
         return Flattener(axes, choice, declared=choice is not None)
 
     def _axes(self, choice: Choice | None, named: bool, ndim: int) -> str:
-        of_tokens = choice in _TOKENS or isinstance(choice, int)
         last = self.channels == "last"
-        if of_tokens:
+        if choice in _TOKENS or isinstance(choice, int):
             axes = {2: "nc", 3: "ntc", 4: "nrtc"}
         else:
             axes = {

@@ -112,9 +112,10 @@ def open_run(
     else:
         if format is not None:
             raise TypeError("format= is for runs on disk; these arrays are in memory.")
+        by_place: Mapping[Any, Any] = source
         if all(isinstance(arrays, Mapping) for arrays in source.values()):
-            source = {(e, name): a for e, arrays in source.items() for name, a in arrays.items()}
-        store = MemoryStore(source)
+            by_place = {(e, name): a for e, by in by_place.items() for name, a in by.items()}
+        store = MemoryStore(by_place)
         names = store.layers() if layers is None else list(layers)
         run = _undescribed_run(store, names, given, sigma, train, "memory")
     flattening.check_names([layer.name for layer in run.layers])

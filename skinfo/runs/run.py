@@ -207,6 +207,14 @@ class Run:
         except ValueError as error:
             raise self._error(str(error), epoch, layer) from error
 
+    def flattener(self, layer: str) -> Flattener | None:
+        """Say how the arrays of a layer become rows; None where none of them can be looked at."""
+        for epoch in self.epochs:
+            # An array that has an error has it again when it is read.
+            with suppress(ValueError):
+                return self.flattening.of(layer, len(self.stored_shape(epoch, layer)[0]))
+        return None
+
     def nbytes(self, epoch: int, layer: str) -> int:
         """Find how much memory it takes to read an array, without reading it."""
         stored, dtype = self.stored_shape(epoch, layer)
