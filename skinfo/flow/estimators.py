@@ -105,11 +105,8 @@ def check_estimators(
 ) -> None:
     """Check that estimators can measure layers, before there are activations.
 
-    Raises
-    ------
-    ValueError
-        For a parameter out of its range, parameters that exclude each other, labels that are
-        required and missing, or ``sigma=None`` where no layer has noise.
+    What is checked are their parameters, each and together, that there are labels where they are
+    required, and noise where ``sigma=None``.
     """
     for name, estimator in named.items():
         last = last_step(estimator)

@@ -42,28 +42,6 @@ def parse_bytes(amount: int | str) -> int:
     raise ValueError(f"memory_limit is a positive number of bytes, or like '1GB'; got {amount!r}.")
 
 
-def need_of_layer(
-    run: Run, epoch: int, layer: str, estimators: Iterable[BaseEstimator], n_noise_draws: int = 1
-) -> int:
-    """Estimate the bytes that measuring a layer takes at its peak, from the size of its array.
-
-    It is the array in double precision times the largest ``memory_factor`` that an estimator
-    declares (4 by default), and 3 more where steps of a pipeline come first. With several draws of
-    the noise the array is kept beside what is drawn: once more.
-    """
-    factor = max(
-        getattr(last_step(estimator), "memory_factor", _FACTOR)
-        + (0.0 if steps_before(estimator) is None else _STEPS)
-        for estimator in estimators
-    ) + (n_noise_draws > 1)
-    try:
-        values, reading = prod(run.shape(epoch, layer)), run.nbytes(epoch, layer)
-    except RunError:
-        # Reading it fails and takes nothing.
-        return 0
-    return max(int(8 * values * factor), reading + values)
-
-
 @dataclass(frozen=True)
 class Budget:
     """Memory that all tasks of a process share, at most ``limit`` bytes; None for no limit."""
@@ -72,6 +50,34 @@ class Budget:
     # Bytes that the running tasks of this process need, of all its sweeps.
     _running: ClassVar[list[int]] = []
     _freed: ClassVar[threading.Condition] = threading.Condition()
+
+    def need(
+        self,
+        run: Run,
+        epoch: int,
+        layer: str,
+        estimators: Iterable[BaseEstimator],
+        n_noise_draws: int = 1,
+    ) -> int:
+        """Estimate the bytes that measuring a layer takes at its peak; 0 where there is no limit.
+
+        It is the array in double precision times the largest ``memory_factor`` that an estimator
+        declares (4 by default), and 3 more where steps of a pipeline come first. With several draws
+        of the noise the array is kept beside what is drawn: once more.
+        """
+        if self.limit is None:
+            return 0
+        factor = max(
+            getattr(last_step(estimator), "memory_factor", _FACTOR)
+            + (0.0 if steps_before(estimator) is None else _STEPS)
+            for estimator in estimators
+        ) + (n_noise_draws > 1)
+        try:
+            values, reading = prod(run.shape(epoch, layer)), run.nbytes(epoch, layer)
+        except RunError:
+            # Reading it fails and takes nothing.
+            return 0
+        return max(int(8 * values * factor), reading + values)
 
     @contextmanager
     def held(self, need: int) -> Iterator[None]:
@@ -97,8 +103,10 @@ class Budget:
 
     def check(self, run: Run, epoch: int, layer: str, need: int) -> None:
         """Check that a layer fits into memory by itself; the RunError names it and its size."""
+        if self.limit is None:
+            return
         taken = resident_memory() + _RESERVE
-        if self.limit is None or need <= self.limit - taken:
+        if need <= self.limit - taken:
             return
         raise RunError(
             f"an array of {_megabytes(run.nbytes(epoch, layer))} that takes about "

@@ -11,7 +11,6 @@ from sklearn.pipeline import Pipeline
 
 from skinfo.errors import OF_THE_CALL, RunError
 from skinfo.flow.estimators import needs_run_range, steps_before, transformed_ends
-from skinfo.flow.memory import need_of_layer
 from skinfo.flow.tasks import Place, SweepSettings
 from skinfo.flow.workers import in_workers
 from skinfo.runs import Run
@@ -40,20 +39,17 @@ def layer_ranges(run: Run, settings: SweepSettings, estimator: BaseEstimator) ->
     The steps of a pipeline before the estimator are fitted at each checkpoint anew. Checkpoints
     that cannot be read or transformed are left out, and layers of which none can.
     """
-    is_limited = settings.budget.limit is not None
-    looks = [
-        (
-            Place(run, epoch, layer.name, settings.mask),
-            need_of_layer(run, epoch, layer.name, [estimator]) if is_limited else 0,
-        )
+    need = settings.budget.need
+    places = [
+        Place(run, epoch, layer.name, settings.mask, need(run, epoch, layer.name, [estimator]))
         for layer in run.layers
         for epoch in run.epochs
     ]
     find = partial(_range, settings=settings, transform=steps_before(estimator))
     ranges: dict[str, Range] = {}
-    for number, ends in in_workers(find, looks, settings.n_jobs):
+    for number, ends in in_workers(find, places, settings.n_jobs):
         if ends is not None:
-            layer = looks[number][0].layer
+            layer = places[number].layer
             low, high = ranges.get(layer, ends)
             ranges[layer] = (min(low, ends[0]), max(high, ends[1]))
     # A layer that is one value everywhere falls into one cell of any width.
@@ -63,12 +59,9 @@ def layer_ranges(run: Run, settings: SweepSettings, estimator: BaseEstimator) ->
     }
 
 
-def _range(
-    look: tuple[Place, int], settings: SweepSettings, transform: Pipeline | None
-) -> Range | None:
-    place, need = look
+def _range(place: Place, settings: SweepSettings, transform: Pipeline | None) -> Range | None:
     ends: list[float] = []
-    with settings.budget.held(need):
+    with settings.budget.held(place.need):
         try:
             loaded = place.load()
         except RunError:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
+from itertools import product
 from numbers import Integral
 from pathlib import Path
 from typing import Any
@@ -25,14 +26,16 @@ from skinfo.flow.estimators import (
     name_estimators,
     steps_before,
 )
-from skinfo.flow.inequality import note_data_processing, whole_layers
-from skinfo.flow.memory import Budget, need_of_layer, parse_bytes
+from skinfo.flow.memory import Budget, parse_bytes
 from skinfo.flow.ranges import ranges_of_run
 from skinfo.flow.settings import describe_settings, plain
 from skinfo.flow.tasks import Keep, Outcome, Place, SweepSettings, Task, measure
 from skinfo.flow.workers import in_workers
-from skinfo.quantities import COLUMNS, declared_quantities
-from skinfo.runs import Run, open_run
+from skinfo.quantities import COLUMNS, JOINT, declared_quantities
+from skinfo.runs import Layer, Run, open_run
+
+# Of another channel than that of the network, for which the inequality need not hold.
+_OTHER_CHANNEL = ("sigma differs from run", "noise added", "replicas missing")
 
 
 def information_flow(
@@ -147,13 +150,11 @@ def information_flow(
     settings = SweepSettings(
         mask, n_jobs, Keep(_memory(memory)), budget, _seed(random_state), n_noise_draws
     )
-    needs = {
-        (epoch, layer.name): need_of_layer(run, epoch, layer.name, named.values(), n_noise_draws)
-        for epoch in (run.epochs if budget.limit is not None else [])
-        for layer in run.layers
-    }
-    for (epoch, layer), need in needs.items():
-        budget.check(run, epoch, layer, need)
+    places: list[Place] = []
+    for epoch, layer in product(run.epochs, run.layers):
+        need = budget.need(run, epoch, layer.name, named.values(), n_noise_draws)
+        budget.check(run, epoch, layer.name, need)
+        places.append(Place(run, epoch, layer.name, mask, need))
     ranges = ranges_of_run(named, run, settings)
     by_layer = {
         layer.name: {
@@ -162,11 +163,7 @@ def information_flow(
         }
         for layer in run.layers
     }
-    tasks = [
-        Task(Place(run, epoch, layer, mask), chosen, needs.get((epoch, layer), 0))
-        for epoch in run.epochs
-        for layer, chosen in by_layer.items()
-    ]
+    tasks = [Task(place, by_layer[place.layer]) for place in places]
     table = _table(tasks, _measure_all(tasks, settings, progress))
     table.attrs = describe_settings(run, named, subset) | table.attrs
     steps = [last_step(estimator) for estimator in named.values()]
@@ -175,7 +172,10 @@ def information_flow(
     table.attrs["random_state"] = settings.random_state
     table.attrs["n_noise_draws"] = settings.n_noise_draws
     pipelines = [name for name, estimator in named.items() if steps_before(estimator) is not None]
-    return note_data_processing(table, whole_layers(run), exempt=pipelines)
+    # Layers whose rows hold all values of each input, not a summary of them nor a token each.
+    flatteners = [(layer, run.flattener(layer.name)) for layer in run.layers]
+    whole = [layer for layer, how in flatteners if how is not None and how.choice in (None, "all")]
+    return note_data_processing(table, whole, exempt=pipelines)
 
 
 def _check_flattening(run: Run) -> None:
@@ -253,4 +253,32 @@ def _table(tasks: Sequence[Task], outcomes: Mapping[int, Outcome]) -> pd.DataFra
         ]
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     table.attrs["errors"] = errors
+    return table
+
+
+def note_data_processing(
+    table: pd.DataFrame, layers: Sequence[Layer], exempt: Collection[str] = ()
+) -> pd.DataFrame:
+    """Note where a layer has more information about the input than the one before, for certain.
+
+    Noise can only lose information, I(X;T_{l+1}) <= I(X;T_l): brackets that say otherwise mean that
+    something is wrong with the data, its sigma or its replicas. It holds where each layer is
+    computed from the noisy one before, so only those of ``layers``, in network order, are compared
+    whose own sigma is on record and which were measured with it, on replicas where noise precedes
+    them. Binned entropies are no information and are left alone, and so are the estimators named in
+    ``exempt``: what a pipeline projects a layer to may know less than the next layer.
+    """
+    table = table.copy()
+    position = {layer.name: place for place, layer in enumerate(layers) if layer.sigma}
+    bounded = table["quantity"].eq("mutual_info") & table["layer"].isin(position)
+    bounded &= ~table["estimator"].isin(list(exempt))
+    for note in _OTHER_CHANNEL:
+        bounded &= ~table["notes"].str.contains(note, regex=False)
+    chosen = table[bounded].assign(place=table["layer"].map(position))
+    for _, rows in chosen.groupby(["epoch", "estimator"], sort=False):
+        ordered = rows.sort_values("place")
+        highest = ordered["upper"].cummin().shift()
+        for index in ordered.index[ordered["lower"] > highest]:
+            notes = [n for n in str(table.at[index, "notes"]).split(JOINT) if n]
+            table.at[index, "notes"] = JOINT.join([*notes, "data processing violated"])
     return table

@@ -31,14 +31,15 @@ _CEILINGS = {description.ceiling for description in QUANTITIES.values()}
 class Place:
     """One layer at one checkpoint of a run, which another process can read as well.
 
-    ``sent`` is what reading gave, or its error, where that came before this was sent to another
-    process; None where that reads by itself.
+    ``need`` are the bytes that measuring it takes at its peak. ``sent`` is what reading gave, or its
+    error, where that came before this was sent to another process; None where that reads by itself.
     """
 
     run: Run
     epoch: int
     layer: str
     mask: np.ndarray | None = None
+    need: int = 0
     sent: LayerActivations | RunError | None = None
 
     def load(self) -> LayerActivations:
@@ -60,14 +61,13 @@ class Place:
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """All estimators on one layer at one checkpoint, which need so many bytes at their peak.
+    """All estimators on one layer at one checkpoint.
 
     An estimator is None where the layer has no noise and the estimator no sigma of its own.
     """
 
     place: Place
     estimators: Mapping[str, BaseEstimator | None]
-    need: int = 0
 
     def row(self, name: str, quantity: Quantity) -> dict[str, Any]:
         """Make a row of the table."""
@@ -138,7 +138,7 @@ def measure(task: Task, settings: SweepSettings) -> Outcome:
     for name in task.estimators:
         if name not in chosen:
             outcome.rows[name] = task.unmeasured(name, "no noise")
-    with settings.budget.held(task.need):
+    with settings.budget.held(task.place.need):
         try:
             loaded = task.place.load()
         except RunError as error:

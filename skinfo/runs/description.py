@@ -250,24 +250,17 @@ def training_mask(train: Any, labels: np.ndarray | None, path: str | Path) -> np
     return mask
 
 
-def check_groups(groups: np.ndarray, n_inputs: float, path: str | Path) -> None:
+def check_groups(groups: np.ndarray | None, labels: np.ndarray | None, path: str | Path) -> None:
     """Check that every group names an input."""
+    if groups is None:
+        return
+    n_inputs = np.inf if labels is None else len(labels)
     if groups.dtype.kind not in "iu" or groups.ndim != 1:
         raise RunError("groups must be one integer per row", path=path)
     if len(groups) and (groups.min() < 0 or groups.max() >= n_inputs):
         raise RunError(
             f"groups index the {n_inputs} labels; found {groups.min()} … {groups.max()}", path=path
         )
-
-
-def check_beside(arrays: Mapping[str, np.ndarray | None], path: str | Path) -> None:
-    """Check labels and groups before they are written."""
-    for name, values in arrays.items():
-        if values is not None and values.dtype.kind not in "biufU":
-            raise RunError(f"{name} must be a list of numbers or of words", path=path)
-    labels, groups = arrays["labels"], arrays["groups"]
-    if groups is not None:
-        check_groups(groups, np.inf if labels is None else len(labels), path)
 
 
 def as_json(description: Record) -> Record:

@@ -269,6 +269,5 @@ def _fitted_run(
 ) -> Run:
     labels, groups = arrays["labels"], arrays["groups"]
     mask = training_mask(train, labels, where("record"))
-    if groups is not None:
-        check_groups(groups, np.inf if labels is None else len(labels), where("groups"))
+    check_groups(groups, labels, where("groups"))
     return Run(store, layers, labels=labels, groups=groups, train=mask, **described)

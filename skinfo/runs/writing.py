@@ -17,7 +17,7 @@ from skinfo.runs.description import (
     Record,
     as_json,
     as_layers,
-    check_beside,
+    check_groups,
     check_record,
     make_record,
     training_mask,
@@ -279,7 +279,10 @@ def _beside(labels: Any, groups: Any, path: Path) -> dict[str, np.ndarray | None
         name: None if values is None else as_array(values)
         for name, values in zip(BESIDE, (labels, groups), strict=True)
     }
-    check_beside(arrays, path)
+    for name, values in arrays.items():
+        if values is not None and values.dtype.kind not in "biufU":
+            raise RunError(f"{name} must be a list of numbers or of words", path=path)
+    check_groups(arrays["groups"], arrays["labels"], path)
     return arrays
 
 

@@ -16,7 +16,7 @@ from threadpoolctl import threadpool_info
 from skinfo import ClusteringScore, RunError, open_run
 from skinfo.errors import SaturationWarning
 from skinfo.flow import workers
-from skinfo.flow.memory import need_of_layer
+from skinfo.flow.memory import Budget
 from skinfo.flow.tasks import Place, Task
 from skinfo.quantities import Quantity
 
@@ -96,7 +96,7 @@ def test_tokens_need_as_much_as_rows_and_pooled_maps_less():
         kind: open_run(made, labels=np.arange(20) % 2, flatten=kind)
         for kind in ("tokens", "token_mean")
     }
-    needs = {kind: need_of_layer(run, 1, "a", [ClusteringScore()]) for kind, run in kinds.items()}
+    needs = {k: Budget(1).need(run, 1, "a", [ClusteringScore()]) for k, run in kinds.items()}
     assert needs["tokens"] > 8 * 20 * 50 * 8 * 3
     assert needs["token_mean"] < needs["tokens"] / 3
 

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from skinfo import BinningMIEstimator, ClusteringScore, NoisyMIEstimator, RunError
-from skinfo.flow.memory import Budget, need_of_layer, parse_bytes, resident_memory
+from skinfo.flow.memory import Budget, parse_bytes, resident_memory
 
 from .small_flows import flow_of
 from .stores import counted, usual
@@ -95,11 +95,12 @@ def test_what_a_layer_needs_grows_with_what_measures_it():
     run, _ = counted()
     sampled = NoisyMIEstimator(0.1, population=True)
     needs = [
-        need_of_layer(run, 1, "back", [estimator])
+        Budget(10**9).need(run, 1, "back", [estimator])
         for estimator in (BinningMIEstimator(), ClusteringScore(), NoisyMIEstimator(0.1), sampled)
     ]
     assert needs == sorted(needs)
-    assert need_of_layer(run, 1, "back", [ClusteringScore(), sampled]) == needs[-1]
+    assert Budget(10**9).need(run, 1, "back", [ClusteringScore(), sampled]) == needs[-1]
+    assert Budget().need(run, 1, "back", [ClusteringScore()]) == 0
 
 
 LIMITED = """

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from skinfo import BinningMIEstimator, open_run
-from skinfo.flow.inequality import note_data_processing
+from skinfo.flow.sweep import note_data_processing
 from skinfo.quantities import NOTES
 from skinfo.runs import Layer
 

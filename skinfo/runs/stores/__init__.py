@@ -23,13 +23,7 @@ _SUFFIXES = {".hdf5": "hdf5"} | {kind.suffix: name for name, kind in WRITTEN.ite
 
 
 def find_store(path: Path, fmt: str | None = None) -> tuple[DiskStore, Record | None]:
-    """Recognise what is at a path, and read its description, if it has one.
-
-    Raises
-    ------
-    RunError
-        If there is nothing that could be a run, it cannot be read, or it could be two things.
-    """
+    """Recognise what is at a path, and read its description, if it has one."""
     _check_format(fmt)
     if not _exists(path):
         raise _no_run(path)
