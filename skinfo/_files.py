@@ -40,14 +40,14 @@ def write_atomically(path: Path) -> Iterator[BinaryIO]:
 
 
 @contextmanager
-def directory_atomically(path: Path, *, beside: Path | None = None) -> Iterator[Path]:
+def directory_atomically(path: Path) -> Iterator[Path]:
     """Fill a directory that appears under its name only when it is complete.
 
-    It is filled in a hidden directory of ``beside``, by default of its parent. A directory cannot
-    be replaced in one step: the old one is renamed to ``replaced(path)`` first, where readers find
-    it if the process ends before the new one has its name.
+    It is filled in a hidden directory beside it. A directory cannot be replaced in one step: the
+    old one is renamed to ``replaced(path)`` first, where readers find it if the process ends before
+    the new one has its name.
     """
-    filling = Path(tempfile.mkdtemp(dir=beside or path.parent, prefix=f".{path.name}."))
+    filling = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
     try:
         yield filling
         for file in filling.rglob("*"):

@@ -234,7 +234,7 @@ def _measure_all(
             outcomes[place] = outcome
             for message in dict.fromkeys(outcome.errors.values()):
                 warnings.warn(f"not measured: {message}", UserWarning, stacklevel=3)
-            for _ in outcome.rows:
+            for _ in outcome.quantities:
                 done += 1
                 report(done, total)
     return outcomes
@@ -245,12 +245,11 @@ def _table(tasks: Sequence[Task], outcomes: Mapping[int, Outcome]) -> pd.DataFra
     errors: list[dict[str, Any]] = []
     for number, task in enumerate(tasks):
         outcome, place = outcomes[number], task.place
-        rows += [row for name in task.estimators for row in outcome.rows[name]]
-        where = {"epoch": int(place.epoch), "layer": place.layer}
-        errors += [
-            where | {"estimator": name, "message": message}
-            for name, message in outcome.errors.items()
-        ]
+        for name in task.estimators:
+            where = {"epoch": int(place.epoch), "layer": place.layer, "estimator": name}
+            rows += [where | quantity.cells() for quantity in outcome.quantities[name]]
+            if name in outcome.errors:
+                errors.append(where | {"message": outcome.errors[name]})
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     table.attrs["errors"] = errors
     return table

@@ -31,8 +31,8 @@ _CEILINGS = {description.ceiling for description in QUANTITIES.values()}
 class Place:
     """One layer at one checkpoint of a run, which another process can read as well.
 
-    ``need`` are the bytes that measuring it takes at its peak. ``sent`` is what reading gave, or its
-    error, where that came before this was sent to another process; None where that reads by itself.
+    ``need`` is the memory in bytes that measuring it takes at its peak. ``sent`` is what reading
+    gave, or its error, where that came before this was sent to another process.
     """
 
     run: Run
@@ -69,22 +69,19 @@ class Task:
     place: Place
     estimators: Mapping[str, BaseEstimator | None]
 
-    def row(self, name: str, quantity: Quantity) -> dict[str, Any]:
-        """Make a row of the table."""
-        where = {"epoch": self.place.epoch, "layer": self.place.layer, "estimator": name}
-        return where | quantity.cells()
-
-    def unmeasured(self, name: str, note: str) -> list[dict[str, Any]]:
-        """Make the one row of an estimator that measured nothing."""
-        return [self.row(name, Quantity("", np.nan, np.nan, unit="", notes=(note,)))]
-
 
 @dataclass
 class Outcome:
-    """Rows of a table, by estimator, and what went wrong."""
+    """What each estimator measured, or one quantity without a name, and what went wrong."""
 
-    rows: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    quantities: dict[str, list[Quantity]] = field(default_factory=dict)
     errors: dict[str, str] = field(default_factory=dict)
+
+    def leave_out(self, name: str, note: str, error: str | None = None) -> None:
+        """Note why an estimator measured nothing."""
+        self.quantities[name] = [Quantity("", np.nan, np.nan, unit="", notes=(note,))]
+        if error is not None:
+            self.errors[name] = error
 
 
 class Keep:
@@ -137,21 +134,20 @@ def measure(task: Task, settings: SweepSettings) -> Outcome:
     chosen = {name: e for name, e in task.estimators.items() if e is not None}
     for name in task.estimators:
         if name not in chosen:
-            outcome.rows[name] = task.unmeasured(name, "no noise")
+            outcome.leave_out(name, "no noise")
     with settings.budget.held(task.place.need):
         try:
             loaded = task.place.load()
         except RunError as error:
             for name in chosen:
-                outcome.errors[name] = str(error)
-                outcome.rows[name] = task.unmeasured(name, "read error")
+                outcome.leave_out(name, "read error", str(error))
             return outcome
         of_replicas = {name: e for name, e in chosen.items() if uses_replicas(e)}
         if of_replicas:
             rows = loaded.replicas()
             for name, quantities in _fit(task, of_replicas, rows, settings.keep, outcome):
                 notes = _notes(loaded.layer, of_replicas[name], rows)
-                outcome.rows[name] = [task.row(name, q.noted(*notes)) for q in quantities]
+                outcome.quantities[name] = [quantity.noted(*notes) for quantity in quantities]
             del rows
         of_samples = {name: e for name, e in chosen.items() if not uses_replicas(e)}
         if of_samples:
@@ -167,8 +163,8 @@ def measure(task: Task, settings: SweepSettings) -> Outcome:
                     draws[name] += quantities
             for name in of_samples:
                 if name not in outcome.errors:
-                    measured = average_draws(draws[name]) if has_noise else draws[name]
-                    outcome.rows[name] = [task.row(name, quantity) for quantity in measured]
+                    measured = draws[name]
+                    outcome.quantities[name] = average_draws(measured) if has_noise else measured
     return outcome
 
 
@@ -193,8 +189,7 @@ def _fit(
                 f"{name}: {in_words(error)}",
                 path=task.place.run.name, epoch=task.place.epoch, layer=task.place.layer,
             )  # fmt: skip
-            outcome.errors[name] = " ".join(str(message).split())
-            outcome.rows[name] = task.unmeasured(name, "not measured")
+            outcome.leave_out(name, "not measured", " ".join(str(message).split()))
         else:
             yield name, quantities
 
