@@ -26,8 +26,8 @@ from skinfo.clustered.indices import (
 )
 from skinfo.quantities import Quantity, notes_of
 
-#: What ``measures`` may name besides the distances: how each is measured, given rows, the metric and
-#: the width of bins.
+#: What ``measures`` may name besides the distances: how each is measured, given rows, the metric
+#: and the width of bins.
 MEASURES: dict[str, Callable[[Rows, str, Any], tuple[Quantity, ...]]] = {
     "silhouette": lambda rows, metric, _: (measure_silhouette(rows, metric),),
     "nc1": lambda rows, *_: (measure_nc1(rows),),
