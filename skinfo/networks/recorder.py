@@ -230,6 +230,7 @@ class Recorder:
             paths = {name: Path(directory) / f"{k}.npy" for k, name in enumerate(noise_before)}
 
             def keep(name: str, output: torch.Tensor) -> None:
+                rows, replica = batch
                 if not noise_before[name] and replica > 0:
                     return
                 values = self._as_units(name, output)
@@ -244,8 +245,8 @@ class Recorder:
             with one_thread_if_small(self.model), self._listening(keep, generator):
                 for replica in range(passes):
                     for start in range(0, len(inputs), self.batch_size):
-                        rows = slice(start, start + self.batch_size)
-                        inputs.take(rows).run(self.model)
+                        batch = slice(start, start + self.batch_size), replica
+                        inputs.take(batch[0]).run(self.model)
             yield {name: arrays[name] for name in noise_before}
 
     @contextmanager
