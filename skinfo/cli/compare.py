@@ -134,7 +134,7 @@ def _gather(named: dict[str, list[Path]]) -> tuple[dict[str, Any], int]:
         unread += sum(map(count_unmeasured, seeds.values()))
         # From the paths it sees that none is there twice.
         tables[name] = pool_flows(paths) if len(paths) > 1 else next(iter(seeds.values()))
-    return read_flows(tables), unread
+    return tables, unread
 
 
 def _check_choice(tables: dict[str, Any], reference: str | None, layers: list[str] | None) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import typer
+from rich.filesize import decimal
 
 from skinfo.cli.application import (
     Json,
@@ -109,7 +110,7 @@ def _show(run: dict[str, Any]) -> None:
     epochs, schema = run["epochs"], run["schema"]
     typer.echo(f"Run {run['run']}")
     described = "not described" if schema is None else f"described by schema {schema}"
-    typer.echo(f"Format {run['format']}, {described}, {_size(run['bytes'])}")
+    typer.echo(f"Format {run['format']}, {described}, {decimal(run['bytes'])}")
     span = f", epochs {epochs[0]} … {epochs[-1]}" if epochs else ""
     typer.echo(f"{len(epochs)} checkpoints{span}")
     if run["inputs"] is not None:
@@ -136,15 +137,6 @@ def _show(run: dict[str, Any]) -> None:
         if len(layer["types"]) > 1:
             changes = ", ".join(f"{t} from epoch {first}" for t, first in layer["types"].items())
             typer.echo(f"{layer['name']} holds {changes}")
-
-
-def _size(count: float) -> str:
-    unit = "bytes"
-    for larger in ("kB", "MB", "GB", "TB"):
-        if count < 1000:
-            break
-        count, unit = count / 1000, larger
-    return f"{count:.3g} {unit}"
 
 
 def _stored_as(layer: dict[str, Any], epochs: list[int]) -> str:

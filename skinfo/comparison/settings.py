@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
@@ -54,8 +54,7 @@ def sigma_of_layer(flow: pd.DataFrame, estimator: str, layer: str) -> float | No
     >>> sigma_of_layer(flow, "noisy", "a"), sigma_of_layer(flow, "noisy", "b")
     (0.5, None)
     """
-    last = _steps(_described(flow, estimator))[-1]
-    sigma = last.get("sigma", _ABSENT) if isinstance(last, Mapping) else _ABSENT
+    sigma = _steps(_described(flow, estimator))[-1].get("sigma", _ABSENT)
     if sigma is None:
         sigma = _layer(flow, layer).get("sigma")
     return float(sigma) if isinstance(sigma, int | float) and sigma > 0 else None
@@ -68,8 +67,7 @@ def own_bins(one: pd.DataFrame, other: pd.DataFrame, estimator: str) -> str:
     """
     files = one.attrs.get("files")
     same_files = files is not None and files == other.attrs.get("files")
-    steps = (_steps(_described(flow, estimator))[-1] for flow in (one, other))
-    over_runs = all(isinstance(step, dict) and _over_run(step) for step in steps)
+    over_runs = all(_over_run(_steps(_described(flow, estimator))[-1]) for flow in (one, other))
     return "bins over each run's own range" if over_runs and not same_files else ""
 
 
@@ -86,9 +84,10 @@ def _described(flow: pd.DataFrame, estimator: str) -> dict[str, Any]:
     return dict(described) if isinstance(described, Mapping) else {}
 
 
-def _steps(described: dict[str, Any]) -> list[Any]:
-    steps = described.get("steps")
-    return list(steps) if described.get("class") == "Pipeline" and steps else [described]
+def _steps(described: dict[str, Any]) -> list[dict[str, Any]]:
+    """The steps of a pipeline, or an estimator alone; a step such as "passthrough" has a class."""
+    steps = described.get("steps") if described.get("class") == "Pipeline" else None
+    return [x if isinstance(x, dict) else {"class": str(x)} for x in steps or [described]]
 
 
 def _settings(flow: pd.DataFrame, layer: str, estimator: str) -> dict[str, Any]:
@@ -96,13 +95,14 @@ def _settings(flow: pd.DataFrame, layer: str, estimator: str) -> dict[str, Any]:
     described = _described(flow, estimator)
     if not described:
         return {}
-    *before, last = _steps(described)
-    settings = {"estimator": " + ".join(_class_of(step) for step in [*before, last])}
-    classes = [_class_of(step) for step in before]
-    for place, (step, short) in enumerate(zip(before, classes, strict=True), 1):
-        who = short if classes.count(short) == 1 else f"{short} in step {place}"
-        settings |= {f"{name} of {who}": value for name, value in _meaningful(step)}
-    settings |= dict(_meaningful(last))
+    steps = _steps(described)
+    classes = [str(step.get("class", step)) for step in steps]
+    settings = {"estimator": " + ".join(classes)}
+    for place, (step, of_class) in enumerate(zip(steps, classes, strict=True), 1):
+        short = of_class if classes[:-1].count(of_class) == 1 else f"{of_class} in step {place}"
+        owner = f" of {short}" if place < len(steps) else ""
+        meaningful = [name for name in step if name not in _HARMLESS and name != "class"]
+        settings |= {f"{name}{owner}": step[name] for name in meaningful}
     of_layer = _layer(flow, layer)
     if settings.get("sigma", _ABSENT) is None:
         sigma = of_layer.get("sigma")
@@ -112,16 +112,6 @@ def _settings(flow: pd.DataFrame, layer: str, estimator: str) -> dict[str, Any]:
     if "subset" in flow.attrs:
         settings["subset"] = flow.attrs["subset"]
     return settings
-
-
-def _class_of(step: Any) -> str:
-    return str(step.get("class", step)) if isinstance(step, dict) else str(step)
-
-
-def _meaningful(step: Any) -> Iterator[tuple[str, Any]]:
-    for name, value in step.items() if isinstance(step, dict) else ():
-        if name not in _HARMLESS and name != "class":
-            yield name, value
 
 
 def _layer(flow: pd.DataFrame, name: str) -> dict[str, Any]:

@@ -131,7 +131,10 @@ class FlowComparisonDisplay:
                         marks = changed.get((flow, name, layer))
                         self._draw(self.axes_[name, layer], place, curves, k, marks)
             for layer in self.layers:
-                _finish(self.axes_[name, layer])
+                ax = self.axes_[name, layer]
+                if is_log(np.concatenate([line.get_xdata() for line in ax.lines] or [np.ones(1)])):
+                    ax.set_xscale("log")
+                plain_axes(ax)
             self.axes_[name, self.layers[0]].set_ylabel(label)
         self.figure_.align_ylabels()
         self._draw_legend(marked=bool(changed))
@@ -256,10 +259,3 @@ def _grid(rows: Sequence[str], layers: Sequence[str]) -> tuple[Any, dict[tuple[s
             ax.set_xlabel("Epoch")
             ax.tick_params(labelbottom=True)
     return figure, axes
-
-
-def _finish(ax: Any) -> None:
-    epochs = np.concatenate([line.get_xdata() for line in ax.lines] or [np.ones(1)])
-    if is_log(epochs):
-        ax.set_xscale("log")
-    plain_axes(ax)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from skinfo.view.pictures.figures import plain_axes, pyplot, widened, write_belo
 _ACCURACY = "#c44e52"
 
 
+@dataclass(eq=False, repr=False)
 class InformationFlowDisplay:
     """The overview: activations, information with brackets, H(Bin), losses, and the last layer.
 
@@ -49,16 +51,13 @@ class InformationFlowDisplay:
     ['mutual_info']
     """
 
-    def __init__(
-        self,
-        table: pd.DataFrame,
-        snapshots: Snapshots | None = None,
-        *,
-        estimator: str | None = None,
-    ) -> None:
-        self.table = table
-        self.snapshots = snapshots
-        self.estimator = estimator
+    table: pd.DataFrame
+    snapshots: Snapshots | None = None
+    _: KW_ONLY
+    estimator: str | None = None
+
+    def __post_init__(self) -> None:
+        table, estimator = self.table, self.estimator
         measuring = {name: estimators_measuring(table, name) for name in main_quantities(table)}
         names = list(dict.fromkeys(name for several in measuring.values() for name in several))
         if estimator is not None and estimator not in names:
@@ -113,8 +112,9 @@ class InformationFlowDisplay:
         for name, curve in curves.items():
             ax = self.axes_[name]
             curve.draw(ax)
-            self._draw_ceiling(ax, curve)
             if curve.quantity.ceiling is not None:
+                ceiling = describe_quantity(curve.quantity.ceiling, self.table)
+                self._draw_ceiling(ax, ceiling.symbol, curve.highest_ceiling)
                 highest = curve.highest_ceiling or np.nanmax(curve.value, initial=0.0)
                 ax.set_ylim(widened(ax.get_ylim(), highest))
             ax.set_ylabel(curve.label)
@@ -143,11 +143,10 @@ class InformationFlowDisplay:
         lines = [small_print(self.table, name, drawn) for name, drawn in quantities.items()]
         return "\n".join(filter(None, lines))
 
-    def _draw_ceiling(self, ax: Any, curve: Curves) -> None:
-        value = curve.highest_ceiling
-        if value is None or curve.quantity.ceiling is None:
+    @staticmethod
+    def _draw_ceiling(ax: Any, name: str, value: float | None) -> None:
+        if value is None:
             return
-        name = describe_quantity(curve.quantity.ceiling, self.table).symbol
         ax.axhline(value, color="0.5", lw=0.8, ls="--", zorder=0)
         low, high = ax.get_ylim()
         ax.set_ylim(low, max(high, value + 0.16 * (value - low)))

@@ -73,21 +73,30 @@ class InformationPlaneDisplay:
         cls, table: pd.DataFrame, *, estimator: str | None = None
     ) -> InformationPlaneDisplay:
         """Take the plane out of a flow table: I(X;T) where it was measured, else I(X;Bin(T))."""
-        for across, up in PLANES:
-            planes = _estimators(table, across, up)
-            name = estimator if estimator in planes else next(iter(planes), None)
-            if name is None or (estimator is not None and name != estimator):
-                continue
-            information, label = Curves.of(table, name, across), Curves.of(table, name, up)
-            if information is None or label is None:
-                continue
-            others = [other for other in planes if other != name]
-            return cls(
-                information.value, label.value, information.epochs, information.layers,
-                information.unit, quantities=(across, up), left_out={name: others},
-                notes=small_print(table, name, (across, up)),
-            )  # fmt: skip
-        raise ValueError(_no_plane(table, estimator))
+        measured = [
+            (name, plane)
+            for plane in PLANES
+            for name in estimators_measuring(table, plane[0])
+            if name in estimators_measuring(table, plane[1])
+        ]
+        chosen = [pair for pair in measured if estimator in (None, pair[0])]
+        if not chosen:
+            message = "The table holds no estimator with both mutual_info and label_mutual_info"
+            if estimator is None:
+                raise ValueError(f"{message}; measure a run that has labels.")
+            names = ", ".join(dict.fromkeys(name for name, _ in measured))
+            held = f"; it holds {names}" if names else ""
+            raise ValueError(f"{message} named {estimator!r}{held}.")
+        name, plane = chosen[0]
+        information, label = (Curves.of(table, name, quantity) for quantity in plane)
+        assert information is not None
+        assert label is not None
+        others = [other for other, drawn in measured if drawn == plane and other != name]
+        return cls(
+            information.value, label.value, information.epochs, information.layers,
+            information.unit, quantities=plane, left_out={name: others},
+            notes=small_print(table, name, plane),
+        )  # fmt: skip
 
     def plot(self, ax: Any = None) -> InformationPlaneDisplay:
         """Draw, into a new figure unless an axes is given."""
@@ -120,18 +129,3 @@ class InformationPlaneDisplay:
             handle.set_facecolor("0.6")
         self.ax_, self.figure_ = ax, ax.figure
         return self
-
-
-def _estimators(table: pd.DataFrame, across: str, up: str) -> list[str]:
-    """Names of the estimators that measured both quantities."""
-    measuring = estimators_measuring(table, up)
-    return [name for name in estimators_measuring(table, across) if name in measuring]
-
-
-def _no_plane(table: pd.DataFrame, estimator: str | None) -> str:
-    message = "The table holds no estimator with both mutual_info and label_mutual_info"
-    if estimator is None:
-        return f"{message}; measure a run that has labels."
-    names = [name for plane in PLANES for name in _estimators(table, *plane)]
-    held = f"; it holds {', '.join(dict.fromkeys(names))}" if names else ""
-    return f"{message} named {estimator!r}{held}."
