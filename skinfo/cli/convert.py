@@ -17,8 +17,7 @@ def convert(
         Path, typer.Argument(help="The run, or activations that something else saved.")
     ],
     target: Annotated[
-        Path,
-        typer.Argument(help="Where to: a directory, of .npz without --format."),
+        Path, typer.Argument(help="Where to: a directory, of .npz without --format.")
     ],
     format: Annotated[  # noqa: A002
         str | None, typer.Option(help="npz, npy, safetensors, hdf5 or zarr.")

@@ -235,10 +235,7 @@ def _settings_that_differ(pair: Mapping[str, pd.DataFrame], aligned: Alignment) 
 
 
 def _notes(
-    pair: Mapping[str, pd.DataFrame],
-    aligned: Alignment,
-    table: pd.DataFrame,
-    differ: Sequence[str],
+    pair: Mapping[str, pd.DataFrame], aligned: Alignment, table: pd.DataFrame, differ: Sequence[str]
 ) -> list[str]:
     first, second = pair
     unread = {name: _unread_places(flow) for name, flow in pair.items()}

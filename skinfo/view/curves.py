@@ -34,10 +34,7 @@ BLUE, RED = "#1f6f8b", "#e07a5f"
 #: Pairs of rows: their name in Snapshots, what they are called, their colour.
 PAIR_KINDS = (("within", "within classes", BLUE), ("between", "between classes", RED))
 #: Quantities that make an information plane: across, and up.
-PLANES = (
-    ("mutual_info", "label_mutual_info"),
-    ("binned_mutual_info", "binned_label_mutual_info"),
-)
+PLANES = (("mutual_info", "label_mutual_info"), ("binned_mutual_info", "binned_label_mutual_info"))
 # The colour map viridis, in ten steps.
 _VIRIDIS = (
     "440154", "482878", "3e4989", "31688e", "26828e", "1f9e89", "35b779", "6ece58", "b5de2b",

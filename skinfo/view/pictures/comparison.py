@@ -8,13 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from skinfo.comparison import (
-    Alignment,
-    NothingInCommonError,
-    compare_flows,
-    is_pooled,
-    read_flows,
-)
+from skinfo.comparison import Alignment, NothingInCommonError, compare_flows, is_pooled, read_flows
 from skinfo.quantities import estimators_measuring
 from skinfo.view.curves import BLUE, PLANES, RED, Curves, is_log, main_quantities
 from skinfo.view.pictures.figures import plain_axes, pyplot
