@@ -87,10 +87,15 @@ class ZarrStore(_ZarrArrays, FoldersStore):
             yield group if self.own else _arrays_of(group)
 
     def write_entry(self, path: Path, arrays: Arrays) -> None:
-        """Write one container, with checksums."""
+        """Write one container, with checksums.
+
+        zarr fills memory, one layer at a time: of files it writes several at once, and goes on with
+        the others where one has failed.
+        """
         zarr = _library()
+        held: dict[str, Any] = {}
         with directory_atomically(path) as directory:
-            group = zarr.open_group(directory, mode="a", zarr_format=3)
+            group = zarr.open_group(zarr.storage.MemoryStore(held), mode="a", zarr_format=3)
             for name, array in arrays:
                 group.create_array(
                     quoted(name),
@@ -99,6 +104,11 @@ class ZarrStore(_ZarrArrays, FoldersStore):
                     # A chunk of zeros is written too: a missing one is damage.
                     config={"write_empty_chunks": True},
                 )
+                for key in [key for key in held if "/" in key]:
+                    file = directory / key
+                    file.parent.mkdir(parents=True, exist_ok=True)
+                    file.write_bytes(held.pop(key).to_bytes())
+            (directory / "zarr.json").write_bytes(held.pop("zarr.json").to_bytes())
 
 
 class ZarrContainer(_ZarrArrays):
