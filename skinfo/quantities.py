@@ -22,6 +22,7 @@ __all__ = [
     "estimators_measuring",
     "nats_to",
     "notes_of",
+    "split_notes",
 ]
 
 #: Columns of a flow table, which is quantities with epoch, layer and estimator in front.
@@ -330,6 +331,17 @@ def nats_to(unit: str) -> float:
     if unit not in _IN_A_NAT:
         raise ValueError(f"Information is in 'nats' or 'bits'; got {unit!r}.")
     return _IN_A_NAT[unit]
+
+
+def split_notes(cell: str) -> list[str]:
+    """Split a cell of notes.
+
+    Examples
+    --------
+    >>> split_notes("saturated; data processing violated"), split_notes("")
+    (['saturated', 'data processing violated'], [])
+    """
+    return cell.split(JOINT) if cell else []
 
 
 def notes_of(quantities: Iterable[Quantity]) -> tuple[str, ...]:

@@ -391,16 +391,6 @@ def test_what_could_not_be_read_is_said_and_the_rest_is_drawn():
     assert [i for i, value in enumerate(band["y"]) if value is None] == [5, 11]
 
 
-def test_the_reason_beside_a_note_is_shown(few):
-    row = {"epoch": 8, "layer": "second", "estimator": "noisy", "quantity": "", "unit": ""}
-    reasons = [f"read error: b{k}.npz: cut short; <3> bytes" for k in range(7)]
-    lost = pd.DataFrame([{**row, "notes": reason} for reason in reasons])
-    text = parsed(pd.concat([few, lost])).texts["notes"]
-    assert "b0.npz: cut short; <3> bytes" in text
-    assert "b6.npz" not in text
-    assert "and 2 more" in text
-
-
 def test_a_note_of_another_version_is_shown_as_it_is(few):
     few.loc[few.index[0], "notes"] = "quite new"
     assert "quite new" in parsed(few).texts["notes"]

@@ -217,7 +217,7 @@ def _print_comparison(
 
 
 def _cells(line: dict[str, Any]) -> list[str]:
-    from skinfo.quantities import JOINT
+    from skinfo.quantities import split_notes
 
     return [
         line["layer"],
@@ -228,7 +228,7 @@ def _cells(line: dict[str, Any]) -> list[str]:
         _number(line["difference"], line["difference_stderr"], "+"),
         _ends(line["difference_lower"], line["difference_upper"], "+"),
         # Of numbers that only one flow has, why there is no change.
-        line["change"] or line["notes"].split(JOINT)[0] or "–",
+        line["change"] or next(iter(split_notes(line["notes"])), "–"),
     ]
 
 
@@ -246,11 +246,11 @@ def _ends(lower: float, upper: float, sign: str = "") -> str:
 
 def _print_notes(rows: Any, flows: list[str]) -> None:
     """Print the notes of rows as footnotes; those that start with a flow's name say which flow."""
-    from skinfo.quantities import JOINT
+    from skinfo.quantities import split_notes
 
     notes = []
     for layer, cell in zip(rows["layer"], rows["notes"], strict=True):
-        for note in filter(None, cell.split(JOINT)):
+        for note in split_notes(cell):
             # These stand in the column of changes and below all tables.
             if not note.startswith(("not in ", "settings differ")):
                 flow = next((name for name in flows if note.startswith(f"{name}: ")), "")
@@ -262,7 +262,7 @@ def _print_notes(rows: Any, flows: list[str]) -> None:
 def _print_meaning(result: Any, shown: Shown) -> None:
     """Say what the printed words mean, and in which settings the flows differ."""
     from skinfo.comparison import CHANGES
-    from skinfo.quantities import JOINT
+    from skinfo.quantities import split_notes
 
     if not shown:
         typer.echo(
@@ -282,7 +282,7 @@ def _print_meaning(result: Any, shown: Shown) -> None:
     messages = [
         f"{line['reference']} and {line['flow']}, {line['estimator']}: {note}."
         for _, line in differ.drop_duplicates(["flow", "layer", "estimator"]).iterrows()
-        for note in line["notes"].split(JOINT)
+        for note in split_notes(line["notes"])
         if note.startswith("settings differ")
     ]
     for message in dict.fromkeys(messages):

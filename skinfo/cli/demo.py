@@ -61,7 +61,7 @@ def demo(
 
 
 def _print_summary(summary: Any, title: str) -> None:
-    from skinfo.quantities import JOINT
+    from skinfo.quantities import split_notes
 
     lines = summary.to_dict("records")
     print_table(
@@ -81,6 +81,4 @@ def _print_summary(summary: Any, title: str) -> None:
         ],
         title=title,
     )
-    print_notes(
-        (line["layer"], note) for line in lines for note in line["notes"].split(JOINT) if note
-    )
+    print_notes((line["layer"], note) for line in lines for note in split_notes(line["notes"]))

@@ -12,7 +12,7 @@ from scipy.stats import t as student
 from skinfo.comparison.flows import Alignment, Flow, check_in_common, read_flows
 from skinfo.comparison.settings import own_bins, settings_differ
 from skinfo.flow.tables import KEYS, UNREAD
-from skinfo.quantities import JOINT
+from skinfo.quantities import JOINT, split_notes
 
 #: Columns of a comparison.
 COMPARISON_COLUMNS = (
@@ -261,7 +261,7 @@ def _notes(
             words += ["error unknown"] if no_error else []
             words += _lone_seed(seeds, first, second)
         for name, cell in own.items():
-            words += [f"{name}: {word}" for word in cell.split(JOINT) if word]
+            words += [f"{name}: {word}" for word in split_notes(cell)]
         notes.append(JOINT.join(words))
     return notes
 

@@ -9,7 +9,7 @@ import pandas as pd
 
 from skinfo.comparison.flows import Alignment, Flow, check_in_common, read_flows
 from skinfo.comparison.settings import settings_differ
-from skinfo.quantities import COLUMNS, JOINT
+from skinfo.quantities import COLUMNS, JOINT, split_notes
 
 #: Columns of a pooled flow.
 POOLED_COLUMNS = (*COLUMNS, "spread", "n_seeds", "bias_below", "bias_above")
@@ -160,7 +160,7 @@ def _mean_and_spread(value: np.ndarray, held: np.ndarray) -> tuple[np.ndarray, n
 def _notes(notes: np.ndarray, n: np.ndarray, n_flows: int) -> list[str]:
     joined = []
     for cells, count in zip(notes, n, strict=True):
-        words = [word for cell in cells if cell is not None for word in cell.split(JOINT) if word]
+        words = [word for cell in cells if cell is not None for word in split_notes(cell)]
         words += ["seeds missing"] if count < n_flows else []
         words += ["one seed"] if count == 1 else []
         joined.append(JOINT.join(dict.fromkeys(words)))

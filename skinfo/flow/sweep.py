@@ -31,7 +31,7 @@ from skinfo.flow.ranges import ranges_of_run
 from skinfo.flow.settings import describe_settings, plain
 from skinfo.flow.tasks import Keep, Outcome, Place, SweepSettings, Task, measure
 from skinfo.flow.workers import in_workers
-from skinfo.quantities import COLUMNS, JOINT, declared_quantities
+from skinfo.quantities import COLUMNS, JOINT, declared_quantities, split_notes
 from skinfo.runs import Layer, Run, open_run
 
 # Of another channel than that of the network, for which the inequality need not hold.
@@ -278,6 +278,6 @@ def note_data_processing(
         ordered = rows.sort_values("place")
         highest = ordered["upper"].cummin().shift()
         for index in ordered.index[ordered["lower"] > highest]:
-            notes = [n for n in str(table.at[index, "notes"]).split(JOINT) if n]
+            notes = split_notes(str(table.at[index, "notes"]))
             table.at[index, "notes"] = JOINT.join([*notes, "data processing violated"])
     return table

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from skinfo.comparison import POOLING_NOTES
-from skinfo.quantities import JOINT, NOTES, describe_quantity
+from skinfo.quantities import NOTES, describe_quantity, split_notes
 
 # Notes that say that a number must not be used as it is.
 _SEVERE = ("read error", "data processing violated", "above ceiling", "tolerance not met")
@@ -18,8 +18,6 @@ _MEANINGS = NOTES | POOLING_NOTES
 _MOST_DECIMALS = 6
 # Ends that are closer than this share of them are one.
 _FINEST = 1e-6
-# More messages than this are counted, not shown.
-_MOST_SAID = 5
 
 
 def number(value: float) -> str:
@@ -140,32 +138,6 @@ def sigma_in_words(sigmas: Sequence[float | None]) -> str:
     return f"σ = {different[0]:g} to {different[-1]:g}, each layer its own"
 
 
-def split_notes(cell: str) -> list[tuple[str, str]]:
-    """Split a cell of notes: each word of the list, and what was said beside it.
-
-    What no list contains belongs to the note before it, or stands for itself.
-
-    Examples
-    --------
-    >>> split_notes("saturated; read error: a.npz: cut short; 3 bytes")
-    [('saturated', ''), ('read error', 'a.npz: cut short; 3 bytes')]
-    >>> split_notes("my own")
-    [('my own', '')]
-    >>> split_notes("read error: b.npz: cut short; seeds missing")
-    [('read error', 'b.npz: cut short'), ('seeds missing', '')]
-    """
-    notes: list[tuple[str, str]] = []
-    for part in filter(None, cell.split(JOINT)):
-        word, _, said = part.partition(":")
-        if word in _MEANINGS:
-            notes.append((word, said.strip()))
-        elif notes and notes[-1][1]:
-            notes[-1] = (notes[-1][0], f"{notes[-1][1]}{JOINT}{part}")
-        else:
-            notes.append((part, ""))
-    return notes
-
-
 @dataclass
 class Flag:
     """One note, wherever it stands in a table."""
@@ -179,8 +151,6 @@ class Flag:
     layers: list[str]
     #: Sentences that name quantities, layers and epochs.
     places: list[str]
-    #: What was said beside the note, for example why a file could not be read.
-    said: list[str]
 
 
 def flags_of(table: pd.DataFrame, layers: tuple[str, ...]) -> list[Flag]:
@@ -195,8 +165,7 @@ def flags_of(table: pd.DataFrame, layers: tuple[str, ...]) -> list[Flag]:
     ['I(X;T) of noisy: a at epoch 1']
     """
     noted = table.loc[table["notes"] != "", ["epoch", "layer", "estimator", "quantity", "notes"]]
-    notes = noted.assign(note=noted["notes"].map(split_notes)).explode("note")
-    notes = notes.assign(word=notes["note"].str[0], said=notes["note"].str[1])
+    notes = noted.assign(word=noted["notes"].map(split_notes)).explode("word")
     order = [*_SEVERE, *(note for note in NOTES if note not in _SEVERE)]
     words = dict.fromkeys(notes["word"])
     flags = []
@@ -208,11 +177,8 @@ def flags_of(table: pd.DataFrame, layers: tuple[str, ...]) -> list[Flag]:
             for _, noted in rows.groupby("estimator", sort=False)
             for place in _places(table, noted, layers)
         ]
-        said = list(dict.fromkeys(filter(None, rows["said"])))
-        more = len(said) - _MOST_SAID
-        said[_MOST_SAID:] = [f"and {more} more"] if more > 0 else []
         meaning = _MEANINGS.get(word, "a note that this version does not know")
-        flags.append(Flag(word, meaning, word in _SEVERE, len(rows), concerned, places, said))
+        flags.append(Flag(word, meaning, word in _SEVERE, len(rows), concerned, places))
     return flags
 
 

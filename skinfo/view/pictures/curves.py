@@ -10,10 +10,9 @@ import numpy as np
 import pandas as pd
 
 from skinfo.errors import name_some
-from skinfo.quantities import estimators_measuring
+from skinfo.quantities import estimators_measuring, split_notes
 from skinfo.view.curves import Curves, is_log
 from skinfo.view.pictures.figures import plain_axes, pyplot, widened, write_below
-from skinfo.view.words import split_notes
 
 # Their notes tell of the cells, and so of every number that is counted in them.
 _OF_CELLS = ("binned_mutual_info", "outside_fraction")
@@ -113,7 +112,7 @@ def small_print(table: pd.DataFrame, estimator: str, quantities: Collection[str]
     """
     noted = table["quantity"].isin({*quantities, *_OF_CELLS})
     rows = table[(table["estimator"] == estimator) & noted]
-    words = [[word for word, _ in split_notes(cell)] for cell in rows["notes"].fillna("")]
+    words = [split_notes(cell) for cell in rows["notes"].fillna("")]
     notes = rows.assign(note=pd.Series(words, rows.index, dtype=object)).explode("note")
     notes = notes[notes["note"].notna()]
     sentences = "; ".join(

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from skinfo.errors import needs_extra
+from skinfo.quantities import split_notes
 from skinfo.view.curves import Curves, is_log
-from skinfo.view.words import bracket, epoch_name, number, sigma_in_words, split_notes, with_error
+from skinfo.view.words import bracket, epoch_name, number, sigma_in_words, with_error
 
 #: Markers by layer, in plotly's names and as a letter of a legend.
 MARKERS = (
@@ -185,7 +186,7 @@ def point_in_words(curves: Curves, k: int, j: int) -> list[str]:
         lines.append(f"bracket {between}")
     if not np.isnan(limit := curves.ceiling[k, j]):
         lines.append(f"ceiling {number(limit) if np.isfinite(limit) else 'none'}")
-    return [*lines, *(f"⚑ {note}" for note, _ in split_notes(curves.notes[k, j]))]
+    return [*lines, *(f"⚑ {note}" for note in split_notes(curves.notes[k, j]))]
 
 
 def made_by(curves: Curves, *, several: bool) -> str:

@@ -15,7 +15,7 @@ from skinfo._files import write_atomically
 from skinfo.errors import name_some, needs_extra
 from skinfo.flow.snapshots import Snapshots
 from skinfo.flow.tables import check_columns, check_once, check_output, is_curve, read_table
-from skinfo.quantities import describe_quantity
+from skinfo.quantities import describe_quantity, split_notes
 from skinfo.view.curves import PAIR_KINDS, PLANES, Curves, layer_colours, layers_in_order
 from skinfo.view.report.drawing import draw_curves, draw_distances, draw_plane, draw_recorded
 from skinfo.view.report.figures import MARKERS, Figure, plotly_offline
@@ -25,7 +25,6 @@ from skinfo.view.words import (
     flags_of,
     number,
     sigma_in_words,
-    split_notes,
     with_error,
 )
 
@@ -272,7 +271,7 @@ def _cell(curves: Curves, k: int) -> dict[str, Any] | None:
     return {
         "value": with_error(curves.value[k, -1], curves.stderr[k, -1]),
         "below": list(filter(None, below)),
-        "notes": [note for note, _ in split_notes(curves.notes[k, -1])],
+        "notes": split_notes(curves.notes[k, -1]),
     }
 
 
@@ -284,7 +283,7 @@ def _numbers(curves: Curves, k: int) -> list[str]:
         "unknown" if np.isnan(stderr) else number(stderr) if stderr else "exact",
         bracket(curves.lower[k, -1], curves.upper[k, -1]),
         "" if np.isnan(ceiling) else number(ceiling),
-        curves.unit, ", ".join(note for note, _ in split_notes(curves.notes[k, -1])),
+        curves.unit, ", ".join(split_notes(curves.notes[k, -1])),
     ]  # fmt: skip
 
 
