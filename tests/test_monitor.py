@@ -632,7 +632,7 @@ def test_what_would_stop_the_first_update_is_found_before_the_training(
 def test_an_unknown_flatten_is_refused(data):
     with pytest.raises(ValueError, match="flatten must be one of"):
         FlowMonitor(CHEAP, ["a"], data[1], flatten="spam")
-    with pytest.raises(ValueError, match="flatten names 'b', no layer of a"):
+    with pytest.raises(ValueError, match="flatten names 'b', which is not a layer of a"):
         FlowMonitor(CHEAP, ["a"], data[1], flatten={"b": "all"})
 
 

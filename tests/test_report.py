@@ -498,9 +498,9 @@ def test_a_curve_against_sigma_is_no_flow_and_says_what_draws_it(rng):
 def test_a_missing_column_is_named_with_the_file(tmp_path, table, column):
     path = tmp_path / "flow.csv"
     table.drop(columns=column).to_csv(path, index=False)
-    with pytest.raises(ValueError, match=rf"flow\.csv is no flow table: .* column '{column}'"):
+    with pytest.raises(ValueError, match=rf"flow\.csv is not a flow table: .* column '{column}'"):
         write_report(path, tmp_path / "report.html")
-    with pytest.raises(ValueError, match=f"The table is no flow table: .* column '{column}'"):
+    with pytest.raises(ValueError, match=f"The table is not a flow table: .* column '{column}'"):
         make_report(table.drop(columns=column))
     assert not (tmp_path / "report.html").exists()
 
@@ -514,7 +514,7 @@ def test_a_number_that_is_there_twice_is_an_error(table):
     ("column", "value", "message"),
     [("value", "much", "column 'value' must hold numbers"),
      ("epoch", "last", "column 'epoch' must hold numbers"),
-     ("epoch", np.nan, "column 'epoch' holds what is not a number")],
+     ("epoch", np.nan, "column 'epoch' holds a value that is not a number")],
 )  # fmt: skip
 def test_a_column_of_something_else_is_an_error(table, column, value, message):
     table[column] = table[column].astype(object)

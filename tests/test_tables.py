@@ -218,7 +218,7 @@ def test_a_missing_table_is_named(tmp_path, name):
 def test_what_is_no_table_is_named(tmp_path, name, content):
     path = tmp_path / name
     path.write_bytes(content)
-    with pytest.raises(ValueError, match=f"{name} (cannot be read|is no flow table)"):
+    with pytest.raises(ValueError, match=f"{name} (cannot be read|is not a flow table)"):
         read_table(path)
 
 
@@ -228,7 +228,7 @@ def test_what_is_no_table_is_named(tmp_path, name, content):
 def test_a_table_without_a_column_that_pictures_need_is_no_flow_table(tmp_path, table, missing):
     path = tmp_path / "flow.csv"
     table.drop(columns=missing).to_csv(path, index=False)
-    with pytest.raises(ValueError, match=f"no flow table.*'{missing}'"):
+    with pytest.raises(ValueError, match=f"not a flow table.*'{missing}'"):
         read_table(path)
 
 

@@ -56,7 +56,7 @@ class WidthCells:
     def edges(self) -> list[np.ndarray]:
         """The edges of every unit, from its lowest to its highest activation."""
         if self.low is None or self.high is None:
-            raise ValueError("These cells go on without end: no lowest and highest one is known.")
+            raise ValueError("Cells of a given width have no lowest and no highest edge.")
         first, last = (np.floor(e.astype(np.float64) / self.width) for e in (self.low, self.high))
         if (last - first).max() > _MOST_EDGES:
             raise ValueError(

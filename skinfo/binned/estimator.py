@@ -343,7 +343,9 @@ def check_edges(bin_edges: Any, d: int) -> tuple[np.ndarray, ...]:
     several = len(bin_edges) > 0 and all(np.ndim(edges) == 1 for edges in bin_edges)
     arrays = [np.asarray(e, dtype=np.float64) for e in (bin_edges if several else [bin_edges] * d)]
     if len(arrays) != d:
-        raise ValueError(f"bin_edges holds {len(arrays)} arrays for {d} units; one or {d} fit.")
+        raise ValueError(
+            f"bin_edges holds {len(arrays)} arrays for {d} units; give one array, or one per unit."
+        )
     for unit, edges in enumerate(arrays):
         if edges.ndim != 1 or len(edges) < 2 or not (np.diff(edges) > 0).all():
             raise ValueError(f"bin_edges of unit {unit} must be at least two increasing numbers.")

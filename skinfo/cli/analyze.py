@@ -192,5 +192,8 @@ def _report(output: Path, table: Any, *, json: bool) -> None:
         for note, count in notes.items():
             typer.echo(f"{count} of them noted: {note}")
     if unread:
-        complain(f"{unread} rows of the table could not be read or measured; why is said above.")
+        complain(
+            f"{unread} rows of the table could not be read or measured; the reasons are printed "
+            "above."
+        )
         raise typer.Exit(1)

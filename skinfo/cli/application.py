@@ -38,7 +38,7 @@ LayerNames = Annotated[
     str | None,
     typer.Option(
         "--layers",
-        help="Layers in network order, joined by commas, for a run that does not say it.",
+        help="Layers in network order, joined by commas, for a run without a record of them.",
     ),
 ]
 Jobs = Annotated[int, typer.Option(help="Threads; the numbers do not depend on it.")]
@@ -121,7 +121,7 @@ def summarize_errors(errors: list[dict[str, Any]]) -> list[str]:
     ...     for e in (1, 2, 3)
     ... ]
     >>> summarize_errors(errors)
-    ["run, epoch 1, layer 'y': has shape (9,); so at 3 checkpoints of layer y"]
+    ["run, epoch 1, layer 'y': has shape (9,); the same at 3 checkpoints of layer y"]
     """
     similar: dict[str, list[dict[str, Any]]] = {}
     for error in errors:
@@ -140,7 +140,7 @@ def _with_counts(errors: list[dict[str, Any]]) -> str:
         return first
     checkpoints = f"{n_epochs} checkpoint{'s' if n_epochs > 1 else ''}"
     word = "layer" if len(layers) == 1 else "layers"
-    return f"{first.rstrip('.;')}; so at {checkpoints} of {word} {name_some(layers)}"
+    return f"{first.rstrip('.;')}; the same at {checkpoints} of {word} {name_some(layers)}"
 
 
 def write_json(values: Any) -> None:

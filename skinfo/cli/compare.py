@@ -266,7 +266,7 @@ def _print_meaning(result: Any, shown: Shown) -> None:
 
     if not shown:
         typer.echo(
-            f"None of the quantities that are printed here; -o FILE or --json gives all "
+            f"The flows share none of the quantities printed here; -o FILE or --json gives all "
             f"{len(result)} rows."
         )
         return

@@ -24,7 +24,7 @@ def convert(
     ] = None,
     labels: Labels = None,
     sigma: Annotated[
-        float | None, typer.Option(help="Noise of all layers, for a run that does not say it.")
+        float | None, typer.Option(help="Noise of all layers, for a run without a record of them.")
     ] = None,
     layers: LayerNames = None,
     json: Json = False,

@@ -42,9 +42,11 @@ def _read_labels(path: Path) -> Any:
         raise
     # numpy raises errors of many kinds for a damaged file.
     except Exception as error:
-        raise ValueError(f"{path}: is no .npy of labels that can be read ({error}).") from error
+        raise ValueError(f"{path}: cannot be read as a .npy file of labels ({error}).") from error
     if not isinstance(labels, np.ndarray) or labels.ndim != 1:
-        raise ValueError(f"{path}: is no .npy of labels: expected one axis, one label per input.")
+        raise ValueError(
+            f"{path}: is not a .npy file of labels: expected one axis, one label per input."
+        )
     return labels
 
 
@@ -62,7 +64,9 @@ def named_sources(arguments: list[str]) -> dict[str, list[Path]]:
         if not name:
             raise ValueError(f"{text}: there is no name before the =.")
         if text in bare and name in named:
-            raise ValueError(f"{text} is there twice, or has the name of another: NAME=TABLE.")
+            raise ValueError(
+                f"{text} is there twice, or shares its name with another table; give NAME=TABLE."
+            )
         named.setdefault(name, []).extend(sources)
     for name, sources in named.items():
         twice = [source for source in sources if sources.count(source) > 1]

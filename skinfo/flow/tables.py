@@ -186,7 +186,7 @@ def check_columns(table: pd.DataFrame, where: str, *, curve: bool | None = None)
     kind, columns = ("curve against sigma", CURVE_COLUMNS) if curve else ("flow table", COLUMNS)
     missing = [name for name in columns if name not in table]
     if missing:
-        raise ValueError(f"{where} is no {kind}: it has no column {missing[0]!r}.")
+        raise ValueError(f"{where} is not a {kind}: it has no column {missing[0]!r}.")
 
 
 def check_once(table: pd.DataFrame, where: str, advice: str) -> None:

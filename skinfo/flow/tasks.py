@@ -164,7 +164,7 @@ def measure(task: Task, settings: SweepSettings) -> Outcome:
             for name in of_samples:
                 if name not in outcome.errors:
                     measured = draws[name]
-                    outcome.quantities[name] = average_draws(measured) if has_noise else measured
+                    outcome.quantities[name] = mean_over_draws(measured) if has_noise else measured
     return outcome
 
 
@@ -194,7 +194,7 @@ def _fit(
             yield name, quantities
 
 
-def average_draws(quantities: Sequence[Quantity]) -> list[Quantity]:
+def mean_over_draws(quantities: Sequence[Quantity]) -> list[Quantity]:
     r"""Average quantities of the same name, each measured at another draw of the noise.
 
     The standard error of the mean of n draws is
@@ -209,10 +209,10 @@ def average_draws(quantities: Sequence[Quantity]) -> list[Quantity]:
     Examples
     --------
     >>> draws = [Quantity.exact("auc", value, "") for value in (0.7, 0.8, 0.9)]
-    >>> (mean,) = average_draws(draws)
+    >>> (mean,) = mean_over_draws(draws)
     >>> round(mean.value, 6), round(mean.stderr, 6), round(mean.lower, 4), round(mean.upper, 4)
     (0.8, 0.057735, 0.5516, 1.0484)
-    >>> average_draws(draws[:1])[0].stderr
+    >>> mean_over_draws(draws[:1])[0].stderr
     nan
     """
     by_name: dict[str, list[Quantity]] = {}

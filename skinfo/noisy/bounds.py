@@ -255,7 +255,7 @@ def min_samples(d: int, sigma: float, *, bias: float = 0.01, eps: float = 0.01) 
     '4.95e+04'
     """
     if not 0 <= bias < np.inf:
-        raise ValueError(f"bias is a number of nats, 0 at least; got {bias!r}.")
+        raise ValueError(f"bias is a number of nats, at least 0; got {bias!r}.")
     k = constellation_size(d, sigma, eps)
     entropy = -eps * np.log(eps) - (1 - eps) * np.log1p(-eps)
     logarithm = d * (1 - eps) * np.log(float(max(k, 1))) - bias - entropy
@@ -280,9 +280,9 @@ def constellation_size(d: int, sigma: float, eps: float) -> int:
 def _check_numbers(*, d: int, sigma: float, n: float = 2, K: float = 1.0) -> None:
     """Check the numbers that the theorems are about."""
     if not 2 <= n <= sys.float_info.max:
-        raise ValueError(f"n is a number of rows, 2 at least; got {n!r}.")
+        raise ValueError(f"n is a number of rows, at least 2; got {n!r}.")
     if not (d >= 1 and d % 1 == 0):
-        raise ValueError(f"d is a number of units, 1 at least; got {d!r}.")
+        raise ValueError(f"d is a number of units, at least 1; got {d!r}.")
     for name, value in (("sigma", sigma), ("K", K)):
         if not _SHORTEST <= value <= _LONGEST:
             raise ValueError(

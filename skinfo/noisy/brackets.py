@@ -36,11 +36,11 @@ class Measured(Generic[_Value]):
     conditional_entropy: _Value
 
     def __iter__(self) -> Iterator[_Value]:
-        return (getattr(self, name) for name in QUANTITIES)
+        return (getattr(self, name) for name in MEASURED_NAMES)
 
 
 #: What is measured, each with a bracket.
-QUANTITIES = tuple(field.name for field in fields(Measured))
+MEASURED_NAMES = tuple(field.name for field in fields(Measured))
 
 # Averages that may be the end of a bracket, by the name of the quantity.
 _Candidates = dict[str, list[Average]]
@@ -190,7 +190,7 @@ def find_ends(
     Each end is widened by its own error.
     """
     lows: _Candidates = {
-        name: [average] for name, average in zip(QUANTITIES, averages.plug_in, strict=True)
+        name: [average] for name, average in zip(MEASURED_NAMES, averages.plug_in, strict=True)
     }
     highs = lows
     if mixture.rows.has_replicas:
@@ -205,7 +205,7 @@ def find_ends(
                 max(low.mean - low.margin(population=population) for low in lows[name]),
                 min(high.mean + high.margin(population=population) for high in highs[name]),
             )
-            for name in QUANTITIES
+            for name in MEASURED_NAMES
         )
     )
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from skinfo._rows import Rows, discrete_entropy
 from skinfo.noisy.brackets import (
-    QUANTITIES,
+    MEASURED_NAMES,
     Averages,
     Measured,
     contributions,
@@ -141,7 +141,7 @@ def _assemble(
     notes = () if converged else ("tolerance not met",)
     lowest = Measured(0.0, 0.0, -np.inf, -np.inf)
     highest = Measured(*ceilings, np.inf, np.inf)
-    in_brackets = zip(QUANTITIES, averages.point, ends, lowest, highest, strict=True)
+    in_brackets = zip(MEASURED_NAMES, averages.point, ends, lowest, highest, strict=True)
     mutual_info, label, entropy, conditional = (_within(*parts, notes) for parts in in_brackets)
     if 0 < _SATURATED * mixture.rows.input_entropy <= mutual_info.value:
         mutual_info = mutual_info.noted("saturated")

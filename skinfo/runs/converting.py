@@ -96,7 +96,7 @@ def convert_run(
 
 def _check_replaceable(run: Run, target: Path, overwrite: bool) -> None:
     if run.name != "memory" and os.path.exists(run.name) and os.path.samefile(run.name, target):
-        raise RunError("is to be converted to itself; choose another name", path=target)
+        raise RunError("is both source and target; choose another target", path=target)
     if not overwrite:
         raise RunError("exists already; choose another name or overwrite it", path=target)
     try:

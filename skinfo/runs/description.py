@@ -51,14 +51,16 @@ class Layer:
     noise_before: bool = False
 
 
-def layers_in_order(
+def make_layers(
     names: Sequence[str], sigma: float | Mapping[str, float] | None
 ) -> tuple[Layer, ...]:
     """Describe layers given in network order: noise precedes all after the first noisy one."""
     if isinstance(sigma, Mapping):
         unknown = [name for name in sigma if name not in names]
         if unknown:
-            raise ValueError(f"sigma names {unknown[0]!r}, no layer of {', '.join(names)}.")
+            raise ValueError(
+                f"sigma names {unknown[0]!r}, which is not a layer of {', '.join(names)}."
+            )
     layers: list[Layer] = []
     for name in names:
         own = sigma.get(name) if isinstance(sigma, Mapping) else sigma
@@ -88,7 +90,7 @@ def as_layers(
             raise ValueError("sigma is given for names of layers; a Layer has its own.")
         return tuple(described)
     if len(names) == len(layers):
-        return layers_in_order(names, sigma)
+        return make_layers(names, sigma)
     raise ValueError(f"layers are names, or each a Layer(name, sigma); got {list(layers)!r}.")
 
 

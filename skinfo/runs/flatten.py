@@ -159,7 +159,9 @@ class Flattening:
         for what, given in (("flatten", self.choice), ("axes", self.axes)):
             for name in given if isinstance(given, Mapping) else ():
                 if name not in names:
-                    raise ValueError(f"{what} names {name!r}, no layer of {', '.join(names)}.")
+                    raise ValueError(
+                        f"{what} names {name!r}, which is not a layer of {', '.join(names)}."
+                    )
 
     def of(self, layer: str, ndim: int) -> Flattener:
         """How an array of so many dimensions is flattened; an error if its axes are unknown."""

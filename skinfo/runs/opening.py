@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from skinfo.errors import RunError
-from skinfo.runs.description import Layer, Record, check_groups, layers_in_order, training_mask
+from skinfo.runs.description import Layer, Record, check_groups, make_layers, training_mask
 from skinfo.runs.flatten import Flatten, Flattening
 from skinfo.runs.run import Run, Store
 from skinfo.runs.stores import find_store
@@ -206,7 +206,7 @@ def _with_sigma(
         return layers
     names = [layer.name for layer in layers]
     deviations: dict[str, float] = {}
-    for stored, new in zip(layers, layers_in_order(names, sigma), strict=True):
+    for stored, new in zip(layers, make_layers(names, sigma), strict=True):
         if stored.sigma is not None and new.sigma not in (None, stored.sigma):
             raise _contradicts(f"sigma of layer {stored.name!r}", store)
         either = new.sigma if stored.sigma is None else stored.sigma
@@ -214,7 +214,7 @@ def _with_sigma(
             deviations[stored.name] = either
     return tuple(
         replace(new, noise_before=new.noise_before or stored.noise_before)
-        for stored, new in zip(layers, layers_in_order(names, deviations), strict=True)
+        for stored, new in zip(layers, make_layers(names, deviations), strict=True)
     )
 
 
@@ -255,7 +255,7 @@ def _undescribed_run(
                 f"labels hold one label per input, and groups index them; got {len(labels)} "
                 f"labels, one per row, for {n_inputs} inputs. Pass labels[i] for input i."
             )
-    layers = layers_in_order(names, sigma)
+    layers = make_layers(names, sigma)
     return _fitted_run(store, layers, arrays, train, lambda _: name, name=name)
 
 

@@ -102,5 +102,5 @@ def test_cells_far_from_zero_are_told_apart():
 
 
 def test_widths_alone_hold_no_edges():
-    with pytest.raises(ValueError, match="go on without end"):
+    with pytest.raises(ValueError, match="no lowest and no highest edge"):
         WidthCells(1.0).edges()

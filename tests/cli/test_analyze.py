@@ -170,8 +170,8 @@ def test_analyze_says_an_error_once_and_which_layers_to_name(call, dump, tmp_pat
     assert code == 1
     lines = [line for line in err.splitlines() if "not measured" in line]
     assert len(lines) == 2
-    assert lines[0].endswith("so at 6 checkpoints of layer y")
-    assert lines[1].endswith("so at 6 checkpoints of layers loss, epoch")
+    assert lines[0].endswith("the same at 6 checkpoints of layer y")
+    assert lines[1].endswith("the same at 6 checkpoints of layers loss, epoch")
     assert err.count("--layers fc1,fc2 leaves them out") == 1
     assert says(err, "no noise on record, so binned only")
 

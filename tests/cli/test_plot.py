@@ -84,7 +84,7 @@ def test_plot_of_what_is_no_flow_table_names_it(call, tmp_path):
     pd.DataFrame({"a": [1]}).to_csv(tmp_path / "flow.csv", index=False)
     code, _, err = call("plot", tmp_path / "flow.csv")
     assert code == 2
-    assert says(err, tmp_path / "flow.csv", "no flow table")
+    assert says(err, tmp_path / "flow.csv", "not a flow table")
 
 
 def test_plot_draws_a_curve_against_sigma(call, tmp_path):

@@ -223,7 +223,7 @@ def test_files_are_compared_as_their_tables_are(real, tmp_path, suffix):
     mixed = compare_flows({"one": real["one"], "same": str(paths["same"]), "other": paths["other"]})
     pd.testing.assert_frame_equal(mixed, expected, rtol=1e-12)
     write_table(tmp_path / f"comparison{suffix}", expected)
-    with pytest.raises(ValueError, match="no flow table: it has no column 'stderr'"):
+    with pytest.raises(ValueError, match="not a flow table: it has no column 'stderr'"):
         read_table(tmp_path / f"comparison{suffix}")
 
 

@@ -111,7 +111,7 @@ def test_a_conversion_replaces_only_runs_and_only_when_told(fmt, path, tmp_path)
     save_run(path, 5, activations(5), format=fmt)
     with pytest.raises(RunError, match="exists already"):
         convert_run(tmp_path / "source", path, format=fmt)
-    with pytest.raises(RunError, match="to itself"):
+    with pytest.raises(RunError, match="both source and target"):
         convert_run(path, path, format=fmt, overwrite=True)
     assert convert_run(tmp_path / "source", path, format=fmt, overwrite=True).epochs == [1]
     (tmp_path / "photos").mkdir()
@@ -214,7 +214,7 @@ def test_labels_that_cannot_be_read_are_a_mistake(tmp_path, call, content):
             np.savez(stream, LABELS) if content == "npz" else np.save(stream, np.zeros((2, 2)))
     code, out, err = call("convert", tmp_path / "run", tmp_path / "new", "--labels", file)
     assert (code, out) == (2, "")
-    assert err.startswith(f"skinfo: {file}: is no .npy of labels")
+    assert err.startswith(f"skinfo: {file}: is not a .npy file of labels")
     assert not (tmp_path / "new").exists()
 
 

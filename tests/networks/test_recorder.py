@@ -519,7 +519,7 @@ def test_an_unknown_flatten_is_refused(word):
         ("tokens", "'encode': flatten='tokens' makes each token an input of its own"),
         (7, "'encode': has 5 tokens"),
         (lambda rows: rows, "'encode': the callable returned shape"),
-        ({"embed": "all"}, "flatten names 'embed', no layer of encode"),
+        ({"embed": "all"}, "flatten names 'embed', which is not a layer of encode"),
     ],
 )
 def test_a_flatten_that_does_not_fit_is_refused(rng, flatten, message):

@@ -249,7 +249,7 @@ def test_a_curve_takes_no_snapshots_of_another_table(tmp_path, X):
 def test_a_damaged_curve_is_named(tmp_path, X):
     path = tmp_path / "curve.csv"
     measure(X, [1.0]).drop(columns="unit").to_csv(path, index=False)
-    with pytest.raises(ValueError, match=r"curve\.csv is no curve .*: it has no column 'unit'"):
+    with pytest.raises(ValueError, match=r"curve\.csv is not a curve .*: it has no column 'unit'"):
         read_table(path)
 
 
@@ -387,7 +387,7 @@ def test_a_table_that_went_through_csv_draws_the_same(tmp_path, curve):
 
 
 def test_what_is_no_curve_is_refused(curve):
-    with pytest.raises(ValueError, match="no curve against sigma.*'notes'"):
+    with pytest.raises(ValueError, match="not a curve against sigma.*'notes'"):
         SigmaCurveDisplay.from_table(curve.drop(columns="notes"))
     with pytest.raises(ValueError, match="more than once"):
         SigmaCurveDisplay.from_table(pd.concat([curve, curve]))

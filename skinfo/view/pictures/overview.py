@@ -38,7 +38,7 @@ class InformationFlowDisplay:
     figure_ : matplotlib Figure
         The figure.
     axes_ : dict of str to matplotlib Axes
-        "information", "label_information", "binned", "clustered", "losses" where drawn.
+        By name of the quantity drawn ("mutual_info", …), and "losses" where there are any.
 
     Examples
     --------

@@ -197,7 +197,7 @@ def _checked(table: pd.DataFrame, source: str) -> pd.DataFrame:
     for name in _WORDS:
         flow[name] = flow[name].astype(object).where(flow[name].notna(), "").map(str)
     if not np.isfinite(flow["epoch"]).all():
-        raise ValueError(f"{source}: column 'epoch' holds what is not a number.")
+        raise ValueError(f"{source}: column 'epoch' holds a value that is not a number.")
     check_once(flow, source, "Report one run at a time.")
     return flow
 
