@@ -42,7 +42,9 @@ def _read_labels(path: Path) -> Any:
         raise
     # numpy raises errors of many kinds for a damaged file.
     except Exception as error:
-        raise ValueError(f"{path}: cannot be read as a .npy file of labels ({error}).") from error
+        raise ValueError(
+            f"{path}: is not a .npy file of labels that can be read ({error})."
+        ) from error
     if not isinstance(labels, np.ndarray) or labels.ndim != 1:
         raise ValueError(
             f"{path}: is not a .npy file of labels: expected one axis, one label per input."
