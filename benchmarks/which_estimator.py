@@ -70,10 +70,10 @@ def widths() -> None:
         law = corners(10, spread=spread)
         S = law.draw(3162, random_state=0)
         T = S + sigma * np.random.default_rng(1).normal(size=S.shape)
-        bounds = pairwise_bounds(S, sigma)
+        lower, upper = pairwise_bounds(S, sigma)
         own = NoisyMIEstimator(sigma, random_state=0).fit(S).mutual_info_
         bins = [BinningMIEstimator(bin_width=width).fit(T).mutual_info_ for width in WIDTHS]
-        pair = ends((bounds.lower.value, bounds.upper.value))
+        pair = ends((lower.value, upper.value))
         truth = law.mutual_info(sigma)
         print_row(spread, sigma, f"{truth:.2f}", f"{own:.2f}", pair, *(f"{h:.2f}" for h in bins))
 

@@ -21,7 +21,7 @@ _SHORTEST, _LONGEST = 1e-50, 1e50
 
 
 def pairwise_bounds(
-    X: np.ndarray, sigma: float, *, seed: int = 0, n_jobs: int | None = None
+    X: np.ndarray, sigma: float, *, random_state: int = 0, n_jobs: int | None = None
 ) -> tuple[Quantity, Quantity]:
     r"""Bound the information of rows with Gaussian noise by their pairwise distances.
 
@@ -38,7 +38,7 @@ def pairwise_bounds(
         Activations before the noise, each row an input of its own.
     sigma : float
         Standard deviation of the noise.
-    seed : int
+    random_state : int
         Seed of the sample, where there are more than 10,000 rows.
     n_jobs : int or None
         Threads.
@@ -71,7 +71,7 @@ def pairwise_bounds(
     n = len(rows.points)
     chosen = np.arange(n)
     if n > MOST_ROWS:
-        chosen = np.random.default_rng(seed).choice(n, size=MOST_ROWS, replace=False)
+        chosen = np.random.default_rng(random_state).choice(n, size=MOST_ROWS, replace=False)
 
     def bound(name: str, width: float) -> Quantity:
         mixture = Mixture.of(rows, width)

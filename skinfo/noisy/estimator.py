@@ -228,7 +228,9 @@ class NoisyMIEstimator(BaseEstimator):
         )
         pairwise: tuple[Quantity, ...] = ()
         if self.pairwise_bounds:
-            pairwise = pairwise_bounds(rows.points, sigma, seed=self._seed, n_jobs=self.n_jobs)
+            pairwise = pairwise_bounds(
+                rows.points, sigma, random_state=self._seed, n_jobs=self.n_jobs
+            )
         self.n_evaluations_ = information.n_evaluations
         self.converged_ = information.converged
         self.rank_ = information.rank

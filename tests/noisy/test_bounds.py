@@ -73,7 +73,7 @@ def test_a_sample_of_rows_says_its_error(rng, monkeypatch):
     X = rng.normal(size=(2000, 2))
     _, exact = pairwise_bounds(X, 0.5)
     monkeypatch.setattr(bounds, "MOST_ROWS", 300)
-    sampled = [pairwise_bounds(X, 0.5, seed=s)[1] for s in range(30)]
+    sampled = [pairwise_bounds(X, 0.5, random_state=s)[1] for s in range(30)]
     assert sum(q.lower <= exact.value <= q.upper for q in sampled) >= 25
     assert sampled[0].stderr > 0
     assert sampled[0].notes == ("sampled",)
