@@ -229,3 +229,80 @@ def test_tensors_of_any_kind_are_read_in_memory(tmp_path):
     for name in kinds:
         for found in (run, open_run(tmp_path / "run")):
             assert bits(found.load(1, name).array) == bits(tensor.numpy())
+
+
+# What HDF5 can say and numpy cannot
+
+
+def hdf5_number(size, sign, exponent, n_exponent, mantissa, n_mantissa, bias):
+    kind = h5py.h5t.IEEE_F32LE.copy()
+    kind.set_fields(sign, exponent, n_exponent, mantissa, n_mantissa)
+    kind.set_size(size)
+    kind.set_ebias(bias)
+    return kind
+
+
+def shifted_integer():
+    kind = h5py.h5t.STD_I32LE.copy()
+    kind.set_precision(12)
+    kind.set_offset(4)
+    return kind
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        hdf5_number(2, 15, 7, 8, 0, 7, 127), hdf5_number(1, 7, 2, 5, 0, 2, 15),
+        hdf5_number(1, 7, 3, 4, 0, 3, 7), shifted_integer(), h5py.h5t.IEEE_F32BE.copy(),
+        h5py.h5t.STD_U16BE.copy(),
+    ],
+    ids=["bfloat16", "e5m2", "e4m3", "12 of 32 bits", "big endian", "big endian integers"],
+)  # fmt: skip
+def test_numbers_of_any_type_are_those_that_were_written(tmp_path, kind):
+    values = np.arange(6, dtype="f4").reshape(3, 2)
+    with h5py.File(tmp_path / "all.h5", "w") as file:
+        space = h5py.h5s.create_simple(values.shape)
+        dataset = h5py.h5d.create(file.create_group("1").id, b"a", kind, space)
+        dataset.write(h5py.h5s.ALL, h5py.h5s.ALL, values)
+    run = open_run(tmp_path / "all.h5")
+    assert run.load(1, "a").array.tolist() == values.tolist()
+    assert run.stored_shape(1, "a")[1] == run.load(1, "a").array.dtype
+
+
+@pytest.mark.parametrize("link", ["group", "layer", "file"])
+def test_what_lies_in_another_file_is_read_there(tmp_path, link):
+    values = np.arange(12, dtype="i1").reshape(6, 2)
+    with h5py.File(tmp_path / "part.h5", "w") as part:
+        part["acts/a"] = values
+    with h5py.File(tmp_path / "all.h5", "w") as file:
+        file["inputs"] = np.full(9000, 7, "u1")
+        if link == "group":
+            file["epoch_1"] = h5py.ExternalLink("part.h5", "/acts")
+        elif link == "layer":
+            file["epoch_1/a"] = h5py.ExternalLink("part.h5", "/acts/a")
+        else:
+            file.create_dataset("epoch_1/a", data=values)
+        group = file["epoch_1"]
+        group["other/tied"] = values if link == "layer" else group["a"]
+        group["soft"] = h5py.SoftLink("a")
+        group["round"] = group
+    (tmp_path / "link.h5").symlink_to("all.h5")
+    run = open_run(tmp_path / "link.h5")
+    assert [layer.name for layer in run.layers] == ["a", "other/tied", "soft"]
+    for layer in run.layers:
+        assert run.load(1, layer.name).array.tolist() == values.tolist()
+
+
+@pytest.mark.parametrize("options", [{"userblock_size": 512}, {"libver": "latest"}, {}], ids=str)
+def test_a_file_with_something_before_it_is_read(tmp_path, options):
+    values = np.arange(512.0).reshape(256, 2)
+    with h5py.File(tmp_path / "all.h5", "w", **options) as file:
+        file["1/a"] = values
+        file.create_dataset("1/packed", data=values, compression="gzip", shuffle=True)
+        file.create_dataset("1/scaled", data=values.astype(int), scaleoffset=0, chunks=(64, 2))
+    raw = (tmp_path / "all.h5").read_bytes()
+    (tmp_path / "moved.h5").write_bytes(bytes(512) + raw)
+    for name in ("all.h5", "moved.h5"):
+        run = open_run(tmp_path / name)
+        for layer in ("a", "packed", "scaled"):
+            assert run.load(1, layer).array.tolist() == values.tolist()

@@ -55,7 +55,7 @@ class _Datasets(DiskStore):
         """One dataset: mapped if it lies in one piece, else read."""
         with self._open(epoch, layer) as (group, path):
             dataset = self._dataset(group, epoch, layer)
-            offset = _offset(dataset)
+            offset = _offset(dataset, path)
             if offset is None:
                 return np.asarray(dataset[()])
             return np.asarray(np.memmap(path, dataset.dtype, "r", offset, dataset.shape))
@@ -182,13 +182,16 @@ def _arrays_of(group: Any) -> Any:
     return inner if isinstance(inner, _library().Group) else group
 
 
-def _datasets(group: Any) -> list[str]:
-    """Names of all datasets of a group, nested ones too."""
-    kind, names = _library().Dataset, []
-    # What returns None goes on.
-    group.visititems(lambda name, node: names.append(name) if isinstance(node, kind) else None)
-    tracked = [name for name in group if name in names]
-    return tracked if len(tracked) == len(names) else names
+def _datasets(group: Any, above: tuple[Any, ...] = ()) -> list[str]:
+    """Names of all datasets of a group, in groups within it too; links count, broken ones too."""
+    h5py, names = _library(), []
+    for name in group:
+        node = group.get(name)
+        if isinstance(node, h5py.Dataset) or node is None:
+            names.append(name)
+        elif isinstance(node, h5py.Group) and node not in (*above, group):
+            names += [f"{name}/{inner}" for inner in _datasets(node, (*above, group))]
+    return names
 
 
 def _keeps_order(group: Any, names: list[str]) -> bool:
@@ -196,15 +199,21 @@ def _keeps_order(group: Any, names: list[str]) -> bool:
     return bool(tracked) and not any("/" in name for name in names)
 
 
-def _offset(dataset: Any) -> int | None:
-    """Where in the file an array lies as it is, if it does."""
+def _offset(dataset: Any, path: Path) -> int | None:
+    """Where in the file the numbers lie as numpy would write them, if the library says so.
+
+    Behind an external link they lie in another file, and numpy has not all types of HDF5: then
+    h5py has to read them.
+    """
+    h5py = _library()
     plain = (
-        dataset.file.driver == "sec2"
+        dataset.file.filename == str(path)
+        and dataset.file.driver == "sec2"
         and dataset.file.userblock_size == 0
-        and dataset.chunks is None
-        and not dataset.is_virtual
+        and dataset.id.get_create_plist().get_layout() == h5py.h5d.CONTIGUOUS
         and dataset.external is None
         and dataset.dtype.kind in "fiu"
+        and dataset.id.get_type() == h5py.h5t.py_create(dataset.dtype)
         and dataset.size
     )
     offset = dataset.id.get_offset() if plain else None
