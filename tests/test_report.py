@@ -3,7 +3,7 @@
 import json
 import re
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from skinfo.cli import main
 from skinfo.errors import MissingExtraError
 from skinfo.flow.snapshots import collect_snapshots
 from skinfo.flow.tables import read_table, write_table
-from skinfo.quantities import NOTES
+from skinfo.quantities import NOTES, QuantityDescription
 from skinfo.view import make_report, write_report
 from skinfo.view.report.figures import epoch_axis
 from skinfo.view.words import bracket, epoch_ranges, with_error
@@ -439,6 +439,30 @@ def test_no_text_of_a_user_becomes_code():
     assert "<b>" not in texts
 
 
+def test_every_text_that_plotly_draws_is_escaped():
+    link = '<a href="https://example.org">here</a>'
+    table, snapshots = made([link, "b", "c"], note=link)
+    mine = QuantityDescription(name=link, symbol=link, sentence=link, unit_kind="count")
+    rows = table[table["quantity"] == "mutual_info"].assign(
+        quantity=link, unit=link, estimator=link
+    )
+    both = pd.concat([table, rows], ignore_index=True)
+    both.attrs = {"quantities": {link: asdict(mine)}}
+    page = parsed(both, replace(snapshots, losses={link: np.ones(5)}), title=link)
+    figures = json.dumps([{k: f[k] for k in ("data", "layout")} for f in page.figures])
+    assert "&lt;a href" in figures
+    assert "<a" not in figures
+
+
+def test_upper_ends_beyond_the_axis_are_said(few):
+    far = few.copy()
+    far.loc[(far["quantity"] == "mutual_info") & (far["layer"] == LAYERS[1]), "upper"] = 1000.0
+    page = parsed(far)
+    assert page.figure("I(X;T) [nats]")["layout"]["yaxis"]["range"][1] < 100
+    assert f"upper ends above the axis: {LAYERS[1]} to 1000" in page.texts["curves"]
+    assert page.figures[0]["layout"]["xaxis"]["range"][1] < 100
+
+
 # --- what is missing -----------------------------------------------------------------------------
 
 
@@ -481,7 +505,9 @@ def test_nothing_that_could_be_read_makes_a_page_that_says_so():
 def test_one_checkpoint_makes_a_page():
     run = open_run(arrays(epochs=(7,)), labels=LABELS, sigma=0.5, layers=LAYERS)
     page = parsed(measure(run), collect_snapshots(run))
-    assert page.figure("I(X;T) [nats]")["layout"]["xaxis"]["range"] == [6, 8]
+    figure = page.figure("I(X;T) [nats]")
+    assert figure["layout"]["xaxis"]["ticktext"] == LAYERS
+    assert [t["x"] for t in figure["data"] if t.get("hovertext")] == [[0], [1], [2]]
     assert "disabled" in next(i for i in page.tags("input") if i["type"] == "range")
 
 

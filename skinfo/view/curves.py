@@ -10,12 +10,14 @@ import numpy as np
 import pandas as pd
 
 from skinfo.comparison.settings import sigma_of_layer
+from skinfo.errors import name_some
 from skinfo.quantities import (
     QUANTITIES,
     QuantityDescription,
     describe_quantity,
     estimators_measuring,
 )
+from skinfo.view.words import number, short_name
 
 __all__ = [
     "BLUE",
@@ -35,6 +37,8 @@ BLUE, RED = "#1f6f8b", "#e07a5f"
 PAIR_KINDS = (("within", "within classes", BLUE), ("between", "between classes", RED))
 #: Quantities that make an information plane: across, and up.
 PLANES = (("mutual_info", "label_mutual_info"), ("binned_mutual_info", "binned_label_mutual_info"))
+# More layers than this are counted, not named.
+_MOST_NAMED = 5
 # The colour map viridis, in ten steps.
 _VIRIDIS = (
     "440154", "482878", "3e4989", "31688e", "26828e", "1f9e89", "35b779", "6ece58", "b5de2b",
@@ -212,11 +216,58 @@ class Curves:
         same = given.size and np.isfinite(given).all() and np.ptp(given) <= 1e-9 * abs(given[0])
         return float(given[0]) if same else None
 
-    def draw(self, ax: Any) -> None:
-        """Draw a line per layer into matplotlib axes, with its bracket as a band."""
-        for k, colour in enumerate(layer_colours(len(self.layers))):
-            ax.fill_between(
-                self.epochs, self.lower[k], self.upper[k], color=colour, alpha=0.25, lw=0
-            )
-            ax.plot(self.epochs, self.value[k], color=colour, lw=1.4, marker="o", ms=2.5,
-                    label=self.layers[k])  # fmt: skip
+    @property
+    def top(self) -> float | None:
+        """Where an axis ends so that far upper ends do not flatten what is below.
+
+        None where everything can be drawn: no upper end is infinite, or above twice the highest
+        value and ceiling.
+        """
+        drawn = np.concatenate([self.value, self.lower, self.ceiling], axis=None)
+        highest = drawn[np.isfinite(drawn)].max(initial=0.0)
+        far = np.nanmax(self.upper, initial=0.0) > 2 * highest
+        return 1.25 * float(highest) if far and highest > 0 else None
+
+    @property
+    def drawn_upper(self) -> np.ndarray:
+        """Upper ends, those above :attr:`top` at it."""
+        return self.upper if self.top is None else np.minimum(self.upper, self.top)
+
+    def above_axis(self) -> str:
+        """Name the upper ends that lie above an axis that ends at :attr:`top`; "" for none."""
+        top = self.top
+        if top is None:
+            return ""
+        highest = np.nanmax(self.upper, axis=1, initial=0.0)
+        ends = [
+            f"{short_name(layer)} to {number(end)}"
+            for layer, end in zip(self.layers, highest, strict=True)
+            if end > top
+        ]
+        return f"upper ends above the axis: {name_some(ends, _MOST_NAMED)}"
+
+    def draw(self, ax: Any) -> list[Any]:
+        """Draw a line per layer into matplotlib axes, with its bracket as a band.
+
+        One checkpoint is drawn against the depth of the network. Returns the lines of the layers.
+        """
+        upper = self.drawn_upper
+        style = {"lw": 1.4, "marker": "o", "ms": 2.5}
+        colours = layer_colours(len(self.layers))
+        if len(self.epochs) == 1:
+            depths = np.arange(len(self.layers))
+            ax.plot(depths, self.value[:, 0], color="0.75", lw=1.0, zorder=1)
+            ax.vlines(depths, self.lower[:, 0], upper[:, 0], color=colours, lw=6, alpha=0.25)
+            style["ms"] = 5
+            across = depths[:, None]
+        else:
+            across = np.tile(self.epochs, (len(self.layers), 1))
+            for k, colour in enumerate(colours):
+                ax.fill_between(across[k], self.lower[k], upper[k], color=colour, alpha=0.25, lw=0)
+        lines = [
+            ax.plot(across[k], self.value[k], color=colour, label=self.layers[k], **style)[0]
+            for k, colour in enumerate(colours)
+        ]
+        if self.top is not None:
+            ax.set_ylim(top=self.top)
+        return lines

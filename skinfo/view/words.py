@@ -14,6 +14,8 @@ from skinfo.quantities import NOTES, describe_quantity, split_notes
 # Notes that say that a number must not be used as it is.
 _SEVERE = ("read error", "data processing violated", "above ceiling", "tolerance not met")
 _MEANINGS = NOTES | POOLING_NOTES
+#: Letters of a name in a picture; more would take the room of what is drawn.
+LONGEST_NAME = 36
 # Decimals beyond this are written as a power of ten.
 _MOST_DECIMALS = 6
 # Ends that are closer than this share of them are one.
@@ -80,6 +82,21 @@ def bracket(lower: float, upper: float) -> str:
 
 def _exponent(value: float) -> int:
     return math.floor(math.log10(abs(value)))
+
+
+def short_name(name: object, most: int = LONGEST_NAME) -> str:
+    r"""Write a name on one line, a long one without its middle.
+
+    Examples
+    --------
+    >>> short_name("encoder.layer.11.attention", most=12), short_name("two\nlines")
+    ('encod…ention', 'two lines')
+    """
+    text = "".join(letter if letter.isprintable() else " " for letter in str(name))
+    if len(text) <= most:
+        return text
+    end = most // 2
+    return f"{text[: most - end - 1]}…{text[-end:]}"
 
 
 def epoch_name(epoch: float) -> str:

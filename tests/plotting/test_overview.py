@@ -196,7 +196,7 @@ def test_overview_without_labels_draws():
     assert list(display.axes_) == ["mutual_info", "binned_entropy"]
 
 
-@pytest.mark.parametrize("epochs", [(7,), (0,), (0, 1, 50), (1, 2, 20)])
+@pytest.mark.parametrize("epochs", [(0, 1, 50), (1, 2, 20)])
 def test_overview_of_any_epochs_draws(epochs):
     run = open_run(arrays(epochs), labels=LABELS, sigma=0.5, layers=LAYERS)
     table = measure(run, others=False)
@@ -204,6 +204,22 @@ def test_overview_of_any_epochs_draws(epochs):
     assert {ax.get_xscale() for ax in display.axes_.values()} == {"linear"}
     for line in display.axes_["mutual_info"].lines[: len(LAYERS)]:
         assert line.get_xdata().tolist() == list(epochs)
+
+
+@pytest.mark.parametrize("epoch", [7, 0])
+def test_overview_of_one_checkpoint_is_drawn_against_depth(epoch):
+    run = open_run(arrays((epoch,)), labels=LABELS, sigma=0.5, layers=LAYERS)
+    table = measure(run, others=False)
+    display = drawn(InformationFlowDisplay(table, with_losses(collect_snapshots(run))).plot())
+    assert list(display.axes_) == ["mutual_info", "label_mutual_info"]
+    ax = display.axes_["label_mutual_info"]
+    points = [tuple(line.get_xydata()[0]) for line in ax.lines[1:4]]
+    assert points == list(enumerate(grid(table, "label_mutual_info")[:, 0]))
+    assert [label.get_text() for label in ax.get_xticklabels()] == LAYERS
+    assert ax.get_xlabel() == f"Layer, at epoch {epoch}"
+    # A bracket per layer, and in words what is no curve.
+    assert len(ax.collections[0].get_segments()) == 3
+    assert "test accuracy 0.7" in ax.texts[-1].get_text()
 
 
 @pytest.mark.parametrize("estimator", ["noisy", "binned", "clustered"])

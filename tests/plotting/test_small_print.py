@@ -3,10 +3,20 @@
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.cbook import is_math_text
+from matplotlib.text import Text
 
-from skinfo import BinningMIEstimator, information_flow
+from skinfo import (
+    BinningMIEstimator,
+    ClusteringScore,
+    NoisyMIEstimator,
+    information_flow,
+    open_run,
+)
+from skinfo.flow.snapshots import collect_snapshots
 from skinfo.view import (
     DistanceHistogramDisplay,
+    DistanceRidgesDisplay,
     InformationFlowDisplay,
     InformationPlaneDisplay,
     QuantityCurveDisplay,
@@ -218,3 +228,51 @@ def test_a_table_that_went_through_csv_draws_the_same(tmp_path, table):
     assert list(drawn(InformationFlowDisplay(back).plot()).axes_) == [
         "mutual_info", "label_mutual_info", "binned_entropy", "auc",
     ]  # fmt: skip
+
+
+HOSTILE = ("_orig_mod.0", r"$\frac$", "a$b$" + "c" * 400)
+
+
+@pytest.fixture(scope="module")
+def hostile():
+    """Three layers with names that matplotlib would hide, typeset, or make room for."""
+    arrays = {
+        (epoch, name): np.eye(8, 2) * (k + epoch)
+        for epoch in (1, 2)
+        for k, name in enumerate(HOSTILE)
+    }
+    run = open_run(arrays, labels=np.arange(8) % 2, sigma=0.5, layers=list(HOSTILE))
+    estimators = {"noisy": NoisyMIEstimator(None, tol=0.2, random_state=0), "c": ClusteringScore()}
+    return information_flow(estimators, run, progress=False), collect_snapshots(run)
+
+
+@pytest.mark.parametrize("picture", ["overview", "plane", "curve", "ridges"])
+def test_names_of_layers_are_drawn_as_they_are(hostile, picture):
+    table, snapshots = hostile
+    display = drawn({
+        "overview": lambda: InformationFlowDisplay.from_flow(table, snapshots),
+        "plane": lambda: InformationPlaneDisplay.from_flow(table),
+        "curve": lambda: QuantityCurveDisplay.from_flow(table),
+        "ridges": lambda: DistanceRidgesDisplay.from_snapshots(snapshots),
+    }[picture]().plot())  # fmt: skip
+    figure = display.figure_
+    texts = [text for text in figure.findobj(Text) if text.get_text()]
+    shown = [text.get_text().replace(r"\$", "$") for text in texts]
+    assert {*HOSTILE[:2]} <= set(shown)
+    assert [text for text in shown if text.startswith("a$b$") and len(text) < 40]
+    assert not [text for text in texts if is_math_text(text.get_text()) and text.get_parse_math()]
+    widths = [ax.get_position().width for ax in figure.axes]
+    assert max(widths) > 0.15
+
+
+def test_far_upper_ends_do_not_flatten_what_is_drawn_and_are_said(table):
+    far = table.copy()
+    chosen = (far["quantity"] == "label_mutual_info") & (far["layer"] == "third")
+    far.loc[chosen, "upper"] = [183.0, 9.0, 1000.0, np.inf, 0.7]
+    display = drawn(QuantityCurveDisplay.from_flow(far, "label_mutual_info").plot())
+    assert np.log(2) < display.ax_.get_ylim()[1] < 1.0
+    assert small_print(display.ax_).endswith("upper ends above the axis: third to ∞")
+    overview = drawn(InformationFlowDisplay.from_flow(far).plot())
+    assert overview.axes_["label_mutual_info"].get_ylim()[1] < 1.0
+    near = QuantityCurveDisplay.from_flow(table, "label_mutual_info")
+    assert near.curves.above_axis() == ""

@@ -11,8 +11,17 @@ import pandas as pd
 
 from skinfo.errors import name_some
 from skinfo.quantities import estimators_measuring, split_notes
-from skinfo.view.curves import Curves, is_log
-from skinfo.view.pictures.figures import plain_axes, pyplot, widened, write_below
+from skinfo.view.curves import Curves
+from skinfo.view.pictures.figures import (
+    draw_legend,
+    epochs_across,
+    plain_axes,
+    plain_text,
+    pyplot,
+    widened,
+    write_below,
+)
+from skinfo.view.words import short_name
 
 # Their notes tell of the cells, and so of every number that is counted in them.
 _OF_CELLS = ("binned_mutual_info", "outside_fraction")
@@ -83,18 +92,18 @@ class QuantityCurveDisplay:
         if ax is None:
             _, ax = pyplot().subplots(figsize=(5.2, 3.4), layout="constrained")
         curves = self.curves
-        curves.draw(ax)
+        lines = curves.draw(ax)
         if curves.quantity.baseline is not None:
             ax.axhline(curves.quantity.baseline, color="0.5", lw=0.8, ls="--", zorder=0)
-        if is_log(curves.epochs):
-            ax.set_xscale("log")
         if curves.quantity.ceiling is not None:
             highest = np.nanmax(curves.value, initial=0.0)
             ax.set_ylim(widened(ax.get_ylim(), highest), auto=None)
-        ax.set(xlabel="Epoch", ylabel=curves.label)
-        write_below(ax, self.notes)
+        epochs_across(ax, curves.epochs, curves.layers)
+        ax.set_ylabel(plain_text(curves.label))
+        write_below(ax, "\n".join(filter(None, [self.notes, curves.above_axis()])))
         plain_axes(ax)
-        ax.legend(fontsize=8, frameon=False)
+        if len(curves.epochs) > 1:
+            draw_legend(ax, lines, curves.layers, fontsize=8)
         self.ax_, self.figure_ = ax, ax.figure
         return self
 
@@ -126,11 +135,11 @@ def _noted_layers(rows: pd.DataFrame, noted: pd.DataFrame) -> str:
     measured, counted = _epochs_by_layer(rows), _epochs_by_layer(noted)
     if len(measured) > 1 and counted == measured:
         return "all layers"
-    names = list(counted)
+    names = [short_name(layer) for layer in counted]
     if any(n < measured[layer] for layer, n in counted.items()):
         counts = [f"{n} of {measured[layer]}" for layer, n in counted.items()]
         counts[0] += " epochs"
-        names = [f"{layer} ({count})" for layer, count in zip(counted, counts, strict=True)]
+        names = [f"{name} ({count})" for name, count in zip(names, counts, strict=True)]
     return name_some(names, _MOST_NAMED)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from skinfo.flow.snapshots import DRAWN_CELLS, Snapshots, coarsen
 from skinfo.view.curves import PAIR_KINDS
-from skinfo.view.pictures.figures import pyplot
+from skinfo.view.pictures.figures import NARROW, draw_legend, plain_text, pyplot
 
 # A ridge reaches over this many of its neighbours.
 _OVERLAP = 1.2
@@ -93,7 +93,7 @@ def plot_distances(snapshots: Snapshots) -> Any:
             ax = axes[k, j]
             DistanceHistogramDisplay(
                 snapshots.distance_edges[k, j], snapshots.within[k, j], snapshots.between[k, j],
-                title=f"{layer}, epoch {epoch}",
+                title=f"{plain_text(layer, NARROW)}, epoch {epoch}",
             ).plot(ax)  # fmt: skip
             ax.title.set_fontsize(9)
             ax.tick_params(labelsize=7)
@@ -185,7 +185,7 @@ class DistanceRidgesDisplay:
         self.figure_ = self.axes_[0].figure
         for k, (ax, layer) in enumerate(zip(self.axes_, self.layers, strict=True)):
             self._draw_layer(ax, k)
-            ax.set_title(layer, fontsize=10)
+            ax.set_title(plain_text(layer, NARROW), fontsize=10)
             ax.set_xlabel("Distance")
             ax.set_yticks(range(len(self.epochs)), [f"{epoch:g}" for epoch in self.epochs])
             ax.tick_params(axis="y", length=0)
@@ -278,8 +278,9 @@ class ClassDistancesDisplay:
             _, ax = pyplot().subplots(figsize=(size + 0.7, size), layout="constrained")
         image = ax.imshow(self.matrix, cmap="viridis", vmin=0, vmax=vmax)
         if n <= 20:
-            ax.set_xticks(range(n), [str(c) for c in self.classes])
-            ax.set_yticks(range(n), [str(c) for c in self.classes])
+            names = [plain_text(c) for c in self.classes]
+            ax.set_xticks(range(n), names)
+            ax.set_yticks(range(n), names)
         if n <= 12:
             self._write_numbers(ax, image)
         ax.tick_params(length=0)
@@ -318,7 +319,7 @@ def _draw_legend(figure: Any, axes: Iterable[Any], place: str) -> None:
     """One legend for all axes: that of the first with something in it."""
     legends = (ax.get_legend_handles_labels() for ax in axes)
     handles, labels = next((legend for legend in legends if legend[0]), ([], []))
-    figure.legend(handles, labels, loc=place, ncols=2, frameon=False, fontsize=9)
+    draw_legend(figure, handles, labels, loc=place, ncols=2, fontsize=9)
 
 
 def _of_label_set(attribute: Any, label_set: Any) -> Any:

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from skinfo._files import write_atomically
 from skinfo.errors import needs_extra
+from skinfo.view.curves import is_log
+from skinfo.view.words import LONGEST_NAME, epoch_name, short_name
 
 # Letters of small print per inch.
 _LETTERS = 19
+# Letters of a layer's name where layers stand side by side.
+NARROW = 22
 
 # An axis of information shows at least this share of the ceiling. A value within 1 % of its ceiling
 # is noted as stuck there: what it does then must not fill the axis.
@@ -28,6 +35,37 @@ def plain_axes(ax: Any) -> None:
     """Draw a faint grid and no frame above and at the right."""
     ax.grid(alpha=0.25, lw=0.5)
     ax.spines[["top", "right"]].set_visible(False)
+
+
+def plain_text(name: Any, most: int = LONGEST_NAME) -> str:
+    r"""Make matplotlib show a name as it is: no formula, on one line, a long one cut in its middle.
+
+    Examples
+    --------
+    >>> plain_text("$x$"), plain_text("encoder.layer.11.attention", most=12)
+    ('\\$x\\$', 'encod…ention')
+    """
+    return short_name(name, most).replace("$", r"\$")
+
+
+def draw_legend(owner: Any, handles: Iterable[Any], names: Iterable[Any], **options: Any) -> Any:
+    """Draw a legend by hand: an automatic one leaves out names that begin with an underscore."""
+    labels = [plain_text(name) for name in names]
+    return owner.legend(list(handles), labels, frameon=False, **options)
+
+
+def epochs_across(ax: Any, epochs: np.ndarray, layers: Sequence[str]) -> None:
+    """Name what :meth:`Curves.draw` drew across: epochs, or the layers of one checkpoint."""
+    if len(epochs) == 1:
+        names = [plain_text(layer, NARROW) for layer in layers]
+        slanted = {"rotation": 30, "ha": "right"} if sum(map(len, names)) > _LETTERS else {}
+        ax.set_xticks(range(len(names)), names, fontsize=8, **slanted)
+        ax.margins(x=0.5 / len(names))
+        ax.set_xlabel(f"Layer, at epoch {epoch_name(epochs[0])}")
+        return
+    if is_log(epochs):
+        ax.set_xscale("log")
+    ax.set_xlabel("Epoch")
 
 
 def write_below(ax: Any, text: str) -> None:

@@ -10,9 +10,25 @@ import pandas as pd
 
 from skinfo.flow.snapshots import Snapshots
 from skinfo.quantities import describe_quantity, estimators_measuring
-from skinfo.view.curves import Curves, is_log, layer_colours, main_quantities
+from skinfo.view.curves import (
+    Curves,
+    is_log,
+    layer_colours,
+    layers_in_order,
+    main_quantities,
+)
 from skinfo.view.pictures.curves import small_print
-from skinfo.view.pictures.figures import plain_axes, pyplot, widened, write_below
+from skinfo.view.pictures.figures import (
+    NARROW,
+    draw_legend,
+    epochs_across,
+    plain_axes,
+    plain_text,
+    pyplot,
+    widened,
+    write_below,
+)
+from skinfo.view.words import number, short_name
 
 _ACCURACY = "#c44e52"
 
@@ -87,13 +103,15 @@ class InformationFlowDisplay:
 
     def plot(self) -> InformationFlowDisplay:
         """Draw into a new figure."""
+        epochs, layers = np.unique(self.table["epoch"]), layers_in_order(self.table)
         curves = {
             quantity: curve
             for quantity, name in self._drawn.items()
-            if (curve := Curves.of(self.table, name, quantity)) is not None
+            if (curve := Curves.of(self.table, name, quantity, epochs=epochs)) is not None
         }
         snapshots = self.snapshots
-        rows = [*curves, *(["losses"] if snapshots is not None and snapshots.losses else [])]
+        has_losses = snapshots is not None and snapshots.losses and len(epochs) > 1
+        rows = [*curves, *(["losses"] if has_losses else [])]
         if not rows:
             raise ValueError("The table holds nothing that an overview shows.")
         heights = [1.25 if name == "mutual_info" else 0.8 for name in rows]
@@ -111,36 +129,43 @@ class InformationFlowDisplay:
         self.axes_ = dict(zip(rows, axes, strict=True))
         for name, curve in curves.items():
             ax = self.axes_[name]
-            curve.draw(ax)
+            lines = curve.draw(ax)
             if curve.quantity.ceiling is not None:
                 ceiling = describe_quantity(curve.quantity.ceiling, self.table)
                 self._draw_ceiling(ax, ceiling.symbol, curve.highest_ceiling)
                 highest = curve.highest_ceiling or np.nanmax(curve.value, initial=0.0)
                 ax.set_ylim(widened(ax.get_ylim(), highest))
-            ax.set_ylabel(curve.label)
-        if snapshots is not None and "losses" in rows:
+            ax.set_ylabel(plain_text(curve.label))
+        if snapshots is not None and has_losses:
             self._draw_losses(self.axes_["losses"], snapshots)
-        epochs = np.unique(self.table["epoch"])
-        if is_log(epochs):
-            axes[0].set_xscale("log")
+        epochs_across(axes[-1], epochs, layers)
         if len(epochs) > 1:
             axes[0].set_xlim(epochs[0], epochs[-1])
-        axes[-1].set_xlabel("Epoch")
-        write_below(axes[-1], self._notes())
-        axes[0].legend(
-            loc="lower left", bbox_to_anchor=(0, 1.0), ncols=8, fontsize=8, frameon=False,
-            borderaxespad=0.2, handlelength=1.4,
-        )  # fmt: skip
+            draw_legend(
+                axes[0], lines, layers, loc="lower left", bbox_to_anchor=(0, 1.0), ncols=8,
+                fontsize=8, borderaxespad=0.2, handlelength=1.4,
+            )  # fmt: skip
+        write_below(axes[-1], self._notes(curves))
         for ax in axes:
             plain_axes(ax)
         return self
 
-    def _notes(self) -> str:
-        """A line for each estimator that is drawn and noted."""
+    def _notes(self, curves: dict[str, Curves]) -> str:
+        """A line for each estimator that is drawn and noted, and for each cut axis."""
         quantities: dict[str, list[str]] = {}
         for quantity, name in self._drawn.items():
             quantities.setdefault(name, []).append(quantity)
         lines = [small_print(self.table, name, drawn) for name, drawn in quantities.items()]
+        lines += [
+            f"{curve.quantity.title}: {above}"
+            for curve in curves.values()
+            if (above := curve.above_axis())
+        ]
+        if len(np.unique(self.table["epoch"])) == 1 and self.snapshots is not None:
+            lines += [
+                f"{short_name(name).replace('_', ' ')} {number(float(values[-1]))}"
+                for name, values in self.snapshots.losses.items()
+            ]
         return "\n".join(filter(None, lines))
 
     @staticmethod
@@ -151,7 +176,7 @@ class InformationFlowDisplay:
         low, high = ax.get_ylim()
         ax.set_ylim(low, max(high, value + 0.16 * (value - low)))
         ax.annotate(
-            f"{name} = {value:.3f}", (1, value), xycoords=("axes fraction", "data"),
+            f"{plain_text(name)} = {value:.3f}", (1, value), xycoords=("axes fraction", "data"),
             xytext=(-2, 2), textcoords="offset points", ha="right", va="bottom", fontsize=7,
             color="0.35",
         )  # fmt: skip
@@ -174,7 +199,9 @@ class InformationFlowDisplay:
             if len(snapshots.epochs) > 1:
                 # As the curves below.
                 ax.set_xlim(snapshots.epochs[0], snapshots.epochs[-1])
-            ax.set_title(layer, fontsize=9, color=colour)
+            else:
+                ax.set_xticks(snapshots.epochs)
+            ax.set_title(plain_text(layer, NARROW), fontsize=9, color=colour)
             ax.tick_params(labelsize=7)
             ax.set_xlabel("Epoch", fontsize=8)
         axes[0].set_ylabel("Activation", fontsize=9)
@@ -192,7 +219,9 @@ class InformationFlowDisplay:
                 coordinates = np.vstack([coordinates, np.zeros(points.shape[0])])
             colours = "coolwarm" if snapshots.scatter_labels.max(initial=0) < 2 else "tab10"
             ax.scatter(*coordinates, c=snapshots.scatter_labels, cmap=colours, s=7, alpha=0.7, lw=0)
-            ax.set_title(f"{snapshots.layers[-1]}, epoch {epoch}", fontsize=9, y=0.98)
+            ax.set_title(
+                f"{plain_text(snapshots.layers[-1], NARROW)}, epoch {epoch}", fontsize=9, y=0.98
+            )
             ax.tick_params(labelsize=6, pad=-2)
             ax.locator_params(nbins=4)
             if dimension == 3:
@@ -208,24 +237,24 @@ class InformationFlowDisplay:
 
     @staticmethod
     def _draw_losses(ax: Any, snapshots: Snapshots) -> None:
+        lines: dict[str, Any] = {}
+
         def draw(axes: Any, kind: str, **options: Any) -> None:
             for name in (name for name in snapshots.losses if kind in name):
-                style = "--" if name.startswith("test") else "-"
-                axes.plot(snapshots.epochs, snapshots.losses[name], style,
-                          label=name.replace("_", " "), **options)  # fmt: skip
+                style, label = "--" if name.startswith("test") else "-", name.replace("_", " ")
+                (lines[label],) = axes.plot(
+                    snapshots.epochs, snapshots.losses[name], style, label=label, **options
+                )
 
         draw(ax, "loss", color="0.2", lw=1.3)
         ax.set_ylabel("Loss [nats]")
-        handles, labels = ax.get_legend_handles_labels()
         if any("accuracy" in name for name in snapshots.losses):
             other = ax.twinx()
             draw(other, "accuracy", color=_ACCURACY, lw=1.0)
             other.set_ylabel("Accuracy", color=_ACCURACY)
             other.tick_params(axis="y", colors=_ACCURACY)
             other.spines["top"].set_visible(False)
-            more, names = other.get_legend_handles_labels()
-            handles, labels = handles + more, labels + names
-        ax.legend(handles, labels, fontsize=7, frameon=False, loc="center left")
+        draw_legend(ax, lines.values(), lines, fontsize=7, loc="center left")
 
 
 def _widest_units(scatter: np.ndarray) -> list[int]:

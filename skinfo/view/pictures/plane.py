@@ -12,7 +12,8 @@ import pandas as pd
 from skinfo.quantities import describe_quantity, estimators_measuring
 from skinfo.view.curves import PLANES, Curves, is_log
 from skinfo.view.pictures.curves import small_print
-from skinfo.view.pictures.figures import pyplot, widened, write_below
+from skinfo.view.pictures.figures import draw_legend, plain_text, pyplot, widened, write_below
+from skinfo.view.words import epoch_name
 
 _FAINT = "0.75"
 
@@ -110,21 +111,28 @@ class InformationPlaneDisplay:
         scale = LogNorm if is_log(self.epochs) else Normalize
         norm = scale(self.epochs.min(), self.epochs.max())
         ax.plot(self.information, self.label_information, color=_FAINT, lw=0.5, zorder=1)
-        for k, layer in enumerate(self.layers):
-            points = ax.scatter(
+        points = [
+            ax.scatter(
                 self.information[k], self.label_information[k], c=epochs[k], cmap="plasma",
                 norm=norm, s=26, marker=markers[k % len(markers)], zorder=2, label=layer,
                 edgecolors="0.3", linewidths=0.3,
-            )  # fmt: skip
-        ax.figure.colorbar(points, ax=ax, label="Epoch")
+            )
+            for k, layer in enumerate(self.layers)
+        ]  # fmt: skip
+        if len(self.epochs) > 1:
+            ax.figure.colorbar(points[-1], ax=ax, label="Epoch")
+        else:
+            ax.set_title(f"Epoch {epoch_name(self.epochs[0])}", fontsize=10)
         across, up = (describe_quantity(name).title for name in self.quantities)
-        ax.set(xlabel=f"{across} [{self.unit}]", ylabel=f"{up} [{self.unit}]")
+        ax.set(
+            xlabel=plain_text(f"{across} [{self.unit}]"), ylabel=plain_text(f"{up} [{self.unit}]")
+        )
         # auto=None: the axes still grow with what the caller adds.
         right, top = (np.nanmax(x, initial=0.0) for x in (self.information, self.label_information))
         ax.set_xlim(widened(ax.get_xlim(), right), auto=None)
         ax.set_ylim(widened(ax.get_ylim(), top), auto=None)
         write_below(ax, self.notes)
-        for handle in ax.legend(fontsize=8, frameon=False).legend_handles:
+        for handle in draw_legend(ax, points, self.layers, fontsize=8).legend_handles:
             handle.set_array(None)
             handle.set_facecolor("0.6")
         self.ax_, self.figure_ = ax, ax.figure

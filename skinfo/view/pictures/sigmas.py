@@ -11,11 +11,12 @@ import pandas as pd
 from skinfo.flow.tables import check_columns, check_once
 from skinfo.quantities import CURVE_COLUMNS, QUANTITIES
 from skinfo.view.curves import BLUE
-from skinfo.view.pictures.figures import plain_axes, pyplot
+from skinfo.view.pictures.figures import draw_legend, plain_axes, pyplot
 
 _QUANTITIES = ("mutual_info", "label_mutual_info")
 _SATURATED = "saturated"
 _CEILING = "ceiling"
+_NAMELESS = "_curve"
 
 
 class SigmaCurveDisplay:
@@ -104,7 +105,7 @@ class SigmaCurveDisplay:
         curve = self._sorted(quantity)
         sigma, value = curve["sigma"].to_numpy(), curve["value"].to_numpy()
         ax.fill_between(sigma, curve["lower"], curve["upper"], color=color, alpha=0.25, lw=0)
-        ax.plot(sigma, value, color=color, lw=1.4, marker="o", ms=3.5, label=label or "_curve")
+        ax.plot(sigma, value, color=color, lw=1.4, marker="o", ms=3.5, label=label or _NAMELESS)
         saturated = curve["notes"].astype(str).str.contains("saturated", regex=False).to_numpy()
         if saturated.any():
             ax.plot(sigma[saturated], value[saturated], "o", color=color, ms=3.5, mfc="white",
@@ -137,16 +138,20 @@ def _set_ylabel(ax: Any, label: str) -> None:
 
 def _draw_legend(ax: Any) -> None:
     """Above the axes: the curves by name, then once what holds for all of them."""
-    handles, labels = ax.get_legend_handles_labels()
-    named = dict(zip(labels, handles, strict=True))
+    # Not by matplotlib's own list: it leaves out names that begin with an underscore.
+    named = {
+        line.get_label(): line
+        for line in ax.lines
+        if not line.get_label().startswith((_NAMELESS, "_child"))
+    }
     for common in (_SATURATED, _CEILING):
         if common in named:
             named[common] = named.pop(common)
     if not named:
         return
-    legend = ax.legend(
-        named.values(), named.keys(), loc="lower left", bbox_to_anchor=(0, 1.0), ncols=4,
-        fontsize=8, frameon=False, borderaxespad=0.2, handlelength=1.8,
+    legend = draw_legend(
+        ax, named.values(), named, loc="lower left", bbox_to_anchor=(0, 1.0), ncols=4,
+        fontsize=8, borderaxespad=0.2, handlelength=1.8,
     )  # fmt: skip
     for handle in legend.legend_handles:
         if handle.get_label() in (_SATURATED, _CEILING):

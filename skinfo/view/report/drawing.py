@@ -14,6 +14,7 @@ from skinfo.view.report.figures import (
     Figure,
     checked,
     dashed_ceiling,
+    depth_axis,
     drawn_places,
     epoch_axis,
     hover,
@@ -22,7 +23,6 @@ from skinfo.view.report.figures import (
     made_by,
     marker,
     point_in_words,
-    seen,
     values_axis,
 )
 from skinfo.view.words import epoch_name, epoch_ranges, number
@@ -75,14 +75,21 @@ def draw_plane(information: Curves, label: Curves, *, several: bool) -> Figure:
         caption=f"{label.quantity.title} against {information.quantity.title}",
         small=made_by(information, several=several),
         css_class="wide",
+        footnote=" ".join(filter(None, map(_above, (information, label)))),
     )
+
+
+def _above(curves: Curves) -> str:
+    """A sentence about upper ends for which the axis would have to be far longer."""
+    above = curves.above_axis()
+    return f"Not drawn whole, {curves.quantity.title}: {above}." if above else ""
 
 
 def _range(curves: Curves) -> list[float]:
     """All that is ever shown, so that the axes stand still while the points move."""
     flat = curves.flat_ceiling()
     limit = np.nan if flat is None else flat
-    shown = np.concatenate([*curves.value, *curves.lower, *curves.upper, [limit]])
+    shown = np.concatenate([*curves.value, *curves.lower, *curves.drawn_upper, [limit]])
     values = shown[np.isfinite(shown)]
     low, high = (values.min(), values.max()) if values.size else (0.0, 1.0)
     pad = 0.05 * (high - low) or 0.5
@@ -104,7 +111,7 @@ def _trail(information: Curves, label: Curves, k: int, colour: str) -> dict[str,
     return {
         "type": "scatter", "mode": "lines+markers", "opacity": 0.5, "hoverinfo": "text",
         "x": listed(information.value[k]), "y": listed(label.value[k]),
-        "hovertext": _words(information, label, k), "name": f"{seen(information.layers[k])} before",
+        "hovertext": _words(information, label, k), "name": f"{information.layers[k]} before",
         "line": {"width": 1.2, "color": colour}, "marker": {"size": 5, "color": colour},
         "meta": {"layer": k, "per": 1, "trail": True},
     }  # fmt: skip
@@ -113,12 +120,12 @@ def _trail(information: Curves, label: Curves, k: int, colour: str) -> dict[str,
 def _brackets(information: Curves, label: Curves, k: int, colour: str) -> dict[str, Any]:
     """Two crossed lines per epoch, from end to end of each bracket, wherever the value lies."""
     x, y, gap = information.value[k], label.value[k], np.full(len(information.epochs), np.nan)
-    across = [information.lower[k], information.upper[k], gap, x, x, gap]
-    up = [y, y, gap, label.lower[k], label.upper[k], gap]
+    across = [information.lower[k], information.drawn_upper[k], gap, x, x, gap]
+    up = [y, y, gap, label.lower[k], label.drawn_upper[k], gap]
     return {
         "type": "scatter", "mode": "lines", "hoverinfo": "skip",
         "x": listed(np.transpose(across).ravel()), "y": listed(np.transpose(up).ravel()),
-        "line": {"width": 2, "color": colour}, "name": f"{seen(information.layers[k])} brackets",
+        "line": {"width": 2, "color": colour}, "name": f"{information.layers[k]} brackets",
         "meta": {"layer": k, "per": 6, "trail": False},
     }  # fmt: skip
 
@@ -127,7 +134,7 @@ def _points(information: Curves, label: Curves, k: int, colour: str) -> dict[str
     return {
         "type": "scatter", "mode": "markers", "hoverinfo": "text",
         "x": listed(information.value[k]), "y": listed(label.value[k]),
-        "hovertext": _words(information, label, k), "name": seen(information.layers[k]),
+        "hovertext": _words(information, label, k), "name": information.layers[k],
         "marker": {"size": 13, "symbol": marker(k), "color": colour,
                    "line": {"width": 1.2, "color": "#111827"}},
         "meta": {"layer": k, "per": 1, "trail": False},
@@ -137,46 +144,64 @@ def _points(information: Curves, label: Curves, k: int, colour: str) -> dict[str
 def draw_curves(curves: Curves, *, several: bool) -> Figure:
     """Draw one quantity of every layer, its bracket as a band, its ceiling dashed.
 
-    ``several`` says that the estimator must be named, for others measured the same quantity.
+    One checkpoint is drawn against the depth of the network. ``several`` says that the estimator
+    must be named, for others measured the same quantity.
     """
-    across = drawn_places(curves.epochs)
+    places = drawn_places(curves.epochs)
+    by_depth = len(places) == 1
     colours = layer_colours(len(curves.layers))
     drawn = [k for k in range(len(colours)) if curves.measured[k].any()]
-    traces = [_band(curves, k, across, colours[k]) for k in drawn]
-    traces += [_line(curves, k, across, colours[k]) for k in drawn]
+    across = np.arange(len(colours))[:, None] if by_depth else np.tile(places, (len(colours), 1))
+    traces = [_band(curves, k, across[k], colours[k]) for k in drawn]
+    traces += [_depth_line(curves, across[:, 0])] if by_depth else []
+    traces += [_line(curves, k, across[k], colours[k]) for k in drawn]
     flat = curves.flat_ceiling()
-    shapes, annotations = [_epoch_mark(across)], []
+    shapes, annotations = [] if by_depth else [_epoch_mark(places)], []
     if flat is not None:
         shape, note = dashed_ceiling(flat, "ceiling")
         shapes.append(shape)
         annotations.append(note)
         # A shape alone does not make room for itself.
-        traces.append({"x": [float(across[-1])], "y": [flat], "mode": "markers", "type": "scatter",
-                       "marker": {"opacity": 0}, "hoverinfo": "skip"})  # fmt: skip
+        traces.append({
+            "x": [float(across[-1, -1])], "y": [flat], "mode": "markers", "type": "scatter",
+            "marker": {"opacity": 0}, "hoverinfo": "skip",
+        })  # fmt: skip
     else:
         limited = [k for k in range(len(colours)) if np.isfinite(curves.ceiling[k]).any()]
-        traces += [_ceiling(curves, k, across, colours[k]) for k in limited]
+        traces += [_ceiling(curves, k, across[k], colours[k]) for k in limited]
     if curves.quantity.baseline is not None:
         shapes.append(dashed_ceiling(curves.quantity.baseline, "")[0])
     upward = values_axis(
         curves.value, curves.lower, curves.upper, title=curves.label,
         log=curves.quantity.unit_kind in ("count", "ratio"),
     )  # fmt: skip
+    if curves.top is not None:
+        upward |= {"type": "linear", "range": [None, curves.top]}
     laid_out = layout(
-        _CURVE_HEIGHT, epoch_axis(curves.epochs), upward, shapes=shapes, annotations=annotations
-    )
+        _CURVE_HEIGHT, depth_axis(curves.layers) if by_depth else epoch_axis(curves.epochs),
+        upward, shapes=shapes, annotations=annotations,
+    )  # fmt: skip
     return Figure(
-        description=f"{curves.label} against the epoch, a curve per layer",
-        made=checked(traces, laid_out, marks=listed(across)),
+        description=f"{curves.label} against the {'layer' if by_depth else 'epoch'}",
+        made=checked(traces, laid_out, marks=[] if by_depth else listed(places)),
         caption=curves.label,
         small=made_by(curves, several=several),
-        footnote=_not_drawn(curves),
+        footnote=" ".join(filter(None, [_not_drawn(curves), _above(curves)])),
     )
+
+
+def _depth_line(curves: Curves, depths: np.ndarray) -> dict[str, Any]:
+    """A line through the layers of one checkpoint."""
+    return {
+        "type": "scatter", "x": listed(depths), "y": listed(curves.value[:, 0]), "mode": "lines",
+        "line": {"width": 1, "color": GREY}, "hoverinfo": "skip", "name": "by depth",
+    }  # fmt: skip
 
 
 def _band(curves: Curves, k: int, across: np.ndarray, colour: str) -> dict[str, Any]:
     """A bracket's area, a polygon for each stretch of epochs without a gap."""
-    finite = np.isfinite(curves.lower[k]) & np.isfinite(curves.upper[k])
+    upper = curves.drawn_upper[k]
+    finite = np.isfinite(curves.lower[k]) & np.isfinite(upper)
     x: list[float | None] = []
     y: list[float | None] = []
     for stretch in np.split(np.arange(len(across)), np.flatnonzero(~finite)):
@@ -185,14 +210,14 @@ def _band(curves: Curves, k: int, across: np.ndarray, colour: str) -> dict[str, 
             way, back = listed(across[inside]), listed(across[inside[::-1]])
             x += [*way, *back, way[0], None]
             y += [
-                *listed(curves.lower[k, inside]), *listed(curves.upper[k, inside[::-1]]),
+                *listed(curves.lower[k, inside]), *listed(upper[inside[::-1]]),
                 float(curves.lower[k, inside[0]]), None,
             ]  # fmt: skip
     return {
         "type": "scatter", "x": x, "y": y, "mode": "lines", "fill": "toself", "hoverinfo": "skip",
-        "line": {"width": 0.8, "color": colour}, "meta": {"layer": k},
+        "line": {"width": 6 if len(across) == 1 else 0.8, "color": colour}, "meta": {"layer": k},
         "opacity": min(_BAND, _BANDS / len(curves.layers)),
-        "name": f"{seen(curves.layers[k])} bracket",
+        "name": f"{curves.layers[k]} bracket",
     }  # fmt: skip
 
 
@@ -205,7 +230,7 @@ def _line(curves: Curves, k: int, across: np.ndarray, colour: str) -> dict[str, 
     ]
     return {
         "type": "scatter", "x": listed(across), "y": listed(curves.value[k]),
-        "mode": "lines+markers", "name": seen(curves.layers[k]), "hovertext": texts,
+        "mode": "lines+markers", "name": curves.layers[k], "hovertext": texts,
         "hoverinfo": "text", "line": {"width": 1.6, "color": colour}, "meta": {"layer": k},
         "marker": {"size": 6, "symbol": marker(k), "color": colour,
                    "line": {"width": 0.6, "color": "#374151"}},
@@ -216,7 +241,7 @@ def _ceiling(curves: Curves, k: int, across: np.ndarray, colour: str) -> dict[st
     return {
         "type": "scatter", "x": listed(across), "y": listed(curves.ceiling[k]), "mode": "lines",
         "line": {"width": 1, "color": colour, "dash": "dash"}, "hoverinfo": "skip",
-        "name": f"{seen(curves.layers[k])} ceiling", "meta": {"layer": k},
+        "name": f"{curves.layers[k]} ceiling", "meta": {"layer": k},
     }  # fmt: skip
 
 
@@ -275,7 +300,7 @@ def _draw_group(
         ]
         traces.append({
             "type": "scatter", "x": listed(across), "y": listed(values), "mode": "lines+markers",
-            "name": seen(shown), "hovertext": texts, "hoverinfo": "text",
+            "name": shown, "hovertext": texts, "hoverinfo": "text",
             "line": {"width": 1.6, "color": colour, "dash": dash},
             "marker": {"size": 4, "color": colour},
         })  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 from skinfo.errors import needs_extra
 from skinfo.quantities import split_notes
 from skinfo.view.curves import Curves, is_log
-from skinfo.view.words import bracket, epoch_name, number, sigma_in_words, with_error
+from skinfo.view.words import bracket, epoch_name, number, short_name, sigma_in_words, with_error
 
 #: Markers by layer, in plotly's names and as a letter of a legend.
 MARKERS = (
@@ -20,6 +21,8 @@ MARKERS = (
 )  # fmt: skip
 GREY, FAINT = "#6b7280", "#e5e7eb"
 _FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
+# Keys of texts that plotly draws, and takes tags in for its own.
+_TEXTS = ("text", "name", "ticktext")
 # Beyond this ratio numbers above 0 are drawn in the logarithm.
 _WIDE = 50.0
 
@@ -56,14 +59,23 @@ def marker(k: int) -> str:
     return MARKERS[k % len(MARKERS)][0]
 
 
-def seen(text: str) -> str:
+def _seen(text: str) -> str:
     """Make plotly show a text as it is: it takes tags for its own."""
     return html.escape(text, quote=False)
 
 
 def hover(*lines: str) -> str:
     """Join lines of a box that shows on hover."""
-    return "<br>".join(seen(line) for line in lines)
+    return "<br>".join(_seen(line) for line in lines)
+
+
+def _all_seen(part: Any, name: str = "") -> Any:
+    """Escape every text that plotly draws; boxes on hover have been escaped line by line."""
+    if isinstance(part, dict):
+        return {key: _all_seen(inner, key) for key, inner in part.items()}
+    if isinstance(part, list | tuple):
+        return [_all_seen(inner, name) for inner in part]
+    return _seen(part) if name in _TEXTS and isinstance(part, str) else part
 
 
 def listed(values: np.ndarray) -> list[float | None]:
@@ -116,6 +128,13 @@ def epoch_axis(epochs: np.ndarray) -> dict[str, Any]:
     return axis | {"range": [float(low - pad), float(high + pad)]}
 
 
+def depth_axis(layers: Sequence[str]) -> dict[str, Any]:
+    """The axis of layers, in network order."""
+    return {"title": {"text": "Layer"}, "tickvals": list(range(len(layers))),
+            "ticktext": [short_name(layer, 18) for layer in layers],
+            "range": [-0.5, len(layers) - 0.5]}  # fmt: skip
+
+
 def values_axis(*arrays: np.ndarray, title: str, log: bool = True) -> dict[str, Any]:
     """The axis of values, logarithmic (if it may be) where they are above 0 and lie far apart."""
     values = np.concatenate([array[np.isfinite(array)] for array in arrays])
@@ -150,7 +169,8 @@ def layout(
 def checked(traces: list[dict[str, Any]], laid_out: dict[str, Any], **moves: Any) -> dict[str, Any]:
     """Data, layout and movements as plain values; plotly checks every name in them."""
     graph_objects = plotly_offline().graph_objects
-    made = graph_objects.Figure(data=traces, layout=laid_out).to_plotly_json()
+    data, layout = _all_seen(traces), _all_seen(laid_out)
+    made = graph_objects.Figure(data=data, layout=layout).to_plotly_json()
     return {"data": made["data"], "layout": made["layout"], **moves}
 
 
@@ -165,7 +185,7 @@ def dashed_ceiling(
         "line": {"color": GREY, "width": 1, "dash": "dash"},
     }  # fmt: skip
     text = f"{name} {number(value)}"
-    note = {"text": seen(text), "showarrow": False, "font": {"size": 11, "color": GREY}}
+    note = {"text": text, "showarrow": False, "font": {"size": 11, "color": GREY}}
     if upright:
         note |= {"x": value, "y": 0, "xref": "x", "yref": "paper", "textangle": -90,
                  "xanchor": "right", "yanchor": "bottom"}  # fmt: skip
