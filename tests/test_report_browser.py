@@ -5,6 +5,7 @@ are left in the directory that SKINFO_SCREENSHOTS names.
 """
 
 import base64
+import html
 import json
 import os
 import shutil
@@ -29,6 +30,8 @@ pytestmark = pytest.mark.browser
 
 # A name that would raise an alarm if it were taken for code.
 LAYERS = ["first", "<b>second</b>", "</script><img src=x onerror='window.broken = 1'>"]
+# What plotly would make a link of.
+LINK = '<a href="https://example.org">link</a> <b>bold</b> <span style="color:red">red</span>'
 EPOCHS = (0, 1, 10, 100, 1000)
 LABELS = np.arange(32) % 2
 # What a figure on the page draws now, by the title of its ordinate.
@@ -86,7 +89,11 @@ def table():
         "clustered": ClusteringScore(measures=()),
     }
     made = information_flow(estimators, run, progress=False)
-    losses = {name: np.geomspace(0.7, 0.1, 5) for name in ("train_loss", "test_loss")}
+    names = ("train_loss", "test_loss", LINK)
+    losses = {name: np.geomspace(0.7, 0.1, 5) for name in names}
+    # Units and estimators are texts of a table, and so may hold anything.
+    made.loc[made["quantity"] == "binned_entropy", "unit"] = LINK
+    made["estimator"] = made["estimator"].replace("clustered", LINK)
     made.attrs["snapshots"] = replace(collect_snapshots(run), losses=losses)
     return made
 
@@ -174,11 +181,16 @@ def moving(figure, mode):
 def test_the_page_loads_and_draws_without_a_request_or_a_complaint(browser, file):
     shown = [f["title"] for f in browser.figures()]
     assert shown[:5] == [
-        "I(Y;T) [nats]", "I(X;T) [nats]", "I(Y;T) [nats]", "H(Bin(T)) [nats]", "Clustering AUC ↑",
+        "I(Y;T) [nats]", "I(X;T) [nats]", "I(Y;T) [nats]",
+        f"H(Bin(T)) [{html.escape(LINK, quote=False)}]", "Clustering AUC ↑",
     ]  # fmt: skip
-    assert len(shown) == 1 + 4 + 1 + 3
+    assert len(shown) == 1 + 4 + 2 + 3
     assert all(svg.size["height"] > 100 for svg in browser.all("details[open] .main-svg"))
     assert browser.requests() == [file.as_uri()]
+    # The tools of a figure are links without an address.
+    made = browser.all(".plot a[href], .plot image, .plot script, .plot [style*=red]")
+    assert not made
+    assert LINK in [text.text for text in browser.all(".plot .legendtext")]
     assert browser.driver.execute_script("return window.broken") is None
     assert browser.one("h1").text == "<i>A run</i>"
 
