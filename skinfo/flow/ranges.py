@@ -28,12 +28,14 @@ def ranges_of_run(
             # All without steps before them share one pass.
             key = "" if steps_before(estimator) is None else name
             if key not in ranges:
-                ranges[key] = layer_ranges(run, settings, estimator)
+                ranges[key] = layer_ranges(run, settings, estimator, name)
             ranges[name] = ranges[key]
     return ranges
 
 
-def layer_ranges(run: Run, settings: SweepSettings, estimator: BaseEstimator) -> dict[str, Range]:
+def layer_ranges(
+    run: Run, settings: SweepSettings, estimator: BaseEstimator, name: str = ""
+) -> dict[str, Range]:
     """Find (low, high) of each layer's noisy samples over all checkpoints of a run, low < high.
 
     The steps of a pipeline before the estimator are fitted at each checkpoint anew. Checkpoints
@@ -45,7 +47,7 @@ def layer_ranges(run: Run, settings: SweepSettings, estimator: BaseEstimator) ->
         for layer in run.layers
         for epoch in run.epochs
     ]
-    find = partial(_range, settings=settings, transform=steps_before(estimator))
+    find = partial(_range, settings=settings, name=name, transform=steps_before(estimator))
     ranges: dict[str, Range] = {}
     for number, ends in in_workers(find, places, settings.n_jobs):
         if ends is not None:
@@ -59,7 +61,9 @@ def layer_ranges(run: Run, settings: SweepSettings, estimator: BaseEstimator) ->
     }
 
 
-def _range(place: Place, settings: SweepSettings, transform: Pipeline | None) -> Range | None:
+def _range(
+    place: Place, settings: SweepSettings, name: str, transform: Pipeline | None
+) -> Range | None:
     ends: list[float] = []
     with settings.budget.held(place.need):
         try:
@@ -76,7 +80,7 @@ def _range(place: Place, settings: SweepSettings, transform: Pipeline | None) ->
                 continue
             try:
                 digest = settings.keep.digest(rows)
-                ends += settings.keep.result(transformed_ends, transform, digest, rows)
+                ends += settings.keep.result(transformed_ends, name, transform, digest, rows)
             except OF_THE_CALL:
                 raise
             except Exception:

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from joblib import Memory
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 
@@ -26,10 +25,11 @@ from skinfo.flow.estimators import (
     name_estimators,
     steps_before,
 )
+from skinfo.flow.keeping import Keep
 from skinfo.flow.memory import Budget, parse_bytes
 from skinfo.flow.ranges import ranges_of_run
 from skinfo.flow.settings import describe_settings, plain
-from skinfo.flow.tasks import Keep, Outcome, Place, SweepSettings, Task, measure
+from skinfo.flow.tasks import Outcome, Place, SweepSettings, Task, measure
 from skinfo.flow.workers import in_workers
 from skinfo.quantities import COLUMNS, JOINT, declared_quantities, split_notes
 from skinfo.runs import Layer, Run, open_run
@@ -44,7 +44,7 @@ def information_flow(
     *,
     subset: str | np.ndarray | None = None,
     n_jobs: int | None = None,
-    memory: Memory | str | Path | None = None,
+    memory: str | Path | None = None,
     memory_limit: int | str | None = None,
     progress: bool | Callable[[int, int], None] | None = None,
     random_state: int | np.random.RandomState | None = 0,
@@ -67,10 +67,9 @@ def information_flow(
     n_jobs : int or None, default=None
         Threads; the numbers do not depend on it. Inside ``joblib.parallel_config("dask")`` the work
         goes to the cluster instead, see Notes.
-    memory : joblib.Memory or path-like, optional
-        Where finished estimates are kept, so that a sweep that was interrupted, however suddenly,
-        goes on where it stopped. Estimates are looked up by the activations themselves: what
-        changed on disk is measured again.
+    memory : path-like, optional
+        Directory where finished estimates are kept, so that a sweep that was interrupted, however
+        suddenly, goes on where it stopped; see Notes.
     memory_limit : int or str, optional
         Most memory that the process may take, in bytes or as "1GB" or "800MiB", all that it
         already holds included. As many layers are measured at a time as fit, and the numbers are
@@ -104,7 +103,8 @@ def information_flow(
         For a mistake in the call, before anything is measured: no estimators, parameters of
         theirs that are out of range, a subset that the run does not have, ``sigma=None`` where no
         layer has a sigma on record, labels that the run lacks, maps or tokens without a choice of
-        how to flatten them, a layer that does not fit into ``memory_limit``.
+        how to flatten them, a layer that does not fit into ``memory_limit``, a ``memory`` that
+        cannot be written, or estimators whose code and parameters it cannot tell from others.
 
     Warns
     -----
@@ -122,6 +122,15 @@ def information_flow(
     processes open the files of a run themselves, so its path must be theirs as well, and so must
     that of ``memory``; of a run in memory they are sent one array each. They measure on one thread,
     and their warnings are given here.
+
+    Estimates in ``memory`` are JSON with a digest; a file that is damaged is made again, and none is
+    run. They are looked up by the activations themselves, the parameters, the versions of Python,
+    skinfo and the packages that a step comes from, and by the code that is in no package: functions,
+    lambdas and classes with all that they refer to by name, so that what was edited is measured
+    again. Counters that the code changes itself do not count. Not noticed are files and environment
+    variables that a step reads, compiled code outside packages, what it looks up by a computed name,
+    and another processor, whose numbers may differ in the last bits. Whoever may write into the
+    directory may write numbers into it.
 
     In a pipeline the estimator measures what the steps before it make of the layer, and sigma lives
     in that space: see the notes of :class:`skinfo.NoisyMIEstimator`. The steps are fitted at each
@@ -148,7 +157,7 @@ def information_flow(
     _check_flattening(run)
     budget = Budget(None if memory_limit is None else parse_bytes(memory_limit))
     settings = SweepSettings(
-        mask, n_jobs, Keep(_memory(memory)), budget, _seed(random_state), n_noise_draws
+        mask, n_jobs, Keep(memory, named), budget, _seed(random_state), n_noise_draws
     )
     places: list[Place] = []
     for epoch, layer in product(run.epochs, run.layers):
@@ -205,13 +214,6 @@ def _check_flattening(run: Run) -> None:
         else:
             if failure is not None:
                 raise failure
-
-
-def _memory(memory: Memory | str | Path | None) -> Memory:
-    if isinstance(memory, Memory):
-        return memory
-    # Workers may run in other directories.
-    return Memory(None if memory is None else str(Path(memory).absolute()), verbose=0)
 
 
 def _seed(random_state: int | np.random.RandomState | None) -> int:

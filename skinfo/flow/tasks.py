@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from importlib.metadata import version
-from typing import Any, TypeAlias, TypeVar
+from typing import Any
 
-import joblib
 import numpy as np
 from scipy.special import stdtrit
 from sklearn.base import BaseEstimator
 
 from skinfo.errors import OF_THE_CALL, RunError, in_words
 from skinfo.flow.estimators import fit_quantities, last_step, uses_replicas
+from skinfo.flow.keeping import Keep
 from skinfo.flow.memory import Budget
 from skinfo.quantities import QUANTITIES, Quantity, notes_of
 from skinfo.runs import Activations, Layer, LayerActivations, Run
 from skinfo.runs.stores.memory import MemoryStore
 
-Result = TypeVar("Result")
-Work: TypeAlias = Callable[[BaseEstimator, Activations], Result]
-
-# Estimates kept by another version are made again.
-_VERSION = version("skinfo")
 _CEILINGS = {description.ceiling for description in QUANTITIES.values()}
 
 
@@ -82,38 +76,6 @@ class Outcome:
         self.quantities[name] = [Quantity("", np.nan, np.nan, unit="", notes=(note,))]
         if error is not None:
             self.errors[name] = error
-
-
-class Keep:
-    """Finished work, looked up by what it depends on; entries appear whole or not at all."""
-
-    def __init__(self, memory: joblib.Memory) -> None:
-        self._on = memory.location is not None
-        self._result = memory.cache(_result, ignore=["rows"])
-        if self._on:
-            # The first worker writes the source of the function; two that write it at once could
-            # each take the other's half for a change, and clear the store.
-            self._result.check_call_in_cache(_VERSION, fit_quantities, None, "", None)
-
-    def digest(self, rows: Activations) -> str:
-        """Hash the data, once for all estimators that share them."""
-        return joblib.hash((rows.X, rows.y, rows.groups)) if self._on else ""
-
-    def result(
-        self, work: Work[Result], estimator: BaseEstimator, digest: str, rows: Activations
-    ) -> Result:
-        """Work with an estimator on rows, or look up what equal work gave."""
-        return self._result(_VERSION, work, estimator, digest, rows)
-
-
-def _result(
-    version: str,  # noqa: ARG001
-    work: Work[Result],
-    estimator: BaseEstimator,
-    digest: str,  # noqa: ARG001
-    rows: Activations,
-) -> Result:
-    return work(estimator, rows)
 
 
 @dataclass(frozen=True, eq=False)
@@ -181,7 +143,7 @@ def _fit(
         if name in outcome.errors:
             continue
         try:
-            quantities = keep.result(fit_quantities, estimator, digest, rows)
+            quantities = keep.result(fit_quantities, name, estimator, digest, rows)
         except OF_THE_CALL:
             raise
         except Exception as error:

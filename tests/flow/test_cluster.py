@@ -56,7 +56,7 @@ def test_a_cluster_gives_the_same_bits(cluster, tmp_path):
         expected = flow_of(usual(), run)
     found = flow_of(usual(), run, memory=tmp_path / "store", memory_limit="4GB")
     pd.testing.assert_frame_equal(found, expected, check_exact=True)
-    assert len(list((tmp_path / "store").rglob("output.pkl"))) == 18
+    assert len(list((tmp_path / "store").glob("*.json"))) == 18
     in_memory = open_run(arrays(), labels=LABELS, sigma=0.5)
     pd.testing.assert_frame_equal(flow_of(usual(), in_memory), expected, check_exact=True)
 

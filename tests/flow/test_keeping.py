@@ -6,7 +6,6 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
-from joblib import Memory
 
 from skinfo import ClusteringScore, information_flow, open_run
 from skinfo._progress import is_watched
@@ -26,7 +25,7 @@ def test_numbers_do_not_depend_on_n_jobs(run, several, table):
 def test_memory_fits_nothing_twice(run, spy, tmp_path):
     first = flow_of(spy, run, memory=str(tmp_path / "store"))
     assert Spy.fits == 6
-    again = flow_of(spy, run, memory=Memory(str(tmp_path / "store"), verbose=0), n_jobs=2)
+    again = flow_of(spy, run, memory=tmp_path / "store", n_jobs=2)
     assert Spy.fits == 6
     pd.testing.assert_frame_equal(first, again, check_exact=True)
 

@@ -3,7 +3,6 @@
 import numpy as np
 import pandas as pd
 import pytest
-from joblib import Memory
 from sklearn.base import BaseEstimator
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -75,7 +74,7 @@ def growing(sigma=0.0):
 
 
 def settings(mask=None, **options):
-    return SweepSettings(mask, None, Keep(Memory(None)), Budget(), **options)
+    return SweepSettings(mask, None, Keep(None, {}), Budget(), **options)
 
 
 def test_one_set_of_edges_for_all_checkpoints_of_a_layer():
