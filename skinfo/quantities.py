@@ -53,6 +53,7 @@ NOTES = {
     "outside edges": "values lie outside the edges and share the outer cells, inputs apart or not",
     "correction beyond bounds": "Miller-Madow's correction passed 0 or the ceiling; left there",
     "sampled": "computed from a random or even sample of the rows or pairs",
+    "zero by zero": "what is divided and what it is divided by are both 0: it says nothing",
     "read error": "the activations could not be read",
     "no noise": "the layer has no sigma on record, and the estimator none of its own",
     "not measured": "the estimator refused these activations; attrs['errors'] says why",

@@ -208,16 +208,15 @@ def silhouette(points, labels, weights):
 
 
 def nc1(points, labels, weights):
-    """trace(Sigma_W pinv(Sigma_B)) / K with weighted moments."""
+    """trace(Sigma_W pinv(Sigma_B)) / K with weighted means, and classes alike in Sigma_B."""
     w = weights / weights.sum()
     mean = w @ points
     d, kinds = points.shape[1], sorted(set(labels))
     within, between = np.zeros((d, d)), np.zeros((d, d))
     for y in kinds:
         mask = labels == y
-        share = w[mask].sum()
-        centre = w[mask] @ points[mask] / share
-        between += share * np.outer(centre - mean, centre - mean)
+        centre = w[mask] @ points[mask] / w[mask].sum()
+        between += np.outer(centre - mean, centre - mean) / len(kinds)
         for row, p in zip(points[mask], w[mask], strict=True):
             within += p * np.outer(row - centre, row - centre)
     return np.trace(within @ np.linalg.pinv(between, rcond=1e-10)) / len(kinds)

@@ -93,16 +93,20 @@ class ClusteringScore(BaseEstimator):
         Mean silhouette of the classes, weighted, one row per input, from at most 2,048 rows (or
         two per class), noted "sampled" where there are more.
     nc1_ : float
-        Neural collapse, trace(Sigma_W pinv(Sigma_B)) / K; falls as classes collapse.
+        Neural collapse, trace(Sigma_W pinv(Sigma_B)) / K; falls as classes collapse. Sigma_W is
+        averaged over rows, Sigma_B, of the class means less the mean of all rows, over classes,
+        all counted alike, as Papyan et al. define them. Infinite where all means coincide.
     nc2_equinorm_, nc2_equiangularity_, nc2_maximal_angle_ : float
-        Spread of the lengths of the centred class means over their average, spread of their
-        cosines, and mean distance of the cosines from -1 / (K - 1); all fall to 0 as the means
-        become a simplex.
+        Spread of the lengths of the class means, less the mean of all rows, over their average;
+        spread of their cosines, and mean distance of the cosines from -1 / (K - 1). All fall to 0
+        as the means of equally heavy classes become a simplex; weights can make classes so.
     calinski_harabasz_, davies_bouldin_ : float
         Variance ratio (larger is more clustered) and Davies-Bouldin index (smaller is more
-        clustered), by scikit-learn; weights are not used.
+        clustered); weights are not used. Infinite where they divide by 0, NaN where 0 by 0, with
+        the note "zero by zero", as are the others.
     intrinsic_dimension_ : float
         From the two nearest neighbours of at most 8,192 inputs; points that coincide count once.
+        It has a standard error and no bracket: in high dimension it is biased, mostly downwards.
     binned_entropy_, binned_entropy_share_ : float
         H(Bin(T)) in nats and as a share of log n (of H(X) with weights); falls as inputs cluster.
     classes_ : ndarray of shape (n_classes,)

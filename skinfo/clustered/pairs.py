@@ -10,6 +10,8 @@ import numpy as np
 from skinfo._rows import Rows
 from skinfo.clustered.kernels import WIDE, fill_pair_squares
 
+#: Coordinates of rows of unit length are multiples of this.
+COSINE_RESOLUTION = 2.0**-40
 # Sums of larger values overflow.
 _LARGEST = 1e300
 
@@ -33,7 +35,7 @@ class PairRows:
     def make(cls, rows: Rows, label_sets: np.ndarray, metric: str) -> PairRows:
         """Sort, centre and scale rows; ``label_sets``, (n_sets, n), hold labels 0, 1, … of each."""
         for labels in label_sets:
-            check_classes(labels, rows)
+            check_classes(labels[rows.first_rows])
         order = np.lexsort([rows.inputs, *label_sets[::-1]])
         labels = label_sets[:, order]
         steps = (labels[:, 1:] != labels[:, :-1]).any(axis=0)
@@ -158,9 +160,9 @@ def makes_pairs(labels: np.ndarray) -> bool:
     return len(counts) > 1 and bool(counts.max() > 1)
 
 
-def check_classes(labels: np.ndarray, rows: Rows) -> None:
-    """Check that labels of rows make pairs within a class and between two."""
-    if makes_pairs(labels[rows.first_rows]):
+def check_classes(labels: np.ndarray) -> None:
+    """Check that the labels of inputs make pairs within a class and between two."""
+    if makes_pairs(labels):
         return
     if labels.max() == labels.min():
         raise ValueError("Distances between classes need at least two classes in y; got one class.")
@@ -190,7 +192,8 @@ def metric_coordinates(points: np.ndarray, metric: str) -> np.ndarray:
     norms = np.linalg.norm(points, axis=1)
     zero = norms == 0
     # Rows of one direction are equal only once the rounding of their lengths is cut off.
-    unit = np.round(points / np.where(zero, 1, norms)[:, None] * 2.0**40) / 2.0**40
+    unit = np.round(points / np.where(zero, 1, norms)[:, None] / COSINE_RESOLUTION)
+    unit *= COSINE_RESOLUTION
     return np.column_stack([unit, zero.astype(np.float64)])
 
 
@@ -200,9 +203,14 @@ def centred(points: np.ndarray) -> tuple[np.ndarray, float]:
     Subtracting keeps the digits of activations that lie far from 0; dividing keeps the squares of
     very small and very large ones.
     """
-    extent = np.ptp(points, axis=0).max()
-    scale = float(_power_of_two(extent)) if extent > 0 else 1.0
+    scale = scale_of(points)
     return (points - points.mean(axis=0)) / scale, scale
+
+
+def scale_of(points: np.ndarray) -> float:
+    """The power of two below the widest range of a coordinate; 1 for points in one place."""
+    extent = np.ptp(points, axis=0).max()
+    return float(_power_of_two(extent)) if extent > 0 else 1.0
 
 
 def _power_of_two(values: np.ndarray) -> np.ndarray:

@@ -53,14 +53,77 @@ def test_the_error_of_a_sampled_silhouette_is_that_of_its_distances_too(monkeypa
     assert 0.6 < np.sqrt(np.mean(np.square(misses))) < 1.3
 
 
-def test_nc1_by_the_textbook(rng):
-    X, y = rng.normal(size=(60, 5)), np.arange(60) % 3
-    means = np.array([X[y == k].mean(axis=0) for k in range(3)])
-    within = sum((X[y == k] - means[k]).T @ (X[y == k] - means[k]) for k in range(3)) / 60
-    deviations = means - means.mean(axis=0)
-    between = deviations.T @ deviations / 3
-    expected = np.trace(within @ np.linalg.pinv(between)) / 3
-    assert ClusteringScore().fit(X, y).nc1_ == pytest.approx(expected)
+def by_papyan(X, y):
+    """NC1 and the spread of lengths of NC2 as printed: rows in means, classes in Sigma_B alike."""
+    k, centre = len(np.unique(y)), X.mean(axis=0)
+    means = np.array([X[y == c].mean(axis=0) for c in range(k)])
+    within = (X - means[y]).T @ (X - means[y]) / len(X)
+    between = (means - centre).T @ (means - centre) / k
+    lengths = np.linalg.norm(means - centre, axis=1)
+    return np.trace(within @ np.linalg.pinv(between)) / k, lengths.std() / lengths.mean()
+
+
+@pytest.mark.parametrize("sizes", [(20, 20, 20), (60, 9, 3), (5, 2, 40)])
+def test_neural_collapse_of_unequal_classes_is_papyans(rng, sizes):
+    y = rng.permutation(np.repeat([0, 1, 2], sizes))
+    X = rng.normal(size=(len(y), 5)) + 2 * np.eye(5)[y]
+    est = ClusteringScore(measures=("nc1", "nc2")).fit(X, y)
+    assert (est.nc1_, est.nc2_equinorm_) == pytest.approx(by_papyan(X, y))
+
+
+@pytest.mark.parametrize("gap", [1e-3, 1e-7, 1e-11])
+@pytest.mark.parametrize("offset", [0.0, 4096.0])
+def test_ratios_of_classes_whose_means_almost_coincide(rng, gap, offset):
+    """Mirrored classes have the same means but for the gap, whatever the order of their rows."""
+    Z = np.round(rng.normal(size=(30, 4)) * 2**20) / 2**20 + offset
+    gap = 2.0 ** np.round(np.log2(gap))
+    X, y = np.vstack([Z, Z[rng.permutation(30)] + [gap, 0, 0, 0]]), np.repeat([0, 1], 30)
+    est = ClusteringScore(measures="all").fit(X, y)
+    apart, spread = (X[30:] - offset).mean(axis=0) - (Z - offset).mean(axis=0), Z - Z.mean(axis=0)
+    assert apart[0] == pytest.approx(gap, rel=1e-3)
+    width = np.linalg.norm(spread, axis=1).mean()
+    assert est.davies_bouldin_ == pytest.approx(2 * width / gap, rel=1e-4)
+    assert est.nc1_ == pytest.approx((spread[:, 0] ** 2).mean() / (gap / 2) ** 2 / 2, rel=1e-4)
+    scatter = (spread**2).sum() * 2
+    assert est.calinski_harabasz_ == pytest.approx(60 * (gap / 2) ** 2 / (scatter / 58), rel=1e-4)
+
+
+def test_a_near_pair_of_means_keeps_its_digits_beside_a_far_class(rng):
+    Z = rng.normal(size=(20, 3)) * 1e-6
+    X = np.vstack([Z, Z[::-1] + np.array([1e-9, 0, 0]), Z + 1e6])
+    index = ClusteringScore(measures="all").fit(X, np.repeat([0, 1, 2], 20)).davies_bouldin_
+    width = np.linalg.norm(Z - Z.mean(axis=0), axis=1).mean()
+    assert index == pytest.approx((2 * width / 1e-9) * 2 / 3, rel=1e-6)
+
+
+@pytest.mark.parametrize("offset", [0.0, 0.1, 1e6 + 0.1])
+@pytest.mark.parametrize("metric", ["euclidean", "cosine"])
+def test_what_is_divided_by_zero_is_never_a_guard(rng, metric, offset):
+    """scikit-learn's indices are 0 and 1 there, which reads as perfect clusters."""
+    y = np.arange(60) % 3
+
+    def ratios(X, y):
+        est = ClusteringScore(measures="all", metric=metric).fit(X, y)
+        noted = {q.name for q in est.quantities_ if "zero by zero" in q.notes}
+        return est.davies_bouldin_, est.calinski_harabasz_, est.nc1_, noted
+
+    *values, noted = ratios(np.full((60, 4), offset), y)
+    np.testing.assert_array_equal(values, [np.nan, np.nan, np.inf])
+    assert {"davies_bouldin", "calinski_harabasz", "nc1", "nc2_equinorm"} <= noted
+    # The same cloud three times, in another order each time.
+    Z = rng.normal(size=(20, 4)) + 1 + offset
+    X = np.vstack([Z, Z[::-1], Z[rng.permutation(20)]])
+    far, ratio, nc1, noted = ratios(X, np.repeat([0, 1, 2], 20))
+    assert (far, ratio) == (np.inf, 0.0)
+    assert nc1 == np.inf or metric == "cosine"
+    # Classes that are one point each.
+    corners = np.repeat(np.eye(3, 4), 20, axis=0) + offset
+    close, ratio, nc1, noted = ratios(corners, np.repeat([0, 1, 2], 20))
+    assert (close, ratio, nc1, noted) == (0.0, np.inf, 0.0, set())
+    # A fourth one, at the place of the third: no ratio of these two.
+    close, ratio, _, noted = ratios(corners, np.repeat([0, 1, 2, 3], [20, 20, 10, 10]))
+    assert (ratio, noted) == (np.inf, {"davies_bouldin"})
+    assert np.isnan(close)
 
 
 def test_nc2_by_hand():
@@ -76,7 +139,9 @@ def test_nc2_by_hand():
 def test_nc2_falls_to_zero_on_a_simplex_in_any_position(rng):
     y = np.repeat(np.arange(5), [3, 9, 4, 7, 6])
     rotation = np.linalg.qr(rng.normal(size=(5, 5)))[0]
-    est = ClusteringScore(measures=("nc2",)).fit((np.eye(5) @ rotation)[y] + 7, y)
+    alike = (1 / np.bincount(y))[y]
+    est = ClusteringScore(measures=("nc2",))
+    est.fit((np.eye(5) @ rotation)[y] + 7, y, sample_weight=alike)
     for name in ("equinorm", "equiangularity", "maximal_angle"):
         assert getattr(est, f"nc2_{name}_") == pytest.approx(0, abs=1e-12)
 
@@ -126,12 +191,46 @@ def test_a_sampled_dimension_says_so(rng, monkeypatch):
     assert quantity.value == pytest.approx(2, rel=0.15)
 
 
-def test_the_dimension_does_not_depend_on_an_offset(rng):
-    Z, y = rng.uniform(size=(600, 20)), np.arange(600) % 3
-    plain, moved = (
-        ClusteringScore(measures=("intrinsic_dimension",)).fit(X, y) for X in (Z, Z + 1e8)
-    )
-    assert moved.intrinsic_dimension_ == pytest.approx(plain.intrinsic_dimension_, rel=0.02)
+def dimension_by_differences(points):
+    squares = np.sort(((points[:, None] - points) ** 2).sum(axis=2), axis=1)
+    logs, n = np.sort(np.log(squares[:, 2] / squares[:, 1])) / 2, len(points)
+    kept = int(np.ceil(0.9 * n))
+    return (kept - 1) / (logs[:kept].sum() + (n - kept) * logs[kept - 1])
+
+
+@pytest.mark.parametrize("units", [3, 16, 40])
+@pytest.mark.parametrize("offset", [0.0, 64.0])
+def test_the_dimension_of_what_has_collapsed_is_that_of_differences(rng, units, offset):
+    """From 16 units on neighbours were sought by products, which leave no digit of 1e-8."""
+    disc, y = rng.normal(size=(200, 2)) @ rng.normal(size=(2, units)), np.arange(200) % 3
+    for width in (1e-4, 1e-7, 1e-8, 1e-10):
+        X = np.eye(3, units)[y] + width * disc + offset
+        found = measure_dimension(Rows.make(X), "euclidean").value
+        assert found == pytest.approx(dimension_by_differences(X), rel=1e-9)
+        assert width < 1e-8 * offset or found == pytest.approx(2, rel=0.25)
+    twins = np.vstack([disc, disc + 1e-9 * rng.normal(size=disc.shape)]) + offset
+    found = measure_dimension(Rows.make(np.vstack([twins, twins])), "euclidean").value
+    assert found == pytest.approx(dimension_by_differences(twins), rel=1e-9)
+    X = np.eye(3, units, dtype=np.float32)[y] + np.float32(1e-4) * disc.astype(np.float32)
+    found = measure_dimension(Rows.make(X), "euclidean").value
+    assert found == pytest.approx(dimension_by_differences(X.astype(np.float64)), rel=1e-9)
+
+
+def test_the_error_of_the_dimension_is_its_spread_and_there_is_no_bracket():
+    """Neighbours share their distances: as of independent ratios the error was a fifth too small.
+
+    Of 1,000 points and 150 seeds the root mean square of the deviations was 0.91 to 1.05 errors in
+    1, 2, 3, 5 and 10 dimensions.
+    """
+    found = []
+    for seed in range(60):
+        angles = np.random.default_rng(seed).uniform(0, 2 * np.pi, size=(250, 2))
+        points = np.column_stack([np.cos(angles), np.sin(angles)])
+        found.append(measure_dimension(Rows.make(points), "euclidean"))
+    values, errors = np.array([(q.value, q.stderr) for q in found]).T
+    # Of 60 normal numbers the standard deviation is within a quarter of theirs 99 times of 100.
+    assert 0.75 < values.std(ddof=1) / np.sqrt(np.mean(errors**2)) < 1.25
+    assert np.isnan([found[0].lower, found[0].upper]).all()
 
 
 def test_binned_entropy_is_a_share_of_log_n():
