@@ -23,10 +23,8 @@ from skinfo.noisy.layout import LOG2
 _BATCH = 2**23
 # Covariances of all inputs hold at most so many numbers, half a gigabyte.
 _MOST_NUMBERS = 2**26
-# Beyond so many sigma from its input's mean a row leaves the noise no digits in the covariance.
+# Beyond so many sigma from the mean a row leaves the noise no digits in the covariance.
 _FARTHEST = 1e5
-# Covariances that are differences of larger ones, in sigma^2, have lost the noise in rounding.
-_LARGEST_DIFFERENCE = 1e13
 #: In more dimensions a table of one Gaussian per input costs more memory than it is worth.
 MAX_POSTERIOR_DIMENSION = 32
 
@@ -164,7 +162,7 @@ def own_input_out_entropies(rows: Rows) -> np.ndarray:
         return np.full(n, np.inf) if whole is None else own_row_out_entropies(whole, together)
     points = rows.points - rows.weights @ rows.points
     # The covariance of the others is a difference, divided by their share.
-    if np.abs(points).max(initial=0.0) ** 2 >= _LARGEST_DIFFERENCE * (1 - p).min():
+    if np.abs(points).max(initial=0.0) ** 2 >= _FARTHEST**2 * (1 - p).min():
         return np.full(n, np.inf)
     weighted = points * rows.weights[:, None]
     order = np.argsort(rows.inputs, kind="stable")

@@ -191,8 +191,7 @@ def cross_information(
         )
     stream = DrawStream(new.weights, order_rows(new), rank, seed)
     rule = StoppingRule(tol)
-    precision = subspace.precision
-    mean_along = float(np.einsum("ni,ni->n", new.points @ precision, new.points).mean())
+    mean_along = float(subspace.standardised_squares(new.points).mean())
     values = control = np.empty((N_RANDOMISATIONS, 0))
     for m in level_sizes(max_evaluations):
         draws = stream.take(m)
@@ -201,8 +200,8 @@ def cross_information(
         t = new.points[draws.rows.ravel()] + noise
         logs = mixture.log_ratios(t, 0.5 * square, n_jobs)
         values = np.concatenate([values, -logs.reshape(N_RANDOMISATIONS, m)], axis=1)
-        along = np.einsum("ni,ni->n", t @ precision, t) - square
-        centred = 0.5 * (along - mean_along - np.trace(precision) + rank)
+        along = subspace.standardised_squares(t) - square
+        centred = 0.5 * (along - mean_along - np.trace(subspace.precision) + rank)
         control = np.concatenate([control, centred.reshape(N_RANDOMISATIONS, m)], axis=1)
         value, stderr = integration_error(values, control, np.ones_like(values))
         if rule.is_done(stderr):

@@ -32,6 +32,8 @@ RESOLVED = 1e11
 _FLAT = 1e-12
 # A variance is resolved by the covariance where it exceeds so small a share of the largest.
 _RESOLVED_SHARE = 1e-8
+# Beyond so many sigma from the mean t' C^-1 t cancels in any but principal coordinates.
+_PRINCIPAL = 1e4
 # Numbers that are turned to double precision at a time: a megabyte, which a core keeps at hand.
 _AT_A_TIME = 2**17
 # Queries that tell which kernel to take, and the share of blocks from which on products are faster.
@@ -55,9 +57,11 @@ class Subspace:
     sigma: float  # standard deviation of the noise
     dimension: int  # d
     variances: np.ndarray  # (rank,): variances along principal directions in units of sigma^2
-    # (rank, rank): inverse covariance of T in the subspace, in units of sigma.
+    # (rank, rank): inverse covariance of T in the subspace, in units of sigma, along ``axes``.
     precision: np.ndarray
     radius: float  # distance from the mean to the farthest row in units of sigma
+    # (rank, rank) or None: principal directions, where these are not the coordinates.
+    axes: np.ndarray | None = None
 
     @classmethod
     def of(cls, rows: Rows, sigma: float) -> Subspace:
@@ -96,11 +100,12 @@ class Subspace:
         kept = variances > _FLAT
         whole = n >= d and bool(kept.all())
         variances = variances[kept]
-        if whole:
+        if whole and radius < _PRINCIPAL:
             precision = (directions / (1 + variances)) @ directions.T
             return cls(origin, None, float(sigma), d, variances, precision, radius)
         precision = np.diag(1 / (1 + variances))
-        return cls(origin, directions[:, kept], float(sigma), d, variances, precision, radius)
+        basis, axes = (None, directions) if whole else (directions[:, kept], None)
+        return cls(origin, basis, float(sigma), d, variances, precision, radius, axes)
 
     @property
     def rank(self) -> int:
@@ -111,6 +116,11 @@ class Subspace:
         """Coordinates in the subspace, in units of sigma."""
         scaled = (points - self.origin) / self.sigma
         return scaled if self.basis is None else scaled @ self.basis
+
+    def standardised_squares(self, points: np.ndarray) -> np.ndarray:
+        """t' C^-1 t with C the covariance of T: of points t of the subspace, in units of sigma."""
+        along = points if self.axes is None else points @ self.axes
+        return np.einsum("ni,ni->n", along @ self.precision, along)
 
     def squared_distances(self, points: np.ndarray) -> np.ndarray:
         """Squared distance from the subspace, in units of sigma^2."""

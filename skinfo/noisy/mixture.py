@@ -258,8 +258,7 @@ class Mixture:
     def _control(self, drawn: np.ndarray, noise: np.ndarray) -> np.ndarray:
         """Half of t' C^-1 t - |z|^2 with C the covariance of T: both terms have mean rank."""
         t = self.subspace.project(self.rows.points[drawn]) + noise
-        along = np.einsum("ni,ni->n", t @ self.subspace.precision, t)
-        return 0.5 * (along - np.einsum("ni,ni->n", noise, noise))
+        return 0.5 * (self.subspace.standardised_squares(t) - np.einsum("ni,ni->n", noise, noise))
 
     @cached_property
     def _position(self) -> np.ndarray:
@@ -274,15 +273,23 @@ class Mixture:
         return np.zeros(len(self.order), dtype=np.int64) if labels is None else labels
 
     def log_ratios(
-        self, points: np.ndarray, references: np.ndarray, n_jobs: int | None
+        self,
+        points: np.ndarray,
+        references: np.ndarray,
+        n_jobs: int | None,
+        *,
+        in_double: bool = False,
     ) -> np.ndarray:
         """Logarithm of the mixture at any points of the subspace, times exp(references).
 
-        The factor (2 pi)^(-rank / 2) is left out. ``points`` are in units of sigma.
+        The factor (2 pi)^(-rank / 2) is left out. ``points`` are in units of sigma. Far from all
+        rows the logarithm is large, and single precision rounds it by 1e-7 of itself.
         """
         queries = Queries.at(points * BINARY, references / LOG2)
         total = np.full(len(points), -np.inf)
         farthest = float(np.sqrt(np.einsum("ni,ni->n", points, points).max(initial=0.0)))
+        if in_double:
+            farthest = np.inf
         for half in range(self.n_halves):
             for _, layout in self.layouts(half, farthest):
                 total = np.logaddexp2(total, layout.sum_at(queries, n_jobs)[:, 2])
@@ -290,6 +297,7 @@ class Mixture:
 
     def log_density(self, points: np.ndarray, n_jobs: int | None = None) -> np.ndarray:
         """Logarithm of g at points of the layer's full space, in nats."""
-        logs = self.log_ratios(self.subspace.project(points), np.zeros(len(points)), n_jobs)
+        projected = self.subspace.project(points)
+        logs = self.log_ratios(projected, np.zeros(len(points)), n_jobs, in_double=True)
         constant = 0.5 * self.subspace.dimension * np.log(2 * np.pi * self.subspace.sigma**2)
         return logs - 0.5 * self.subspace.squared_distances(points) - constant

@@ -11,7 +11,7 @@ from scipy.special import logsumexp
 from skinfo._rows import Rows
 from skinfo.datasets import make_constellation
 from skinfo.noisy.brackets import contributions
-from skinfo.noisy.information import measure_mixture
+from skinfo.noisy.information import cross_information, measure_mixture
 from skinfo.noisy.mixture import Mixture
 from skinfo.noisy.sampling import integration_error
 
@@ -145,6 +145,36 @@ def test_cubes_have_d_times_the_information_of_bpsk(d, sigma):
     assert found.label_mutual_info.value == pytest.approx(I_BPSK[sigma], abs=0.004)
     entropy = truth + d / 2 * np.log(2 * np.pi * np.e * sigma**2)
     assert abs(found.entropy.value - entropy) <= allowed
+
+
+def two_cubes(d, far):
+    """The corners of two cubes of side 2 whose centres lie ``far`` from 0 in every coordinate."""
+    cube = np.array(list(product([-1.0, 1.0], repeat=d)))
+    return np.concatenate([cube - far, cube + far]), np.repeat([0, 1], len(cube))
+
+
+@pytest.mark.parametrize(
+    ("log2_far", "dtype"),
+    [(8, "f8"), (22, "f4"), (25, "f8"), (29, "f8"), (33, "f8")],
+)
+@pytest.mark.parametrize("d", [2, 5])
+def test_far_clusters_have_the_same_information_however_far(log2_far, d, dtype):
+    """The control t' C^-1 t cancelled from 1e7 sigma on, and was wrong by up to a nat."""
+    X, cluster = two_cubes(d, 2.0**log2_far)
+    weight = np.where(cluster == 0, 3.0, 1.0)
+    mixture = Mixture.of(Rows.make(X.astype(dtype), labels=cluster, input_weights=weight), 1.0)
+    found = measure_mixture(mixture, tol=0.005, seed=1)
+    entropy = -0.25 * np.log(0.25) - 0.75 * np.log(0.75)
+    information = found.mutual_info
+    assert abs(information.value - entropy - d * I_BPSK[1.0]) < 4 * information.stderr < 0.04
+    label = found.label_mutual_info
+    assert abs(label.value - entropy) < 4 * label.stderr + 1e-9 < 0.04
+    population = measure_mixture(mixture, tol=0.005, seed=1, population=True)
+    assert population.mutual_info.lower < entropy + d * I_BPSK[1.0] < population.mutual_info.upper
+    score = cross_information(
+        mixture, X, tol=0.005, max_evaluations=2**20, seed=1, n_jobs=1
+    )  # fmt: skip
+    assert score == pytest.approx(-0.5 * np.log(0.25 * 0.75) + d * I_BPSK[1.0], abs=0.02)
 
 
 @pytest.mark.parametrize(

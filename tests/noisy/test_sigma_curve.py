@@ -78,6 +78,16 @@ def test_cubes_have_three_times_the_information_of_two_points():
         assert (column(curve, name, "stderr") <= 0.01).all()
 
 
+def test_saturated_units_keep_their_fine_structure():
+    """Units at -1 and 1 that differ by 2^-26: at half of it, two cubes; far above it, two points."""
+    fine = np.array(list(product([0.0, 1.0], repeat=5))) * 2.0**-26
+    sigmas = 2.0 ** np.array([-27, -20, -3])
+    curve = sigma_curve(np.concatenate([1 - fine, fine - 1]), sigmas=sigmas, random_state=0)
+    found = curve[curve["quantity"] == "mutual_info"]
+    truths = np.log(2) + 5 * np.array([bpsk(1.0), bpsk(128.0), 0.0])
+    assert (np.abs(found["value"] - truths) < 4 * found["stderr"] + 1e-4).all()
+
+
 def test_small_noise_leaves_the_entropy_of_the_inputs_and_large_noise_nothing(X, y):
     curve = measure(X, [1e-4, 1e4], y)
     np.testing.assert_allclose(column(curve), [np.log(80), 0], atol=1e-6)
