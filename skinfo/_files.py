@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import secrets
 import shutil
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -26,16 +26,15 @@ def write_atomically(path: Path) -> Iterator[BinaryIO]:
 
     If anything goes wrong the old file, if there was one, survives and the new one is removed.
     """
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    unfinished = _unfinished(path)
     try:
-        with os.fdopen(handle, "w+b") as file:
+        with unfinished.open("x+b") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(name, 0o666 & ~_umask())
-        os.replace(name, path)
+        os.replace(unfinished, path)
     except BaseException:
-        Path(name).unlink(missing_ok=True)
+        unfinished.unlink(missing_ok=True)
         raise
 
 
@@ -47,20 +46,29 @@ def directory_atomically(path: Path) -> Iterator[Path]:
     old one is renamed to ``replaced(path)`` first, where readers find it if the process ends before
     the new one has its name.
     """
-    filling = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+    filling, old = _unfinished(path), replaced(path)
     try:
+        filling.mkdir()
         yield filling
         for file in filling.rglob("*"):
             _sync(file)
-        os.chmod(filling, 0o777 & ~_umask())
         if path.exists():
-            os.rename(path, replaced(path))
+            os.rename(path, old)
         os.rename(filling, path)
-        _sync(path.parent)
-        shutil.rmtree(replaced(path), ignore_errors=True)
     except BaseException:
+        if old.exists() and not path.exists():
+            os.rename(old, path)
         shutil.rmtree(filling, ignore_errors=True)
         raise
+    # It is written: what fails from here on does not undo it.
+    with suppress(OSError):
+        _sync(path.parent)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _unfinished(path: Path) -> Path:
+    """A hidden name beside a path; the system gives what is made there its usual permissions."""
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}")
 
 
 def replaced(path: Path) -> Path:
@@ -73,10 +81,10 @@ def recover_replaced(parent: Path, pattern: str) -> None:
 
     Directories of ``parent`` count whose name, without its ending, matches ``pattern``.
     """
-    for old in list(parent.glob(f"*{OLD}")):
-        path = old.with_name(old.name.removesuffix(OLD))
-        if not re.fullmatch(pattern, path.name):
+    for name in os.listdir(parent):
+        if not (name.endswith(OLD) and re.fullmatch(pattern, name.removesuffix(OLD))):
             continue
+        old, path = parent / name, parent / name.removesuffix(OLD)
         if path.exists():
             shutil.rmtree(old)
         else:
@@ -88,10 +96,10 @@ def remove_leftovers(parent: Path, pattern: str) -> None:
 
     Files and directories of ``parent`` count that were to have a name that matches ``pattern``.
     """
-    # The names that mkstemp and mkdtemp give above.
-    half = re.compile(rf"\.({pattern})\.[a-z0-9_]{{8}}")
-    for entry in parent.iterdir():
-        if half.fullmatch(entry.name):
+    half = re.compile(rf"\.({pattern})\.[0-9a-f]{{8}}")
+    for name in os.listdir(parent):
+        if name.startswith(".") and half.fullmatch(name):
+            entry = parent / name
             if entry.is_dir():
                 shutil.rmtree(entry, ignore_errors=True)
             else:
@@ -153,12 +161,6 @@ def size_on_disk(path: Path) -> int:
     if not path.is_dir():
         return path.stat().st_size
     return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
-
-
-def _umask() -> int:
-    umask = os.umask(0)
-    os.umask(umask)
-    return umask
 
 
 def _sync(path: Path) -> None:

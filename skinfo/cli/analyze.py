@@ -20,7 +20,6 @@ from skinfo.cli.application import (
     complain,
     summarize_errors,
     warn,
-    warn_of_lost_epochs,
     warn_of_other_arrays,
     write_json,
 )
@@ -111,7 +110,6 @@ def analyze(
     check_output(output, force=force)
     check_output(output.with_suffix(".npz"), force=force)
     opened = open_described(run, labels, layers, flatten=flatten)
-    warn_of_lost_epochs(opened)
     if opened.order_from_names:
         warn(f"{opened.name}: order of layers taken from names; --layers sets it.")
     descriptions = (context.default_map or {}).get("estimators")

@@ -94,13 +94,6 @@ def warn(message: str) -> None:
     complain(message, "yellow")
 
 
-def warn_of_lost_epochs(run: Any) -> None:
-    """Say which checkpoints a run has on record but does not hold."""
-    if run.lost_epochs:
-        lost = ", ".join(map(str, run.lost_epochs))
-        warn(f"{run.name}: the activations of epochs {lost} are on record but not there.")
-
-
 def warn_of_other_arrays(run: Any, unreadable: list[str]) -> None:
     """Say how to leave out arrays that are no layers, where the files do not name the layers."""
     readable = [layer.name for layer in run.layers if layer.name not in unreadable]

@@ -16,7 +16,6 @@ from skinfo.cli.application import (
     complain,
     print_table,
     summarize_errors,
-    warn_of_lost_epochs,
     warn_of_other_arrays,
     write_json,
 )
@@ -38,7 +37,6 @@ def info(
         write_json(description)
     else:
         _show(description)
-    warn_of_lost_epochs(opened)
     for message in summarize_errors(errors):
         complain(message)
     warn_of_other_arrays(
@@ -64,7 +62,6 @@ def _describe(opened: Any, errors: list[dict[str, Any]]) -> dict[str, Any]:
         "schema": opened.schema,
         "bytes": opened.store.size(),
         "epochs": opened.epochs,
-        "lost_epochs": opened.lost_epochs,
         "inputs": None if labels is None else len(labels),
         "classes": None if labels is None else len(set(labels.tolist())),
         "trained_on": None if opened.train is None else int(opened.train.sum()),

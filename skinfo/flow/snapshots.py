@@ -146,9 +146,10 @@ def collect_snapshots(
     scatter_array = np.full((len(snapshot_epochs), len(scatter_labels), width), np.nan)
     for k, points in scatter.items():
         scatter_array[k] = points
+    by_epoch = dict(run.losses)
     losses = {
-        name: np.array([run.losses.get(e, {}).get(name, np.nan) for e in run.epochs])
-        for name in sorted({name for values in run.losses.values() for name in values})
+        name: np.array([by_epoch.get(e, {}).get(name, np.nan) for e in epochs.tolist()])
+        for name in sorted({name for values in by_epoch.values() for name in values})
     }
     return Snapshots(
         names, epochs, value_edges, value_counts, snapshot_epochs, scatter_array, scatter_labels,

@@ -28,11 +28,12 @@ from skinfo.flow.estimators import (
 from skinfo.flow.keeping import Keep
 from skinfo.flow.memory import Budget, parse_bytes
 from skinfo.flow.ranges import ranges_of_run
-from skinfo.flow.settings import describe_settings, plain
+from skinfo.flow.settings import describe_settings
 from skinfo.flow.tasks import Outcome, Place, SweepSettings, Task, measure
 from skinfo.flow.workers import in_workers
 from skinfo.quantities import COLUMNS, JOINT, declared_quantities, split_notes
 from skinfo.runs import Layer, Run, open_run
+from skinfo.runs.description import plain
 
 # Of another channel than that of the network, for which the inequality need not hold.
 _OTHER_CHANNEL = ("sigma differs from run", "noise added", "replicas missing")

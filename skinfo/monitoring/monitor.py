@@ -27,13 +27,12 @@ from skinfo.flow.estimators import (
     name_estimators,
     needs_run_range,
 )
-from skinfo.flow.settings import plain
 from skinfo.flow.tables import check_no_snapshots, check_table_name, write_table
 from skinfo.monitoring.journal import Journal
 from skinfo.monitoring.schedule import Schedule, as_condition
 from skinfo.quantities import declared_quantities
 from skinfo.runs import Layer, open_run
-from skinfo.runs.description import as_layers, software_versions, whole_epoch
+from skinfo.runs.description import as_layers, check_losses, plain, software_versions, whole_epoch
 from skinfo.runs.flatten import Flatten, Flattening
 from skinfo.runs.stores.memory import as_array
 
@@ -305,6 +304,7 @@ class FlowMonitor:
         epoch = whole_epoch(epoch)
         if not self._condition(epoch):
             return None
+        numbers = check_losses(losses, self._path, epoch)
         with _generators_untouched(), self._arrays(epoch, activations) as arrays:
             digest = _digest({name: self._flattened(name, x) for name, x in arrays.items()})
             if self._journal.entries.get(epoch, {}).get("digest") == digest:
@@ -315,7 +315,6 @@ class FlowMonitor:
             table = information_flow(
                 self._estimators, run, n_jobs=self._n_jobs, progress=False, **self._noise
             )
-        numbers = {name: float(value) for name, value in (losses or {}).items()}
         rows: list[Any] = table.to_dict("records")
         self._keep(epoch, {"digest": digest, "rows": rows, "losses": numbers})
         if self._writer is not None:

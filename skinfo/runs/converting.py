@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
@@ -13,7 +12,7 @@ import numpy as np
 
 from skinfo._files import only_writer
 from skinfo.errors import RunError
-from skinfo.runs.description import Record, as_json, make_record
+from skinfo.runs.description import Record, make_record
 from skinfo.runs.opening import open_run
 from skinfo.runs.run import Run
 from skinfo.runs.stores import find_store, format_for, growing_beside, new_store
@@ -85,9 +84,9 @@ def convert_run(
         epochs = run.epochs
         finished = set(store.epochs())
         for done, epoch in enumerate(epochs):
-            arrays = _Checkpoint(run, epoch)
-            if epoch not in finished or not _equal(arrays, store, epoch):
-                append(store, record, epoch, arrays)
+            arrays, losses = _Checkpoint(run, epoch), run.losses.get(epoch, {})
+            if epoch not in finished or not _equal(arrays, losses, store, epoch):
+                append(store, record, epoch, arrays, losses)
             if progress is not None:
                 progress(done + 1, len(epochs))
         _move(growing, target)
@@ -128,14 +127,11 @@ def _begin(run: Run, growing: Path, fmt: str) -> tuple[DirectoryStore, Record]:
     """Begin, or go on with the work of an earlier call if it is of the same run."""
     train = None if run.train is None else np.flatnonzero(run.train)
     record = make_record(run.layers, fmt, train=train, seed=run.seed, settings=run.settings)
-    record["losses"] = {str(epoch): dict(losses) for epoch, losses in run.losses.items()}
     record["versions"] = dict(run.versions) or record["versions"]
-    record = as_json(record)
     arrays = {"labels": run.labels, "groups": run.groups}
     try:
         store = new_store(growing, fmt)
-        # As text: NaN is a loss too, and does not equal itself.
-        described = json.dumps(store.record(), sort_keys=True) == json.dumps(record, sort_keys=True)
+        described = store.record() == record and set(store.epochs()) <= set(run.epochs)
         if described and all(same(store.beside(name), values) for name, values in arrays.items()):
             store.tidy()
             return store, record
@@ -148,20 +144,25 @@ def _begin(run: Run, growing: Path, fmt: str) -> tuple[DirectoryStore, Record]:
     return store, record
 
 
-def _equal(arrays: Mapping[str, np.ndarray], store: DirectoryStore, epoch: int) -> bool:
-    """Whether a finished checkpoint has the bits of the source's."""
-    for layer, array in arrays.items():
-        try:
-            copy = store.read(epoch, layer)
-        except RunError:
-            return False
-        if copy.dtype != array.dtype or copy.shape != array.shape:
-            return False
-        # As bytes: NaN equals itself, and 0 is not -0.
-        ours, theirs = (np.ascontiguousarray(a).view(np.uint8) for a in (copy, array))
-        if not np.array_equal(ours, theirs):
-            return False
-    return True
+def _equal(
+    arrays: Mapping[str, np.ndarray], losses: Mapping[str, float], store: DirectoryStore, epoch: int
+) -> bool:
+    """Whether a finished checkpoint has the losses and the bits of the source's."""
+    try:
+        # As texts: NaN is a loss too, and does not equal itself.
+        return repr(store.losses(epoch)) == repr(dict(losses)) and all(
+            _same_bits(store.read(epoch, layer), array) for layer, array in arrays.items()
+        )
+    except RunError:
+        return False
+
+
+def _same_bits(one: np.ndarray, other: np.ndarray) -> bool:
+    """NaN equals itself, and 0 is not -0."""
+    if one.dtype != other.dtype or one.shape != other.shape:
+        return False
+    ours, theirs = (np.ascontiguousarray(array).view(np.uint8) for array in (one, other))
+    return np.array_equal(ours, theirs)
 
 
 def _move(growing: Path, target: Path) -> None:
@@ -174,7 +175,12 @@ def _move(growing: Path, target: Path) -> None:
             if isinstance(replaced, DirectoryStore):
                 stack.enter_context(only_writer(replaced.lock, target))
             os.rename(target, old)
-        os.rename(growing, target)
+        try:
+            os.rename(growing, target)
+        except OSError:
+            if old.exists():
+                os.rename(old, target)
+            raise
     _remove(old)
 
 

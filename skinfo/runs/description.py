@@ -1,26 +1,36 @@
-"""What a run says of itself: layers, split, losses, seed, versions, settings; and its JSON."""
+"""What a run says of itself: layers, split, seed, versions, settings; and its JSON."""
 
 from __future__ import annotations
 
+import hashlib
 import json
+import math
 import platform
+import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
-from math import isfinite
 from numbers import Real
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from sklearn.base import BaseEstimator
 
 from skinfo.errors import RunError
 
 SCHEMA = 1
 #: Arrays that lie beside a description.
 BESIDE = ("labels", "groups")
+# Beyond this two numbers become one where a table is read as doubles.
+_LAST_EPOCH = 2**53
+# Every format can hold so much beside the arrays of a checkpoint.
+_MOST_LOSSES = 60_000
+# NUL ends a name in a .npz, and half of a pair of surrogates is no text in any file.
+_UNWRITABLE = re.compile("[\0\ud800-\udfff]")
 
 Record = dict[str, Any]
 _installed = cache(version)
@@ -50,25 +60,57 @@ class Layer:
     sigma: float | None = None
     noise_before: bool = False
 
+    def __post_init__(self) -> None:
+        check_name(self.name, "layer")
+
+
+def check_name(name: Any, kind: str) -> None:
+    """Check the name of a layer, a loss or a label: text that every file can hold.
+
+    Examples
+    --------
+    >>> check_name("", "layer")  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    skinfo.errors.RunError: '' is no name of a layer: it is empty, or holds what no file can ...
+    """
+    if not isinstance(name, str) or not name or _UNWRITABLE.search(name):
+        raise RunError(
+            f"{name!r} is no name of a {kind}: it is empty, or holds what no file can hold (NUL, "
+            "or half of a character); rename it, or leave it out"
+        )
+
 
 def make_layers(
     names: Sequence[str], sigma: float | Mapping[str, float] | None
 ) -> tuple[Layer, ...]:
     """Describe layers given in network order: noise precedes all after the first noisy one."""
+    names = list(map(str, names))
     if isinstance(sigma, Mapping):
-        unknown = [name for name in sigma if name not in names]
+        unknown = sigma.keys() - set(names)
         if unknown:
             raise ValueError(
-                f"sigma names {unknown[0]!r}, which is not a layer of {', '.join(names)}."
+                f"sigma names {min(unknown, key=str)!r}, which is not a layer of "
+                f"{', '.join(names)}."
             )
     layers: list[Layer] = []
+    noise_before = False
     for name in names:
-        own = sigma.get(name) if isinstance(sigma, Mapping) else sigma
-        if own is not None and not (own >= 0 and isfinite(own)):
-            raise ValueError(f"sigma of layer {name!r} must be a standard deviation; got {own!r}.")
-        noise_before = any(layer.sigma or layer.noise_before for layer in layers)
-        layers.append(Layer(str(name), None if own is None else float(own), noise_before))
+        own = _deviation(sigma.get(name) if isinstance(sigma, Mapping) else sigma, name)
+        layers.append(Layer(name, own, noise_before))
+        noise_before = noise_before or bool(own)
     return tuple(layers)
+
+
+def _deviation(sigma: Any, layer: str) -> float | None:
+    if sigma is None:
+        return None
+    number = np.asarray(sigma)
+    if number.ndim or number.dtype.kind not in "iuf" or not 0 <= number < np.inf:
+        raise ValueError(
+            f"sigma of layer {layer!r} must be a standard deviation, one number for all layers or "
+            f"a mapping of each to its own; got {sigma!r}."
+        )
+    return float(number)
 
 
 def as_layers(
@@ -103,16 +145,19 @@ def make_record(
     settings: Mapping[str, Any] | None = None,
 ) -> Record:
     """Describe a run that has no checkpoints yet."""
-    return as_json({
+    if not isinstance(settings, Mapping | None):
+        raise RunError(f"settings must be a mapping, such as vars(args); got {settings!r}")
+    record = {
         "schema": SCHEMA,
         "format": fmt,
         "layers": [asdict(layer) for layer in layers],
-        "train": None if train is None else list(train),
+        "train": train if np.ndim(train) == 0 else list(train),
         "seed": seed,
-        "settings": dict(settings or {}),
+        "settings": settings or {},
         "versions": software_versions(),
-        "losses": {},
-    })  # fmt: skip
+    }
+    described: Record = plain(record, np.inf)
+    return described
 
 
 def software_versions() -> dict[str, str]:
@@ -158,9 +203,9 @@ def check_record(record: Any, where: str | Path) -> None:
                 f"{json.dumps(record.get(name))[:80]}",
                 path=where,
             )
-    names = [layer["name"] for layer in record["layers"]]
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
+    counts = Counter(layer["name"] for layer in record["layers"])
+    twice, count = counts.most_common(1)[0]
+    if count > 1:
         raise RunError("is no description of a run: two layers have this name", path=where,
                        layer=twice)  # fmt: skip
 
@@ -174,7 +219,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _is_sigma(value: Any) -> bool:
-    return value is None or (_is_number(value) and value >= 0 and isfinite(value))
+    return value is None or (_is_number(value) and value >= 0 and math.isfinite(value))
 
 
 def _is_layer(value: Any) -> bool:
@@ -184,13 +229,6 @@ def _is_layer(value: Any) -> bool:
         and isinstance(value.get("name"), str)
         and _is_sigma(value.get("sigma"))
         and isinstance(value.get("noise_before", False), bool)
-    )
-
-
-def _are_losses(value: Any) -> bool:
-    return isinstance(value, dict) and all(
-        epoch.isdecimal() and isinstance(losses, dict) and all(map(_is_number, losses.values()))
-        for epoch, losses in value.items()
     )
 
 
@@ -212,14 +250,13 @@ _PARTS: dict[str, tuple[Callable[[Any], bool], str]] = {
         lambda value: isinstance(value, dict) and all(isinstance(v, str) for v in value.values()),
         "a mapping of names to versions",
     ),
-    "losses": (_are_losses, "a mapping of epochs to numbers by name"),
     "format": (lambda value: isinstance(value, str), "the name of a format"),
 }
-_OPTIONAL: dict[str, Any] = {"settings": {}, "versions": {}, "losses": {}}
+_OPTIONAL: dict[str, Any] = {"settings": {}, "versions": {}}
 
 
 def whole_epoch(epoch: Any, path: str | Path | None = None) -> int:
-    """The number of a checkpoint; raises RunError unless it is a whole number from 0 on.
+    """The number of a checkpoint; raises RunError unless it is a whole number from 0 to 2**53.
 
     Examples
     --------
@@ -227,9 +264,36 @@ def whole_epoch(epoch: Any, path: str | Path | None = None) -> int:
     12
     """
     number = isinstance(epoch, Real) and not isinstance(epoch, bool)
-    if not number or not (epoch >= 0 and float(epoch).is_integer()):
-        raise RunError(f"an epoch is a whole number from 0 on; got {epoch!r}", path=path)
+    if not number or not (0 <= epoch <= _LAST_EPOCH and float(epoch).is_integer()):
+        raise RunError(f"an epoch is a whole number from 0 to 2**53; got {epoch!r}", path=path)
     return int(epoch)
+
+
+def check_losses(losses: Any, path: str | Path | None, epoch: int) -> dict[str, float]:
+    """Numbers of an epoch by name; the RunError names the one that is none.
+
+    Examples
+    --------
+    >>> check_losses({"train_loss": np.float32(0.5)}, "run", 3)
+    {'train_loss': 0.5}
+    """
+    if not isinstance(losses, Mapping | None):
+        raise RunError(f"losses must be a mapping of names to numbers; got {losses!r}",
+                       path=path, epoch=epoch)  # fmt: skip
+    numbers: dict[str, float] = {}
+    for name, value in (losses or {}).items():
+        check_name(name, "loss")
+        try:
+            # Arrays and tensors of one number are numbers.
+            number = value.item() if hasattr(value, "item") else value
+            numbers[name] = float("text" if isinstance(number, str | bytes) else number)
+        except (TypeError, ValueError, OverflowError, RuntimeError) as error:
+            raise RunError(f"losses[{name!r}] must be a number; got {value!r}", path=path,
+                           epoch=epoch) from error  # fmt: skip
+    if len(json.dumps(numbers)) > _MOST_LOSSES:
+        raise RunError(f"losses of an epoch take at most {_MOST_LOSSES} characters", path=path,
+                       epoch=epoch)  # fmt: skip
+    return numbers
 
 
 def training_mask(train: Any, labels: np.ndarray | None, path: str | Path) -> np.ndarray | None:
@@ -265,6 +329,64 @@ def check_groups(groups: np.ndarray | None, labels: np.ndarray | None, path: str
         )
 
 
-def as_json(description: Record) -> Record:
-    """Numbers and arrays of numpy as plain ones, as JSON gives them back."""
-    return json.loads(json.dumps(description, default=lambda value: value.tolist()))
+def plain(value: Any, listed: float = 100) -> Any:
+    """Turn a value into what JSON can hold, the same in every process.
+
+    Numbers of numpy become Python's; an estimator is described by its class and all its parameters,
+    a pipeline by all its steps; a callable is given by its name, anything else by its text. Arrays
+    of more numbers than ``listed``, such as edges of bins, are told apart by their digest.
+
+    Examples
+    --------
+    >>> plain({"a": (np.float32(0.5), np.arange(2)), "b": len, "c": float("nan")})
+    {'a': [0.5, [0, 1]], 'b': 'len', 'c': 'nan'}
+    >>> from sklearn.decomposition import PCA
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from skinfo import ClusteringScore, NoisyMIEstimator
+    >>> plain(NoisyMIEstimator(np.float64(0.3)))["sigma"]
+    0.3
+    >>> pipeline = plain(make_pipeline(PCA(2), ClusteringScore()))
+    >>> [step["class"] for step in pipeline["steps"]], pipeline["steps"][0]["n_components"]
+    (['PCA', 'ClusteringScore'], 2)
+    """
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else str(value)
+    if isinstance(value, np.ndarray):
+        return _plain_array(value, listed)
+    if hasattr(value, "tolist") and not isinstance(value, type):
+        return plain(value.tolist(), listed)
+    if isinstance(value, Mapping):
+        return {str(name): plain(inner, listed) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(inner, listed) for inner in value]
+    if isinstance(value, set | frozenset):
+        return sorted((plain(inner, listed) for inner in value), key=str)
+    if isinstance(value, BaseEstimator) and not isinstance(value, type):
+        return _plain_estimator(value)
+    if isinstance(value, Path):
+        return str(value)
+    if callable(value) and hasattr(value, "__qualname__"):
+        return value.__qualname__
+    return re.sub(r" at 0x[0-9A-Fa-f]+", "", " ".join(repr(value).split()))
+
+
+def _plain_estimator(estimator: BaseEstimator) -> dict[str, Any]:
+    from sklearn.pipeline import Pipeline
+
+    if isinstance(estimator, Pipeline):
+        steps = [plain(step) for _, step in estimator.steps]
+        inner = [s["steps"] if isinstance(s, dict) and "steps" in s else [s] for s in steps]
+        return {"class": "Pipeline", "steps": [step for several in inner for step in several]}
+    parameters = estimator.get_params(deep=False)
+    return {"class": type(estimator).__name__} | plain(dict(sorted(parameters.items())))
+
+
+def _plain_array(array: np.ndarray, listed: float) -> Any:
+    if array.size <= listed or array.dtype.kind not in "biufc":
+        return plain(array.tolist(), listed)
+    digest = hashlib.blake2b(array.tobytes(), digest_size=8).hexdigest()
+    return f"array of shape {array.shape}, {array.dtype}, digest {digest}"

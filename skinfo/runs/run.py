@@ -12,7 +12,7 @@ import numpy as np
 
 from skinfo.errors import MissingExtraError, RunError, in_words
 from skinfo.runs.activations import LayerActivations, subset_mask
-from skinfo.runs.description import Layer
+from skinfo.runs.description import Layer, whole_epoch
 from skinfo.runs.flatten import Flattener, Flattening
 
 _Answer = TypeVar("_Answer")
@@ -62,8 +62,9 @@ class Run:
         Input of each row of two-dimensional arrays whose rows are replicas.
     train : ndarray of shape (n_inputs,), bool, or None
         Which inputs the network was trained on.
-    losses : dict
-        Numbers by epoch, such as {1: {"train_loss": 0.7, "test_loss": 0.7}}.
+    losses : mapping
+        Numbers by epoch, such as {1: {"train_loss": 0.7, "test_loss": 0.7}}; on disk they are in
+        the checkpoints, and are read each time they are asked for.
     seed : int or None
         Seed of the run.
     versions : dict
@@ -111,13 +112,11 @@ class Run:
 
     @property
     def epochs(self) -> list[int]:
-        """Epochs of the checkpoints, increasing."""
-        return self.store.epochs()
-
-    @property
-    def lost_epochs(self) -> list[int]:
-        """Epochs whose losses are on record, but no activations."""
-        return sorted(set(self.losses) - set(self.epochs))
+        """Epochs of the checkpoints, increasing, from 0 to 2**53."""
+        epochs = self.store.epochs()
+        for epoch in epochs[:1] + epochs[-1:]:
+            whole_epoch(epoch, self.name)
+        return epochs
 
     def __repr__(self) -> str:
         names = ", ".join(layer.name for layer in self.layers)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,10 @@ from skinfo.runs.description import (
     BESIDE,
     Layer,
     Record,
-    as_json,
     as_layers,
     check_groups,
+    check_losses,
+    check_name,
     check_record,
     make_record,
     training_mask,
@@ -230,7 +232,7 @@ def append(
     activations: Mapping[str, Any],
     losses: Mapping[str, float] | None = None,
 ) -> None:
-    """Write a checkpoint, then its losses; the lock is held."""
+    """Write a checkpoint with its losses; the lock is held."""
     _check_names(record, activations, store.path, epoch)
     run = _run_of(store, record)
     now: list[str] = []
@@ -243,12 +245,9 @@ def append(
             yield now[0], array
         now.clear()
 
-    numbers = None if losses is None else {k: float(v) for k, v in losses.items()}
+    numbers = check_losses(losses, store.path, epoch)
     with naming_failure(store.path, epoch, now):
-        store.write(epoch, arrays())
-        if numbers is not None:
-            record = record | {"losses": record["losses"] | {str(epoch): numbers}}
-            store.write_record(as_json(record))
+        store.write(epoch, arrays(), numbers)
 
 
 @contextmanager
@@ -282,6 +281,8 @@ def _beside(labels: Any, groups: Any, path: Path) -> dict[str, np.ndarray | None
     for name, values in arrays.items():
         if values is not None and values.dtype.kind not in "biufU":
             raise RunError(f"{name} must be a list of numbers or of words", path=path)
+        if values is not None and values.dtype.kind == "U":
+            check_name(" ".join(np.unique(values)), "label")
     check_groups(arrays["groups"], arrays["labels"], path)
     return arrays
 
@@ -294,11 +295,29 @@ def _writing(
     store = new_store(path, fmt)
     with ExitStack() as stack:
         with naming_failure(path, epoch):
+            made = [folder for folder in (path, *path.parents) if not folder.exists()]
             path.mkdir(parents=True, exist_ok=True)
+            before = set(os.listdir(path))
             stack.enter_context(only_writer(store.lock, path, epoch))
         # Another process may have begun it since.
         store = new_store(path, fmt)
-        yield store, store.record()
+        record = store.record()
+        try:
+            yield store, record
+        except BaseException:
+            if record is None:
+                _undo(store, before, made)
+            raise
+
+
+def _undo(store: DirectoryStore, before: set[str], made: Sequence[Path]) -> None:
+    """Leave nothing of a run that could not be begun."""
+    for name in ("run.json", *(f"{name}.npy" for name in BESIDE), store.lock.name):
+        if name not in before:
+            (store.path / name).unlink(missing_ok=True)
+    with suppress(OSError):
+        for folder in made:
+            folder.rmdir()
 
 
 def _run_of(store: DirectoryStore, record: Record) -> Run:

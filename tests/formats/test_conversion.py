@@ -98,8 +98,8 @@ def test_a_conversion_goes_on_where_it_stopped(fmt, path, tmp_path):
     kind = type(open_run(growing).store)
     original = kind.write
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(kind, "write", lambda self, epoch, arrays: (
-            written.append(epoch), original(self, epoch, arrays)))  # fmt: skip
+        patch.setattr(kind, "write", lambda self, epoch, *rest: (
+            written.append(epoch), original(self, epoch, *rest)))  # fmt: skip
         found = convert_run(tmp_path / "source", path, format=fmt)
     assert written == [2, 3]
     assert bits(found.store.read(2, "tail%2F")) == bits(activations(99)["tail%2F"])
@@ -133,7 +133,7 @@ def test_info_and_convert_print_json(tmp_path, call):
     code, out, err = call("info", target, "--json")
     assert (code, err) == (0, "")
     assert json.loads(out) == written | {
-        "schema": 1, "bytes": size_on_disk(target), "lost_epochs": [], "inputs": 4, "classes": 2,
+        "schema": 1, "bytes": size_on_disk(target), "inputs": 4, "classes": 2,
         "trained_on": 1, "seed": 5, "order_from_names": False, "unread": [],
         "layers": [
             {"name": "b", "sigma": 0.1, "noise_before": False, "shape": [4, 2], "dtype": "float64",

@@ -297,13 +297,15 @@ def test_keys_are_epoch_and_layer(key):
         open_run({key: np.zeros((2, 1))})
 
 
-def test_a_checkpoint_that_was_deleted_is_missed(path):
-    writer = write_run(path)
-    writer.add(30, activations(3), losses={"loss": 1.0})
-    (path / "epoch_00000030.npz").unlink()
-    run = open_run(path)
-    assert run.lost_epochs == [30]
-    assert repr(run) == f"Run({str(path)!r}, layers: first, second, out, 2 checkpoints)"
+@pytest.mark.parametrize("epoch", [2**53 + 1, 10**20])
+def test_an_epoch_that_no_table_can_hold_is_refused_when_a_run_is_opened(tmp_path, epoch):
+    np.savez(tmp_path / f"epoch_{epoch}.npz", a=np.zeros((2, 1)))
+    for source in (tmp_path, {(epoch, "a"): np.zeros((2, 1))}):
+        with pytest.raises(RunError, match=rf"from 0 to 2\*\*53; got {epoch}"):
+            open_run(source)
+    with pytest.raises(RunError, match=rf"got {epoch}"):
+        skinfo.save_run(tmp_path / "run", epoch, {"a": np.zeros((2, 1))})
+    assert open_run({(2**53, "a"): np.zeros((2, 1))}).epochs == [2**53]
 
 
 def test_a_layer_has_its_own_sigma_or_a_name(tmp_path):

@@ -1,11 +1,19 @@
 """Nothing is written that could not be opened, all of it or none; a run is continued."""
 
+import argparse
+import datetime
+import enum
+import json
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from skinfo._files import write_atomically
 from skinfo.errors import RunError
-from skinfo.runs import Layer, RunWriter, open_run
+from skinfo.runs import Layer, RunWriter, open_run, save_run
+from skinfo.runs.stores import WRITTEN
 
 from .written import LABELS, LAYERS, activations, write_run
 
@@ -184,3 +192,86 @@ def test_numbers_of_numpy_describe_a_run(path):
     run = open_run(path)
     assert (run.seed, run.layers, run.settings) == (3, (Layer("a", 0.5),), {"width": 0.25})
     assert run.losses == {4: {"loss": 0.5}}
+
+
+class Colour(enum.Enum):
+    RED = 1
+
+
+def test_settings_of_any_kind_are_noted(path):
+    """As vars(args) holds them; the same settings continue the run."""
+    settings = {
+        "out": Path("runs/a"), "when": datetime.datetime(2026, 1, 2), "tags": {"b", "a"},
+        "colour": Colour.RED, "raw": b"x", "rate": np.float32(0.5), "nothing": None,
+        "bad": float("nan"), "table": np.arange(200), "run": np.mean, 3: (1, 2),
+    }  # fmt: skip
+    for epoch in (1, 2):
+        save_run(path, epoch, {"a": np.zeros((2, 1))}, settings=settings)
+    noted = json.loads((path / "run.json").read_text(), parse_constant=pytest.fail)["settings"]
+    assert noted == open_run(path).settings == {
+        "out": "runs/a", "when": "datetime.datetime(2026, 1, 2, 0, 0)", "tags": ["a", "b"],
+        "colour": "<Colour.RED: 1>", "raw": "b'x'", "rate": 0.5, "nothing": None, "bad": "nan",
+        "table": list(range(200)), "run": "mean", "3": [1, 2],
+    }  # fmt: skip
+    with pytest.raises(RunError, match="settings must be a mapping, such as"):
+        save_run(path, 3, {"a": np.zeros((2, 1))}, settings=argparse.Namespace(rate=1))
+
+
+@pytest.mark.parametrize(
+    "losses", [{"x": None}, {"x": "0.5"}, {"x": [1, 2]}, {"x": 1j}, {"x": 10**400}, {"x": object()}]
+)
+def test_a_loss_that_is_no_number_is_named(path, losses):
+    with pytest.raises(RunError, match=r"epoch 3: losses\['x'\] must be a number; got"):
+        save_run(path, 3, {"a": np.zeros((2, 1))}, losses=losses)
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("sigma", [[0.1, 0.2], "0.1", True, 1j, float("nan"), {"a": "0.1"}])
+def test_a_sigma_that_is_no_number_is_named(path, sigma):
+    for act in (lambda: save_run(path, 1, {"a": np.zeros((2, 1))}, sigma=sigma),
+                lambda: open_run({(1, "a"): np.zeros((2, 1))}, sigma=sigma)):  # fmt: skip
+        with pytest.raises(ValueError, match="sigma of layer 'a' must be a standard deviation"):
+            act()
+    assert not path.exists()
+
+
+@pytest.mark.parametrize(
+    "name", ["", "a\0", "\ud800", "__metadata__", "zarr.json", "a" * 251, "é" * 42]
+)
+@pytest.mark.parametrize("fmt", WRITTEN)
+def test_a_name_that_no_format_can_hold_is_refused_before_anything_is_written(path, name, fmt):
+    with pytest.raises(RunError, match="no name of a layer|cannot be stored"):
+        save_run(path, 1, {"a": np.zeros((2, 1)), name: np.zeros((2, 1))}, format=fmt)
+    with pytest.raises(RunError, match="no name of a layer|cannot be stored"):
+        RunWriter(path, ["a", name], format=fmt)
+    if name in ("", "a\0", "\ud800"):
+        for options in ({"losses": {name: 1.0}}, {"labels": ["a", f"\ud800{name}"]}):
+            with pytest.raises(RunError, match="is no name of a (loss|label)"):
+                save_run(path, 1, {"a": np.zeros((2, 1))}, format=fmt, **options)
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("name", ["a" * 250, "é" * 41, "losses", "a\r\nb", "c/0", "😀", "%", ".."])
+@pytest.mark.parametrize("fmt", WRITTEN)
+def test_other_names_are_alike_in_every_format(path, name, fmt):
+    save_run(path, 1, {name: np.ones((2, 1))}, losses={name: np.inf}, format=fmt)
+    run = open_run(path)
+    assert run.losses == {1: {name: np.inf}}
+    assert run.store.names(1) == [name]
+    assert run.load(1, name).array.tolist() == [[1.0], [1.0]]
+
+
+def test_labels_of_something_else_are_not_taken_for_those_of_a_new_run(path):
+    path.mkdir()
+    np.save(path / "labels.npy", [1, 2, 3])
+    for labels in (None, [0, 1]):
+        with pytest.raises(RunError, match=r"labels\.npy: is there already and is not of this run"):
+            save_run(path, 1, {"a": np.zeros((2, 1))}, labels=labels)
+    assert [file.name for file in path.iterdir()] == ["labels.npy"]
+
+
+def test_writing_leaves_the_umask_of_the_process_alone(path, monkeypatch):
+    """Another thread's files get their permissions from it."""
+    monkeypatch.setattr(os, "umask", lambda _: pytest.fail("the umask is the process's"))
+    for fmt in WRITTEN:
+        save_run(path / fmt, 1, {"a": np.zeros((2, 1))}, format=fmt)

@@ -6,7 +6,7 @@ import json
 import os
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, ClassVar, TypeVar
@@ -23,11 +23,14 @@ from skinfo._files import (
     write_atomically,
 )
 from skinfo.errors import MissingExtraError, RunError
-from skinfo.runs.description import Record, parse_record
+from skinfo.runs.description import Record, parse_record, plain
 
 #: Arrays of a checkpoint by layer, each made when it is written.
 Arrays = Iterable[tuple[str, np.ndarray]]
 Entry = TypeVar("Entry")
+# Of the name of a file, before its suffix.
+_LONGEST = 250
+_RESERVED = ("__metadata__", "zarr.json")
 _OWN = re.compile(r"epoch_(\d{8,})")
 
 
@@ -148,26 +151,44 @@ class DirectoryStore(DiskStore):
 
     def create(self, record: Record, arrays: dict[str, np.ndarray | None]) -> None:
         """Make the directory, with run.json as the last file in it."""
+        for layer in record["layers"]:
+            check_storable(layer["name"])
         self.path.mkdir(parents=True, exist_ok=True)
         for name, values in arrays.items():
+            there = self.beside(name)
+            if there is not None and not (values is not None and np.array_equal(there, values)):
+                raise RunError("is there already and is not of this run; remove it, or write "
+                               "elsewhere", path=self.where(name))  # fmt: skip
             if values is not None:
                 with write_atomically(self.path / f"{name}.npy") as file:
                     write_npy(file, values)
         self.write_record(record)
 
     def write_record(self, record: Record) -> None:
-        """Replace run.json."""
+        """Write run.json."""
         with write_atomically(self.path / "run.json") as file:
             file.write(json.dumps(record, indent=1).encode())
 
-    def write(self, epoch: int, arrays: Arrays) -> None:
-        """Write one entry."""
+    def write(self, epoch: int, arrays: Arrays, losses: Mapping[str, float]) -> None:
+        """Write one entry, its losses inside it: both are there, or neither."""
         self.tidy()
-        self.write_entry(self._written(epoch), arrays)
+        text = json.dumps({name: plain(value) for name, value in losses.items()})
+        self.write_entry(self._written(epoch), arrays, text if losses else "")
 
     @abstractmethod
-    def write_entry(self, path: Path, arrays: Arrays) -> None:
+    def write_entry(self, path: Path, arrays: Arrays, losses: str) -> None:
         """Write a checkpoint that appears under its path when it is complete."""
+
+    def losses(self, epoch: int) -> dict[str, float]:
+        """Numbers that were written with a checkpoint; raises RunError if it cannot be read."""
+        path = self.entry(epoch)
+        with reading(path, epoch=epoch):
+            text = self._read_losses(path)
+            return {name: float(value) for name, value in json.loads(text or "{}").items()}
+
+    @abstractmethod
+    def _read_losses(self, path: Path) -> str | None:
+        """What :meth:`write_entry` was given, if it was anything."""
 
     def tidy(self) -> None:
         """Remove what a killed writer left half; only the holder of the lock may."""
@@ -327,3 +348,13 @@ def quoted(layer: str) -> str:
     """
     name = quote(layer, safe=" !#$&'()+,;=@[]{}^~")
     return name.replace(".", "%2E") if not name.strip(".") or name.startswith("__") else name
+
+
+def check_storable(layer: str) -> None:
+    """Check that every format can store a layer of this name, not only the one in use."""
+    if len(quoted(layer)) > _LONGEST or layer in _RESERVED:
+        raise RunError(
+            f"a layer of this name cannot be stored: some format means it otherwise, or it has "
+            f"more than {_LONGEST} characters as the name of a file (%2F for / and so on)",
+            layer=layer,
+        )

@@ -6,6 +6,7 @@ import json
 import math
 import os
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,6 +30,7 @@ from skinfo.runs.stores.base import (
     write_npy,
 )
 
+_LOSSES = "losses.json"
 # What numpy calls the types of safetensors.
 _TYPES = {
     "F64": "float64", "F32": "float32", "F16": "float16", "I64": "int64", "I32": "int32",
@@ -78,8 +80,8 @@ class NpzStore(DirectoryStore):
             with archive.open(whole if whole in archive.namelist() else layer) as member:
                 yield member
 
-    def write_entry(self, path: Path, arrays: Arrays) -> None:
-        """Write one archive."""
+    def write_entry(self, path: Path, arrays: Arrays, losses: str) -> None:
+        """Write one archive; the losses are its comment, behind their checksum."""
         with (
             write_atomically(path) as file,
             zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive,
@@ -87,6 +89,15 @@ class NpzStore(DirectoryStore):
             for name, array in arrays:
                 with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
                     write_npy(member, array)
+            if losses:
+                archive.comment = f"{zlib.crc32(losses.encode()):08x} {losses}".encode()
+
+    def _read_losses(self, path: Path) -> str:
+        with zipfile.ZipFile(path) as archive:
+            checksum, _, losses = archive.comment.decode().partition(" ")
+        if losses and checksum != f"{zlib.crc32(losses.encode()):08x}":
+            raise ValueError("the checksum of its losses is another")
+        return losses
 
 
 def _members(archive: zipfile.ZipFile) -> list[str]:
@@ -132,7 +143,7 @@ class NpyStore(FoldersStore):
                 raise ValueError("it ends before its array does")
             return shape, dtype
 
-    def write_entry(self, path: Path, arrays: Arrays) -> None:
+    def write_entry(self, path: Path, arrays: Arrays, losses: str) -> None:
         """Write one directory."""
         with directory_atomically(path) as directory:
             for name, array in arrays:
@@ -141,6 +152,12 @@ class NpyStore(FoldersStore):
                     write_npy(file, array)
                     file.flush()
                     os.fsync(file.fileno())
+            if losses:
+                (directory / _LOSSES).write_text(losses, encoding="utf-8")
+
+    def _read_losses(self, path: Path) -> str | None:
+        file = path / _LOSSES
+        return file.read_text(encoding="utf-8") if file.exists() else None
 
 
 class SafetensorsStore(DirectoryStore):
@@ -180,7 +197,7 @@ class SafetensorsStore(DirectoryStore):
                 raise no_such_layer(names, path, layer, epoch)
             yield file, path
 
-    def write_entry(self, path: Path, arrays: Arrays) -> None:
+    def write_entry(self, path: Path, arrays: Arrays, losses: str) -> None:
         """Write one file, with all layers in memory."""
         _safetensors()
         from safetensors.numpy import save
@@ -190,7 +207,11 @@ class SafetensorsStore(DirectoryStore):
             for name, array in arrays
         }
         with write_atomically(path) as file:
-            file.write(save(tensors))
+            file.write(save(tensors, {"losses": losses} if losses else None))
+
+    def _read_losses(self, path: Path) -> str | None:
+        with _safetensors().safe_open(path, "np") as file:
+            return (file.metadata() or {}).get("losses")
 
 
 def _read_bfloat16(path: Path, layer: str) -> np.ndarray:

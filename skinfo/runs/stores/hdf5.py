@@ -85,8 +85,8 @@ class Hdf5Store(_Datasets, DirectoryStore):
             root = file["/"]
             yield root if self.own else _arrays_of(root), path
 
-    def write_entry(self, path: Path, arrays: Arrays) -> None:
-        """Write one file."""
+    def write_entry(self, path: Path, arrays: Arrays, losses: str) -> None:
+        """Write one file; the losses are an attribute of its root."""
         h5py = _library()
         with write_atomically(path) as stream:
             written = _Written(stream.fileno(), "r+", closefd=False)
@@ -94,7 +94,13 @@ class Hdf5Store(_Datasets, DirectoryStore):
                 for name, array in arrays:
                     file.create_dataset(quoted(name), data=array)
                     written.check()
+                if losses:
+                    file.attrs["losses"] = losses
             written.check()
+
+    def _read_losses(self, path: Path) -> str | None:
+        with _library().File(path, "r") as file:
+            return file.attrs.get("losses")
 
 
 class Hdf5File(_Datasets):

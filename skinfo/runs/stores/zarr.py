@@ -86,8 +86,8 @@ class ZarrStore(_ZarrArrays, FoldersStore):
             group = _open_group(path)
             yield group if self.own else _arrays_of(group)
 
-    def write_entry(self, path: Path, arrays: Arrays) -> None:
-        """Write one container, with checksums.
+    def write_entry(self, path: Path, arrays: Arrays, losses: str) -> None:
+        """Write one container, with checksums; the losses are an attribute of the group.
 
         zarr fills memory, one layer at a time: of files it writes several at once, and goes on with
         the others where one has failed.
@@ -95,7 +95,8 @@ class ZarrStore(_ZarrArrays, FoldersStore):
         zarr = _library()
         held: dict[str, Any] = {}
         with directory_atomically(path) as directory:
-            group = zarr.open_group(zarr.storage.MemoryStore(held), mode="a", zarr_format=3)
+            memory, noted = zarr.storage.MemoryStore(held), {"losses": losses} if losses else {}
+            group = zarr.open_group(memory, mode="a", zarr_format=3, attributes=noted)
             for name, array in arrays:
                 group.create_array(
                     quoted(name),
@@ -109,6 +110,10 @@ class ZarrStore(_ZarrArrays, FoldersStore):
                     file.parent.mkdir(parents=True, exist_ok=True)
                     file.write_bytes(held.pop(key).to_bytes())
             (directory / "zarr.json").write_bytes(held.pop("zarr.json").to_bytes())
+
+    def _read_losses(self, path: Path) -> str | None:
+        losses: Any = _open_group(path).attrs.get("losses")
+        return losses
 
 
 class ZarrContainer(_ZarrArrays):
