@@ -264,8 +264,10 @@ def whole_epoch(epoch: Any, path: str | Path | None = None) -> int:
     12
     """
     number = isinstance(epoch, Real) and not isinstance(epoch, bool)
-    if not number or not (0 <= epoch <= _LAST_EPOCH and float(epoch).is_integer()):
-        raise RunError(f"an epoch is a whole number from 0 to 2**53; got {epoch!r}", path=path)
+    if not number or not (epoch >= 0 and epoch % 1 == 0):
+        raise RunError(f"an epoch is a whole number from 0 on; got {epoch!r}", path=path)
+    if epoch > _LAST_EPOCH:
+        raise RunError(f"epochs beyond 2**53 become one in a table; got {epoch!r}", path=path)
     return int(epoch)
 
 

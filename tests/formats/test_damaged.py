@@ -94,7 +94,7 @@ def damaged(raw, turn, rng, end):
         return raw[: rng.integers(0, len(raw))]
     raw = bytearray(raw)
     for _ in range(turn % 3):
-        raw[rng.integers(0, end)] = rng.integers(0, 256)
+        raw[rng.integers(0, min(end, len(raw)))] = rng.integers(0, 256)
     return bytes(raw)
 
 
@@ -178,8 +178,7 @@ LAYER = {"name": "a", "sigma": 0.1, "noise_before": False}
         ("layers", [LAYER | {"noise_before": 1}]), ("layers", [LAYER | {"width": 2}]),
         ("train", "x"), ("train", [0.5]), ("train", [[0]]), ("seed", "x"), ("seed", 1.5),
         ("settings", None), ("settings", []), ("versions", None), ("versions", [1]),
-        ("losses", None), ("losses", {"1": None}), ("losses", {"1": {"a": "x"}}),
-        ("losses", {"one": {"a": 1}}), ("format", [1]), ("format", None),
+        ("format", [1]), ("format", None),
     ],
 )  # fmt: skip
 def test_every_part_of_a_description_is_checked(tmp_path, part, value):
