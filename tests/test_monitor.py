@@ -305,7 +305,7 @@ def test_noise_of_layers_that_are_not_measured_is_a_setting_too(data, tmp_path):
     other = base | {"layer1": 5.0}
     with pytest.raises(RunError, match=r"its sigma differ \(.*0\.1.* in the file, .*5\.0"):
         FlowMonitor.from_model(CHEAP, make_mlp(SIZES), ["layer2"], *data, sigma=other, **given)
-    quiet = base | {"layer3": 0.0}
+    quiet = base | {"output": 0.0}
     assert FlowMonitor.from_model(
         CHEAP, make_mlp(SIZES), ["layer2"], *data, sigma=quiet, **given
     ).epochs

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,25 @@ from torch import nn
 
 # Networks of fewer parameters run on one thread.
 _SMALL = 100_000
+_lock = Lock()
+_stances: list[Any] = []
+
+
+@contextmanager
+def uncompiled() -> Iterator[None]:
+    """Run what torch.compile made as it was before: compiled code does not call new hooks.
+
+    The compiler's stance is that of the whole process: the last of all threads gives it back.
+    """
+    with _lock:
+        _stances.append(_stances[-1] if _stances else torch.compiler.set_stance("force_eager"))
+    try:
+        yield
+    finally:
+        with _lock:
+            stance = _stances.pop()
+            if not _stances:
+                stance.__exit__(None, None, None)
 
 
 @contextmanager
@@ -57,7 +77,9 @@ def make_generator(random_state: int | None, device: torch.device | None = None)
 
 
 def as_tensor(values: Any, dtype: torch.dtype | None = None) -> torch.Tensor:
-    """Make a tensor; arrays that may not be written to are copied."""
+    """Make a tensor; arrays that may not be written to are copied, masked values refused."""
+    if np.ma.is_masked(values):
+        raise ValueError("Some inputs are masked; fill them or leave them out.")
     if isinstance(values, np.ndarray) and not values.flags.writeable:
         values = values.copy()
     return torch.as_tensor(values, dtype=dtype)
@@ -77,19 +99,21 @@ class ModelInputs:
         Raises
         ------
         ValueError
-            If arguments disagree on the number of inputs, or none has one.
+            If arguments disagree on the number of inputs, none has one, or values are masked.
         """
         if isinstance(values, cls):
             return values
         ordered = values if isinstance(values, tuple) else (values,)
         ordered, named = ((), values) if isinstance(values, Mapping) else (ordered, {})
-        parameter = next(model.parameters(), torch.empty(0))
+        # Codes of quantised weights say nothing of the inputs' type.
+        parameters = (p for p in model.parameters() if p.is_floating_point() or p.is_complex())
+        parameter = next(parameters, torch.empty(0))
         inputs = cls(
             tuple(_argument(value, parameter) for value in ordered),
             {str(name): _argument(value, parameter) for name, value in named.items()},
         )
         lengths = {len(tensor) for tensor in inputs._tensors()}
-        if len(lengths) != 1:
+        if len(lengths) != 1 or 0 in lengths:
             raise ValueError(
                 "The first axis of every array that a model takes is that of the inputs; got "
                 f"{' and '.join(map(str, sorted(lengths))) or 'no'} of them."
@@ -104,8 +128,8 @@ class ModelInputs:
         """The device of the tensors."""
         return next(self._tensors()).device
 
-    def take(self, rows: slice) -> ModelInputs:
-        """Some of the inputs."""
+    def take(self, rows: slice | np.ndarray) -> ModelInputs:
+        """Some of the inputs: a slice, or their numbers."""
         return ModelInputs(
             tuple(_rows(value, rows) for value in self.ordered),
             {name: _rows(value, rows) for name, value in self.named.items()},
@@ -140,5 +164,5 @@ def _argument(value: Any, parameter: torch.Tensor) -> Any:
     return tensor.to(parameter.dtype) if tensor.is_floating_point() else tensor
 
 
-def _rows(value: Any, rows: slice) -> Any:
+def _rows(value: Any, rows: slice | np.ndarray) -> Any:
     return value[rows] if isinstance(value, torch.Tensor) and value.ndim else value

@@ -19,13 +19,30 @@ from skinfo.networks.inputs import (
     make_generator,
     one_thread_if_small,
     tensors_in,
+    uncompiled,
 )
-from skinfo.networks.noise import GaussianNoise, find_layers, noisy_layers, tensor_of
+from skinfo.networks.noise import (
+    GaussianNoise,
+    check_deviations,
+    find_layers,
+    nested_tensors,
+    noisy_layers,
+    not_called,
+    switching_noise,
+    tensor_of,
+)
 from skinfo.runs import Layer
 from skinfo.runs.flatten import Flatten, Flattening
 
 # The axes of an output by their number; tokens, where they are chosen, take the second.
 _AXES = {1: "n", 2: "nc", 3: "ncl", 4: "nchw", 5: "ncdhw"}
+# So many inputs are tried alone and beside others, as far as their outputs take no more bytes.
+_TRIED, _TRIED_BYTES, _FEW = 256, 2**26, 8
+# Rounding depends on the size of a batch, and may turn over a few rows of codes or spikes.
+_ROUNDED_ROWS = 0.02
+
+#: The outputs of layers in the order of running, and last of all, without a name, the result.
+Seen = list[tuple[str, Any]]
 
 
 class Recorder:
@@ -89,13 +106,14 @@ class Recorder:
         Flattening(flatten).check_names(layers)
         self.model = model
         if not isinstance(sigma, Mapping):
-            sigma = dict.fromkeys(layers, float(sigma or 0))
-        self.sigma = dict(sigma)
+            sigma = dict.fromkeys(layers, 0.0 if sigma is None else sigma)
+        self.sigma = check_deviations(sigma)
         self.n_replicas = n_replicas
         self.batch_size = batch_size
         self.random_state = random_state
         self.flatten = flatten
         self._modules = find_layers(model, list(layers))
+        find_layers(model, list(self.sigma))
 
     @property
     def noise(self) -> dict[str, float]:
@@ -104,19 +122,22 @@ class Recorder:
         return {name: sigma for name, sigma in deviations.items() if sigma > 0}
 
     def describe(self, inputs: Any) -> tuple[Layer, ...]:
-        """Find the order of the layers, their sigma and what has noise before it, from one input.
+        """Find the order of the layers, their sigma and what has noise before it.
+
+        Some hundred of the inputs are run all together, and twice in batches of one, two, three and
+        so on: what is recorded of an input must not depend on chance or on its batch.
 
         Parameters
         ----------
         inputs : array-like or tensor, tuple or mapping of them
-            One input or more, as the model takes them; see :meth:`record`.
+            The inputs, as the model takes them; see :meth:`record`.
 
         Raises
         ------
         ValueError
-            For a layer that does not run, or runs twice, or does not return one row per input; for
-            a model with noise that the recorder does not know of, or parameters that are not
-            initialised yet.
+            For a layer that does not run, or runs twice, or does not return one row of real numbers
+            per input, or whose rows depend on other inputs of the batch; for a model with noise
+            that the recorder does not know of, or parameters that are not initialised yet.
         TypeError
             For a layer that does not return a tensor.
         """
@@ -125,81 +146,139 @@ class Recorder:
                 "The model has parameters that its first pass initialises; run it once before you "
                 "record it."
             )
-        one = ModelInputs.of(inputs, self.model).take(slice(1))
-        seen, *results = self._pass_quietly(one)
-        again, *others = self._pass_quietly(one)
+        inputs = ModelInputs.of(inputs, self.model)
         noise_before: dict[str, bool] = {}
         noise_seen = False
-        for name, output in seen:
-            if name in self._modules:
-                if name in noise_before:
-                    raise ValueError(
-                        f"Layer {name!r} runs more than once per pass, so it has no single output "
-                        "to record. Give each use a module of its own."
-                    )
-                self._check_output(name, tensor_of(output, name))
-                noise_before[name] = noise_seen
-            noise_seen = noise_seen or self._sigma_of(name) > 0
-        if not _equal([seen, results], [again, others]):
-            raise ValueError(
-                "The model gives two results for one input, with skinfo's own noise off: it has "
-                "noise that the recorder does not know of. Add noise by GaussianNoise or sigma, "
-                "so that its standard deviation is recorded."
-            )
-        missing = [name for name in self._modules if name not in noise_before]
-        if missing:
-            raise ValueError(
-                f"Layer {missing[0]!r} is not called when the model runs; its parent may use its "
-                "weights without calling it: record the parent."
-            )
+        with self._quiet_passes(inputs.device) as run:
+            try:
+                alone = run(inputs.take(slice(1)))
+            except ValueError as error:
+                raise ValueError(
+                    f"The model fails on one input alone ({error}), but what is recorded of an "
+                    "input must not depend on its batch."
+                ) from error
+            units = self._units_in(alone, 1)
+            for name, _ in alone[:-1]:
+                if name in units:
+                    noise_before[name] = noise_seen
+                noise_seen = noise_seen or self._sigma_of(name) > 0
+            n_bytes = sum(row.nbytes for row in units.values())
+            self._check_rows(inputs, run, max(_FEW, _TRIED_BYTES // max(1, n_bytes)))
         return tuple(Layer(name, self._sigma_of(name), noise_before[name]) for name in noise_before)
 
-    def _pass_quietly(self, inputs: ModelInputs) -> list[Any]:
-        """One pass without noise: (layer, output) in the order of running, then the result."""
-        seen: list[tuple[str, Any]] = []
+    @contextmanager
+    def _quiet_passes(self, device: torch.device) -> Iterator[Callable[[ModelInputs], Seen]]:
+        """Yield a function that runs the model without noise and returns what its layers gave."""
+        seen: Seen = []
+
+        def run(inputs: ModelInputs) -> Seen:
+            seen.clear()
+            result = inputs.run(self.model)
+            return [*seen, ("", result)]
+
         with ExitStack() as undo:
             for name, module in self.model.named_modules():
-                watched = name in self._modules or name in self.sigma
-                if watched or isinstance(module, GaussianNoise):
+                if name in self._modules or self._sigma_of(name) > 0:
                     hook = module.register_forward_hook(
                         lambda _module, _args, output, name=name: seen.append((name, output))
                     )
                     undo.callback(hook.remove)
-            undo.enter_context(evaluating(self.model))
-            return [seen, inputs.run(self.model)]
+            undo.enter_context(switching_noise(self.model, False))
+            undo.enter_context(self._undisturbed(device))
+            yield run
 
-    def _check_output(self, name: str, output: torch.Tensor) -> None:
-        """Check that a layer returns one row per input, flat or to be flattened."""
-        if output.ndim < 1 or len(output) != 1:
+    @contextmanager
+    def _undisturbed(self, device: torch.device) -> Iterator[None]:
+        """Evaluation mode with hooks that are called, and torch's generators as they were after."""
+        devices = [device] if device.type == "cuda" else []
+        with (
+            evaluating(self.model), one_thread_if_small(self.model), uncompiled(),
+            torch.random.fork_rng(devices),
+        ):  # fmt: skip
+            try:
+                yield
+            except RuntimeError as error:
+                if "NestedTensor" in str(error):
+                    raise ValueError(nested_tensors(*self._modules)) from error
+                raise
+
+    def _check_rows(
+        self, inputs: ModelInputs, run: Callable[[ModelInputs], Seen], n_most: int
+    ) -> None:
+        """Check that an input gives the same each time, alone and beside others."""
+        n = min(_TRIED, n_most, len(inputs))
+        inputs = inputs.take(np.linspace(0, len(inputs) - 1, n).astype(int))
+        batches = np.split(np.arange(n), range(self.batch_size, n, self.batch_size))
+        outputs = [self._units_in(run(inputs.take(rows)), len(rows)) for rows in batches]
+        together = {name: np.concatenate([units[name] for units in outputs]) for name in outputs[0]}
+        differs = {name: np.zeros(n, bool) for name in together}
+        rounding = _rounding(self.model, inputs.device)
+        for rows in _companies(n, self.batch_size):
+            seen, again = run(inputs.take(rows)), run(inputs.take(rows))
+            if not _equal(seen, again):
+                raise ValueError(
+                    "The model gives two results for one input, with skinfo's own noise off: it "
+                    "has noise that the recorder does not know of, or keeps a state between passes."
+                    " Add noise by GaussianNoise or sigma, so that its standard deviation is "
+                    "recorded."
+                )
+            for name, units in self._units_in(seen, len(rows)).items():
+                scale = np.abs(together[name][np.isfinite(together[name])]).max(initial=0)
+                differs[name][rows] = ~np.isclose(
+                    units, together[name][rows], rtol=0, atol=rounding * scale, equal_nan=True
+                ).all(axis=1)
+        for name, rows in differs.items():
+            if rows.mean() > _ROUNDED_ROWS:
+                raise ValueError(
+                    f"Layer {name!r} gives another output for an input where others are beside it "
+                    f"({rows.sum()} of {n} inputs tried), so it is no function of its input. In "
+                    "evaluation mode no layer may use statistics of the batch, as BatchNorm does "
+                    "with track_running_stats=False, and the first axis of what a module takes is "
+                    "that of the inputs (batch_first=True)."
+                )
+
+    def _units_in(self, seen: Seen, n_inputs: int) -> dict[str, np.ndarray]:
+        """Rows of units of each layer, in the order of running; each layer has run once."""
+        called = [name for name, _ in seen]
+        for name in (*self._modules, *(name for name in self.sigma if self.sigma[name] > 0)):
+            if name not in called:
+                raise not_called(name)
+            if name in self._modules and called.count(name) > 1:
+                raise _runs_twice(name)
+        return {
+            name: self._as_units(name, output, n_inputs)
+            for name, output in seen
+            if name in self._modules
+        }
+
+    def _as_units(self, name: str, output: Any, n_inputs: int) -> np.ndarray:
+        """Values of a layer as (n_inputs, n_units), flattened as chosen."""
+        output = tensor_of(output, name)
+        if output.ndim < 1 or len(output) != n_inputs:
+            count = "one input" if n_inputs == 1 else f"{n_inputs} inputs"
             raise ValueError(
-                f"Layer {name!r} returns shape {tuple(output.shape)} for one input; its first "
-                "axis must be that of the inputs. Record a layer before it is folded or pooled."
+                f"Layer {name!r} returns shape {tuple(output.shape)} for {count}; its first axis "
+                "must be that of the inputs. Record a layer before it is folded or pooled."
             )
-        if output.ndim != 2 and self._choice(name) is None:
+        choice = self.flatten.get(name) if isinstance(self.flatten, Mapping) else self.flatten
+        if output.ndim != 2 and choice is None:
             raise ValueError(
                 f"Layer {name!r} returns {tuple(output.shape[1:])} values per input; keep all of "
                 "them as units with flatten='all', or pool them with another flatten or a layer."
             )
+        of_tokens = isinstance(choice, int) or choice in ("token_mean", "token_last", "tokens")
+        axes = "ntc" if of_tokens and output.ndim == 3 else _AXES.get(output.ndim)
+        flattener = Flattening(self.flatten, axes=axes)
         try:
-            n_rows = len(self._as_units(name, output))
+            units = _as_floats(flattener.of(name, output.ndim).apply(_as_floats(_as_array(output))))
         except ValueError as error:
             raise ValueError(f"Layer {name!r}: {error}.") from error
-        if n_rows != 1:
+        if len(units) != n_inputs:
             raise ValueError(
                 f"Layer {name!r}: flatten='tokens' makes each token an input of its own, which a "
                 "recording has not; choose a token or their mean."
             )
-
-    def _choice(self, name: str) -> Any:
-        return self.flatten.get(name) if isinstance(self.flatten, Mapping) else self.flatten
-
-    def _as_units(self, name: str, output: torch.Tensor) -> np.ndarray:
-        """Values of a layer as (n_inputs, n_units), flattened as chosen."""
-        values = output.detach().float().cpu().numpy()
-        choice = self._choice(name)
-        of_tokens = isinstance(choice, int) or choice in ("token_mean", "token_last", "tokens")
-        axes = "ntc" if of_tokens and values.ndim == 3 else _AXES.get(values.ndim)
-        return Flattening(self.flatten, axes=axes).of(name, values.ndim).apply(values)
+        return units
 
     def _sigma_of(self, name: str) -> float:
         module = self.model.get_submodule(name)
@@ -220,7 +299,13 @@ class Recorder:
         ------
         dict of str to ndarray
             For a layer with noise before it (n_inputs, n_replicas, n_units), for others
-            (n_inputs, n_units); float32, in files that are removed when the context ends.
+            (n_inputs, n_units); float32, or float64 where float32 cannot hold what the layer
+            returns, in files that are removed when the context ends.
+
+        Raises
+        ------
+        ValueError, TypeError
+            As in :meth:`describe`, for any batch.
         """
         inputs = ModelInputs.of(inputs, self.model)
         noise_before = {layer.name: layer.noise_before for layer in self.describe(inputs)}
@@ -229,38 +314,52 @@ class Recorder:
         with tempfile.TemporaryDirectory(prefix="skinfo-") as directory:
             paths = {name: Path(directory) / f"{k}.npy" for k, name in enumerate(noise_before)}
 
-            def keep(name: str, output: torch.Tensor) -> None:
+            def keep(name: str, output: Any) -> None:
                 rows, replica = batch
+                if name in called:
+                    raise _runs_twice(name)
+                called.add(name)
                 if not noise_before[name] and replica > 0:
                     return
-                values = self._as_units(name, output)
+                values = self._as_units(name, output, rows.stop - rows.start)
                 if name not in arrays:
                     replicas = (self.n_replicas,) if noise_before[name] else ()
                     arrays[name] = np.lib.format.open_memmap(
-                        paths[name], "w+", np.float32, (len(inputs), *replicas, values.shape[1])
+                        paths[name], "w+", values.dtype, (len(inputs), *replicas, values.shape[1])
+                    )
+                if values.shape[1] != arrays[name].shape[-1]:
+                    raise ValueError(
+                        f"Layer {name!r} returns {arrays[name].shape[-1]} units for some inputs "
+                        f"and {values.shape[1]} for others; pool them by flatten."
                     )
                 arrays[name][(rows, replica) if noise_before[name] else rows] = values
 
             passes = self.n_replicas if any(noise_before.values()) else 1
-            with one_thread_if_small(self.model), self._listening(keep, generator):
+            with self._listening(keep, generator):
                 for replica in range(passes):
                     for start in range(0, len(inputs), self.batch_size):
-                        batch = slice(start, start + self.batch_size), replica
-                        inputs.take(batch[0]).run(self.model)
+                        rows = slice(start, min(start + self.batch_size, len(inputs)))
+                        batch, called = (rows, replica), set[str]()
+                        inputs.take(rows).run(self.model)
+                        for name in noise_before.keys() - called:
+                            raise not_called(name)
             yield {name: arrays[name] for name in noise_before}
 
     @contextmanager
     def _listening(
-        self, keep: Callable[[str, torch.Tensor], None], generator: torch.Generator
+        self, keep: Callable[[str, Any], None], generator: torch.Generator
     ) -> Iterator[None]:
         """Noise on, evaluation mode, and ``keep`` called with the output of each layer."""
         with ExitStack() as stack:
-            stack.enter_context(evaluating(self.model))
+            stack.enter_context(self._undisturbed(generator.device))
             # Hooks run in the order of registration: what is kept has no noise yet.
             for name, module in self._modules.items():
                 if isinstance(module, GaussianNoise):
                     hook = module.register_forward_pre_hook(
-                        lambda _module, args, name=name: keep(name, args[0])
+                        lambda _module, args, given, name=name: keep(
+                            name, next(iter((*args, *given.values())))
+                        ),
+                        with_kwargs=True,
                     )
                 else:
                     hook = module.register_forward_hook(
@@ -271,13 +370,55 @@ class Recorder:
             yield
 
 
+def _runs_twice(name: str) -> ValueError:
+    return ValueError(
+        f"Layer {name!r} runs more than once per pass, so it has no single output to record. Give "
+        "each use a module of its own."
+    )
+
+
+def _companies(n: int, most: int) -> list[np.ndarray]:
+    """Numbers of inputs in batches of one, two, three and so on, in random order.
+
+    Examples
+    --------
+    >>> [len(rows) for rows in _companies(20, most=4)]
+    [1, 2, 3, 4, 4, 4, 2]
+    """
+    order = np.append(0, 1 + np.random.default_rng(0).permutation(n - 1))
+    ends = np.minimum(np.arange(1, n + 1), most).cumsum()
+    return np.split(order, ends[ends < n])
+
+
+def _rounding(model: nn.Module, device: torch.device) -> float:
+    """Share of a layer's largest value by which rounding may change with the size of a batch."""
+    types = {parameter.dtype for parameter in model.parameters() if parameter.is_floating_point()}
+    if torch.is_autocast_enabled(device.type):
+        types.add(torch.get_autocast_dtype(device.type))
+    return float(max(torch.finfo(dtype).eps for dtype in types or [torch.float32]) ** 0.5)
+
+
+def _as_array(output: torch.Tensor) -> np.ndarray:
+    narrow = output.is_floating_point() and output.itemsize < 4
+    return (output.float() if narrow else output).detach().cpu().numpy()
+
+
+def _as_floats(values: np.ndarray) -> np.ndarray:
+    """Numbers as float32, or as float64 where only that holds them."""
+    if values.dtype.kind not in "biuf":
+        raise ValueError(f"holds {values.dtype}, where real numbers are expected")
+    whole = values.dtype.kind in "iu" and values.size
+    if whole and (values.max() > 2**53 or values.min() < -(2**53)):
+        raise ValueError("holds integers beyond 2^53, more than float64 can tell apart")
+    return values.astype(np.result_type(values.dtype, np.float32), copy=False)
+
+
 def _equal(one: Any, other: Any) -> bool:
     """Whether two results hold the same tensors; NaN equals NaN."""
     pairs = zip_longest(tensors_in(one), tensors_in(other))
-    return all(
-        a is not None
-        and b is not None
-        and a.shape == b.shape
-        and torch.equal(a.nan_to_num(), b.nan_to_num())
-        for a, b in pairs
-    )
+    return all(a is not None and b is not None and _same(a, b) for a, b in pairs)
+
+
+def _same(a: torch.Tensor, b: torch.Tensor) -> bool:
+    """Whether two tensors hold the same; NaN equals NaN."""
+    return a.shape == b.shape and bool(((a == b) | ((a != a) & (b != b))).all())

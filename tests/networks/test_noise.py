@@ -126,7 +126,7 @@ def test_nothing_is_left_after_noise(X):
     model, x = make_mlp(SIZES), torch.as_tensor(X)
     before = model(x)
     with noisy_layers(model, SIGMAS):
-        assert len(hooks(model)) == 3
+        assert len(hooks(model)) == 4
         assert not torch.equal(model(x), before)
     assert hooks(model) == []
     assert torch.equal(model(x), before)
@@ -212,3 +212,136 @@ def test_a_number_does_not_say_which_layers_are_noisy():
         pass
     with pytest.raises(TypeError, match="sigma must say which layers"):
         Trainer(model, torch.zeros(3, SIZES[0]), torch.zeros(3), sigma=0.1)
+
+
+# Code that calls no hooks
+
+
+def compiled(model):
+    model(torch.ones(4, 2))
+    return torch.compile(model, backend="eager")
+
+
+def compiled_in_place(model):
+    model.compile(backend="eager")
+    return model
+
+
+CALLS = {
+    "of the wrapper": (compiled, "_orig_mod.0", None),
+    "inside a model": (lambda m: nn.Sequential(compiled(m)), "0._orig_mod.0", None),
+    "in place": (compiled_in_place, "0", None),
+    "of another wrapper": (lambda m: m, "0", compiled),
+    "of a function": (lambda m: m, "0", lambda m: torch.compile(lambda x: m(x), backend="eager")),
+    "with other weights": (lambda m: m, "0", lambda m: lambda x: torch.func.functional_call(
+        m, dict(m.named_parameters()), x)),
+    "of copies": (nn.DataParallel, "module.0", None),
+    "traced by fx": (torch.fx.symbolic_trace, "0", None),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("make", "layer", "make_call"), CALLS.values(), ids=list(CALLS))
+def test_noise_is_there_in_every_call(make, layer, make_call):
+    """A pass before has fixed what compiled code does."""
+    model, x = make(nn.Sequential(nn.Linear(2, 2), nn.Tanh())), torch.ones(4, 2)
+    call = model if make_call is None else make_call(model)
+    clean = call(x)
+    for _ in range(2):
+        with noisy_layers(model, {layer: 9.0}):
+            assert not torch.equal(call(x), clean)
+        assert torch.equal(call(x), clean)
+
+
+def test_a_compiled_model_is_recorded_like_any_other(X):
+    model = make_mlp(SIZES)
+    expected = recorded(Recorder(model, ["layer1", "layer2"], sigma=SIGMAS, n_replicas=2), X)
+    fast = torch.compile(model, backend="eager")
+    names = [f"_orig_mod.{name}" for name in ("layer1", "layer2")]
+    sigma = {f"_orig_mod.{name}": value for name, value in SIGMAS.items()}
+    for _ in range(2):
+        fast(torch.as_tensor(X))
+        found = recorded(Recorder(fast, names, sigma=sigma, n_replicas=2), X)
+        for name in expected:
+            np.testing.assert_array_equal(found[f"_orig_mod.{name}"], expected[name])
+
+
+def test_what_compiles_is_given_back_by_the_last_of_two_threads():
+    """Contexts of two threads that end in the order in which they began."""
+    model, fast = (nn.Sequential(nn.Linear(2, 2)) for _ in range(2))
+    before = torch._dynamo.eval_frame._stance.stance
+    first, second = noisy_layers(model, {"0": 0.1}), noisy_layers(fast, {"0": 0.1})
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert torch._dynamo.eval_frame._stance.stance == "force_eager"
+    second.__exit__(None, None, None)
+    assert torch._dynamo.eval_frame._stance.stance == before == "default"
+
+
+def inner():
+    return nn.Sequential(nn.Linear(2, 2), nn.Tanh())
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+@pytest.mark.parametrize(
+    ("make", "layer", "message"),
+    [
+        (torch.jit.script, "0", "torch.jit has scripted or traced"),
+        (lambda m: torch.jit.trace(m, torch.ones(4, 2)), "0", "torch.jit has scripted or traced"),
+        (lambda m: nn.Sequential(torch.jit.script(m)), "0.1", "torch.jit has scripted or traced"),
+        (lambda m: nn.Sequential(torch.jit.script(m)), "0", "torch.jit has scripted or traced"),
+        (lambda m: torch.fx.symbolic_trace(nn.Sequential(m)), "0", "'0' is not called"),
+        (lambda m: torch.export.export(m, (torch.ones(4, 2),)).module(), "0", "not called|eval"),
+    ],
+)
+def test_layers_whose_hooks_are_not_called_are_refused(make, layer, message):
+    model, x = make(inner()), torch.ones(4, 2)
+    before = hooks(model)
+    with pytest.raises(ValueError, match=message), noisy_layers(model, {layer: 0.1}):
+        model(x)
+    with pytest.raises((ValueError, NotImplementedError), match=message):
+        Recorder(model, [layer]).describe(x)
+    assert hooks(model) == before
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+def test_noise_modules_that_cannot_be_switched_are_refused():
+    model = torch.jit.script(nn.Sequential(nn.Linear(2, 2), GaussianNoise(0.1)))
+    with pytest.raises(ValueError, match="'1' belongs to what torch.jit"), noisy_layers(model, {}):
+        pass
+
+
+def test_noise_on_weights_that_are_used_without_a_call_is_refused():
+    model = nn.TransformerEncoderLayer(4, 2, 8, batch_first=True)
+    sigma = {"self_attn.out_proj": 0.1}
+    message = r"'self_attn\.out_proj' is not called"
+    with pytest.raises(ValueError, match=message), noisy_layers(model, sigma):
+        model(torch.zeros(3, 5, 4))
+    with pytest.raises(ValueError, match=message):
+        Recorder(model, ["norm2"], sigma=sigma, flatten="all").describe(torch.zeros(3, 5, 4))
+
+
+@pytest.mark.parametrize("make", [torch.Tensor.long, lambda x: x.to(torch.complex64)])
+def test_noise_on_other_than_real_numbers_names_the_layer(make):
+    class Codes(nn.Module):
+        def forward(self, x):
+            return make(x)
+
+    model = nn.Sequential(Codes())
+    refused = pytest.raises((TypeError, ValueError), match="Layer '0' returns")
+    with refused, noisy_layers(model, {"0": 0.1}):
+        model(torch.zeros(3, 2))
+
+
+def test_noise_comes_from_the_device_of_its_generator():
+    """As in a model whose layers lie on several devices."""
+    elsewhere = torch.zeros(3, device="meta")
+    noise = GaussianNoise(0.1)
+    noise.generator = torch.Generator().manual_seed(0)
+    assert noise(elsewhere).device.type == "meta"
+
+
+@pytest.mark.parametrize("sigma", ["0.1", None, [0.1], float("inf")])
+def test_what_is_no_standard_deviation_names_its_layer(sigma):
+    with pytest.raises(ValueError, match="sigma of layer 'layer1' must be >= 0 and finite; got"):
+        Recorder(make_mlp(SIZES), ["layer1"], sigma={"layer1": sigma})

@@ -1,5 +1,7 @@
 """What is recorded of a network that runs."""
 
+import contextlib
+import itertools
 import tempfile
 
 import numpy as np
@@ -525,3 +527,230 @@ def test_an_unknown_flatten_is_refused(word):
 def test_a_flatten_that_does_not_fit_is_refused(rng, flatten, message):
     with pytest.raises(ValueError, match=message):
         Recorder(Attentive(), ["encode"], flatten=flatten).describe(rng.integers(0, 10, (20, 5)))
+
+
+# What is recorded of an input depends on nothing but the input
+
+
+class Function(nn.Module):
+    """A function of modules and inputs; its result is the layer "out"."""
+
+    def __init__(self, function, *parts):
+        super().__init__()
+        self.function, self.parts, self.out = function, nn.ModuleList(parts), nn.Identity()
+
+    def forward(self, x):
+        return self.out(self.function(*self.parts, x))
+
+
+def batch_norm(n):
+    return nn.BatchNorm1d(n, track_running_stats=False)
+
+
+def conv_and_norm(conv, norm, x):
+    return norm(conv(x))
+
+
+OF_THE_BATCH = {
+    "statistics of maps": (conv_and_norm, nn.Conv1d(6, 2, 2), batch_norm(2)),
+    "recurrent": (lambda rnn, x: rnn(x)[0], nn.RNN(6, 3)),
+    "attention": (lambda layer, x: layer(x), nn.TransformerEncoderLayer(6, 2, 8)),
+    "one row": (lambda x: x.mean(0, keepdim=True),),
+    "a little": (lambda x: x - 0.01 * x.mean(0),),
+    "those before": (lambda x: x.cumsum(0),),
+    "their number": (lambda x: x / len(x),),
+    "the place": (lambda x: x + torch.arange(len(x))[:, None, None],),
+    "the rank": (lambda x: x.argsort(0),),
+    "an even number": (lambda x: x[: max(1, len(x) // 2 * 2)],),
+    "the first row alone": (lambda x: torch.cat([x[:1] + x.sum(0), x[1:]]),),
+}
+
+
+@pytest.mark.parametrize("batch_size", [4096, 7])
+@pytest.mark.parametrize("parts", OF_THE_BATCH.values(), ids=list(OF_THE_BATCH))
+def test_layers_that_depend_on_other_inputs_are_refused(rng, parts, batch_size):
+    model = Function(*parts)
+    recorder = Recorder(model, ["out"], flatten="all", batch_size=batch_size)
+    with pytest.raises(ValueError, match="another output for an input where others|its first axis"):
+        recorded(recorder, rng.standard_normal((60, 6, 6)))
+    assert hooks(model) == []
+
+
+def test_a_model_that_needs_several_inputs_is_refused(X):
+    with pytest.raises(ValueError, match="fails on one input alone .Expected more than 1 value"):
+        Recorder(nn.Sequential(batch_norm(6)), ["0"]).describe(X)
+
+
+@pytest.mark.parametrize("layer", ["out", "parts.0"])
+def test_a_batch_that_is_not_like_those_tried_is_refused(X, layer):
+    """The input that changes what runs lies in the last batch, and is not among those tried."""
+    many = np.zeros((300, 6), np.float32)
+    many[298, 0] = 1.0
+    ways = {
+        "out": lambda linear, x: linear(x)[: len(x) - int(x.any())],
+        "parts.0": lambda linear, x: x if x.any() else linear(x),
+    }
+    with pytest.raises(ValueError, match="for 2 inputs; its first axis|is not called"):
+        recorded(Recorder(Function(ways[layer], nn.Linear(6, 6)), [layer], batch_size=2), many)
+    twice = Function(lambda linear, x: linear(linear(x)) if x.any() else linear(x), nn.Linear(6, 6))
+    with pytest.raises(ValueError, match="runs more than once"):
+        recorded(Recorder(twice, ["parts.0"], batch_size=2), many)
+    wider = Function(lambda x: x[:, : 1 + int(x.any())])
+    with pytest.raises(ValueError, match="1 units for some inputs and 2 for others"):
+        recorded(Recorder(wider, ["out"], batch_size=2), many)
+
+
+@pytest.mark.parametrize("depth", [1, 8])
+def test_rounding_and_what_it_turns_over_are_no_dependence(rng, depth):
+    class Spikes(nn.Module):
+        def forward(self, x):
+            return (x > 0).to(x.dtype)
+
+    sizes = [6, *[100] * depth]
+    model = nn.Sequential(
+        *(nn.Sequential(nn.Linear(*pair), Spikes()) for pair in itertools.pairwise(sizes))
+    )
+    X = rng.standard_normal((300, 6))
+    assert recorded(Recorder(model, [str(depth - 1)]), X)[str(depth - 1)].shape == (300, 100)
+    smooth = make_mlp((6, *[100] * depth, 2)).bfloat16()
+    layer = f"layer{depth}"
+    assert recorded(Recorder(smooth, [layer]), X)[layer].dtype == np.float32
+
+
+# Noise that nobody declared
+
+
+def functional_dropout(n_units, p):
+    return Function(lambda linear, x: linear(nn.functional.dropout(x, p)), nn.Linear(6, n_units))
+
+
+class Sometimes(nn.Module):
+    """Noise at every so many calls."""
+
+    def __init__(self, period):
+        super().__init__()
+        self.calls, self.period = 0, period
+
+    def forward(self, x):
+        self.calls += 1
+        return x if self.calls % self.period else x + torch.randn_like(x)
+
+
+@pytest.mark.parametrize(
+    ("model", "layer"),
+    [
+        (functional_dropout(64, 0.5), "out"),
+        (functional_dropout(3, 0.1), "out"),
+        (functional_dropout(3, 0.005), "out"),
+        (nn.Sequential(Sometimes(2)), "0"),
+        (nn.Sequential(Sometimes(15)), "0"),
+        (Function(lambda x: x + torch.randn_like(x) * (x[:, :1] > 2)), "out"),
+        (Function(lambda x: x + torch.as_tensor(np.random.random(len(x)))[:, None]), "out"),  # noqa: NPY002
+    ],
+)
+def test_noise_of_unknown_size_is_found_whatever_the_first_input(rng, model, layer):
+    X = rng.standard_normal((300, 6))
+    X[0] = 0
+    with pytest.raises(ValueError, match="noise that the recorder does not know of"):
+        Recorder(model, [layer]).describe(X)
+
+
+def test_noise_in_one_pass_of_ten_is_found(X):
+    found = 0
+    for seed in range(20):
+        torch.manual_seed(seed)
+        model = Function(lambda x: x + torch.randn_like(x) * (torch.rand(1) < 0.1))
+        with contextlib.suppress(ValueError):
+            Recorder(model, ["out"]).describe(np.repeat(X, 6, axis=0))
+            found -= 1
+        found += 1
+    assert found >= 17
+
+
+def test_noise_modules_that_were_switched_on_are_known(X):
+    model = nn.Sequential(nn.Linear(6, 4), GaussianNoise(0.2))
+    model[1].active = True
+    assert Recorder(model, ["1"]).describe(X) == (Layer("1", 0.2, False),)
+    assert model[1].active is True
+
+
+def test_recording_leaves_the_global_generator_to_the_training(X):
+    model = Function(lambda x: x + 0 * torch.rand(1))
+    with global_state_untouched():
+        recorded(Recorder(model, ["out"]), X)
+
+
+# Numbers are recorded as they are, or refused
+
+
+@pytest.mark.parametrize(
+    ("make", "dtype"),
+    [
+        (lambda x: x > 0, np.float32),
+        (lambda x: (100 * x).to(torch.int16), np.float32),
+        (lambda x: 2**24 + torch.arange(x.numel()).reshape(x.shape), np.float64),
+        (lambda x: -(2**53) + torch.arange(x.numel()).reshape(x.shape) * 2**40, np.float64),
+        (lambda x: x.to(torch.bfloat16), np.float32),
+        (lambda x: x.half(), np.float32),
+        (lambda x: x.to(torch.float8_e4m3fn), np.float32),
+        (lambda x: 1 + x.double() / 2**40, np.float64),
+    ],
+)
+def test_numbers_are_recorded_exactly(X, make, dtype):
+    x = torch.as_tensor(X)
+    one_at_a_time = Recorder(Function(make), ["out"], batch_size=len(X))
+    with pytest.MonkeyPatch.context() as patch:
+        # Counting makes them depend on the batch, which is not the question here.
+        patch.setattr(Recorder, "_check_rows", lambda *_: None)
+        found = recorded(one_at_a_time, X)["out"]
+    assert found.dtype == dtype
+    np.testing.assert_array_equal(found, make(x).to(torch.float64).numpy())
+
+
+@pytest.mark.parametrize(
+    ("make", "flatten", "message"),
+    [
+        (torch.fft.fft, None, "'out' returns complex numbers"),
+        (
+            lambda x: x,
+            {"out": lambda rows: 1j * rows},
+            "'out': holds complex64, where real numbers",
+        ),
+        (lambda x: torch.full_like(x, 2**53 + 1, dtype=torch.int64), None, "beyond 2.53"),
+        (lambda x: torch.full_like(x, -(2**62), dtype=torch.int64), None, "beyond 2.53"),
+    ],
+)
+def test_numbers_that_no_recording_holds_are_refused(X, make, flatten, message):
+    with pytest.raises(ValueError, match=message):
+        Recorder(Function(make), ["out"], flatten=flatten).describe(X)
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_masked_inputs_are_refused(X, named):
+    masked = np.ma.masked_greater(X, 0)
+    with pytest.raises(ValueError, match="inputs are masked"):
+        Recorder(TwoInputs(), ["left"]).describe({"left": X, "right": masked} if named else masked)
+    with pytest.raises(ValueError, match="inputs are masked"):
+        Trainer(make_mlp(SIZES), masked, np.zeros(50))
+
+
+def test_inputs_take_the_type_of_weights_that_are_no_codes(X):
+    model = nn.Sequential(nn.Linear(6, 3))
+    model.register_parameter("codes", nn.Parameter(torch.zeros(3, dtype=torch.int8), False))
+    assert next(model.parameters()).dtype == torch.int8
+    found = recorded(Recorder(model, ["0"]), X)["0"]
+    np.testing.assert_array_equal(found, model[0](torch.as_tensor(X)).detach().numpy())
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors:UserWarning")
+@pytest.mark.parametrize("layer", ["layers.0", "layers.1.linear1"])
+def test_nested_tensors_name_the_layer_and_what_to_do(rng, layer):
+    def model(nested):
+        one = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+        return nn.TransformerEncoder(one, 2, enable_nested_tensor=nested)
+
+    padded = torch.arange(5) >= torch.arange(1, 21)[:, None] % 5 + 1
+    given = {"src": rng.standard_normal((20, 5, 8)), "src_key_padding_mask": padded}
+    with pytest.raises(ValueError, match=f"'{layer}': .*enable_nested_tensor=False"):
+        Recorder(model(True), [layer], flatten="all").describe(given)
+    assert len(recorded(Recorder(model(False), [layer], flatten="all"), given)[layer]) == 20
