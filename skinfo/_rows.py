@@ -15,6 +15,8 @@ from sklearn.utils.validation import _check_sample_weight, validate_data
 
 # Weights below this share of the largest are zero.
 _LIGHTEST = 1e-300
+# Types that numpy lacks and float32 holds exactly.
+_NARROW = ("bfloat16", "float8")
 
 
 @dataclass(frozen=True)
@@ -129,8 +131,72 @@ def discrete_entropy(probabilities: np.ndarray) -> float:
     return entropy if entropy > 1e-14 else 0.0
 
 
+def as_array(values: Any, name: str = "") -> np.ndarray:
+    """An array of the same numbers; a tensor of torch leaves its graph and its device.
+
+    bfloat16 and float8, which numpy lacks, become float32 of the same values. It is a ValueError if
+    some values are masked: what is below a mask is no number of anybody's.
+
+    Examples
+    --------
+    >>> as_array([[1.0, 2.0]]).tolist()
+    [[1.0, 2.0]]
+    >>> as_array(np.ma.masked_greater([1.0, 9e9], 1e9), "X")
+    Traceback (most recent call last):
+    ValueError: X holds masked values; fill them or drop their rows.
+    """
+    if hasattr(values, "detach"):
+        values = values.detach().cpu()
+        if any(narrow in str(values.dtype) for narrow in _NARROW):
+            values = values.float()
+    parts = values if isinstance(values, list | tuple) else [values]
+    if any(np.ma.is_masked(part) for part in parts):
+        raise ValueError(f"{name} holds masked values; fill them or drop their rows.".lstrip())
+    array = np.asarray(values) if np.ma.isMaskedArray(values) else np.asanyarray(values)
+    return array.astype(np.float32) if array.dtype.name.startswith(_NARROW) else array
+
+
+def one_each(values: Any, name: str) -> np.ndarray:
+    """One label, or one number of an input, for each: a list or a column, of numbers or of words.
+
+    Words stored as bytes are decoded, so that they equal those of other files. It is a ValueError
+    if they are no such list.
+
+    Examples
+    --------
+    >>> one_each([[b"cat"], [b"dog"]], "labels").tolist()
+    ['cat', 'dog']
+    """
+    array = as_array(values, name)
+    if array.ndim == 2 and array.shape[1] == 1:
+        array = array[:, 0]
+    if array.ndim != 1 or not len(array):
+        what = "integer per row" if name == "groups" else "label per input"
+        hint = "; of one-hot labels take labels.argmax(axis=1)" if array.ndim == 2 else ""
+        raise ValueError(f"{name} must be one {what}; got shape {array.shape}{hint}.")
+    if array.dtype.kind == "O":
+        # A list of mixed types would become words, so that 1 equals "1".
+        kinds = {isinstance(value, str | bytes) for value in array.tolist()}
+        array = np.array(array.tolist()) if len(kinds) == 1 else array
+    if array.dtype.kind == "S":
+        try:
+            array = np.char.decode(array, "utf-8")
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{name} holds bytes that are no words in UTF-8 ({error}).") from error
+    if array.dtype.kind not in "biufUT":
+        raise ValueError(f"{name} must be a list of numbers or of words; got {array.dtype}.")
+    return array.astype(str) if array.dtype.kind == "T" else array
+
+
 def check_activations(estimator: Any, X: Any, *, reset: bool) -> np.ndarray:
     """Check an array of activations; the error names row and column of a NaN or an infinity."""
+    X = _unframed(X, "X")
+    whole = np.asarray(X)
+    if whole.dtype.kind in "iu" and whole.size and max(whole.max(), -int(whole.min())) > 2**53:
+        raise ValueError(
+            "X holds whole numbers beyond 2^53, which double precision cannot tell apart; subtract "
+            "an offset first."
+        )
     try:
         # scikit-learn sums the array to find a NaN, and a sum of finite values may be one.
         with np.errstate(invalid="ignore"):
@@ -161,6 +227,12 @@ def check_activations(estimator: Any, X: Any, *, reset: bool) -> np.ndarray:
         ) from None
 
 
+def _unframed(values: Any, name: str) -> Any:
+    """An array, or what scikit-learn takes the columns and missing values of."""
+    framed = hasattr(values, "iloc") or hasattr(values, "columns")
+    return values if framed else as_array(values, name)
+
+
 def _first_not_finite(X: Any) -> tuple[int, int] | None:
     values = np.asarray(X)
     if values.dtype.kind == "O":
@@ -183,12 +255,16 @@ def check_rows(
         hold no replicas, two labels or two weights within a group, negative or all-zero weights.
     """
     points = check_activations(estimator, X, reset=reset)
+    groups = None if groups is None else _unframed(groups, "groups")
     labels = None if y is None else check_labels(y, len(points))
     codes = None if groups is None else _check_groups(groups, len(points))
     weights = None
     if sample_weight is not None:
         weights = _check_sample_weight(
-            sample_weight, points, dtype=np.float64, ensure_non_negative=True
+            _unframed(sample_weight, "sample_weight"),
+            points,
+            dtype=np.float64,
+            ensure_non_negative=True,
         )
     if codes is not None:
         _check_constant_within(codes, labels, "y", "the label of its input")
@@ -198,8 +274,10 @@ def check_rows(
 
 def check_labels(y: Any, n: int) -> np.ndarray:
     """Check one label per row; a continuous y is an error."""
-    labels = column_or_1d(y, warn=True)
+    labels = column_or_1d(_unframed(y, "y"), warn=True)
     _check_not_missing(labels, "y")
+    words = labels.dtype.kind == "S" or (labels.dtype.kind == "O" and isinstance(labels[0], bytes))
+    labels = one_each(labels, "y") if words else labels
     if len(labels) != n:
         raise ValueError(
             f"y must hold one label for each row of X; got {len(labels)} labels for {n} rows "

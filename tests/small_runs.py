@@ -17,7 +17,8 @@ def arrays(n_units=(4, 3), epochs=EPOCHS, n=20):
     """Layers named as torch.nn.Sequential names them, wider first."""
     rng = np.random.default_rng(0)
     return {
-        (epoch, str(2 * k)): rng.normal(size=(n, 3, d))
+        # No noise is before the first layer, so that its replicas are equal.
+        (epoch, str(2 * k)): rng.normal(size=(n, 3 if k else 1, d)) * np.ones((1, 3, 1))
         for epoch in epochs
         for k, d in enumerate(n_units)
     }

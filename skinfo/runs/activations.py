@@ -65,7 +65,8 @@ class LayerActivations:
     >>> import numpy as np
     >>> from skinfo import open_run
     >>> S = np.random.RandomState(0).randn(100, 5, 3)  # 100 inputs, 5 noisy passes, 3 units
-    >>> run = open_run({(1, "deep"): S}, sigma=0.1, labels=np.arange(100) % 2)
+    >>> arrays = {(1, "first"): np.zeros((100, 2)), (1, "deep"): S}
+    >>> run = open_run(arrays, sigma=0.1, labels=np.arange(100) % 2)
     >>> loaded = run.load(1, "deep")
     >>> loaded.array.shape
     (100, 5, 3)

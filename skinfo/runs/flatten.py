@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from skinfo._rows import as_array
+
 #: How the array of one layer becomes units: a name, the number of a token, or a callable.
 Choice = str | int | Callable[[np.ndarray], Any]
 #: What ``flatten`` may be, wherever it is an argument: a choice for all layers, or one per layer.
@@ -29,7 +31,7 @@ class Flattener:
     choice : str, int, callable or None
         How tokens or space become units.
     declared : bool
-        Whether the user chose, so that a second axis is what its letter says.
+        Whether the user said what each axis is.
     """
 
     axes: str
@@ -97,7 +99,7 @@ class Flattener:
         rows = array.shape[: len(front)]
         count = int(np.prod(rows))
         try:
-            units = np.asarray(function(array.reshape(count, *array.shape[len(front) :])))
+            units = as_array(function(array.reshape(count, *array.shape[len(front) :])))
         except MemoryError:
             raise
         except Exception as error:
@@ -177,12 +179,14 @@ class Flattening:
         axes = self._axes(choice, named, ndim)
         if (ndim == 2 and not named) or axes == "nrc":
             choice = None
-        return Flattener(axes, choice, declared=choice is not None)
+        return Flattener(axes, choice, declared=False)
 
     def _axes(self, choice: Choice | None, named: bool, ndim: int) -> str:
         last = self.channels == "last"
         if choice in _TOKENS or isinstance(choice, int):
             axes = {2: "nc", 3: "ntc", 4: "nrtc"}
+        elif callable(choice) and not named and ndim == 3:
+            return "ntc"
         else:
             axes = {
                 2: "nc",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -11,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from skinfo.errors import RunError
+from skinfo._rows import one_each
+from skinfo.errors import RunError, name_some
 from skinfo.runs.description import Layer, Record, check_groups, make_layers, training_mask
 from skinfo.runs.flatten import Flatten, Flattening
 from skinfo.runs.run import Run, Store
@@ -40,10 +42,10 @@ def open_run(
     source : path-like or mapping
         What :func:`save_run` wrote; or what others did: a directory of numbered .npz,
         .safetensors, .h5 or directories of .npy, an HDF5 file or zarr container
-        ``/<epoch>/activations/<layer>`` (the last number in a name is the epoch); or arrays in
-        memory, by (epoch, layer) or nested ``{epoch: {layer: array}}``. An array is
-        (n_rows, n_units) or (n_inputs, n_replicas, n_units), or has maps or tokens for
-        ``flatten``.
+        ``/<epoch>/activations/<layer>`` (in a name the epoch is the number after the word epoch or
+        step, else the last); or arrays in memory, by (epoch, layer) or nested
+        ``{epoch: {layer: array}}``. An array is (n_rows, n_units) or
+        (n_inputs, n_replicas, n_units), or has maps or tokens for ``flatten``.
     labels : array-like of shape (n_inputs,), optional
         Label of each input. This and what follows, up to ``train``, describe what does not describe
         itself; where a run does, it must agree.
@@ -104,9 +106,10 @@ def open_run(
     (3, 16)
     """
     flattening = Flattening(flatten, channels, axes)
+    name = "memory" if isinstance(source, Mapping) else str(source)
     given = {
-        name: None if values is None else np.asarray(values)
-        for name, values in (("labels", labels), ("groups", groups))
+        "labels": checked_list(labels, "labels", name),
+        "groups": checked_list(groups, "groups", name),
     }
     if not isinstance(source, Mapping):
         run = _open_stored(*find_store(Path(source), format), given, sigma, layers, train)
@@ -118,7 +121,7 @@ def open_run(
             by_place = {(e, name): a for e, by in by_place.items() for name, a in by.items()}
         store = MemoryStore(by_place)
         names = store.layers() if layers is None else list(layers)
-        run = _undescribed_run(store, names, given, sigma, train, "memory")
+        run = _undescribed_run(store, names, given, sigma, train, name)
     flattening.check_names([layer.name for layer in run.layers])
     run = replace(run, flattening=flattening)
     if labels is not None or groups is not None:
@@ -126,6 +129,16 @@ def open_run(
     # An epoch that no table can hold is refused here.
     _ = run.epochs
     return run
+
+
+def checked_list(values: Any, name: str, path: str | Path) -> np.ndarray | None:
+    """Labels or groups as one array, with words decoded; raises RunError if they are no list."""
+    if values is None:
+        return None
+    try:
+        return one_each(values, name)
+    except ValueError as error:
+        raise RunError(str(error), path=path) from error
 
 
 def _check_labels(run: Run) -> None:
@@ -151,7 +164,7 @@ def _open_stored(
     """A run on disk, with what it says of itself and what the caller says."""
     arrays = dict(given)
     for name, values in given.items():
-        stored = store.beside(name)
+        stored = checked_list(store.beside(name), name, store.where(name))
         if values is None:
             arrays[name] = stored
         elif stored is not None and not np.array_equal(stored, values):
@@ -197,7 +210,19 @@ def _names_in(store: DiskStore) -> tuple[list[str], bool]:
             in_order = in_order and ordered
         failure = failure or RunError("holds no arrays", path=store.path, epoch=epoch)
     if not layers:
-        raise failure or RunError("there is no run here: it has no checkpoints", path=store.path)
+        raise failure or RunError(
+            "there is no run here: it has no checkpoints. Where the epoch is the first axis of "
+            "each array: open_run({epoch: {name: array[k] for name, array in arrays.items()} for "
+            "k, epoch in enumerate(epochs)})",
+            path=store.path,
+        )
+    if all(re.fullmatch(r"(epoch|step)s?[\W_]*\d+", name, re.IGNORECASE) for name in layers):
+        raise RunError(
+            f"its layers would be {name_some(layers)}, which are epochs: it is ordered by layer. "
+            "Turn it round: open_run({epoch: {layer: arrays[layer][epoch] for layer in layers} for "
+            "epoch in epochs})",
+            path=store.path,
+        )
     return list(layers) if in_order else natural_order(layers), not in_order and len(layers) > 1
 
 

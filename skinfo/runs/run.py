@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import product, takewhile
 from typing import Any, Protocol, TypeVar
 
@@ -105,10 +106,13 @@ class Run:
     schema: int | None = None
     order_from_names: bool = False
     flattening: Flattening = field(default_factory=Flattening)
-    # Units of each layer at the first checkpoint that can be looked at, and its epoch.
-    _widths: dict[str, tuple[int, int]] = field(
+    # Units of each layer at the first checkpoint that can be looked at, and its epoch; under None
+    # the inputs of the first array.
+    _widths: dict[str | None, tuple[int, int]] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
+    # Epochs that were there when the checkpoints were listed.
+    _seen: dict[int, None] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def epochs(self) -> list[int]:
@@ -124,11 +128,14 @@ class Run:
 
     def layer(self, name: str) -> Layer:
         """Find a layer by name."""
-        for layer in self.layers:
-            if layer.name == name:
-                return layer
-        names = ", ".join(layer.name for layer in self.layers)
+        if name in self._by_name:
+            return self._by_name[name]
+        names = ", ".join(self._by_name)
         raise RunError(f"there is no such layer; this run has: {names}", path=self.name, layer=name)
+
+    @cached_property
+    def _by_name(self) -> dict[str, Layer]:
+        return {layer.name: layer for layer in self.layers}
 
     def load(
         self, epoch: int, layer: str, *, subset: str | np.ndarray | None = None
@@ -153,14 +160,23 @@ class Run:
         ------
         RunError
             If there is no such checkpoint or layer; the array cannot be read or used, holds NaN or
-            infinities, or has another number of units than at the first checkpoint; it is a map
-            and was opened without a choice of how to flatten it; or its second axis cannot be
+            infinities, or has another number of units or inputs than at the first checkpoint; it is
+            a map and was opened without a choice of how to flatten it; or its second axis cannot be
             replicas.
         ValueError
             For a split that the run does not have, or a mask that does not fit its inputs.
         """
-        self._check_place(epoch, layer)
+        try:
+            return self._load(epoch, layer, subset)
+        except MemoryError as error:
+            raise self._error("does not fit into memory", epoch, layer) from error
+
+    def _load(self, epoch: int, layer: str, subset: str | np.ndarray | None) -> LayerActivations:
+        if epoch not in self._seen:
+            self._check_place(epoch, layer)
         stored = self._ask_store(self.store.read, epoch, layer)
+        if stored.dtype == bool:
+            stored = stored.view(np.uint8)
         flattener = self._flattener(stored.shape, stored.dtype, epoch, layer)
         try:
             array = flattener.apply(stored)
@@ -174,7 +190,7 @@ class Run:
             place = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
             raise self._error(f"holds NaN or infinity, first at {place}", epoch, layer)
         if array.ndim == 3 and not flattener.declared:
-            self._check_replicas(array, epoch, layer)
+            self._check_replicas(array, flattener.axes, epoch, layer)
         with_rows = np.unique(inputs)
         in_subset = np.ones(len(with_rows), dtype=bool)
         if subset is not None:
@@ -189,13 +205,7 @@ class Run:
 
     def stored_shape(self, epoch: int, layer: str) -> tuple[tuple[int, ...], np.dtype]:
         """Find the shape and type of an array as it is stored, without reading it."""
-        self.layer(layer)
-        try:
-            return self._ask_store(self.store.shape, epoch, layer)
-        except RunError:
-            # Only now: to list the checkpoints takes longer than to look at one.
-            self._check_place(epoch, layer)
-            raise
+        return self._ask_store(self.store.shape, epoch, layer)
 
     def shape(self, epoch: int, layer: str) -> tuple[int, ...]:
         """Find the shape of an array once flattened, without reading it."""
@@ -244,7 +254,9 @@ class Run:
             raise self._misshapen(array.shape, epoch, layer)
         if self.groups is None or len(array) != len(self.groups):
             self._inputs_of_rows(array, epoch, layer, 1)
-        for before in self.epochs if array.ndim <= 3 else ():
+        if not self._seen:
+            self._seen.update(dict.fromkeys(self.epochs))
+        for before in self._seen if array.ndim <= 3 else ():
             if before == epoch:
                 continue
             try:
@@ -270,18 +282,27 @@ class Run:
 
     def _ask_store(self, look: Callable[[int, str], _Answer], epoch: int, layer: str) -> _Answer:
         """Turn any error of a reader into one that names the file, the epoch and the layer."""
+        self.layer(layer)
         try:
             return look(epoch, layer)
-        except (RunError, MissingExtraError, MemoryError, Warning):
+        except (MissingExtraError, MemoryError, Warning):
             raise
         except Exception as error:
+            # Only now: to list the checkpoints takes longer than to look at one.
+            if epoch not in self._seen:
+                self._check_place(epoch, layer)
+            if isinstance(error, RunError):
+                raise
             what = f"cannot be read ({in_words(error)}); write it again, or leave it out"
             raise self._error(what, epoch, layer) from error
 
     def _check_place(self, epoch: int, layer: str) -> None:
         self.layer(layer)
-        if epoch not in self.epochs:
-            what = f"there is no such checkpoint; this run has: {', '.join(map(str, self.epochs))}"
+        epochs = self.epochs
+        self._seen.clear()
+        self._seen.update(dict.fromkeys(epochs))
+        if epoch not in self._seen:
+            what = f"there is no such checkpoint; this run has: {', '.join(map(str, epochs))}"
             raise RunError(what, path=self.name, epoch=epoch)
 
     def _flattener(
@@ -291,9 +312,19 @@ class Run:
         if len(shape) < 2 or 0 in shape:
             raise self._misshapen(shape, epoch, layer)
         try:
-            return self.flattening.of(layer, len(shape))
+            flattener = self.flattening.of(layer, len(shape))
         except ValueError as error:
             raise self._error(str(error), epoch, layer) from error
+        of_all = flattener.axes == "ntc" and callable(flattener.choice) and not flattener.declared
+        if of_all and self.layer(layer).noise_before:
+            raise self._error(
+                f"has three axes, of shape {shape}, and noise before it: its second axis may be "
+                "replicas, which a callable for all layers is not given. Name the layers that it "
+                f"is for, flatten={{{layer!r}: …}}, or say what the axes are, "
+                f"axes={{{layer!r}: 'nrc'}} or 'ntc'",
+                epoch, layer,
+            )  # fmt: skip
+        return flattener
 
     def _error(self, what: str, epoch: int, layer: str) -> RunError:
         return RunError(what, path=self.name, epoch=epoch, layer=layer)
@@ -306,8 +337,9 @@ class Run:
         )  # fmt: skip
 
     def _check_numbers(self, dtype: np.dtype, epoch: int, layer: str) -> None:
-        if dtype.kind not in "fiu":
-            hint = "; convert it to float32" if dtype.name == "bfloat16" else ""
+        if dtype.kind not in "biuf":
+            hint = {"c": "; save its real and imaginary parts as units", "V": "; convert it to "
+                    "float32"}.get(dtype.kind, "")  # fmt: skip
             raise self._error(f"holds {dtype} where numbers are expected{hint}", epoch, layer)
 
     def _check_width(self, width: int, epoch: int, layer: str) -> None:
@@ -333,19 +365,21 @@ class Run:
                     "width; save networks of different widths as different runs")  # fmt: skip
             raise self._error(what, epoch, layer)
 
-    def _check_replicas(self, array: np.ndarray, epoch: int, layer: str) -> None:
-        """Without noise all replicas of an input are the same; tokens of a sequence are not."""
-        described = self.layer(layer)
-        has_noise = described.sigma or described.noise_before
-        if has_noise or (array[:, 1:] == array[:, :1]).all():
+    def _check_replicas(self, array: np.ndarray, axes: str, epoch: int, layer: str) -> None:
+        """Before any noise all replicas of an input are the same; tokens of a sequence are not.
+
+        A layer's own noise is added to what is stored.
+        """
+        if self.layer(layer).noise_before or (array[:, 1:] == array[:, :1]).all():
             return
         raise self._error(
             f"has shape {array.shape}, which is taken as (inputs, replicas, units), but the "
-            "replicas of an input differ, and no noise is on record that would make them. If the "
-            "second axis is tokens, choose flatten='token_mean', 'token_last' or 'tokens'; if it "
-            f"is channels, flatten={{{layer!r}: 'all'}} or 'channel_mean'; if it is replicas, give "
-            f"sigma, or axes={{{layer!r}: 'nrc'}}. These are arguments of open_run in Python; on "
-            "the command line there are --flatten of `skinfo analyze`, --sigma of `skinfo convert`",
+            "replicas of an input differ, and no noise is on record before this layer that would "
+            "make them. If the second axis is tokens, choose flatten='token_mean', 'token_last' or "
+            f"'tokens'; if it is channels, flatten={{{layer!r}: 'all'}} or 'channel_mean'; if it "
+            f"is replicas, give sigma of a layer before it, or axes={{{layer!r}: {axes!r}}}. These "
+            "are arguments of open_run in Python; on the command line there are --flatten of "
+            "`skinfo analyze`, --sigma of `skinfo convert`",
             epoch, layer,
         )  # fmt: skip
 
@@ -357,12 +391,27 @@ class Run:
         """
         n_inputs = self._n_inputs()
         n_rows = len(array) // tokens
+        if n_inputs is None:
+            self._check_same_rows(n_rows, epoch, layer)
         if array.ndim == 2 and self.groups is not None and n_rows == len(self.groups):
             return (self.groups[:, None] * tokens + np.arange(tokens)).ravel()
         if n_inputs is not None and n_rows != n_inputs:
             raise self._misfit(array.shape, n_rows, epoch, layer)
         replicas = array.shape[1] if array.ndim == 3 else 1
         return np.repeat(np.arange(len(array)), replicas)
+
+    def _check_same_rows(self, n_rows: int, epoch: int, layer: str) -> None:
+        """Without labels the first array that can be looked at says how many inputs there are."""
+        first = self._widths.get(None)
+        if first is None or first[0] != n_rows:
+            first = self._widths[None] = (self._count_inputs() or n_rows, epoch)
+        if first[0] != n_rows:
+            raise self._error(
+                f"has {n_rows} rows, but the first array of the run {first[0]}: a run holds the "
+                "same inputs in all layers at all checkpoints; open others as runs of "
+                "their own",
+                epoch, layer,
+            )  # fmt: skip
 
     def _n_inputs(self) -> int | None:
         if self.labels is not None:

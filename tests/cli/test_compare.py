@@ -270,7 +270,7 @@ def test_a_run_stands_for_the_table_beside_it(compare, runs, tmp_path):
 
     assert compare("both=*")[0] == 0
     RunWriter(tmp_path / "a", NOISY, labels=LABELS, train=range(10)).add(
-        20, {layer.name: np.random.default_rng(0).normal(size=(16, 4, 2)) for layer in NOISY}
+        20, {layer.name: np.random.default_rng(0).normal(size=(16, 2)) for layer in NOISY}
     )
     code, _, err = compare("a", "b")
     assert code == 0

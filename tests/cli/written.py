@@ -20,9 +20,10 @@ def write_run(path, layers=NOISY, epochs=(1, 10, 100), broken=None, labels=LABEL
     rng = np.random.default_rng(seed)
     for epoch in epochs:
         stored = {layer.name: rng.normal(size=(16, 4, 2)) for layer in layers}
-        if layers is SILENT:
-            # Without noise all replicas of an input are the same.
-            stored = {name: np.repeat(S[:, :1], 4, axis=1) for name, S in stored.items()}
+        for layer in layers:
+            if not layer.noise_before:
+                # Before any noise all replicas of an input are the same.
+                stored[layer.name] = np.repeat(stored[layer.name][:, :1], 4, axis=1)
         if broken == "nan" and epoch == 10:
             stored["second"][3, 0, 0] = np.nan
         writer.add(epoch, stored, losses={"train_loss": 1 / (1 + epoch)})

@@ -44,7 +44,7 @@ def test_rows_are_epochs_then_layers_then_estimators_then_their_quantities(table
 
 
 def test_layers_come_in_network_order_not_in_that_of_the_source():
-    run = open_run(arrays(layers=("a", "z")), labels=LABELS, sigma=0.5, layers=["z", "a"])
+    run = open_run(arrays(layers=("z", "a")), labels=LABELS, sigma=0.5, layers=["z", "a"])
     assert list(flow_of(ClusteringScore(), run)["layer"].unique()) == ["z", "a"]
 
 

@@ -283,9 +283,16 @@ def test_bfloat16_of_safetensors_becomes_float32(tmp_path):
     assert run.store.shape(1, "a") == ((2, 2), np.dtype("float32"))
 
 
-def test_bfloat16_is_refused_with_what_to_do(fmt, path):
-    with pytest.raises(RunError, match="epoch 1, layer 'a': holds bfloat16.*convert it to float32"):
-        save_run(path, 1, {"a": np.zeros((2, 1), ml_dtypes.bfloat16)}, format=fmt)
+def test_types_that_numpy_lacks_become_float32_and_spikes_are_numbers(fmt, path):
+    values = np.array([[1.5], [-2.0]], np.float32)
+    spikes = np.array([[True], [False]])
+    layers = {"a": values.astype(ml_dtypes.bfloat16), "b": spikes}
+    layers["c"] = values.astype(ml_dtypes.float8_e4m3fn)
+    save_run(path, 1, layers, format=fmt)
+    for run in (open_run(path), open_run({1: layers})):
+        assert bits(run.load(1, "a").array) == bits(run.load(1, "c").array) == bits(values)
+        assert run.load(1, "b").array.tolist() == [[1], [0]]
+        assert run.stored_shape(1, "b") == ((2, 1), bool)
 
 
 @pytest.mark.parametrize("fmt", ["safetensors", "hdf5", "zarr"], indirect=True)

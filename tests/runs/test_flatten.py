@@ -48,7 +48,7 @@ def test_channels_may_come_last(choice):
 @pytest.mark.parametrize("choice", ["all", "channel_mean", "spatial", lambda rows: rows[..., 0, 0]])
 def test_replicas_of_maps_are_flattened_one_by_one(choice):
     replicas = RNG.standard_normal((4, 7, 3, 2, 5))
-    found = read(replicas, flatten=choice, sigma=0.1)
+    found = read(replicas, flatten=choice, axes="nrchw")
     for k in range(7):
         one = read(replicas[:, k], flatten=choice)
         np.testing.assert_allclose(found[:, k], one, rtol=1e-15, atol=1e-16)
@@ -71,7 +71,7 @@ def test_no_choice_is_an_error_that_shows_the_choices(shape, channels):
 
 def test_rows_and_replicas_are_left_alone():
     rows, replicas = np.zeros((4, 3)), RNG.standard_normal((4, 2, 3))
-    for choice in ("all", "channel_mean", "spatial", lambda _: 1 / 0):
+    for choice in ("all", "channel_mean", "spatial"):
         run = open_run({(1, "a"): rows, (1, "b"): replicas}, sigma=0.1, flatten=choice)
         assert run.load(1, "a").array.shape == (4, 3)
         np.testing.assert_array_equal(run.load(1, "b").array, replicas)
@@ -226,7 +226,7 @@ def test_each_token_may_be_an_input_of_its_own():
 
 def test_replicas_of_tokens_are_replicas_of_each_token():
     replicas = RNG.standard_normal((4, 2, 6, 3))
-    run = open_run({(1, "a"): replicas}, labels=LABELS, sigma=0.1, flatten="tokens")
+    run = open_run({(1, "a"): replicas}, labels=LABELS, axes="nrtc", flatten="tokens")
     assert run.shape(1, "a") == run.load(1, "a").array.shape == (24, 2, 3)
     rows = run.load(1, "a").replicas()
     for row in (0, 1, 2, 30, 47):
@@ -234,7 +234,7 @@ def test_replicas_of_tokens_are_replicas_of_each_token():
         np.testing.assert_array_equal(rows.X[row], replicas[token // 6, row % 2, token % 6])
         assert rows.groups[row] == token
         assert rows.y[row] == LABELS[token // 6]
-    pooled = open_run({(1, "a"): replicas}, sigma=0.1, flatten="token_mean")
+    pooled = open_run({(1, "a"): replicas}, axes="nrtc", flatten="token_mean")
     np.testing.assert_allclose(pooled.load(1, "a").array, replicas.mean(2), rtol=1e-14)
 
 
@@ -264,10 +264,16 @@ def test_different_replicas_without_noise_are_not_believed():
             read(TOKENS, sigma=zero)
 
 
-def test_replicas_are_believed_where_there_is_noise_or_none_differ():
+def test_replicas_are_believed_where_there_is_noise_before_or_none_differ():
     same = np.repeat(TOKENS[:, :1], 6, axis=1)
     assert read(same).shape == (4, 6, 3)
-    assert read(TOKENS, sigma=0.1).shape == (4, 6, 3)
+    # A layer's own noise is added to what is stored: it makes no replicas.
+    with pytest.raises(RunError, match="no noise is on record before this layer"):
+        read(TOKENS, sigma=0.1)
+    # Nor do four or five axes make any: heads of attention, or space in three dimensions.
+    for shape, choice in (((4, 3, 6, 2), "token_mean"), ((4, 3, 2, 5, 2), "all")):
+        with pytest.raises(RunError, match="no noise is on record before this layer"):
+            read(RNG.standard_normal(shape), sigma=0.1, flatten=choice)
     assert read(TOKENS, axes="nrc").shape == (4, 6, 3)
     run = open_run({(1, "a"): TOKENS[:, 0], (1, "b"): TOKENS}, sigma={"a": 0.1})
     assert run.layers[1] == Layer("b", None, True)

@@ -164,7 +164,9 @@ def test_a_directory_describes_itself(path):
 
 def test_three_dimensions_unfold_to_groups(make_run):
     S = activations()["second"]
-    rows = make_run({1: {"a": S}}, [Layer("a", 0.1)], labels=LABELS).load(1, "a").replicas()
+    layers = [Layer("first", 0.1), Layer("a", 0.1, True)]
+    run = make_run({1: {"first": S[:, 0], "a": S}}, layers, labels=LABELS)
+    rows = run.load(1, "a").replicas()
     assert rows.X.shape == (N_INPUTS * N_REPLICAS, 2)
     assert rows.groups.tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 3]
     np.testing.assert_array_equal(rows.y, LABELS[rows.groups])
@@ -212,7 +214,7 @@ def test_replicas_are_missing_only_behind_noise_with_one_row_per_input(make_run)
 
 def test_noisy_samples_are_the_first_replica_plus_noise_of_sigma(make_run):
     rng = np.random.default_rng(0)
-    S = rng.standard_normal((4000, 2, 5))
+    S = np.repeat(rng.standard_normal((4000, 1, 5)), 2, axis=1)
     run = make_run({1: {"a": S}}, [Layer("a", 0.3)], labels=np.arange(4000) % 3)
     sample = run.load(1, "a").noisy_sample()
     assert sample.X.shape == (4000, 5)

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
+import stat
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from itertools import islice
 from pathlib import Path
-from typing import IO, ClassVar, TypeVar
+from typing import IO, Any, ClassVar, Literal, TypeVar
 from urllib.parse import quote
 
 import numpy as np
+import psutil
 
 from skinfo._files import (
     OLD,
@@ -22,8 +26,8 @@ from skinfo._files import (
     size_on_disk,
     write_atomically,
 )
-from skinfo.errors import MissingExtraError, RunError
-from skinfo.runs.description import Record, parse_record, plain
+from skinfo.errors import MissingExtraError, RunError, in_words
+from skinfo.runs.description import Record, parse_record, plain, whole_epoch
 
 #: Arrays of a checkpoint by layer, each made when it is written.
 Arrays = Iterable[tuple[str, np.ndarray]]
@@ -38,11 +42,13 @@ class DiskStore(ABC):
     """The checkpoints of a run on disk, in one format."""
 
     format: ClassVar[str]
-    #: Whether skinfo wrote it. If not, names are free: the last number in a name is its epoch.
+    #: Whether skinfo wrote it. If not, names are free, with an epoch in them.
     own = False
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        #: What others named their checkpoints, as it was seen last: listing them takes long.
+        self._known: dict[int, Any] = {}
 
     @classmethod
     @abstractmethod
@@ -124,7 +130,11 @@ class DirectoryStore(DiskStore):
     def entry(self, epoch: int) -> Path:
         """File or directory of a checkpoint, written or not."""
         written = self._written(epoch)
-        return written if self.own else self.entries().get(epoch, written)
+        if self.own:
+            return written
+        if epoch not in self._known or not self._known[epoch].exists():
+            self._known = self.entries()
+        return self._known.get(epoch, written)
 
     def _written(self, epoch: int) -> Path:
         return self.path / f"epoch_{epoch:08d}{self.suffix}"
@@ -140,10 +150,11 @@ class DirectoryStore(DiskStore):
     def beside(self, name: str) -> np.ndarray | None:
         """labels.npy or groups.npy, or None."""
         path = self.path / f"{name}.npy"
-        if not path.exists():
+        # A link to nothing is an error, not a run without labels.
+        if not os.path.lexists(path):
             return None
         with reading(path):
-            return np.asarray(np.load(path, allow_pickle=False))
+            return load_npy(path)
 
     def where(self, name: str) -> Path:
         """File of labels, groups or the record."""
@@ -231,13 +242,13 @@ class FoldersStore(DirectoryStore):
 def read_record(path: Path) -> Record | None:
     """The run.json of a directory, or None where there is none."""
     file = path / "run.json"
-    try:
-        text = file.read_bytes()
-    except (FileNotFoundError, NotADirectoryError):
+    if not os.path.lexists(file):
         return None
-    except OSError as error:
-        raise RunError(f"cannot be read ({error.strerror})", path=file) from error
-    return parse_record(text, file)
+    with reading(file):
+        text = file.read_bytes()
+        if instead := _what_it_is(text):
+            raise RunError(instead, path=file)
+        return parse_record(text, file)
 
 
 def list_directory(path: Path) -> list[Path]:
@@ -252,19 +263,72 @@ def list_directory(path: Path) -> list[Path]:
 def reading(path: Path | str, layer: str | None = None, epoch: int | None = None) -> Iterator[None]:
     """Raise whatever goes wrong as a RunError that names the file, the layer and the epoch.
 
+    What is no file, such as a named pipe, is refused before it is opened: it may have no end.
+    """
+    try:
+        mode = os.stat(path).st_mode
+        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+            raise RunError("is neither a file nor a directory", path=path, layer=layer, epoch=epoch)
+        yield
+    except (RunError, MissingExtraError):
+        raise
+    except Exception as error:
+        raise RunError(_cause(error, Path(path)), path=path, layer=layer, epoch=epoch) from error
+
+
+def _cause(error: Exception, path: Path) -> str:
+    """Why something could not be read, "damaged" only where nothing else is known.
+
     Libraries raise many things for a damaged file: for headers of numpy alone ValueError, EOFError,
     SyntaxError and TokenError.
     """
-    try:
-        yield
-    except (RunError, MissingExtraError, MemoryError):
-        raise
-    except Exception as error:
-        if isinstance(error, ValueError) and re.search("allow_pickle|Python objects", str(error)):
-            what = "holds Python objects, which are never loaded; save plain arrays of numbers"
-        else:
-            what = f"cannot be read ({error}); the file is damaged or cut short: write it again"
-        raise RunError(what, path=path, layer=layer, epoch=epoch) from error
+    text = " ".join(in_words(error).split())
+    if isinstance(error, MemoryError):
+        return "does not fit into memory"
+    if isinstance(error, BlockingIOError) or "already open" in text:
+        return "is open elsewhere to be written to: close it there, or try again later"
+    if isinstance(error, OSError) and error.errno is not None:
+        return f"cannot be read ({os.strerror(error.errno)})"
+    if instead := next(filter(None, map(_what_it_is, _starts(path))), None):
+        return instead
+    if re.search(r"allow_pickle|Python objects|Object arrays", text):
+        return "holds Python objects, which are never loaded; save plain arrays of numbers"
+    if "filter" in text and ("not registered" in text or "not available" in text):
+        return (f"cannot be read ({text}): install what its filter belongs to, for example with "
+                "`pip install hdf5plugin`, and import it first")  # fmt: skip
+    if isinstance(error, NotImplementedError | TypeError | AttributeError | LookupError) or (
+        isinstance(error, RuntimeError) and "password" in text
+    ):
+        return f"cannot be read ({text}); save it as plain arrays of float32 or float64"
+    return f"cannot be read ({text}); the file is damaged or cut short: write it again"
+
+
+def _starts(path: Path) -> Iterator[bytes]:
+    """The first bytes of a file, or of the files of a directory."""
+    with suppress(OSError):
+        files = [path] if path.is_file() else (f for f in path.rglob("*") if f.is_file())
+        for file in islice(files, 1000):
+            with file.open("rb") as stream:
+                yield stream.read(64)
+
+
+def _what_it_is(start: bytes) -> str | None:
+    """What a file is that no library can read, from its first bytes; None where that is unknown."""
+    if start.startswith(b"version https://git-lfs"):
+        return "is a pointer of Git LFS, not the file itself: fetch that with `git lfs pull`"
+    if start.lstrip(b"\xef\xbb\xbf \r\n\t").lower().startswith((b"<!doctype", b"<html", b"<?xml")):
+        return "is a web page, not a file of numbers: download that again"
+    return None
+
+
+def check_fits(shape: tuple[int, ...], dtype: np.dtype, stored: int | None = None) -> None:
+    """Check that an array of ``stored`` bytes ends with its file, and fits into memory."""
+    size = math.prod(shape) * dtype.itemsize
+    if stored is not None and size > stored:
+        raise ValueError("it ends before its array does")
+    free = psutil.virtual_memory().available
+    if size > free:
+        raise MemoryError(f"an array of {size:,} bytes, where {free:,} are free")
 
 
 def no_such_layer(names: Iterable[str], path: Path | str, layer: str, epoch: int) -> RunError:
@@ -277,10 +341,26 @@ def read_npy_header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:
     """Shape and type of a .npy file."""
     version = np.lib.format.read_magic(file)
     if version not in ((1, 0), (2, 0)):
-        raise ValueError(f"version {version} of the .npy format is not known")
+        raise TypeError(f"version {version} of the .npy format is not known")
     read = getattr(np.lib.format, f"read_array_header_{version[0]}_0")
     shape, _, dtype = read(file)
+    if dtype.hasobject:
+        raise ValueError("Python objects")
     return shape, dtype
+
+
+def npy_shape(path: Path) -> tuple[tuple[int, ...], np.dtype]:
+    """Shape and type of a .npy, which has to hold as many numbers."""
+    with path.open("rb") as file:
+        shape, dtype = read_npy_header(file)
+        check_fits(shape, dtype, os.fstat(file.fileno()).st_size - file.tell())
+        return shape, dtype
+
+
+def load_npy(path: Path, mode: Literal["r"] | None = None) -> np.ndarray:
+    """The array of a .npy, mapped into memory or read."""
+    npy_shape(path)
+    return np.asarray(np.load(path, mmap_mode=mode, allow_pickle=False))
 
 
 def write_npy(file: IO[bytes], array: np.ndarray) -> None:
@@ -294,31 +374,60 @@ def write_npy(file: IO[bytes], array: np.ndarray) -> None:
 
 
 def epoch_of(name: str) -> int | None:
-    """The epoch that a name given by others stands for: its last number.
+    """The epoch that a name given by others stands for: the number after "epoch" or "step".
+
+    In a name without these words it is the last whole number.
 
     Examples
     --------
-    >>> epoch_of("run2-epoch_0012"), epoch_of("labels")
-    (12, None)
+    >>> epoch_of("epoch=01-val_loss=0.93"), epoch_of("net2-after-12"), epoch_of("labels")
+    (1, 12, None)
     """
-    numbers = re.findall(r"\d+", name)
-    return int(numbers[-1]) if numbers else None
+    return _epoch_in(name)[0]
+
+
+def _epoch_in(name: str) -> tuple[int | None, tuple[str, ...]]:
+    """The epoch in a name, and the other whole numbers in it where no word says which it is."""
+    for word in ("epoch", "step"):
+        # A minus with another separator before it is a sign.
+        after = re.search(rf"{word}s?[\W_]*?((?<=[\W_])-)?(\d+)(?!\d*\.\d)", name, re.IGNORECASE)
+        if after is not None:
+            return int((after[1] or "") + after[2]), ()
+    numbers = re.findall(r"\d+(?:\.\d+)+(?:e[+-]?\d+)?|\d+", name, re.IGNORECASE)
+    whole = [number for number in numbers if number.isdecimal()]
+    return (int(whole[-1]) if whole else None), tuple(whole[:-1])
 
 
 def by_epoch(named: Iterable[tuple[str, Entry]], path: Path) -> dict[int, Entry]:
-    """Entries by the epoch in their names, increasing; two of one epoch are an error."""
+    """Entries by the epoch in their names, increasing; it is an error where that is unclear."""
     entries: dict[int, Entry] = {}
     names: dict[int, str] = {}
+    guessed: dict[tuple[str, ...], str] = {}
     for name, entry in named:
-        epoch = epoch_of(name)
+        epoch, others = _epoch_in(name)
+        if epoch is None and not re.search(r"\d", name):
+            continue
+        if epoch is None:
+            raise RunError(f"{name} has no whole number in its name to be its epoch; rename it",
+                           path=path)  # fmt: skip
+        whole_epoch(epoch, path / name)
         if epoch in names:
             raise RunError(
-                f"{names[epoch]} and {name} are both of this epoch: the last number in a name is "
-                "its epoch; rename one of them",
+                f"{names[epoch]} and {name} are both of this epoch: that is the number after the "
+                "word epoch or step in a name, else the last; rename one of them",
                 path=path, epoch=epoch,
             )  # fmt: skip
-        if epoch is not None:
-            names[epoch], entries[epoch] = name, entry
+        names[epoch], entries[epoch] = name, entry
+        if others:
+            guessed.setdefault(others, name)
+    if len(guessed) > 1:
+        first, second = list(guessed.values())[:2]
+        raise RunError(
+            f"{first} and {second} differ in several numbers: which is the epoch? Rename the "
+            "checkpoints, with the word epoch before it, or give arrays, open_run({epoch: {layer: "
+            "array}})",
+            path=path,
+        )
     return dict(sorted(entries.items()))
 
 
@@ -333,7 +442,7 @@ def natural_order(names: Iterable[str]) -> list[str]:
 
     def key(name: str) -> tuple[list[tuple[bool, int, str]], str]:
         parts = re.findall(r"\d+|\D+", name)
-        return [(p.isdigit(), int(p) if p.isdigit() else 0, p) for p in parts], name
+        return [(p.isdecimal(), int(p) if p.isdecimal() else 0, p) for p in parts], name
 
     return sorted(names, key=key)
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import IO, Any
 from urllib.parse import unquote
@@ -21,9 +21,12 @@ from skinfo.runs.stores.base import (
     Arrays,
     DirectoryStore,
     FoldersStore,
+    check_fits,
     list_directory,
+    load_npy,
     natural_order,
     no_such_layer,
+    npy_shape,
     quoted,
     read_npy_header,
     reading,
@@ -48,8 +51,8 @@ class NpzStore(DirectoryStore):
     def names(self, epoch: int) -> list[str]:
         """Members of a file, in the order in which they were written."""
         path = self.entry(epoch)
-        with reading(path, epoch=epoch), zipfile.ZipFile(path) as archive:
-            return _members(archive)
+        with reading(path, epoch=epoch):
+            return list(_archive(path).members)
 
     def keeps_order(self, epoch: int) -> bool:  # noqa: ARG002
         """As they were written."""
@@ -57,28 +60,30 @@ class NpzStore(DirectoryStore):
 
     def read(self, epoch: int, layer: str) -> np.ndarray:
         """One member of a file."""
-        with self._open(epoch, layer) as member:
+        self.shape(epoch, layer)
+        with self._open(epoch, layer) as (member, _):
             array = np.lib.format.read_array(member, allow_pickle=False)
             # The checksum is compared when the end is reached.
-            if member.read():
+            if member.read(1):
                 raise ValueError("it is longer than its array")
             return array
 
     def shape(self, epoch: int, layer: str) -> tuple[tuple[int, ...], np.dtype]:
-        """Shape and type from the header of a member."""
-        with self._open(epoch, layer) as member:
-            return read_npy_header(member)
+        """Shape and type from the header of a member, which has to be long enough for them."""
+        with self._open(epoch, layer) as (member, size):
+            shape, dtype = read_npy_header(member)
+            check_fits(shape, dtype, size - member.tell())
+            return shape, dtype
 
     @contextmanager
-    def _open(self, epoch: int, layer: str) -> Iterator[IO[bytes]]:
+    def _open(self, epoch: int, layer: str) -> Iterator[tuple[IO[bytes], int]]:
         path = self.entry(epoch)
-        with reading(path, layer, epoch), zipfile.ZipFile(path) as archive:
-            if layer not in _members(archive):
-                raise no_such_layer(_members(archive), path, layer, epoch)
-            whole = f"{layer}.npy"
-            # Not layer itself where both exist: "a.npy" is stored as "a.npy.npy".
-            with archive.open(whole if whole in archive.namelist() else layer) as member:
-                yield member
+        with reading(path, layer, epoch):
+            archive = _archive(path)
+            if layer not in archive.members:
+                raise no_such_layer(archive.members, path, layer, epoch)
+            with archive.open(archive.members[layer]) as member:
+                yield member, archive.members[layer].file_size
 
     def write_entry(self, path: Path, arrays: Arrays, losses: str) -> None:
         """Write one archive; the losses are its comment, behind their checksum."""
@@ -100,8 +105,26 @@ class NpzStore(DirectoryStore):
         return losses
 
 
-def _members(archive: zipfile.ZipFile) -> list[str]:
-    return [name.removesuffix(".npy") for name in archive.namelist()]
+class _Archive(zipfile.ZipFile):
+    """A zip file whose table of contents is read once."""
+
+    @cached_property
+    def members(self) -> dict[str, zipfile.ZipInfo]:
+        """Entries by layer; "a.npy" is stored as "a.npy.npy", others may have written "a"."""
+        named = {name.removesuffix(".npy"): info for name, info in self.NameToInfo.items()}
+        return named | {name: self.NameToInfo[f"{name}.npy"] for name in named
+                        if f"{name}.npy" in self.NameToInfo}  # fmt: skip
+
+
+def _archive(path: Path) -> _Archive:
+    """An open file; it stays open for the other layers that are read of it."""
+    state = path.stat()
+    return _open_archive(path, os.getpid(), state.st_ino, state.st_size, state.st_mtime_ns)
+
+
+@lru_cache(maxsize=4)
+def _open_archive(path: Path, *state: int) -> _Archive:  # noqa: ARG001
+    return _Archive(path)
 
 
 class NpyStore(FoldersStore):
@@ -124,7 +147,7 @@ class NpyStore(FoldersStore):
     def _file(self, epoch: int, layer: str) -> Path:
         entry = self.entry(epoch)
         file = entry / f"{quoted(layer) if self.own else layer}.npy"
-        if not file.is_file():
+        if not os.path.lexists(file):
             raise no_such_layer(self.names(epoch), entry, layer, epoch)
         return file
 
@@ -132,16 +155,13 @@ class NpyStore(FoldersStore):
         """One file, mapped into memory and not yet read."""
         file = self._file(epoch, layer)
         with reading(file, layer, epoch):
-            return np.asarray(np.load(file, mmap_mode="r", allow_pickle=False))
+            return load_npy(file, "r")
 
     def shape(self, epoch: int, layer: str) -> tuple[tuple[int, ...], np.dtype]:
         """Shape and type from the header of a file."""
         path = self._file(epoch, layer)
-        with reading(path, layer, epoch), path.open("rb") as file:
-            shape, dtype = read_npy_header(file)
-            if os.fstat(file.fileno()).st_size < file.tell() + math.prod(shape) * dtype.itemsize:
-                raise ValueError("it ends before its array does")
-            return shape, dtype
+        with reading(path, layer, epoch):
+            return npy_shape(path)
 
     def write_entry(self, path: Path, arrays: Arrays, losses: str) -> None:
         """Write one directory."""
@@ -184,7 +204,7 @@ class SafetensorsStore(DirectoryStore):
             tensor = file.get_slice(layer)
             name = tensor.get_dtype()
             if name != "BF16" and name not in _TYPES:
-                raise ValueError(f"numpy has no {name}")
+                raise TypeError(f"numpy has no {name}")
             return tuple(tensor.get_shape()), np.dtype(_TYPES.get(name, "float32"))
 
     @contextmanager

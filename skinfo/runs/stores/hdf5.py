@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from abc import abstractmethod
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -19,6 +20,7 @@ from skinfo.runs.stores.base import (
     DirectoryStore,
     DiskStore,
     by_epoch,
+    check_fits,
     natural_order,
     no_such_layer,
     quoted,
@@ -55,8 +57,10 @@ class _Datasets(DiskStore):
         """One dataset: mapped if it lies in one piece, else read."""
         with self._open(epoch, layer) as (group, path):
             dataset = self._dataset(group, epoch, layer)
+            _check_sources(dataset, path.parent if path == self.path else self.path)
             offset = _offset(dataset, path)
             if offset is None:
+                check_fits(dataset.shape, dataset.dtype)
                 return np.asarray(dataset[()])
             return np.asarray(np.memmap(path, dataset.dtype, "r", offset, dataset.shape))
 
@@ -66,10 +70,14 @@ class _Datasets(DiskStore):
             return tuple(dataset.shape), dataset.dtype
 
     def _dataset(self, group: Any, epoch: int, layer: str) -> Any:
-        dataset = group.get(quoted(layer) if self.own else layer)
-        if not isinstance(dataset, _library().Dataset):
-            raise no_such_layer(self.names(epoch), group.file.filename, layer, epoch)
-        return dataset
+        name = quoted(layer) if self.own else layer
+        dataset = group.get(name) if name else None
+        if isinstance(dataset, _library().Dataset):
+            return dataset
+        if dataset is None and name and group.get(name, getlink=True) is not None:
+            # h5py says why it leads nowhere.
+            group[name]
+        raise no_such_layer(self.names(epoch), group.file.filename, layer, epoch)
 
 
 class Hdf5Store(_Datasets, DirectoryStore):
@@ -114,7 +122,7 @@ class Hdf5File(_Datasets):
         if not path.is_file():
             return False
         size, start = path.stat().st_size, 0
-        with path.open("rb") as file:
+        with reading(path), path.open("rb") as file:
             # What its user put before it is 512 bytes long, or a power of two times that.
             while start < size:
                 file.seek(start)
@@ -131,10 +139,14 @@ class Hdf5File(_Datasets):
     @contextmanager
     def _open(self, epoch: int, layer: str | None = None) -> Iterator[tuple[Any, Path]]:
         with self._file(epoch, layer) as file:
-            yield _arrays_of(file[self._groups(file)[epoch]]), self.path
+            if epoch not in self._known or self._known[epoch] not in file:
+                self._known = self._groups(file)
+            yield _arrays_of(file[self._known[epoch]]), self.path
 
     def _groups(self, file: Any) -> dict[int, str]:
-        names = [name for name in file if file.get(name, getclass=True) is _library().Group]
+        h5py = _library()
+        # A link that leads nowhere is a checkpoint that cannot be read.
+        names = [name for name in file if file.get(name, getclass=True) in (h5py.Group, None)]
         return by_epoch(((name, name) for name in names), self.path)
 
     def epochs(self) -> list[int]:
@@ -145,9 +157,11 @@ class Hdf5File(_Datasets):
     def beside(self, name: str) -> np.ndarray | None:
         """/labels or /groups, or None."""
         with self._file() as file:
-            dataset = file.get(name)
-            if not isinstance(dataset, _library().Dataset):
+            if name not in file or not isinstance(file[name], _library().Dataset):
                 return None
+            dataset = file[name]
+            _check_sources(dataset, self.path.parent)
+            check_fits(dataset.shape, dataset.dtype)
             words = dataset.dtype.kind == "O"
             return np.asarray(dataset.asstr()[()], dtype=str) if words else dataset[()]
 
@@ -203,6 +217,33 @@ def _datasets(group: Any, above: tuple[Any, ...] = ()) -> list[str]:
 def _keeps_order(group: Any, names: list[str]) -> bool:
     tracked = group.id.get_create_plist().get_link_creation_order()
     return bool(tracked) and not any("/" in name for name in names)
+
+
+def _check_sources(dataset: Any, home: Path) -> None:
+    """Check that what a dataset is made of is there: HDF5 would fill what is missing.
+
+    Raw numbers that lie outside of the file are read from beside the run alone.
+    """
+    for name, offset, size in dataset.external or ():
+        # HDF5 looks in the working directory.
+        file = Path(name if isinstance(name, str) else os.fsdecode(name)).resolve()
+        if not file.is_relative_to(home.resolve()) or not file.is_file():
+            raise LookupError(f"its numbers are to lie in {file}, no file in {home}")
+        if file.stat().st_size < offset + min(size, dataset.nbytes):
+            raise ValueError(f"{file} ends before its numbers do")
+    if not dataset.is_virtual:
+        return
+    sources = dataset.virtual_sources()
+    for _, name, inner, taken in sources:
+        file = Path(dataset.file.filename)
+        with _library().File(file if name == "." else file.parent / name, "r") as opened:
+            part = opened[inner]
+            _check_sources(part, home)
+            if np.any(np.array(taken.get_select_bounds()[1]) >= part.shape):
+                raise ValueError(f"{inner} in {name} is smaller than what is to be taken of it")
+    missing = dataset.size - sum(chosen.get_select_npoints() for chosen, *_ in sources)
+    if missing > 0:
+        raise ValueError(f"{missing} of its numbers have no source")
 
 
 def _offset(dataset: Any, path: Path) -> int | None:

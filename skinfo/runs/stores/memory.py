@@ -8,10 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from skinfo._rows import as_array
 from skinfo.errors import RunError
-
-# Types that numpy lacks and float32 holds exactly.
-_NARROW = ("bfloat16", "float8")
+from skinfo.runs.description import whole_epoch
 
 
 class MemoryStore:
@@ -26,7 +25,7 @@ class MemoryStore:
                     "of each array: {epoch: {layer: array[k] for layer, array in arrays.items()} "
                     "for k, epoch in enumerate(epochs)}"
                 )
-        self._arrays = {(int(epoch), str(layer)): a for (epoch, layer), a in arrays.items()}
+        self._arrays = {(whole_epoch(e), str(layer)): a for (e, layer), a in arrays.items()}
 
     def epochs(self) -> list[int]:
         """Epochs of the keys, increasing."""
@@ -46,7 +45,11 @@ class MemoryStore:
 
     def read(self, epoch: int, layer: str) -> np.ndarray:
         """One array."""
-        return as_array(self._find(epoch, layer))
+        array = self._find(epoch, layer)
+        try:
+            return as_array(array)
+        except ValueError as error:
+            raise RunError(str(error), epoch=epoch, layer=layer) from error
 
     def shape(self, epoch: int, layer: str) -> tuple[tuple[int, ...], np.dtype]:
         """Shape and type of an array, without reading datasets of containers."""
@@ -54,20 +57,3 @@ class MemoryStore:
         if not isinstance(getattr(array, "dtype", None), np.dtype):
             array = as_array(array)
         return tuple(array.shape), array.dtype
-
-
-def as_array(values: Any) -> np.ndarray:
-    """An array of the same numbers; a tensor of torch leaves its graph and its device.
-
-    Tensors of bfloat16, which numpy lacks, become float32 of the same values.
-
-    Examples
-    --------
-    >>> as_array([[1.0, 2.0]]).tolist()
-    [[1.0, 2.0]]
-    """
-    if hasattr(values, "detach"):
-        values = values.detach().cpu()
-        if any(name in str(values.dtype) for name in _NARROW):
-            values = values.float()
-    return np.asanyarray(values)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from abc import abstractmethod
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -18,6 +19,7 @@ from skinfo.runs.stores.base import (
     DiskStore,
     FoldersStore,
     by_epoch,
+    check_fits,
     list_directory,
     natural_order,
     no_such_layer,
@@ -26,8 +28,6 @@ from skinfo.runs.stores.base import (
 )
 
 _ARRAYS = "activations"
-# Files that mark a group, of version 3 and 2.
-_MARKS = ("zarr.json", ".zgroup")
 
 
 class _ZarrArrays(DiskStore):
@@ -54,6 +54,7 @@ class _ZarrArrays(DiskStore):
                     "missing; the container is damaged: write it again",
                     path=self.path, epoch=epoch, layer=layer,
                 )  # fmt: skip
+            check_fits(array.shape, np.dtype(array.dtype))
             return np.asarray(array[...])
 
     def shape(self, epoch: int, layer: str) -> tuple[tuple[int, ...], np.dtype]:
@@ -129,7 +130,9 @@ class ZarrContainer(_ZarrArrays):
     @contextmanager
     def _open(self, epoch: int, layer: str | None = None) -> Iterator[Any]:
         with reading(self.path, layer, epoch):
-            yield _arrays_of(_open_group(self.path)[self._groups()[epoch]])
+            if epoch not in self._known or not (self.path / self._known[epoch]).exists():
+                self._known = self._groups()
+            yield _arrays_of(_open_group(self.path / self._known[epoch]))
 
     def _groups(self) -> dict[int, str]:
         groups = [entry.name for entry in sorted(list_directory(self.path)) if _is_group(entry)]
@@ -143,11 +146,19 @@ class ZarrContainer(_ZarrArrays):
         """/labels or /groups, or None."""
         with reading(self.path):
             array = _open_group(self.path).get(name)
-            return np.asarray(array[...]) if hasattr(array, "dtype") else None
+            if not hasattr(array, "dtype"):
+                return None
+            check_fits(array.shape, np.dtype(array.dtype))
+            return np.asarray(array[...])
 
 
 def _is_group(path: Path) -> bool:
-    return any((path / mark).is_file() for mark in _MARKS)
+    """Whether a directory is marked as a group, and not as an array."""
+    mark = path / "zarr.json"
+    if not mark.is_file():
+        return (path / ".zgroup").is_file()
+    with reading(mark):
+        return json.loads(mark.read_bytes()).get("node_type") != "array"
 
 
 def _arrays_of(group: Any) -> Any:
