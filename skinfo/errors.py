@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 
 from sklearn.utils._param_validation import InvalidParameterError
@@ -18,9 +20,11 @@ __all__ = [
     "in_words",
     "name_some",
     "needs_extra",
+    "noted_by_a_table",
+    "warn_unless_noted",
 ]
 
-#: Exceptions that end a sweep: they would be the same at every layer, or are not ours to hide.
+#: Exceptions that are of the call where they are the same at every layer.
 OF_THE_CALL = (
     InvalidParameterError,
     TypeError,
@@ -28,9 +32,25 @@ OF_THE_CALL = (
     NameError,
     ImportError,
     NotImplementedError,
-    MemoryError,
-    Warning,
 )
+# Whether a table that is being made carries as notes what an estimator would warn of.
+_NOTED = ContextVar("_NOTED", default=False)
+
+
+@contextmanager
+def noted_by_a_table() -> Iterator[None]:
+    """Keep what ``warn_unless_noted`` warns of to a table, in this thread alone."""
+    token = _NOTED.set(True)
+    try:
+        yield
+    finally:
+        _NOTED.reset(token)
+
+
+def warn_unless_noted(message: str, category: type[Warning], stacklevel: int = 2) -> None:
+    """Warn of what stands in the notes of a quantity, unless a sweep writes them into a table."""
+    if not _NOTED.get():
+        warnings.warn(message, category, stacklevel=stacklevel + 1)
 
 
 def in_words(error: Exception) -> str:

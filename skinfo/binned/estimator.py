@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 from skinfo._rows import Rows, check_activations, check_rows
 from skinfo.binned.cells import Cells, EdgeCells, WidthCells, quantile_edges, uniform_edges
 from skinfo.binned.entropy import measure_binned
-from skinfo.errors import OutsideEdgesWarning, ReplicaWarning
+from skinfo.errors import OutsideEdgesWarning, ReplicaWarning, warn_unless_noted
 from skinfo.quantities import Quantity, notes_of
 
 # So many rows are looked at together for a value that is not an integer.
@@ -242,7 +242,7 @@ class BinningMIEstimator(BaseEstimator):
         quantities = measure_binned(rows, self._cells, self.correction)
         outside = quantities["outside_fraction"].value
         if outside > 0:
-            warnings.warn(
+            warn_unless_noted(
                 f"{outside:.2%} of the values lie outside the edges and were counted in the outer "
                 "cells, where inputs merge that the layer keeps apart. Give a bin_range that holds "
                 "them or a bin_width, or fit on activations that reach as far.",

@@ -121,4 +121,6 @@ def measure_run(
     if files is not None:
         table.attrs["files"] = files
     settings = {str(name): value for name, value in table.attrs.items()}
-    return table, collect_snapshots(run, subset=subset, settings=settings)
+    lost = table.loc[table["notes"].str.contains("read error", regex=False), ["epoch", "layer"]]
+    unread = set(lost.itertuples(index=False, name=None))
+    return table, collect_snapshots(run, subset=subset, settings=settings, unread=unread)

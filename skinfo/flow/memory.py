@@ -74,7 +74,7 @@ class Budget:
         ) + (n_noise_draws > 1)
         try:
             values, reading = prod(run.shape(epoch, layer)), run.nbytes(epoch, layer)
-        except RunError:
+        except (RunError, MemoryError):
             # Reading it fails and takes nothing.
             return 0
         return max(int(8 * values * factor), reading + values)
@@ -101,14 +101,12 @@ class Budget:
                 self._running.remove(need)
                 self._freed.notify_all()
 
-    def check(self, run: Run, epoch: int, layer: str, need: int) -> None:
-        """Check that a layer fits into memory by itself; the RunError names it and its size."""
-        if self.limit is None:
-            return
+    def too_large(self, run: Run, epoch: int, layer: str, need: int) -> RunError | None:
+        """The error that names a layer, its size and the limit; None where it fits by itself."""
         taken = resident_memory() + _RESERVE
-        if need <= self.limit - taken:
-            return
-        raise RunError(
+        if self.limit is None or need <= self.limit - taken:
+            return None
+        return RunError(
             f"an array of {_megabytes(run.nbytes(epoch, layer))} that takes about "
             f"{_megabytes(need)} to measure; memory_limit leaves "
             f"{_megabytes(max(self.limit - taken, 0))} beside the process itself. Give a limit of "

@@ -9,9 +9,8 @@ import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.pipeline import Pipeline
 
-from skinfo.errors import OF_THE_CALL, RunError
 from skinfo.flow.estimators import needs_run_range, steps_before, transformed_ends
-from skinfo.flow.tasks import Place, SweepSettings
+from skinfo.flow.tasks import Place, SweepSettings, places_of
 from skinfo.flow.workers import in_workers
 from skinfo.runs import Run
 
@@ -41,11 +40,10 @@ def layer_ranges(
     The steps of a pipeline before the estimator are fitted at each checkpoint anew. Checkpoints
     that cannot be read or transformed are left out, and layers of which none can.
     """
-    need = settings.budget.need
     places = [
-        Place(run, epoch, layer.name, settings.mask, need(run, epoch, layer.name, [estimator]))
+        place
         for layer in run.layers
-        for epoch in run.epochs
+        for place in places_of(run, layer.name, [estimator], settings.mask, settings.budget)
     ]
     find = partial(_range, settings=settings, name=name, transform=steps_before(estimator))
     ranges: dict[str, Range] = {}
@@ -68,7 +66,7 @@ def _range(
     with settings.budget.held(place.need):
         try:
             loaded = place.load()
-        except RunError:
+        except Exception:
             # It gets a row of its own in the table.
             return None
         for draw in range(loaded.n_draws(settings.n_noise_draws)):
@@ -81,8 +79,6 @@ def _range(
             try:
                 digest = settings.keep.digest(rows)
                 ends += settings.keep.result(transformed_ends, name, transform, digest, rows)
-            except OF_THE_CALL:
-                raise
             except Exception:
                 # Fitting the whole pipeline fails in the same way, and says so.
                 return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -79,7 +79,11 @@ class Snapshots:
 
 
 def collect_snapshots(
-    run: Run, *, subset: str | np.ndarray | None = None, settings: Mapping[str, Any] | None = None
+    run: Run,
+    *,
+    subset: str | np.ndarray | None = None,
+    settings: Mapping[str, Any] | None = None,
+    unread: Collection[tuple[int, str]] = (),
 ) -> Snapshots:
     """Gather what the pictures of a run need; checkpoints that cannot be read stay empty.
 
@@ -93,6 +97,8 @@ def collect_snapshots(
         Inputs to draw.
     settings : mapping, optional
         What produced the table beside it.
+    unread : collection of (epoch, layer), optional
+        What is known to be unreadable, or too large to be read, and is left out.
 
     Returns
     -------
@@ -125,12 +131,12 @@ def collect_snapshots(
     scatter: dict[int, np.ndarray] = {}
     scatter_labels = np.empty(0, dtype=np.int64)
     for place, name in enumerate(names):
-        ends = _value_range(run, name, subset)
+        ends = _value_range(run, name, subset, unread)
         if ends is None:
             continue
         value_edges[place] = np.linspace(*ends, DRAWN_CELLS + 1)
         for column, epoch in enumerate(epochs):
-            sample = _sample(run, int(epoch), name, subset)
+            sample = _sample(run, int(epoch), name, subset, unread)
             if sample is None:
                 continue
             value_counts[place, column] = np.histogram(sample.X, value_edges[place])[0]
@@ -157,22 +163,28 @@ def collect_snapshots(
     )  # fmt: skip
 
 
-def _sample(run: Run, epoch: int, layer: str, subset: np.ndarray | None) -> Activations | None:
+def _sample(
+    run: Run,
+    epoch: int,
+    layer: str,
+    subset: np.ndarray | None,
+    unread: Collection[tuple[int, str]],
+) -> Activations | None:
     """One noisy sample of each input; None where they cannot be read, as the table says."""
-    try:
-        return run.load(epoch, layer, subset=subset).noisy_sample()
-    except MemoryError:
-        raise
-    except Exception:
-        # Whatever a reader stumbles over: the table is measured, and must not be lost with it.
-        return None
+    # Whatever a reader stumbles over: the table is measured, and must not be lost with it.
+    with suppress(Exception):
+        if (epoch, layer) not in unread:
+            return run.load(epoch, layer, subset=subset).noisy_sample()
+    return None
 
 
-def _value_range(run: Run, layer: str, subset: np.ndarray | None) -> tuple[float, float] | None:
+def _value_range(
+    run: Run, layer: str, subset: np.ndarray | None, unread: Collection[tuple[int, str]]
+) -> tuple[float, float] | None:
     """Ends of what is drawn of a layer; None if it cannot be read at any checkpoint."""
     low, high = np.inf, -np.inf
     for epoch in run.epochs:
-        sample = _sample(run, epoch, layer, subset)
+        sample = _sample(run, epoch, layer, subset, unread)
         if sample is not None:
             low, high = min(low, float(sample.X.min())), max(high, float(sample.X.max()))
         del sample

@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
-from itertools import product
 from numbers import Integral
 from pathlib import Path
 from typing import Any
@@ -29,7 +28,7 @@ from skinfo.flow.keeping import Keep
 from skinfo.flow.memory import Budget, parse_bytes
 from skinfo.flow.ranges import ranges_of_run
 from skinfo.flow.settings import describe_settings
-from skinfo.flow.tasks import Outcome, Place, SweepSettings, Task, measure
+from skinfo.flow.tasks import Outcome, SweepSettings, Task, measure, places_of
 from skinfo.flow.workers import in_workers
 from skinfo.quantities import COLUMNS, JOINT, declared_quantities, split_notes
 from skinfo.runs import Layer, Run, open_run
@@ -104,16 +103,17 @@ def information_flow(
         For a mistake in the call, before anything is measured: no estimators, parameters of
         theirs that are out of range, a subset that the run does not have, ``sigma=None`` where no
         layer has a sigma on record, labels that the run lacks, maps or tokens without a choice of
-        how to flatten them, a layer that does not fit into ``memory_limit``, a ``memory`` that
+        how to flatten them, a layer that nowhere fits into ``memory_limit``, a ``memory`` that
         cannot be written, or estimators whose code and parameters it cannot tell from others.
 
     Warns
     -----
     UserWarning
         For activations that cannot be read (the table has a row with the note "read error" for
-        each estimator), and for those that an estimator refuses or fails on (a row with the note
-        "not measured"): one class only, matrices that are singular. Everything else is measured.
-        Errors that are the same at every layer, such as a TypeError, are raised. A layer without
+        each estimator), or are alone too large for ``memory_limit``, and for those that an
+        estimator refuses or fails on in any way (a row with the note "not measured"). Everything
+        else is measured. Where nothing at all is measured for a fault of the call, such as a
+        TypeError, it is raised. A layer without
         noise has a row with the note "no noise" for an estimator with ``sigma=None``, and no
         warning.
 
@@ -124,14 +124,14 @@ def information_flow(
     that of ``memory``; of a run in memory they are sent one array each. They measure on one thread,
     and their warnings are given here.
 
-    Estimates in ``memory`` are JSON with a digest; a file that is damaged is made again, and none is
-    run. They are looked up by the activations themselves, the parameters, the versions of Python,
-    skinfo and the packages that a step comes from, and by the code that is in no package: functions,
-    lambdas and classes with all that they refer to by name, so that what was edited is measured
-    again. Counters that the code changes itself do not count. Not noticed are files and environment
-    variables that a step reads, compiled code outside packages, what it looks up by a computed name,
-    and another processor, whose numbers may differ in the last bits. Whoever may write into the
-    directory may write numbers into it.
+    Estimates in ``memory`` are JSON with a digest: a file that is damaged is made again, and none
+    is run. They are looked up by the activations themselves, the parameters, the versions of
+    Python, skinfo and the packages that a step comes from, and by the code that is in no package:
+    functions, lambdas and classes with all that they refer to by name, so that what was edited is
+    measured again. Counters that the code changes itself do not count. Not noticed are files and
+    environment variables that a step reads, compiled code outside packages, what is looked up by a
+    computed name, and another processor, whose numbers may differ in the last bits. Whoever may
+    write into the directory may write numbers into it.
 
     In a pipeline the estimator measures what the steps before it make of the layer, and sigma lives
     in that space: see the notes of :class:`skinfo.NoisyMIEstimator`. The steps are fitted at each
@@ -160,11 +160,14 @@ def information_flow(
     settings = SweepSettings(
         mask, n_jobs, Keep(memory, named), budget, _seed(random_state), n_noise_draws
     )
-    places: list[Place] = []
-    for epoch, layer in product(run.epochs, run.layers):
-        need = budget.need(run, epoch, layer.name, named.values(), n_noise_draws)
-        budget.check(run, epoch, layer.name, need)
-        places.append(Place(run, epoch, layer.name, mask, need))
+    by_epoch = zip(
+        *(
+            places_of(run, layer.name, named.values(), mask, budget, n_noise_draws)
+            for layer in run.layers
+        ),
+        strict=True,
+    )
+    places = [place for of_epoch in by_epoch for place in of_epoch]
     ranges = ranges_of_run(named, run, settings)
     by_layer = {
         layer.name: {
@@ -202,7 +205,7 @@ def _check_flattening(run: Run) -> None:
         for epoch in run.epochs:
             try:
                 shape, dtype = run.stored_shape(epoch, layer.name)
-            except RunError:
+            except (RunError, MemoryError):
                 continue
             if len(shape) < 2 or 0 in shape or dtype.kind not in "fiu":
                 continue
@@ -228,18 +231,28 @@ def _measure_all(
     settings: SweepSettings,
     progress: bool | Callable[[int, int], None] | None,
 ) -> dict[int, Outcome]:
-    """The outcome of every task, by its place."""
+    """The outcome of every task, by its place.
+
+    Where nothing at all is measured for a fault that is no layer's, its exception is raised.
+    """
     outcomes: dict[int, Outcome] = {}
-    total, done = sum(len(task.estimators) for task in tasks), 0
+    untold: list[str] = []
+    total, done, measured = sum(len(task.estimators) for task in tasks), 0, False
     work = partial(measure, settings=settings)
     with reporting(progress, total) as report:
         for place, outcome in in_workers(work, tasks, settings.n_jobs):
             outcomes[place] = outcome
-            for message in dict.fromkeys(outcome.errors.values()):
-                warnings.warn(f"not measured: {message}", UserWarning, stacklevel=3)
+            measured = measured or bool(set(outcome.quantities) - set(outcome.errors))
+            untold += dict.fromkeys(outcome.errors.values())
+            if measured or not any(one.faults for one in outcomes.values()):
+                for message in untold:
+                    warnings.warn(f"not measured: {message}", UserWarning, stacklevel=3)
+                untold.clear()
             for _ in outcome.quantities:
                 done += 1
                 report(done, total)
+    if untold:
+        raise next(f for _, one in sorted(outcomes.items()) for f in one.faults.values())
     return outcomes
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -42,6 +42,15 @@ class Place:
             raise self.sent
         return self.sent or self.run.load(self.epoch, self.layer, subset=self.mask)
 
+    def said(self, error: Exception, who: str = "") -> str:
+        """What went wrong here, in one line."""
+        if who or not isinstance(error, RunError):
+            error = RunError(
+                f"{who}{in_words(error)}",
+                path=self.run.name, epoch=self.epoch, layer=self.layer,
+            )  # fmt: skip
+        return " ".join(str(error).split())
+
     def __getstate__(self) -> dict[str, Any]:
         """Another process opens a run on disk itself; of arrays in memory it is sent this one."""
         if not isinstance(self.run.store, MemoryStore):
@@ -51,6 +60,30 @@ class Place:
         except RunError as error:
             sent = error
         return vars(self) | {"run": replace(self.run, store=MemoryStore({})), "sent": sent}
+
+
+def places_of(
+    run: Run,
+    layer: str,
+    estimators: Collection[BaseEstimator],
+    mask: np.ndarray | None,
+    budget: Budget,
+    n_noise_draws: int = 1,
+) -> list[Place]:
+    """One layer at all checkpoints; those that alone are too large for the budget are not read.
+
+    The RunError where it is too large at all of them is raised: it is of the limit.
+    """
+    places, fits = [], not run.epochs
+    for epoch in run.epochs:
+        need = budget.need(run, epoch, layer, estimators, n_noise_draws)
+        error = budget.too_large(run, epoch, layer, need)
+        places.append(Place(run, epoch, layer, mask, 0 if error else need, error))
+        fits = fits or error is None
+    for place in places:
+        if not fits and isinstance(place.sent, RunError):
+            raise place.sent
+    return places
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,10 +99,18 @@ class Task:
 
 @dataclass
 class Outcome:
-    """What each estimator measured, or one quantity without a name, and what went wrong."""
+    """What each estimator measured, or one quantity without a name, and what went wrong.
+
+    ``faults`` are exceptions that would be of the call if they were the same everywhere.
+    """
 
     quantities: dict[str, list[Quantity]] = field(default_factory=dict)
     errors: dict[str, str] = field(default_factory=dict)
+    faults: dict[str, Exception] = field(default_factory=dict)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """An exception of a stranger may not survive the way from another process."""
+        return vars(self) | {"faults": {}}
 
     def leave_out(self, name: str, note: str, error: str | None = None) -> None:
         """Note why an estimator measured nothing."""
@@ -97,37 +138,47 @@ def measure(task: Task, settings: SweepSettings) -> Outcome:
     for name in task.estimators:
         if name not in chosen:
             outcome.leave_out(name, "no noise")
-    with settings.budget.held(task.place.need):
-        try:
-            loaded = task.place.load()
-        except RunError as error:
-            for name in chosen:
-                outcome.leave_out(name, "read error", str(error))
-            return outcome
-        of_replicas = {name: e for name, e in chosen.items() if uses_replicas(e)}
-        if of_replicas:
-            rows = loaded.replicas()
-            for name, quantities in _fit(task, of_replicas, rows, settings.keep, outcome):
-                notes = _notes(loaded.layer, of_replicas[name], rows)
-                outcome.quantities[name] = [quantity.noted(*notes) for quantity in quantities]
-            del rows
-        of_samples = {name: e for name, e in chosen.items() if not uses_replicas(e)}
-        if of_samples:
-            has_noise = bool(loaded.layer.sigma or loaded.layer.noise_before)
-            n_draws = loaded.n_draws(settings.n_noise_draws)
-            draws: dict[str, list[Quantity]] = {name: [] for name in of_samples}
-            for draw in range(n_draws):
-                rows = loaded.noisy_sample(settings.random_state, draw)
-                if draw == n_draws - 1:
-                    # The sample is an array of its own.
-                    del loaded
-                for name, quantities in _fit(task, of_samples, rows, settings.keep, outcome):
-                    draws[name] += quantities
-            for name in of_samples:
-                if name not in outcome.errors:
-                    measured = draws[name]
-                    outcome.quantities[name] = mean_over_draws(measured) if has_noise else measured
+    try:
+        with settings.budget.held(task.place.need):
+            _measure(task, chosen, settings, outcome)
+    # Whatever a reader stumbles over, an array that no memory holds included.
+    except Exception as error:
+        for name in chosen:
+            if name not in outcome.quantities:
+                outcome.leave_out(name, "read error", task.place.said(error))
     return outcome
+
+
+def _measure(
+    task: Task,
+    chosen: Mapping[str, BaseEstimator],
+    settings: SweepSettings,
+    outcome: Outcome,
+) -> None:
+    loaded = task.place.load()
+    of_replicas = {name: e for name, e in chosen.items() if uses_replicas(e)}
+    if of_replicas:
+        rows = loaded.replicas()
+        for name, quantities in _fit(task, of_replicas, rows, settings.keep, outcome):
+            notes = _notes(loaded.layer, of_replicas[name], rows)
+            outcome.quantities[name] = [quantity.noted(*notes) for quantity in quantities]
+        del rows
+    of_samples = {name: e for name, e in chosen.items() if not uses_replicas(e)}
+    if of_samples:
+        has_noise = bool(loaded.layer.sigma or loaded.layer.noise_before)
+        n_draws = loaded.n_draws(settings.n_noise_draws)
+        draws: dict[str, list[Quantity]] = {name: [] for name in of_samples}
+        for draw in range(n_draws):
+            rows = loaded.noisy_sample(settings.random_state, draw)
+            if draw == n_draws - 1:
+                # The sample is an array of its own.
+                del loaded
+            for name, quantities in _fit(task, of_samples, rows, settings.keep, outcome):
+                draws[name] += quantities
+        for name in of_samples:
+            if name not in outcome.errors:
+                measured = draws[name]
+                outcome.quantities[name] = mean_over_draws(measured) if has_noise else measured
 
 
 def _fit(
@@ -144,14 +195,10 @@ def _fit(
             continue
         try:
             quantities = keep.result(fit_quantities, name, estimator, digest, rows)
-        except OF_THE_CALL:
-            raise
         except Exception as error:
-            message = RunError(
-                f"{name}: {in_words(error)}",
-                path=task.place.run.name, epoch=task.place.epoch, layer=task.place.layer,
-            )  # fmt: skip
-            outcome.leave_out(name, "not measured", " ".join(str(message).split()))
+            outcome.leave_out(name, "not measured", task.place.said(error, f"{name}: "))
+            if isinstance(error, OF_THE_CALL):
+                outcome.faults[name] = error
         else:
             yield name, quantities
 

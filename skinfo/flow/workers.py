@@ -1,4 +1,4 @@
-"""Work on many items with joblib: in threads of this process, or in processes anywhere."""
+"""Work on many items: in threads of this process, or with joblib in processes anywhere."""
 
 from __future__ import annotations
 
@@ -6,29 +6,37 @@ import os
 import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
-from typing import Any, TypeVar
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
+from typing import Any, TypeAlias, TypeVar
 
 from joblib import Parallel, delayed, parallel_config
+from joblib.parallel import get_active_backend
 from sklearn import config_context, get_config
-from threadpoolctl import threadpool_limits
 
-from skinfo.errors import OutsideEdgesWarning, SaturationWarning
+from skinfo._numba import _LIMIT
+from skinfo.errors import OutsideEdgesWarning, SaturationWarning, noted_by_a_table
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+_Call: TypeAlias = Callable[[], tuple[int, Result, list[Warning]]]
+# More threads than these help no processor.
+_MOST_THREADS = 256
 
 
 def _call(
     work: Callable[[Item], Result], place: int, item: Item, process: int, config: dict[str, Any]
 ) -> tuple[int, Result, list[Warning]]:
     """Work under the caller's configuration; warnings of another process are returned."""
-    with config_context(**config):
+    with config_context(**config), noted_by_a_table():
         if os.getpid() == process:
             return place, work(item), []
         # The threads of a worker's process are its scheduler's to use, not an estimator's.
         with _FOREIGN as heard, parallel_config("threading", n_jobs=1):
-            return place, work(item), heard
+            result = work(item)
+        of_notes = (SaturationWarning, OutsideEdgesWarning)
+        return place, result, [one for one in heard if not isinstance(one, of_notes)]
 
 
 def in_workers(
@@ -39,45 +47,70 @@ def in_workers(
     Threads, unless a surrounding ``joblib.parallel_config`` names another backend. Linear algebra
     stays on one thread per worker: the workers are the threads, and the numbers do not depend on
     them. Warnings of a worker in another process are given here. SaturationWarning and
-    OutsideEdgesWarning are left out, as the table carries them as notes.
+    OutsideEdgesWarning of skinfo's estimators are left out, as the table carries them as notes.
+    Whoever stops early waits for what is under way in threads; nothing goes on behind.
     """
     process, config = os.getpid(), get_config()
-    with _sweep_settings():
-        results = Parallel(n_jobs=n_jobs, prefer="threads", return_as="generator_unordered")(
-            delayed(_call)(work, place, item, process, config) for place, item in enumerate(items)
-        )
-        try:
-            for place, result, heard in results:
-                for message in heard:
-                    warnings.warn(message, stacklevel=3)
-                yield place, result
-        except BaseException:
-            # The caller who interrupts needs no advice of joblib on tasks that were dropped.
-            warnings.simplefilter("ignore")
-            results.close()
-            raise
+    calls: list[_Call[Result]] = [
+        partial(_call, work, place, item, process, config) for place, item in enumerate(items)
+    ]
+    backend, usual = get_active_backend(prefer="threads")
+    with _LIMIT:
+        if getattr(backend, "uses_threads", False):
+            n_threads = backend.effective_n_jobs(usual if n_jobs is None else n_jobs)
+            results = _in_threads(calls, min(n_threads, len(calls), _MOST_THREADS))
+        else:
+            results = _elsewhere(calls, n_jobs)
+        for place, result, heard in results:
+            for message in heard:
+                warnings.warn(message, stacklevel=3)
+            yield place, result
+
+
+def _in_threads(
+    calls: list[_Call[Result]], n_threads: int
+) -> Iterator[tuple[int, Result, list[Warning]]]:
+    if n_threads < 2:
+        yield from (call() for call in calls)
+        return
+    pool = ThreadPoolExecutor(n_threads)
+    try:
+        for future in as_completed([pool.submit(call) for call in calls]):
+            yield future.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _elsewhere(
+    calls: list[_Call[Result]], n_jobs: int | None
+) -> Iterator[tuple[int, Result, list[Warning]]]:
+    results = Parallel(n_jobs=n_jobs, prefer="threads", return_as="generator_unordered")(
+        delayed(call)() for call in calls
+    )
+    try:
+        yield from results
+    except BaseException:
+        # The caller who interrupts needs no advice of joblib on tasks that were dropped.
+        with suppress(KeyboardInterrupt):
+            results.throw(KeyboardInterrupt)
+        raise
 
 
 @contextmanager
-def _sweep_settings(*, foreign: bool = False) -> Iterator[None]:
-    """Settings of a process; in a worker's own its threads collect the warnings of theirs."""
-    with threadpool_limits(limits=1, user_api="blas"), warnings.catch_warnings():
-        if foreign:
-            show = warnings.showwarning
+def _heard() -> Iterator[None]:
+    """Let the threads of a worker's process collect their own warnings, and keep BLAS to one."""
+    with _LIMIT, warnings.catch_warnings():
+        show = warnings.showwarning
 
-            def hear(message: Any, *where: Any, **more: Any) -> None:
-                heard = getattr(_LOCAL, "heard", None)
-                if heard is None:
-                    show(message, *where, **more)
-                else:
-                    heard.append(message)
+        def hear(message: Any, *where: Any, **more: Any) -> None:
+            heard = getattr(_LOCAL, "heard", None)
+            if heard is None:
+                show(message, *where, **more)
+            else:
+                heard.append(message)
 
-            warnings.simplefilter("always")
-            warnings.showwarning = hear
-        warnings.simplefilter("ignore", SaturationWarning)
-        warnings.simplefilter("ignore", OutsideEdgesWarning)
-        # A caller can do nothing about joblib's remark on a slow disk.
-        warnings.filterwarnings("ignore", "Persisting input arguments took")
+        warnings.simplefilter("always")
+        warnings.showwarning = hear
         yield
 
 
@@ -96,7 +129,7 @@ class _Foreign:
         """Give a list in which the warnings of this thread are collected."""
         with self._lock:
             if self._inside == 0:
-                self._settings.enter_context(_sweep_settings(foreign=True))
+                self._settings.enter_context(_heard())
             self._inside += 1
         _LOCAL.heard = []
         return _LOCAL.heard

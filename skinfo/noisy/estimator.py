@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
@@ -13,7 +12,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from skinfo._rows import check_activations, check_rows
-from skinfo.errors import SaturationWarning
+from skinfo.errors import SaturationWarning, warn_unless_noted
 from skinfo.noisy.bounds import pairwise_bounds
 from skinfo.noisy.information import check_near, cross_information, measure_mixture
 from skinfo.noisy.mixture import Mixture
@@ -240,7 +239,7 @@ class NoisyMIEstimator(BaseEstimator):
         )
         self._name_quantities()
         if "saturated" in self.notes_:
-            warnings.warn(
+            warn_unless_noted(
                 f"mutual_info_ = {self.mutual_info_:.4g} {self.units} is within 1 % of the entropy "
                 f"of the inputs: at sigma={sigma:g} all of them can be told apart, and the value "
                 "says no more than that.",

@@ -114,11 +114,11 @@ def test_analyze_keeps_estimates_where_it_is_told(call, run, tmp_path):
     store, target = tmp_path / "store", tmp_path / "flow.csv"
     options = ("-o", target, "--memory", store, "--force", *QUICK)
     assert call("analyze", run, *options)[0] == 0
-    kept = {p: p.stat().st_mtime_ns for p in store.rglob("output.*")}
+    kept = {p: p.stat().st_mtime_ns for p in store.glob("*.json")}
     assert len(kept) == 18
     first = target.read_bytes()
     assert call("analyze", run, *options)[0] == 0
-    assert {p: p.stat().st_mtime_ns for p in store.rglob("output.*")} == kept
+    assert {p: p.stat().st_mtime_ns for p in store.glob("*.json")} == kept
     assert target.read_bytes() == first
 
 
@@ -384,13 +384,13 @@ def test_an_interrupted_analysis_says_so_and_keeps_what_was_finished(tmp_path):
     ]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     until = time.monotonic() + 120
-    while not list(tmp_path.glob("kept/**/output.*")) and time.monotonic() < until:
+    while not list(tmp_path.glob("kept/*.json")) and time.monotonic() < until:
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=120)
     assert process.returncode == 130
     assert "interrupted" in err.splitlines()[-1]
     assert "Traceback" not in err
-    assert list(tmp_path.glob("kept/**/output.*"))
+    assert list(tmp_path.glob("kept/*.json"))
     assert not (tmp_path / "flow.csv").exists()
     assert open_run(run).epochs[-1] == 59

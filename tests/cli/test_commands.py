@@ -363,7 +363,7 @@ def test_a_demo_that_was_killed_goes_on_prints_its_table_and_writes_its_files(
         run_demo(place, SztSettings(3, 2, 2, 0), n_jobs=1, progress=dies)
     recorded = {p: p.stat().st_mtime_ns for p in (place / "run").glob("*.npz")}
     assert [p.name for p in sorted(recorded)] == ["epoch_00000001.npz", "epoch_00000003.npz"]
-    estimated = {p: p.stat().st_mtime_ns for p in (place / "estimates").rglob("output.*")}
+    estimated = {p: p.stat().st_mtime_ns for p in (place / "estimates").glob("*.json")}
     assert len(estimated) == 12, "a layer at a time"
 
     monkeypatch.setattr(cli.application.console, "width", 80)

@@ -11,9 +11,9 @@ import pytest
 from joblib import parallel_config
 from sklearn import config_context, get_config
 from sklearn.base import BaseEstimator
-from threadpoolctl import threadpool_info
+from threadpoolctl import threadpool_info, threadpool_limits
 
-from skinfo import ClusteringScore, RunError, open_run
+from skinfo import BinningMIEstimator, ClusteringScore, RunError, open_run
 from skinfo.errors import SaturationWarning
 from skinfo.flow import workers
 from skinfo.flow.memory import Budget
@@ -140,3 +140,47 @@ def test_what_a_worker_hears_is_its_own():
         assert [str(message) for message in found[word][2]] == [word]
     assert warnings.showwarning is before
     assert list(warnings.filters) == shown
+
+
+class Waits(BaseEstimator):
+    """Two of them begin one after the other, and end in the same order."""
+
+    def __init__(self, before=None, after=None):
+        self.before, self.after = before, after
+
+    def fit(self, X, y=None):  # noqa: ARG002
+        BEGUN[self.before].set()
+        assert BEGUN[self.after].wait(10)
+        BinningMIEstimator(bin_edges=[0, 1]).fit(X + 5)
+        self.quantities_ = (Quantity.exact("one", 1.0, ""),)
+        return self
+
+
+BEGUN = {}
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_sweeps_that_overlap_leave_filters_and_threads_as_they_were(n_jobs):
+    BEGUN.update({name: threading.Event() for name in ("one", "two", "ended")})
+    run, made = open_run({(1, "a"): np.eye(4)}), {}
+
+    def sweep(before, after):
+        made[before] = flow_of(Waits(before, after), run, n_jobs=n_jobs)
+
+    with threadpool_limits(2, user_api="blas"), warnings.catch_warnings():
+        warnings.simplefilter("error")
+        filters = list(warnings.filters)
+        first = threading.Thread(target=sweep, args=("one", "two"))
+        second = threading.Thread(target=sweep, args=("two", "ended"))
+        first.start()
+        assert BEGUN["one"].wait(10)
+        second.start()
+        first.join()
+        BEGUN["ended"].set()
+        second.join()
+        assert warnings.filters == filters
+        blas = {one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas"}
+    assert blas == {2}
+    for table in made.values():
+        assert table["value"].tolist() == [1.0]
+    assert len(made) == 2

@@ -1,6 +1,7 @@
 """What cannot be read or measured costs itself alone; a fault of no layer ends a sweep."""
 
 import pickle
+import threading
 import tokenize
 import zlib
 
@@ -84,8 +85,11 @@ class Fragile(BaseEstimator):
 
 @pytest.mark.parametrize("n_jobs", [1, 2])
 @pytest.mark.parametrize(
-    "error", [FloatingPointError("underflow"), np.linalg.LinAlgError("singular"), IndexError(3)]
-)
+    "error",
+    [FloatingPointError("underflow"), np.linalg.LinAlgError("singular"), IndexError(3),
+     MemoryError("no room"), TypeError("two arguments"), RecursionError("deep")],
+    ids=lambda error: type(error).__name__,
+)  # fmt: skip
 def test_what_an_estimator_fails_on_is_a_row_and_the_rest_is_finished(error, n_jobs):
     made = arrays()
     made[10, "back"][0, 0, 0] = 1e3
@@ -115,16 +119,31 @@ def test_an_estimator_that_leaves_no_quantities_is_told_what_to_leave(left):
         flow_of(Mute(left), counted(arrays())[0])
 
 
-@pytest.mark.parametrize(
-    "error",
-    [KeyboardInterrupt(), MemoryError("no room"), TypeError("two arguments"), AttributeError("x")],
-    ids=lambda error: type(error).__name__,
-)
-def test_what_is_no_fault_of_a_layer_ends_the_sweep(error):
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(3)], ids=repr)
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_who_stops_a_sweep_stops_it(error, n_jobs):
     made = arrays()
     made[10, "back"][0, 0, 0] = 1e3
+    before = threading.active_count()
     with pytest.raises(type(error)):
-        flow_of(Fragile(error), counted(made)[0])
+        flow_of(Fragile(error), counted(made)[0], n_jobs=n_jobs)
+    assert threading.active_count() == before
+
+
+@pytest.mark.parametrize(
+    "error",
+    [TypeError("two arguments"), AttributeError("x"), NameError("Y"), ImportError("no package")],
+    ids=lambda error: type(error).__name__,
+)
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_a_fault_of_the_call_is_raised_where_nothing_is_measured(error, n_jobs):
+    made = {key: array + 1e3 for key, array in arrays().items()}
+    with pytest.raises(type(error)):
+        flow_of(Fragile(error), counted(made)[0], n_jobs=n_jobs)
+    with pytest.warns(UserWarning, match=str(error)):
+        table = flow_of({"f": Fragile(error), "b": BinningMIEstimator()}, counted(made)[0])
+    assert set(table.loc[table["estimator"] == "f", "notes"]) == {"not measured"}
+    assert table.loc[table["estimator"] == "b", "value"].notna().all()
 
 
 class Stumbling(Counting):
@@ -166,7 +185,7 @@ def test_what_a_reader_stumbles_over_is_a_read_error_and_the_rest_is_finished(er
     assert table["value"].isna().sum() == 3
 
 
-def test_what_is_no_fault_of_a_file_ends_the_sweep():
+def test_who_stops_a_reader_stops_the_sweep():
     with pytest.raises(KeyboardInterrupt):
         flow_of(usual(), stumbling(KeyboardInterrupt()))
 

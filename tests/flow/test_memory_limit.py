@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 from skinfo import BinningMIEstimator, ClusteringScore, NoisyMIEstimator, RunError
+from skinfo.flow import measure_run
 from skinfo.flow.memory import Budget, parse_bytes, resident_memory
 
 from .small_flows import flow_of
@@ -30,17 +31,32 @@ def test_numbers_do_not_depend_on_the_limit(n_jobs):
 
 def test_a_layer_that_cannot_fit_is_named_with_its_size_before_anything_is_read():
     run, store = counted()
-    store.shape = lambda epoch, layer: (
-        ((1000, 5, 100_000) if (epoch, layer) == (10, "back") else (12, 5, 2)),
+    store.shape = lambda _, layer: (
+        ((1000, 5, 100_000) if layer == "back" else (12, 5, 2)),
         np.dtype(np.float32),
     )
-    with pytest.raises(RunError, match="epoch 10, layer 'back': an array of 2,000 MB") as caught:
+    with pytest.raises(RunError, match="epoch 1, layer 'back': an array of 2,000 MB") as caught:
         flow_of(usual(), run, memory_limit="2GB")
     assert store.reads == []
     advised = re.search(r"limit of ([\d,]+) MB or more", str(caught.value))[1].replace(",", "")
     # The array, and copies of it.
     assert int(advised) > 3 * 2000
     flow_of({"c": ClusteringScore()}, run, memory_limit=f"{advised}MB")
+
+
+def test_one_array_that_cannot_fit_is_a_row_and_is_never_read(monkeypatch):
+    run, store = counted()
+    shape = store.shape
+    store.shape = lambda epoch, layer: (
+        ((10**12, 2), np.dtype(np.float32)) if (epoch, layer) == (10, "back")
+        else shape(epoch, layer)
+    )  # fmt: skip
+    with pytest.warns(UserWarning, match="epoch 10, layer 'back': an array of 8,000,000 MB"):
+        table, _ = measure_run(run, usual(), memory_limit="2GB", progress=False)
+    assert (10, "back") not in store.reads
+    lost = table[table["value"].isna()]
+    assert set(lost["notes"]) == {"read error"}
+    assert lost[["epoch", "layer"]].drop_duplicates().to_numpy().tolist() == [[10, "back"]]
 
 
 def test_tasks_wait_until_what_they_need_is_free(monkeypatch):
