@@ -12,6 +12,7 @@ import pandas as pd
 __all__ = [
     "COLUMNS",
     "CURVE_COLUMNS",
+    "ERROR_COLUMNS",
     "JOINT",
     "NOTES",
     "QUANTITIES",
@@ -29,7 +30,9 @@ __all__ = [
 COLUMNS = (
     "epoch", "layer", "estimator", "quantity", "value", "stderr", "lower", "upper", "unit", "notes",
 )  # fmt: skip
-_NUMBERS = ("value", "stderr", "lower", "upper")
+#: Columns of a flow table besides, that tell how far repeated measurements fall apart.
+ERROR_COLUMNS = ("stderr_sampling", "stderr_other_inputs", "randomisations")
+_NUMBERS = ("value", "stderr", "lower", "upper", "stderr_sampling", "stderr_other_inputs")
 #: Columns of a curve against sigma.
 CURVE_COLUMNS = ("sigma", *COLUMNS[COLUMNS.index("quantity") :])
 #: What joins the notes in a cell.
@@ -78,6 +81,13 @@ class Quantity:
         "nats", "bits", or "" for a pure number.
     notes : tuple of str
         Words from :data:`NOTES`.
+    stderr_sampling : float
+        Standard error from the replicas, and for a population from the inputs, that were drawn.
+    stderr_other_inputs : float
+        What inputs drawn anew would add to that; NaN where it is not known.
+    randomisations : tuple of int
+        What each randomisation of the integration found, less their mean, in thousandths of their
+        standard deviation: of two numbers they tell which part of their errors is the same.
 
     Examples
     --------
@@ -97,6 +107,9 @@ class Quantity:
     upper: float = np.nan
     unit: str = "nats"
     notes: tuple[str, ...] = ()
+    stderr_sampling: float = 0.0
+    stderr_other_inputs: float = np.nan
+    randomisations: tuple[int, ...] = ()
 
     @classmethod
     def exact(cls, name: str, value: float, unit: str = "nats") -> Quantity:
@@ -118,6 +131,8 @@ class Quantity:
             return self
         factor = nats_to(unit) / nats_to(self.unit)
         numbers = {name: getattr(self, name) * factor for name in _NUMBERS}
+        if np.isnan(self.stderr_other_inputs):
+            numbers["stderr_other_inputs"] = np.nan
         return replace(self, unit=unit, **numbers)
 
     def noted(self, *words: str) -> Quantity:
@@ -127,8 +142,9 @@ class Quantity:
     def cells(self) -> dict[str, Any]:
         """Give the columns of a table from "quantity" on."""
         numbers = {name: getattr(self, name) for name in _NUMBERS}
-        notes = JOINT.join(self.notes)
-        return {"quantity": self.name, **numbers, "unit": self.unit, "notes": notes}
+        notes, randomisations = JOINT.join(self.notes), " ".join(map(str, self.randomisations))
+        words = {"unit": self.unit, "notes": notes, "randomisations": randomisations}
+        return {"quantity": self.name, **numbers, **words}
 
 
 @dataclass(frozen=True)

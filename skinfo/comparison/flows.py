@@ -196,6 +196,9 @@ def _keys_in_order(flows: Sequence[pd.DataFrame]) -> pd.MultiIndex:
 def _with_pooled_columns(flow: pd.DataFrame) -> pd.DataFrame:
     """Give a flow the columns that pooled ones have: of one seed, whose spread is not known."""
     columns: dict[str, Any] = {
+        "stderr_sampling": 0.0,
+        "stderr_other_inputs": np.nan,
+        "randomisations": "",
         "spread": np.nan,
         "n_seeds": 1.0,
         "bias_below": _bias(flow, "lower"),
@@ -207,11 +210,13 @@ def _with_pooled_columns(flow: pd.DataFrame) -> pd.DataFrame:
 def _bias(flow: pd.DataFrame, end: str) -> np.ndarray:
     """How far on the side of an end of its bracket the truth may lie from a value, errors aside.
 
-    A bracket of up to :data:`PURE` standard errors to a side holds the error of the integration and
-    nothing else. A wider one, as few replicas or inputs not drawn make it, is taken in full: how
-    much of it is error cannot be told.
+    A bracket of up to :data:`PURE` standard errors to a side holds errors and nothing else. A wider
+    one, as few replicas or inputs not drawn make it, is taken in full: how much of it is error
+    cannot be told.
     """
     value, stderr, limit = (flow[x].to_numpy(dtype=np.float64) for x in ("value", "stderr", end))
+    if "stderr_sampling" in flow:
+        stderr = np.hypot(stderr, np.nan_to_num(flow["stderr_sampling"].to_numpy(np.float64)))
     with np.errstate(invalid="ignore"):
         width = np.maximum(value - limit if end == "lower" else limit - value, 0.0)
     return np.where(width > PURE * np.nan_to_num(stderr) + _ROUNDING * np.abs(value), width, 0.0)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,7 +14,7 @@ from skinfo.comparison.settings import settings_differ
 from skinfo.quantities import COLUMNS, JOINT, split_notes
 
 #: Columns of a pooled flow.
-POOLED_COLUMNS = (*COLUMNS, "spread", "n_seeds", "bias_below", "bias_above")
+POOLED_COLUMNS = (*COLUMNS, "spread", "n_seeds", "bias_below", "bias_above", "seed_values")
 #: Notes that a pooled flow may have beside those of its seeds.
 POOLING_NOTES = {
     "one seed": "only one seed has this number: its spread is unknown",
@@ -23,15 +25,15 @@ POOLING_NOTES = {
 def pool_flows(flows: Mapping[str, Flow] | Iterable[Flow]) -> pd.DataFrame:
     r"""Pool the flows of several seeds of one setting.
 
-    For values v of k seeds with standard errors e,
+    For values v of k seeds with standard errors e, of the integration and of what was sampled,
 
     .. math::
 
         \bar v = \frac1k \sum_i v_i, \qquad s^2 = \frac1{k-1} \sum_i (v_i - \bar v)^2, \qquad
         e^2 = \max\Big(\frac{s^2}{k}, \; \frac1{k^2} \sum_i e_i^2\Big).
 
-    The spread s contains the errors of the integration already; where a few seeds fall closer
-    together by chance than their errors, the errors count.
+    The spread s contains these errors already; where a few seeds fall closer together by chance
+    than their errors, the errors count. What all seeds share, such as the inputs, it does not hold.
 
     Parameters
     ----------
@@ -46,7 +48,9 @@ def pool_flows(flows: Mapping[str, Flow] | Iterable[Flow]) -> pd.DataFrame:
         ``spread`` is the standard deviation s between seeds (NaN of one seed), ``n_seeds`` the
         number k of seeds that have the value, and ``bias_below`` and ``bias_above`` how much the
         mean may exceed the truth, or fall short of it, for reasons that more seeds do not remove:
-        the mean reach of those brackets that hold more than the error of the integration.
+        the mean reach of those brackets that hold more than errors. ``seed_values`` holds the
+        values themselves, a JSON list in the order given, and ``attrs["seeds"]`` the name of each
+        seed with what its run has on record: by these :func:`skinfo.compare_flows` pairs seeds.
         Displays and :func:`skinfo.compare_flows` take it as any other.
 
     Raises
@@ -88,7 +92,17 @@ def pool_flows(flows: Mapping[str, Flow] | Iterable[Flow]) -> pd.DataFrame:
     attrs = tables[first].attrs
     pooled.attrs = {name: attrs[name] for name in kept if name in attrs}
     pooled.attrs["pooled"] = list(tables)
+    pooled.attrs["seeds"] = [_record(name, table.attrs) for name, table in tables.items()]
     return pooled
+
+
+def _record(name: str, attrs: Mapping[Any, Any]) -> dict[str, Any]:
+    """What may tell which seed a flow is: its run's settings, its seed, its name."""
+    settings = attrs.get("run settings")
+    known = dict(settings) if isinstance(settings, Mapping) else {}
+    known |= {"seed": attrs["seed"]} if attrs.get("seed") is not None else {}
+    kept = {str(key): value for key, value in known.items() if isinstance(value, int | float | str)}
+    return kept | {"name": name}
 
 
 def is_pooled(table: pd.DataFrame) -> bool:
@@ -119,14 +133,15 @@ def _pool(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     value = aligned.numbers("value")
     held = ~np.isnan(value)
     n = held.sum(axis=1)
-    mean, spread = _mean_and_spread(value, held)
-    of_integration = np.sqrt(_sum_held(aligned.numbers("stderr") ** 2, held)) / np.maximum(n, 1)
+    mean, spread = mean_and_spread(value, held)
+    variances = aligned.numbers("stderr") ** 2 + aligned.numbers("stderr_sampling") ** 2
+    of_errors = np.sqrt(_sum_held(variances, held)) / np.maximum(n, 1)
     # NaN where no seed holds the number.
     any_seed = np.where(n > 0, 1.0, np.nan)
     per_seed = any_seed / np.maximum(n, 1)
     table = aligned.keys.to_frame(index=False).assign(
         value=mean,
-        stderr=np.fmax(spread / np.sqrt(np.maximum(n, 1)), of_integration) * any_seed,
+        stderr=np.fmax(spread / np.sqrt(np.maximum(n, 1)), of_errors) * any_seed,
         lower=np.where(held, aligned.numbers("lower"), np.inf).min(axis=1) * any_seed,
         upper=np.where(held, aligned.numbers("upper"), -np.inf).max(axis=1) * any_seed,
         unit=aligned.units(),
@@ -135,6 +150,7 @@ def _pool(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
         n_seeds=n,
         bias_below=_sum_held(aligned.numbers("bias_below"), held) * per_seed,
         bias_above=_sum_held(aligned.numbers("bias_above"), held) * per_seed,
+        seed_values=[json.dumps([x if x == x else None for x in row]) for row in value.tolist()],
     )
     return table[list(POOLED_COLUMNS)]
 
@@ -144,7 +160,7 @@ def _sum_held(numbers: np.ndarray, held: np.ndarray) -> np.ndarray:
     return np.where(held, numbers, 0.0).sum(axis=1)
 
 
-def _mean_and_spread(value: np.ndarray, held: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def mean_and_spread(value: np.ndarray, held: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Mean and standard deviation over the seeds that have a value; NaN of none, of one."""
     n = held.sum(axis=1)
     first = value[np.arange(len(value)), held.argmax(axis=1)]

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module, util
 from importlib.metadata import packages_distributions, version
 from itertools import chain, pairwise
+from numbers import Real
 from pathlib import Path
 from types import CodeType, FunctionType, MemberDescriptorType, ModuleType
 from typing import Any, TypeVar
@@ -135,18 +136,15 @@ def _sha256(text: str) -> str:
 def _plain(one: Quantity | float) -> Any:
     if not isinstance(one, Quantity):
         return float(one)
-    numbers = (one.value, one.stderr, one.lower, one.upper)
-    return [one.name, *map(float, numbers), one.unit, *one.notes]
+    cells = vars(one).items()
+    return {name: float(value) if isinstance(value, Real) else value for name, value in cells}
 
 
 def _unplain(one: Any) -> Quantity | float:
-    if not isinstance(one, list):
+    if not isinstance(one, dict):
         return float(one)
-    name, value, stderr, lower, upper, unit, *notes = one
-    return Quantity(
-        str(name), float(value), float(stderr), float(lower), float(upper), str(unit),
-        tuple(map(str, notes)),
-    )  # fmt: skip
+    cells: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in one.items()}
+    return Quantity(**cells)
 
 
 # --- code ----------------------------------------------------------------------------------------

@@ -30,7 +30,13 @@ from skinfo.flow.ranges import ranges_of_run
 from skinfo.flow.settings import describe_settings
 from skinfo.flow.tasks import Outcome, SweepSettings, Task, measure, places_of
 from skinfo.flow.workers import in_workers
-from skinfo.quantities import COLUMNS, JOINT, declared_quantities, split_notes
+from skinfo.quantities import (
+    COLUMNS,
+    ERROR_COLUMNS,
+    JOINT,
+    declared_quantities,
+    split_notes,
+)
 from skinfo.runs import Layer, Run, open_run
 from skinfo.runs.description import plain
 
@@ -90,8 +96,9 @@ def information_flow(
     Returns
     -------
     pandas.DataFrame
-        Columns epoch, layer, estimator, quantity, value, stderr, lower, upper, unit, notes; layers
-        in network order. A note is made of words from
+        Columns epoch, layer, estimator, quantity, value, stderr, lower, upper, unit, notes, and
+        what :func:`skinfo.compare_flows` reads of errors (``skinfo.quantities.ERROR_COLUMNS``);
+        layers in network order. A note is made of words from
         :data:`skinfo.quantities.NOTES`, joined by "; ". Its ``attrs`` hold the settings,
         as values that JSON can hold (``skinfo.flow.describe_settings``), and in
         ``attrs["errors"]`` why something could not be measured: a list, empty where all went well,
@@ -266,7 +273,7 @@ def _table(tasks: Sequence[Task], outcomes: Mapping[int, Outcome]) -> pd.DataFra
             rows += [where | quantity.cells() for quantity in outcome.quantities[name]]
             if name in outcome.errors:
                 errors.append(where | {"message": outcome.errors[name]})
-    table = pd.DataFrame(rows, columns=list(COLUMNS))
+    table = pd.DataFrame(rows, columns=[*COLUMNS, *ERROR_COLUMNS])
     table.attrs["errors"] = errors
     return table
 

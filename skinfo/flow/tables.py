@@ -15,9 +15,12 @@ from skinfo.errors import needs_extra
 from skinfo.flow.snapshots import Snapshots
 from skinfo.quantities import COLUMNS, CURVE_COLUMNS
 
-_WORDS = ("layer", "estimator", "quantity", "unit", "notes")
+_WORDS = ("layer", "estimator", "quantity", "unit", "notes", "randomisations", "seed_values")
 # Empty in a file where they are not known.
-_NUMBERS = ("value", "stderr", "lower", "upper", "spread", "bias_below", "bias_above")
+_NUMBERS = (
+    "value", "stderr", "lower", "upper", "spread", "bias_below", "bias_above", "stderr_sampling",
+    "stderr_other_inputs",
+)  # fmt: skip
 
 #: Endings of the files of tables.
 SUFFIXES = (".parquet", ".csv")

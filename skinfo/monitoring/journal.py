@@ -16,7 +16,7 @@ from typing import Any
 import pandas as pd
 
 from skinfo.errors import RunError
-from skinfo.quantities import COLUMNS
+from skinfo.quantities import COLUMNS, ERROR_COLUMNS
 
 SCHEMA = 1
 # How SQLite tells which program a file belongs to: "skin" in ASCII.
@@ -107,7 +107,7 @@ class Journal:
         """Make the table of all epochs, or of those named, with the settings in its attributes."""
         chosen = [self.entries[epoch] for epoch in epochs or sorted(self.entries)]
         rows = [row for entry in chosen for row in entry["rows"]]
-        table = pd.DataFrame(rows, columns=list(COLUMNS))
+        table = pd.DataFrame(rows, columns=[*COLUMNS, *ERROR_COLUMNS])
         settings = dict(self.settings)
         # Settings that every flow table has are attributes of their own.
         names = ("layers", "estimators", "quantities", "random_state", "n_noise_draws")

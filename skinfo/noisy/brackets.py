@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
@@ -18,7 +18,14 @@ from skinfo.noisy.gaussians import (
 )
 from skinfo.noisy.kernels.line import integrate_line, integrate_segments
 from skinfo.noisy.mixture import Densities, DrawSums, Mixture
-from skinfo.noisy.sampling import Average, Draws, average_draws, integration_error
+from skinfo.noisy.sampling import (
+    Average,
+    Draws,
+    average_draws,
+    integration_error,
+    randomisation_means,
+    variance_components,
+)
 
 _Value = TypeVar("_Value")
 
@@ -171,6 +178,38 @@ class Averages:
             mean = plug_in.mean + correction.mean
             corrected.append(replace(plug_in, mean=mean, integration=correction.integration))
         return Measured(*corrected)
+
+    def repeated(self, name: str, *, plug_in: bool = False, population: bool) -> dict[str, Any]:
+        """How far repeated measurements of a value fall apart: fields of a quantity.
+
+        Replicas: the variance between the rows of an input, that of the noise at one row taken out,
+        times sum w^2; each row is a part 1/r of its own density, which makes it look nearer to the
+        others by 1 - 1/r.
+        """
+        values = getattr(self._plug_in if plug_in else self._point, name)
+        if not np.isfinite(values).all():
+            return {"stderr_sampling": np.nan}
+        rows, weights = self.rows, self.draws.weights.ravel()
+        replicas = 0.0
+        if rows.has_replicas:
+            within, _ = variance_components(values.ravel(), self._inputs.ravel(), weights)
+            noise, between = variance_components(values.ravel(), self.draws.rows.ravel(), weights)
+            # Where rows hardly repeat, the noise at one row is not known.
+            variance = max(within - noise, 0.0) if noise != between else within
+            leverage = 1 - len(rows.input_weights) / len(rows.weights)
+            replicas = float(np.sqrt(variance * np.sum(rows.weights**2))) / leverage
+        inputs = getattr(self.plug_in if plug_in else self.point, name).inputs
+        integrated = values
+        if self._exact is not None:
+            integrated = values - getattr(self._plug_in, name)
+        means = randomisation_means(integrated, self.sums.control, self.draws.weights)
+        spread = means.std(ddof=1)
+        steps = np.rint(1000 * (means - means.mean()) / spread) if spread > 0 else np.empty(0)
+        return {
+            "stderr_sampling": float(np.hypot(replicas, inputs)) if population else replicas,
+            "stderr_other_inputs": 0.0 if population else inputs,
+            "randomisations": tuple(steps.astype(int).tolist()),
+        }
 
     def largest_stderr(self) -> float:
         """The standard error that the tolerance is about."""

@@ -130,19 +130,24 @@ def measure_mixture(
             break
     ends = find_ends(averages, mixture, population=population, tol=tol, n_jobs=n_jobs)
     ceilings = _ceilings(mixture, population=population)
-    return _assemble(averages, mixture, ends, ceilings, spent, converged=rule.met)
+    return _assemble(
+        averages, mixture, ends, ceilings, spent, converged=rule.met, population=population
+    )
 
 
 def _assemble(
     averages: Averages, mixture: Mixture, ends: Measured[tuple[float, float]],
-    ceilings: tuple[float, float], n_evaluations: int, *, converged: bool,
+    ceilings: tuple[float, float], n_evaluations: int, *, converged: bool, population: bool,
 ) -> MixtureInformation:  # fmt: skip
     """Put every value into its bracket and below its ceiling, with the notes that belong to it."""
     notes = () if converged else ("tolerance not met",)
     lowest = Measured(0.0, 0.0, -np.inf, -np.inf)
     highest = Measured(*ceilings, np.inf, np.inf)
     in_brackets = zip(MEASURED_NAMES, averages.point, ends, lowest, highest, strict=True)
-    mutual_info, label, entropy, conditional = (_within(*parts, notes) for parts in in_brackets)
+    mutual_info, label, entropy, conditional = (
+        replace(_within(*parts, notes), **averages.repeated(parts[0], population=population))
+        for parts in in_brackets
+    )
     if 0 < _SATURATED * mixture.rows.input_entropy <= mutual_info.value:
         mutual_info = mutual_info.noted("saturated")
     return MixtureInformation(
@@ -150,7 +155,10 @@ def _assemble(
         label_mutual_info=label,
         entropy=_shifted(entropy, mixture.subspace.noise_entropy),
         conditional_entropy=_shifted(conditional, mixture.subspace.noise_entropy),
-        plug_in=_plug_in(averages.plug_in.mutual_info, ceilings[0]),
+        plug_in=replace(
+            _plug_in(averages.plug_in.mutual_info, ceilings[0]),
+            **averages.repeated("mutual_info", plug_in=True, population=population),
+        ),
         ceiling=ceilings[0],
         label_ceiling=ceilings[1],
         stderr_inputs=averages.point.mutual_info.inputs,

@@ -224,14 +224,21 @@ def integration_error(
     >>> round(mean, 9), stderr < 1e-9
     (3.0, True)
     """
+    means = randomisation_means(values, control, draw_weights)
+    return float(means.mean()), float(means.std(ddof=1) / np.sqrt(N_RANDOMISATIONS))
+
+
+def randomisation_means(
+    values: np.ndarray, control: np.ndarray, draw_weights: np.ndarray
+) -> np.ndarray:
+    """Mean of each randomisation, of shape (N_RANDOMISATIONS,), less what follows the control."""
     total = draw_weights.sum()
     centred = control - np.sum(draw_weights * control) / total
     # Dividing by the sum of the weights makes what is constant exact.
     mean = np.sum(values * draw_weights) / total
     variance = np.sum(draw_weights * centred**2)
     slope = np.sum(draw_weights * centred * (values - mean)) / variance if variance > 0 else 0.0
-    means = np.sum((values - slope * control) * draw_weights, axis=1) / draw_weights.sum(axis=1)
-    return float(means.mean()), float(means.std(ddof=1) / np.sqrt(N_RANDOMISATIONS))
+    return np.sum((values - slope * control) * draw_weights, axis=1) / draw_weights.sum(axis=1)
 
 
 def variance_components(

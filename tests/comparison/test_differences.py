@@ -184,7 +184,7 @@ def test_one_network_measured_twice_does_not_differ(real):
 def test_every_number_of_every_flow_stands_beside_the_reference(real):
     comparison = compare_flows(real, reference="same")
     assert tuple(comparison) == COMPARISON_COLUMNS
-    assert comparison.attrs == {"reference": "same", "z": 1.96}
+    assert comparison.attrs == {"reference": "same", "z": 1.96, "pair_by": None}
     assert set(comparison["flow"]) == {"one", "other"}
     assert len(comparison) == 2 * len(real["one"])
     keys = ["epoch", "layer", "estimator", "quantity"]

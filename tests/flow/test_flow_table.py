@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from skinfo import BinningMIEstimator, ClusteringScore, NoisyMIEstimator, open_run
-from skinfo.quantities import COLUMNS
+from skinfo.quantities import COLUMNS, ERROR_COLUMNS
 
 from .small_flows import EPOCHS, LABELS, LAYERS, Spy, arrays, flow_of, noisy, value_of, words
 
@@ -19,7 +19,7 @@ COLUMN_NAMES = [
 
 def test_columns_are_those_of_the_specification(table):
     assert list(COLUMNS) == COLUMN_NAMES
-    assert list(table.columns) == COLUMN_NAMES
+    assert list(table.columns) == [*COLUMN_NAMES, *ERROR_COLUMNS]
     assert table.index.equals(pd.RangeIndex(len(table)))
 
 

@@ -309,7 +309,7 @@ def test_a_forged_file_is_made_again_and_runs_nothing(tmp_path, forged):
         entry.write_bytes(pickle.dumps(Evil()))
     elif forged == "number":
         kept = json.loads(entry.read_text())
-        kept["numbers"][0][1] += 1
+        kept["numbers"][0]["value"] += 1
         entry.write_text(json.dumps(kept))
     elif forged == "name":
         entry.write_bytes(entries[1].read_bytes())
