@@ -130,16 +130,34 @@ def uniform_edges(
 
 
 def quantile_edges(points: np.ndarray, weights: np.ndarray, n_bins: int) -> EdgeCells:
-    """Cells of equal weight along every unit, with ties merged."""
-    levels = np.linspace(0, 1, n_bins + 1)
+    """Cells of equal weight along every unit, cut halfway between two values that differ.
+
+    The cuts are those whose share of the weight below is nearest to 1 / n_bins, 2 / n_bins, …, so
+    that equal values share a cell, and a cell that outgrows its share swallows no others.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> quantile_edges(np.array([[0.0], [0.0], [0.0], [2.0], [3.0]]), np.full(5, 0.2), 4).edges()
+    [array([0. , 1. , 2.5, 3. ])]
+    """
+    levels = np.arange(1, n_bins) / n_bins
     unit_edges = []
     for unit in points.T.astype(np.float64):
-        edges = np.unique(np.quantile(unit, levels, weights=weights, method="inverted_cdf"))
-        if len(edges) < n_bins + 1:
-            # Ties: the largest value gets a cell of its own, as the other tied values have.
-            with np.errstate(over="ignore"):
-                edges = np.append(edges, np.nextafter(edges[-1], np.inf))
-        unit_edges.append(edges)
+        values, codes = np.unique(unit, return_inverse=True)
+        low, high = values[:-1], values[1:]
+        cuts = low / 2 + high / 2
+        # Between neighbouring numbers there is none.
+        cuts = np.where(cuts > low, cuts, high)
+        below = np.cumsum(np.bincount(codes, weights))[:-1]
+        if len(cuts):
+            after = np.searchsorted(below, levels - 1e-12).clip(max=len(cuts) - 1)
+            before = (after - 1).clip(min=0)
+            nearer = levels - below[before] < below[after] - levels - 1e-12
+            cuts = cuts[np.unique(np.where(nearer, before, after))]
+        with np.errstate(over="ignore"):
+            last = max(values[-1], np.nextafter(values[0], np.inf))
+        unit_edges.append(np.concatenate([values[:1], cuts, [last]]))
     return EdgeCells(tuple(unit_edges))
 
 

@@ -61,6 +61,7 @@ def measure_binned(rows: Rows, cells: Cells, correction: str | None = None) -> d
         quantities.append(
             label.quantity("binned_label_mutual_info", of_labels.counted).noted(*notes, *edges)
         )
+        quantities.append(Quantity.exact("label_ceiling", of_labels.counted))
     quantities += [
         Quantity.exact("binned_ceiling", ceiling),
         Quantity.exact("n_occupied", n_occupied, ""),

@@ -43,7 +43,8 @@ class BinningMIEstimator(BaseEstimator):
         "run": of all units at all checkpoints of a run, which :func:`skinfo.information_flow`
         learns for each layer in a first pass; ``fit`` by itself refuses it.
     strategy : {"uniform", "quantile", "discrete"}, default="uniform"
-        Equal widths, or equal weights along each unit with ties merged, or no bins at all: integer
+        Equal widths, or equal weights along each unit, cut halfway between values that differ, the
+        nearest to the quantiles (so equal values share a cell), or no bins at all: integer
         activations are counted as they are, which gives the exact information of a quantised
         network.
     correction : {"miller-madow"} or None, default=None

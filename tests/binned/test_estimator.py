@@ -88,6 +88,52 @@ def test_quantiles_share_rows_evenly_and_merge_ties(rng):
     assert tied.entropy_ == pytest.approx(reference.discrete_entropy([[0]] * 9 + [[1]]))
 
 
+@pytest.mark.parametrize(
+    ("values", "n_bins", "sizes"),
+    [
+        (np.arange(8), 4, [2, 2, 2, 2]),
+        (np.arange(12) ** 3, 3, [4, 4, 4]),
+        (np.arange(9), 9, [1] * 9),
+        ([0] * 90 + list(range(1, 11)), 4, [90, 10]),
+        ([0] * 90 + list(range(1, 11)), 20, [90, 5, 5]),
+        ([0] * 90 + [1] * 10, 4, [90, 10]),
+        ([-3] * 10 + [0] * 80 + [2] * 10, 2, [90, 10]),
+        ([5] * 30 + list(range(6, 16)) + [20] * 60, 10, [30, 10, 60]),
+        ([1.0, np.nextafter(1, 2), np.nextafter(1, 2), 5.0], 4, [1, 2, 1]),
+        ([-1.7e308, 1.7e308], 2, [1, 1]),
+        ([0.0, 5e-324], 2, [1, 1]),
+        ([7.0] * 5, 4, [5]),
+    ],
+)
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_quantiles_cut_between_values_that_differ(values, n_bins, sizes, dtype, rng):
+    X = rng.permutation(np.asarray(values, float))[:, None]
+    if np.equal(X, np.round(X)).all() and np.abs(X).max() < 1e4:
+        X = X.astype(dtype)
+    est = BinningMIEstimator(strategy="quantile", n_bins=n_bins).fit(X)
+    inner = est.edges_[0][1:-1]
+    counts = np.bincount(np.searchsorted(inner, X[:, 0].astype(float), side="right"))
+    assert counts.tolist() == sizes
+    assert est.entropy_ == pytest.approx(
+        reference.discrete_entropy(np.repeat(range(len(sizes)), sizes)[:, None])
+    )
+
+
+def test_quantiles_weigh_rows():
+    est = BinningMIEstimator(strategy="quantile", n_bins=2)
+    est.fit(np.arange(6.0)[:, None], sample_weight=[5, 1, 1, 1, 1, 1])
+    np.testing.assert_array_equal(est.edges_[0], [0, 0.5, 5])
+
+
+def test_the_information_about_labels_has_its_ceiling(rng):
+    X, y = rng.normal(size=(40, 2)), np.repeat([0, 1, 2], [20, 10, 10])
+    found = {
+        q.name: q for q in BinningMIEstimator(bin_width=9e9, units="bits").fit(X, y).quantities_
+    }
+    assert found["label_ceiling"].value == pytest.approx(1.5)
+    assert "label_ceiling" not in {q.name for q in BinningMIEstimator().fit(X).quantities_}
+
+
 @pytest.mark.parametrize("n_levels", [2, 3, 5])
 def test_quantiles_tell_the_levels_of_a_discrete_unit_apart(n_levels, rng):
     X = rng.integers(0, n_levels, size=(1000, 2)).astype(float)
