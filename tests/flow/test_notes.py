@@ -155,6 +155,7 @@ def test_notes_are_words_of_the_fixed_list():
         "read error",
         "no noise",
         "not measured",
+        "zero by zero",
     }
     far = np.arange(12.0)[:, None] * np.ones(2)
     seen = np.repeat(far[:, None], 4, axis=1)
