@@ -9,11 +9,17 @@ from typing import Any
 import numpy as np
 from sklearn import config_context
 from sklearn.base import BaseEstimator, clone
+from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.utils import get_tags
 
 from skinfo.quantities import Quantity
 from skinfo.runs import Activations, Layer
+
+_UNSUPERVISED = (
+    "is fitted without labels: with them it would show the labels of these very rows, and say "
+    "nothing of a population. Fit it on other inputs, and give sklearn.frozen.FrozenEstimator(it)."
+)
 
 
 def name_estimators(
@@ -114,6 +120,8 @@ def check_estimators(
             last._validate_params()
         if hasattr(last, "check_settings"):
             last.check_settings()
+        if _asks_population(last):
+            _check_unsupervised(name, _unnested(estimator)[0])
         if labels is None and get_tags(last).target_tags.required:
             raise ValueError(
                 f"{type(last).__name__} requires y, but the run has no labels; leave {name!r} out "
@@ -125,6 +133,18 @@ def check_estimators(
                 "record. Give a sigma, or measure deterministic layers with BinningMIEstimator or "
                 "ClusteringScore."
             )
+
+
+def _asks_population(last: BaseEstimator) -> bool:
+    return bool(last.get_params(deep=False).get("population", False))
+
+
+def _check_unsupervised(name: str, steps: Sequence[Any]) -> None:
+    """Check that no step learns from the labels of the rows it is measured on."""
+    for step in steps:
+        learns = not isinstance(step, FrozenEstimator) and get_tags(step).target_tags.required
+        if learns:
+            raise ValueError(f"{name}: {type(step).__name__} {_UNSUPERVISED}")
 
 
 def check_noise_draws(n_noise_draws: int) -> int:
@@ -150,12 +170,14 @@ def for_layer(
 
 def fit_quantities(estimator: BaseEstimator, rows: Activations) -> tuple[Quantity, ...]:
     """Fit a copy and return its quantities; the groups go to the last step alone."""
-    estimator = clone(estimator)
-    _, prefix, last = _unnested(estimator)
+    estimator, X = clone(estimator), rows.X
+    steps, prefix, last = _unnested(estimator)
+    if steps and _asks_population(last):
+        X, estimator, prefix = _fit_without_labels(make_pipeline(*steps), X), last, ""
     groups = {} if rows.groups is None else {f"{prefix}groups": rows.groups}
     # The sweep itself hands over the groups; no request for metadata is needed.
     with config_context(enable_metadata_routing=False):
-        estimator.fit(rows.X, rows.y, **groups)
+        estimator.fit(X, rows.y, **groups)
     quantities = getattr(last, "quantities_", None)
     if not (isinstance(quantities, tuple) and all(isinstance(q, Quantity) for q in quantities)):
         raise TypeError(
@@ -163,6 +185,14 @@ def fit_quantities(estimator: BaseEstimator, rows: Activations) -> tuple[Quantit
             "skinfo.quantities.Quantity, which a sweep reads."
         )
     return quantities
+
+
+def _fit_without_labels(steps: Pipeline, X: Any) -> Any:
+    """What steps make of a layer, fitted without labels: labels that they have seen show in it."""
+    try:
+        return steps.fit_transform(X)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{error} (A step before population=True {_UNSUPERVISED})") from error
 
 
 def transformed_ends(transform: Pipeline, rows: Activations) -> tuple[float, float]:
