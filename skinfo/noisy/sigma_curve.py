@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,12 +13,13 @@ from sklearn.utils._param_validation import validate_parameter_constraints
 
 from skinfo._rows import check_list, check_rows
 from skinfo.noisy.estimator import NoisyMIEstimator, check_sigma
-from skinfo.noisy.information import measure_mixture
+from skinfo.noisy.information import measure_mixture, noted_at_an_end
 from skinfo.noisy.mixture import Mixture
-from skinfo.quantities import CURVE_COLUMNS, nats_to
+from skinfo.quantities import CURVE_COLUMNS, Quantity, nats_to
 
+_INFORMATION = {"mutual_info", "label_mutual_info"}
 # Each information with what it cannot exceed.
-_MEASURED = ("mutual_info", "ceiling", "label_mutual_info", "label_ceiling")
+_MEASURED = ("mutual_info", "ceiling", "label_mutual_info", "label_ceiling", "label_log_classes")
 
 
 def sigma_curve(
@@ -72,8 +75,9 @@ def sigma_curve(
     pandas.DataFrame
         Columns sigma, quantity, value, stderr, lower, upper, unit, notes; sigmas in the order
         given. The quantities are mutual_info and ceiling, with y also label_mutual_info and
-        label_ceiling. A note is made of words from :data:`skinfo.quantities.NOTES`, joined
-        by "; ": "saturated" takes the place of a SaturationWarning.
+        label_ceiling, and of a population label_log_classes. A note is made of words from
+        :data:`skinfo.quantities.NOTES`, joined by "; ": "saturated" takes the place of a
+        SaturationWarning.
 
     Raises
     ------
@@ -84,10 +88,12 @@ def sigma_curve(
     Notes
     -----
     Every sigma meets the same draws of (row, Z), common random numbers: neighbouring points err
-    alike, and the curve is smoother than its standard errors. A point is what NoisyMIEstimator
-    gives with this sigma and seed, to the last bit, unless exact ties between coordinates, or
-    directions that drown in larger noise, would make it order the rows in another way there: then
-    the two differ by their errors.
+    alike, and the curve is smoother than its standard errors. More noise knows less: a lower end
+    holds at every smaller sigma and an upper end at every larger one, so ends are moved to the best
+    of these, and a value with them only where it would lie outside. Else a point is what
+    NoisyMIEstimator gives with this sigma and seed, to the last bit, unless exact ties between
+    coordinates, or directions that drown in larger noise, would make it order the rows in another
+    way there: then the two differ by their errors.
 
     Two layers, or one layer before and after its activations grew, are not comparable at the same
     sigma: the factor that scales the activations shifts the curve along a logarithmic axis.
@@ -128,20 +134,44 @@ def sigma_curve(
     seed = int(check_random_state(random_state).randint(2**31 - 1))
     # The smallest sigma resolves the most directions.
     order = Mixture.of(rows, min(declared)).order
-    table = []
-    for sigma in declared:
-        information = measure_mixture(
+    found = {
+        sigma: measure_mixture(
             Mixture.of(rows, sigma, order),
             tol=tol / nats_to(units),
             population=population,
             max_evaluations=max_evaluations,
             seed=seed,
             n_jobs=n_jobs,
-        )
-        by_name = {quantity.name: quantity for quantity in information.quantities}
-        table += [
-            {"sigma": sigma} | by_name[name].in_units(units).cells()
-            for name in _MEASURED
-            if name in by_name
-        ]
+        ).quantities
+        for sigma in declared
+    }
+    processed = _obey_data_processing(found, population=population)
+    table = [
+        {"sigma": sigma} | processed[sigma][name].in_units(units).cells()
+        for sigma in declared
+        for name in _MEASURED
+        if name in processed[sigma]
+    ]
     return pd.DataFrame(table, columns=list(CURVE_COLUMNS))
+
+
+def _obey_data_processing(
+    found: Mapping[float, Iterable[Quantity]], *, population: bool
+) -> dict[float, dict[str, Quantity]]:
+    """More noise knows less: what holds at one sigma bounds the information at others.
+
+    A lower end holds at every smaller sigma, an upper end at every larger one.
+    """
+    tightened = {sigma: {q.name: q for q in found[sigma]} for sigma in sorted(found)}
+    curves = list(tightened.values())
+    for name in _INFORMATION & curves[0].keys():
+        points = [curve[name] for curve in curves]
+        lower = np.maximum.accumulate([q.lower for q in reversed(points)])[::-1]
+        upper = np.minimum.accumulate([q.upper for q in points])
+        # Ends that cross, by their errors, span the bracket all the same.
+        ends = np.sort([lower, upper], axis=0)
+        values = np.clip([q.value for q in points], *ends)
+        for curve, value, low, high in zip(curves, values, *ends, strict=True):
+            point = replace(curve[name], value=float(value), lower=float(low), upper=float(high))
+            curve[name] = noted_at_an_end(point) if population else point
+    return tightened

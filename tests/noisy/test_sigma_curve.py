@@ -13,6 +13,7 @@ import pytest
 from matplotlib.collections import PolyCollection
 from scipy.integrate import quad
 from scipy.stats import norm
+from sklearn.datasets import load_digits
 
 from skinfo import NoisyMIEstimator, SaturationWarning, sigma_curve
 from skinfo.flow.tables import read_table, write_table
@@ -143,15 +144,41 @@ def test_every_point_is_the_estimators_to_the_last_bit(X, y, options):
     weights = np.arange(80) % 3
     sigmas = [0.01, *SIGMAS]
     curve = measure(X, sigmas, y, sample_weight=weights, **options)
-    shown = ("mutual_info", "ceiling", "label_mutual_info", "label_ceiling")
+    shown = ["mutual_info", "ceiling", "label_mutual_info", "label_ceiling"]
+    shown += ["label_log_classes"] if options.get("population") else []
+    ends = ["lower", "upper", "notes"]
     expected = []
     for sigma in sigmas:
         est = NoisyMIEstimator(sigma, random_state=0, **options).fit(X, y, sample_weight=weights)
         found = {quantity.name: quantity.cells() for quantity in est.quantities_}
         expected += [{"sigma": sigma} | found[name] for name in shown]
+    expected = pd.DataFrame(expected, columns=list(CURVE_COLUMNS))
     pd.testing.assert_frame_equal(
-        curve, pd.DataFrame(expected, columns=list(CURVE_COLUMNS)), check_exact=True
+        curve.drop(columns=ends), expected.drop(columns=ends), check_exact=True
     )
+    assert (curve["lower"] >= expected["lower"]).all()
+    assert (curve["upper"] <= expected["upper"]).all()
+
+
+@pytest.mark.parametrize("population", [False, True])
+def test_what_holds_with_more_noise_holds_with_less(population):
+    """An end beyond that of a neighbour, on the side that data processing rules out, is moved."""
+    digits = load_digits()
+    X, y = digits.data[:250] / 16, digits.target[:250]
+    curve = measure(X, [0.8, 0.01, 0.2, 0.4], y, population=population)
+    assert curve["sigma"].tolist()[0] == 0.8
+    curve = curve.sort_values("sigma", kind="stable")
+    alone = NoisyMIEstimator(0.8, population=population, random_state=0).fit(X, y)
+    for name in ("mutual_info", "label_mutual_info", "ceiling", "label_ceiling"):
+        found = curve[curve["quantity"] == name]
+        for end in ("lower", "upper"):
+            ends = found[end].to_numpy()
+            assert (ends[1:] <= ends[:-1] + 1e-12).all(), (name, end)
+        assert (found["lower"] <= found["value"]).all()
+        assert (found["value"] <= found["upper"]).all()
+    label = column(curve, "label_mutual_info", "lower")
+    assert label[-1] == alone.label_bracket_[0]
+    assert label[0] > 1
 
 
 def test_neighbouring_points_err_alike():
