@@ -283,13 +283,52 @@ def two_classes(d: int, n: int, sigma: float) -> Population:
     )
 
 
+def far_classes(shares: np.ndarray, n: int, name: str) -> Population:
+    """Classes that no noise confuses: I(Y;T) is H(Y), and each is normal, as wide as the noise."""
+    entropy = -float(shares @ np.log(shares))
+
+    def draw(rng: np.random.Generator):
+        y = rng.choice(len(shares), size=n, p=shares)
+        return (40.0 * y + rng.normal(size=n))[:, None], None, y
+
+    return Population(f"{name}, {n} rows", draw, 1.0, entropy + 0.5 * np.log(2), entropy)
+
+
+def rare_mode(share: float, n: int) -> Population:
+    """Normal rows, and far from them a point that share / n of the rows are at."""
+    mass = share / n
+    inside = 0.5 * np.log(2)
+    entropy = -float(mass * np.log(mass) + (1 - mass) * np.log1p(-mass))
+
+    def draw(rng: np.random.Generator):
+        return np.where(rng.uniform(size=n) < mass, 40.0, rng.normal(size=n))[:, None], None, None
+
+    return Population(f"a mode of {share:g}/n, {n} rows", draw, 1.0, entropy + (1 - mass) * inside)
+
+
 def populations() -> list[Population]:
     """With and without replicas, d = 1 to 3; at last those whose inputs are given."""
     return [
         *(gaussian_layer(d, 500, 0.8) for d in (1, 2, 3)),
         *(uniform_layer(d, 500, 0.3) for d in (1, 2)),
+        uniform_layer(1, 10_000, 0.5),
         *(tanh_layer(d, 500, 0.3) for d in (1, 2)),
         *(two_classes(d, 500, 0.8) for d in (1, 2)),
+        *(
+            far_classes(np.full(k, 1 / k), n, f"{k} far classes")
+            for k, n in (
+                (10, 30),
+                (20, 200),
+                (26, 1000),
+                (50, 100),
+                (50, 200),
+                (50, 2000),
+                (100, 10_000),
+            )
+        ),
+        far_classes(0.8 ** np.arange(40) / np.sum(0.8 ** np.arange(40)), 300, "geometric classes"),
+        *(rare_mode(share, 300) for share in (0.5, 1, 2, 3, 5)),
+        rare_mode(1, 3000),
         *(gaussian_chain(d, 200, 20) for d in (1, 2, 3)),
         gaussian_chain(2, 200, 5),
         *(tanh_chain(d, 200, 20, 0.3) for d in (1, 2)),

@@ -88,6 +88,16 @@ class Rows:
         """p(y) of every label."""
         return None if self.labels is None else np.bincount(self.labels, weights=self.weights)
 
+    @cached_property
+    def inputs_of_labels(self) -> np.ndarray | None:
+        """Number of inputs of every label."""
+        return None if self.labels is None else np.bincount(self.labels[self.first_rows])
+
+    @cached_property
+    def n_effective(self) -> float:
+        """Number of equally likely inputs that tell as much as these do, 1 / sum p(x)^2."""
+        return float(1 / np.sum(self.input_weights**2))
+
     def required_labels(self) -> np.ndarray:
         """The labels, for measures that need them."""
         if self.labels is None:

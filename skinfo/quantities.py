@@ -47,6 +47,7 @@ NOTES = {
     "above ceiling": "the estimate was above what any layer can reach, and was cut there",
     "data processing violated": "more than the layer before, beyond both brackets",
     "tolerance not met": "max_evaluations was spent before the standard error fell below tol",
+    "too few inputs": "the value is an end of its bracket: too few inputs to tell more, quote both",
     "replicas missing": "noise precedes this layer and inputs have one row: this is I(S;T)",
     "sigma differs from run": "measured at another sigma than the network was run with",
     "noise added": "noise was added for measuring: the network has none here",
@@ -225,7 +226,9 @@ QUANTITIES = _by_name(
     _Q("ceiling", "ceiling", sentence="What I(X;T) cannot exceed: the entropy of the inputs, or "
        "what a Gaussian channel with the same covariance carries."),
     _Q("label_ceiling", "H(Y)", sentence="The entropy of the labels, which no information about "
-       "them exceeds."),
+       "them exceeds. Of a population it is an estimate, with an error."),
+    _Q("label_log_classes", "log K", sentence="The logarithm of the number of classes seen in a "
+       "sample of a population: what H(Y) would be were they equally likely."),
     # Of a layer cut into bins.
     _Q("binned_mutual_info", "I(X;Bin(T))", ceiling="binned_ceiling", sentence="The information "
        "that the cell of a row has about the input. Of a deterministic layer it is H(Bin(T))."),

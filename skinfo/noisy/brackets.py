@@ -9,6 +9,7 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 
+from skinfo._rows import Rows, discrete_entropy
 from skinfo.noisy.gaussians import (
     MAX_POSTERIOR_DIMENSION,
     InputGaussians,
@@ -26,6 +27,7 @@ from skinfo.noisy.sampling import (
     randomisation_means,
     variance_components,
 )
+from skinfo.quantities import Quantity
 
 _Value = TypeVar("_Value")
 
@@ -48,6 +50,13 @@ class Measured(Generic[_Value]):
 
 #: What is measured, each with a bracket.
 MEASURED_NAMES = tuple(field.name for field in fields(Measured))
+
+# A mode of which so many rows are expected is missed by all of them with 5 %.
+_MISSED = 3.0
+# Shares of a posterior that go to p(y): no draw costs more than the logarithm of the share.
+_PRIOR_SHARES = (0.003, 0.01, 0.03, 0.1, 0.3)
+# The classes seen are all there are where each was drawn so often.
+_OFTEN = 5
 
 # Averages that may be the end of a bracket, by the name of the quantity.
 _Candidates = dict[str, list[Average]]
@@ -277,20 +286,68 @@ def _with_replicas(
 
 def _of_population(averages: Averages, mixture: Mixture) -> tuple[_Candidates, _Candidates]:
     """Lower and upper ends that leave the own input out: others of the population are to come."""
-    sums = averages.sums
+    sums, rows = averages.sums, mixture.rows
     without = contributions(sums.without_own_input, sums)
     rest = np.log1p(-np.minimum(sums.input_weight, 1 - 1e-16))
     log_input = -contributions(sums.all_data, sums).conditional_entropy
     outside = averages.of_rows(own_input_out_entropies(mixture.in_subspace))
     within = _negative(averages.plug_in.conditional_entropy)
-    # H(Y) + E log of a leave-one-out classifier, log p(y) kept with the draw it belongs to:
-    # the classes of the population are sampled too.
-    lows = {"label_mutual_info": [averages.of(without.label_mutual_info)]}
-    highs = {
+    missed = Average(_missed_entropy(rows))
+    upper = {
         "mutual_info": [averages.of(log_input + without.entropy + rest), outside.plus(within)],
         "entropy": [averages.of(without.entropy + rest), outside],
     }
+    highs = {name: [average.plus(missed) for average in upper[name]] for name in upper}
+    # H(Y) + E log of a leave-one-out classifier, log p(y) kept with the draw it belongs to:
+    # the classes of the population are sampled too. Where it sees nothing, it is p(y).
+    seen = np.isfinite(without.entropy)
+    ratio = np.where(seen, without.label_mutual_info, 0.0)
+    lows = {
+        "label_mutual_info": [
+            averages.of(np.logaddexp(ratio + np.log1p(-share), np.log(share)))
+            for share in _PRIOR_SHARES
+        ]
+    }
+    highs["label_mutual_info"] = [
+        averages.plug_in.label_mutual_info.plus(_missing_label_entropy(rows))
+    ]
     return lows, highs
+
+
+def _missed_entropy(rows: Rows) -> float:
+    """What a mode that no input was drawn from may add to h(T): the entropy of its mass."""
+    mass = min(0.5, _MISSED / rows.n_effective)
+    return discrete_entropy(np.array([mass, 1 - mass]))
+
+
+def _missing_label_entropy(rows: Rows) -> Average:
+    """What H(Y) of a sample lacks: Miller and Madow's term, and errors of second order.
+
+    Classes of one input say that there are others, of which none was drawn.
+    """
+    counts = rows.inputs_of_labels
+    if counts is None:
+        return Average(0.0)
+    n, degrees = rows.n_effective, len(counts) - 1
+    unseen = np.sqrt(np.count_nonzero(counts == 1)) * np.log(n)
+    return Average(degrees / (2 * n), inputs=float(np.hypot(np.sqrt(degrees / 2), unseen) / n))
+
+
+def sampled_label_entropy(rows: Rows, p: np.ndarray, counts: np.ndarray) -> Quantity:
+    """Estimate H(Y) of the population, given p(y) and the number of inputs of every class drawn.
+
+    Where of every class five inputs or more were drawn, these are taken for all classes.
+    """
+    value = discrete_entropy(p)
+    spread = np.sqrt(max(0.0, p @ np.log(p) ** 2 - value**2) / rows.n_effective)
+    estimate = Average(value, inputs=float(spread)).plus(_missing_label_entropy(rows))
+    margin = estimate.margin(population=True)
+    most = float(np.log(len(p))) if counts.min() >= _OFTEN else np.inf
+    value, upper = min(estimate.mean, most), min(estimate.mean + margin, most)
+    lower = max(0.0, min(estimate.mean - margin, value))
+    return Quantity(
+        "label_ceiling", value, lower=lower, upper=upper, stderr_sampling=estimate.inputs
+    )
 
 
 def _negative(average: Average) -> Average:

@@ -41,8 +41,9 @@ class NoisyMIEstimator(BaseEstimator):
         Standard error of the integration to reach, in ``units``.
     population : bool, default=False
         False: the inputs at hand are all there are, X is uniform on them (or follows
-        ``sample_weight``). True: they were drawn from a larger population; the bracket then
-        allows for the inputs that were not drawn, and there is no ceiling at log n.
+        ``sample_weight``). True: they were drawn independently from a larger population; the
+        brackets then allow for the inputs that were not drawn (see the notes), and there is no
+        ceiling at log n.
     max_evaluations : int, default=2**20
         Most points at which the mixture is evaluated, all 16 randomisations together.
     pairwise_bounds : bool, default=False
@@ -73,7 +74,11 @@ class NoisyMIEstimator(BaseEstimator):
         What I(X;T) cannot exceed: the smaller of H(X) and the capacity of a Gaussian channel with
         this covariance; infinite for a population.
     label_mutual_info_, label_stderr_, label_bracket_, label_ceiling_ : float, float, tuple, float
-        The same for I(Y;T); None without y. The ceiling is H(Y).
+        The same for I(Y;T); None without y. The ceiling is H(Y), of a population its estimate.
+    label_ceiling_bracket_ : tuple of float
+        (lower, upper) end for H(Y), which of given inputs is exact; None without y.
+    label_log_classes_ : float
+        log K, with K the number of classes seen, for a population; else None.
     entropy_, entropy_bracket_ : float, tuple of float
         Differential entropy h(T) and its bracket.
     conditional_entropy_, conditional_entropy_bracket_ : float, tuple of float
@@ -99,6 +104,15 @@ class NoisyMIEstimator(BaseEstimator):
     input; without them the value is I(S;T), which is larger. Prefer equally many rows of all
     inputs: unequal numbers cost the bracket its tightest lower end.
 
+    With ``population=True`` the value is still that of the rows at hand, and with too few of them
+    it is an end of its bracket: I(X;T) stays below log n, and I(Y;T) rises to H(Y) for random
+    labels. The note "too few inputs" says so; quote the bracket. The lower end of I(Y;T) is H(Y)
+    plus the mean log posterior that the other inputs give the own label, p(y) mixed in; the upper
+    end is the plug-in, plus what its H(Y) lacks, (K - 1) / 2n (Miller and Madow). Classes that were
+    all drawn five times or more are taken for all there are; else classes drawn once say how many
+    were not drawn. The upper ends of I(X;T) and h(T) allow for one mode that was not drawn, of mass
+    3 / n, but not for information within it.
+
     Rows in single precision stay so, with sums right to about 1e-4 nat; with population=False and
     without groups, more than 17 million numbers are never copied as a whole. The pairwise bounds
     copy them to double precision.
@@ -112,6 +126,13 @@ class NoisyMIEstimator(BaseEstimator):
     name, ``fit(X, y, noisymiestimator__groups=g)``, or, with scikit-learn's metadata routing
     enabled, by request: ``NoisyMIEstimator(0.1).set_fit_request(groups=True)``, then
     ``fit(X, y, groups=g)``.
+
+    A step fitted with the labels of the rows that are measured makes classes that only these rows
+    have, and ``population=True`` then finds information where there is none: fit such a step on
+    other rows, and put it into the pipeline as ``sklearn.frozen.FrozenEstimator(step)``. The last
+    step cannot see what came before it; ``information_flow`` can, and fits the steps before
+    ``population=True`` without labels, or refuses. Fitted without labels, a step still fits these
+    rows better than others where they are few beside its parameters (PCA of 500 rows of 400 units).
 
     References
     ----------
@@ -272,7 +293,10 @@ class NoisyMIEstimator(BaseEstimator):
         self.label_mutual_info_ = None if label is None else label.value
         self.label_stderr_ = None if label is None else label.stderr
         self.label_bracket_ = None if label is None else (label.lower, label.upper)
-        self.label_ceiling_ = None if label is None else by_name["label_ceiling"].value
+        limit, classes = by_name.get("label_ceiling"), by_name.get("label_log_classes")
+        self.label_ceiling_ = None if limit is None else limit.value
+        self.label_ceiling_bracket_ = None if limit is None else (limit.lower, limit.upper)
+        self.label_log_classes_ = None if classes is None else classes.value
         self.entropy_ = entropy.value
         self.entropy_bracket_ = (entropy.lower, entropy.upper)
         self.conditional_entropy_ = conditional.value

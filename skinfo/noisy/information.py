@@ -24,6 +24,7 @@ from skinfo.noisy.brackets import (
     find_ends,
     line_cross_entropy,
     plug_in_by_quadrature,
+    sampled_label_entropy,
 )
 from skinfo.noisy.gaussians import MAX_POSTERIOR_DIMENSION
 from skinfo.noisy.layout import RESOLVED, Subspace, order_rows
@@ -47,6 +48,10 @@ _SMALL_DEFICIT = 0.3
 _SPREAD = 0.7
 # Within this share of the entropy of the inputs, information says only that they can be told apart.
 _SATURATED = 0.99
+# A bracket is all on one side of its value that reaches so many times farther there, and so far in
+# nats.
+_ONE_SIDED, _FAR = 5.0, 0.1
+_AT_AN_END = "too few inputs"
 # An estimate that is above a ceiling by less is above it by the rounding of its draws.
 _SLACK = 1e-4
 
@@ -55,11 +60,12 @@ _Portion = TypeVar("_Portion", Draws, DrawSums)
 
 @dataclass(frozen=True)
 class MixtureInformation(Measured[Quantity]):
-    """What :func:`measure_mixture` found, in nats; what is of labels is NaN without them."""
+    """What :func:`measure_mixture` found, in nats."""
 
     plug_in: Quantity  # the paper's estimate of I(X;T); in mutual_info its bias is reduced
     ceiling: float  # what I(X;T) cannot exceed
-    label_ceiling: float  # what I(Y;T) cannot exceed
+    # H(Y), and of a population the logarithm of the number of classes seen; none without labels.
+    label_ceilings: tuple[Quantity, ...]
     stderr_inputs: float  # standard error of I(X;T) from the finite number of inputs
     n_evaluations: int  # points at which the mixture was evaluated
     converged: bool  # whether the standard errors fell below the tolerance
@@ -75,10 +81,9 @@ class MixtureInformation(Measured[Quantity]):
             self.entropy,
             self.conditional_entropy,
             Quantity.exact("ceiling", self.ceiling),
-            Quantity.exact("label_ceiling", self.label_ceiling),
+            *self.label_ceilings,
         )
-        labelled = not np.isnan(self.label_ceiling)
-        return tuple(q for q in every if labelled or not q.name.startswith("label_"))
+        return tuple(q for q in every if self.label_ceilings or not q.name.startswith("label_"))
 
 
 def measure_mixture(
@@ -129,26 +134,32 @@ def measure_mixture(
         if rule.is_done(averages.largest_stderr()) or (rule.met and exact is not None):
             break
     ends = find_ends(averages, mixture, population=population, tol=tol, n_jobs=n_jobs)
-    ceilings = _ceilings(mixture, population=population)
-    return _assemble(
-        averages, mixture, ends, ceilings, spent, converged=rule.met, population=population
-    )
+    return _assemble(averages, mixture, ends, spent, population=population, converged=rule.met)
 
 
 def _assemble(
     averages: Averages, mixture: Mixture, ends: Measured[tuple[float, float]],
-    ceilings: tuple[float, float], n_evaluations: int, *, converged: bool, population: bool,
+    n_evaluations: int, *, population: bool, converged: bool,
 ) -> MixtureInformation:  # fmt: skip
     """Put every value into its bracket and below its ceiling, with the notes that belong to it."""
     notes = () if converged else ("tolerance not met",)
+    rows = mixture.rows
+    ceiling = (
+        np.inf if population else min(rows.input_entropy, mixture.subspace.gaussian_information)
+    )
+    label_ceilings = _label_ceilings(rows, population=population)
     lowest = Measured(0.0, 0.0, -np.inf, -np.inf)
-    highest = Measured(*ceilings, np.inf, np.inf)
+    most = label_ceilings[0].upper if label_ceilings else np.inf
+    highest = Measured(ceiling, most, np.inf, np.inf)
     in_brackets = zip(MEASURED_NAMES, averages.point, ends, lowest, highest, strict=True)
-    mutual_info, label, entropy, conditional = (
+    found = [
         replace(_within(*parts, notes), **averages.repeated(parts[0], population=population))
         for parts in in_brackets
-    )
-    if 0 < _SATURATED * mixture.rows.input_entropy <= mutual_info.value:
+    ]
+    if population:
+        found = [noted_at_an_end(quantity) for quantity in found]
+    mutual_info, label, entropy, conditional = found
+    if 0 < _SATURATED * rows.input_entropy <= mutual_info.value:
         mutual_info = mutual_info.noted("saturated")
     return MixtureInformation(
         mutual_info=mutual_info,
@@ -156,11 +167,11 @@ def _assemble(
         entropy=_shifted(entropy, mixture.subspace.noise_entropy),
         conditional_entropy=_shifted(conditional, mixture.subspace.noise_entropy),
         plug_in=replace(
-            _plug_in(averages.plug_in.mutual_info, ceilings[0]),
+            _plug_in(averages.plug_in.mutual_info, ceiling),
             **averages.repeated("mutual_info", plug_in=True, population=population),
         ),
-        ceiling=ceilings[0],
-        label_ceiling=ceilings[1],
+        ceiling=ceiling,
+        label_ceilings=label_ceilings,
         stderr_inputs=averages.point.mutual_info.inputs,
         n_evaluations=n_evaluations,
         converged=converged,
@@ -257,15 +268,23 @@ def _shifted(quantity: Quantity, constant: float) -> Quantity:
     return replace(quantity, value=value, lower=lower, upper=upper)
 
 
-def _ceilings(mixture: Mixture, *, population: bool) -> tuple[float, float]:
-    """What I(X;T) and I(Y;T) cannot exceed; NaN for the second without labels."""
-    rows = mixture.rows
-    p = rows.label_weights
+def noted_at_an_end(quantity: Quantity) -> Quantity:
+    """Note, or no longer, a value in nats that is one end of a bracket which goes on far beyond."""
+    sides = (quantity.value - quantity.lower, quantity.upper - quantity.value)
+    if max(sides) > max(_ONE_SIDED * min(sides), _FAR):
+        return quantity.noted(_AT_AN_END)
+    return replace(quantity, notes=tuple(note for note in quantity.notes if note != _AT_AN_END))
+
+
+def _label_ceilings(rows: Rows, *, population: bool) -> tuple[Quantity, ...]:
+    """H(Y), which I(Y;T) cannot exceed; of a population log K beside it."""
+    p, counts = rows.label_weights, rows.inputs_of_labels
+    if p is None or counts is None:
+        return ()
     if population:
-        # Only the number of classes is certain.
-        return np.inf, np.nan if p is None else float(np.log(len(p)))
-    ceiling = min(rows.input_entropy, mixture.subspace.gaussian_information)
-    return ceiling, np.nan if p is None else discrete_entropy(p)
+        classes = Quantity.exact("label_log_classes", float(np.log(len(p))))
+        return (sampled_label_entropy(rows, p, counts), classes)
+    return (Quantity.exact("label_ceiling", discrete_entropy(p)),)
 
 
 def _plug_in(average: Average, ceiling: float) -> Quantity:

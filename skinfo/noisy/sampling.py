@@ -246,8 +246,9 @@ def variance_components(
 ) -> tuple[float, float]:
     """Split a variance into that within groups, numbered from 0, and that between group means.
 
-    The one-way random-effects analysis of variance. Where groups hardly repeat, nothing tells the
-    two apart and both are given the whole variance.
+    The one-way random-effects analysis of variance. Where few groups repeat, the variance between
+    them is a small difference of large numbers: it is given with two standard errors of the one
+    within, to the whole at most; where they hardly repeat, both are the whole.
 
     Examples
     --------
@@ -273,4 +274,5 @@ def variance_components(
     within = float(np.sum(w * (values - means[groups]) ** 2) / freedom)
     between_square = float(np.sum(mass * (means - mean) ** 2) / (n_groups - 1))
     typical = (n - np.sum(mass**2) / n) / (n_groups - 1)
-    return within, max(0.0, float((between_square - within) / typical))
+    between = max(0.0, float((between_square - within) / typical))
+    return within, max(between, min(whole, between + 2 * within * np.sqrt(2 / freedom) / typical))

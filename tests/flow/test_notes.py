@@ -148,6 +148,7 @@ def test_notes_are_words_of_the_fixed_list():
         "above ceiling",
         "data processing violated",
         "tolerance not met",
+        "too few inputs",
         "sampled",
         "replicas missing",
         "sigma differs from run",
