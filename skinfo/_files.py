@@ -107,18 +107,21 @@ def remove_leftovers(parent: Path, pattern: str) -> None:
 
 
 @contextmanager
-def only_writer(lock: Path, path: Path, epoch: int | None = None) -> Iterator[None]:
+def only_writer(
+    lock: Path, path: Path, epoch: int | None = None, wait: float = 0
+) -> Iterator[None]:
     """Keep other writers out until the block ends, or the process does, however it ends.
 
     The operating system holds the lock, not the file, which stays: a killed writer blocks nobody.
-    Where another process is writing, the RunError names ``path`` and ``epoch``.
+    Where another process still is writing after ``wait`` seconds, the RunError names ``path`` and
+    ``epoch``.
     """
     try:
-        held = FileLock(lock, timeout=0).acquire()
+        held = FileLock(lock, timeout=wait).acquire()
     except Timeout:
         raise RunError(
-            f"another process is writing this run (it holds {lock}); let it finish or write "
-            "elsewhere",
+            f"another process is writing this {'table' if wait else 'run'} (it holds {lock}); let "
+            "it finish or write elsewhere",
             path=path, epoch=epoch,
         ) from None  # fmt: skip
     with held:

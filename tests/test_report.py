@@ -538,14 +538,14 @@ def test_a_number_that_is_there_twice_is_an_error(table):
 
 @pytest.mark.parametrize(
     ("column", "value", "message"),
-    [("value", "much", "column 'value' must hold numbers"),
-     ("epoch", "last", "column 'epoch' must hold numbers"),
-     ("epoch", np.nan, "column 'epoch' holds a value that is not a number")],
+    [("value", "much", "row 3, column 'value': expected a number"),
+     ("epoch", "last", "row 3, column 'epoch': expected a whole number"),
+     ("epoch", np.nan, "row 3, column 'epoch': expected a whole number")],
 )  # fmt: skip
 def test_a_column_of_something_else_is_an_error(table, column, value, message):
     table[column] = table[column].astype(object)
     table.loc[table.index[2], column] = value
-    with pytest.raises(ValueError, match=f"The table: {message}"):
+    with pytest.raises(ValueError, match=f"The table, {message}"):
         make_report(table)
 
 

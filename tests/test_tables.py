@@ -1,8 +1,10 @@
 """The table on disk, and the arrays beside it that a picture needs."""
 
 import json
+import os
 import sys
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -141,7 +143,7 @@ def test_nothing_is_pickled(tmp_path, table, snapshots):
     expected = {
         "layers", "epochs", "value_edges", "value_counts", "snapshot_epochs", "scatter",
         "scatter_labels", "distance_edges", "within", "between", "settings",
-        "loss:train_loss", "loss:test_loss",
+        "loss:train_loss", "loss:test_loss", "table",
     }  # fmt: skip
     assert set(kinds) == expected
     assert set(kinds.values()) <= {"f", "i", "U"}
@@ -313,3 +315,162 @@ def test_a_table_written_by_hand_in_a_spreadsheet_is_read(tmp_path):
         {"epoch": 1, "layer": "hidden", "estimator": "n", "quantity": "mutual_info",
          "value": 0.5, "stderr": 0, "lower": None, "upper": None, "unit": "nats", "notes": ""},
     ]  # fmt: skip
+
+
+# --- edited by hand ------------------------------------------------------------------------------
+
+ROW = {"epoch": 1, "layer": "a", "estimator": "n", "quantity": "mutual_info", "value": 0.5,
+       "stderr": 0.0, "lower": 0.4, "upper": 0.6, "unit": "nats", "notes": ""}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("column", "cell", "expected"),
+    [
+        *(("epoch", cell, "a whole number from 0 to 2**53")
+          for cell in ("", "one", "1.5", "-1", "inf", "nan", "1e20", str(2**53 + 2), "True", "1j")),
+        *((column, cell, "a number, or nothing") for column in ("value", "stderr", "lower", "upper")
+          for cell in ("much", "1+2j", "2026-01-02", "[1, 2]", "True", "1,5")),
+        ("layer", "", "the name of a layer"),
+    ],
+)  # fmt: skip
+def test_a_cell_that_is_not_what_its_column_holds_is_named(tmp_path, column, cell, expected):
+    path = tmp_path / "flow.csv"
+    rows = [ROW, ROW | {"epoch": 2, column: cell}]
+    pd.DataFrame(rows, columns=list(ROW)).to_csv(path, index=False)
+    with pytest.raises(ValueError, match=r"flow\.csv, row 2, column ") as error:
+        read_table(path)
+    assert f"column {column!r}: expected {expected}; got " in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("column", "cells", "expected"),
+    [
+        ("value", [[1.0], [2.0]], "a number"),
+        ("value", [True, False], "a number"),
+        ("value", pd.to_datetime(["2026-01-02"] * 2), "a number"),
+        ("epoch", [None, 2], "a whole number"),
+        ("layer", [1, 2], "the name"),
+        ("layer", [None, "a"], "the name"),
+        ("notes", [["saturated"], []], "text"),
+        ("unit", [b"nats", b"nats"], "text"),
+    ],
+)
+def test_a_cell_of_another_type_is_named(tmp_path, column, cells, expected):
+    path = tmp_path / "flow.parquet"
+    table = pd.DataFrame([ROW, ROW | {"epoch": 2}]).assign(**{column: cells})
+    table.to_parquet(path, index=False)
+    with pytest.raises(ValueError, match=rf"row 1, column '{column}': expected {expected}"):
+        read_table(path)
+
+
+def test_what_another_program_leaves_empty_is_no_text(tmp_path):
+    table = pd.DataFrame([ROW]).assign(notes=[None], value=[None], epoch=[1.0])
+    table.to_parquet(tmp_path / "flow.parquet", index=False)
+    found, _ = read_table(tmp_path / "flow.parquet")
+    assert found[["notes", "epoch"]].to_numpy().tolist() == [["", 1]]
+    assert found["value"].isna().all()
+
+
+def test_a_number_that_stands_twice_and_a_table_without_rows_are_named(tmp_path):
+    path = tmp_path / "flow.csv"
+    pd.DataFrame([ROW, ROW]).to_csv(path, index=False)
+    with pytest.raises(ValueError, match="epoch 1, layer 'a', n mutual_info more than once"):
+        read_table(path)
+    pd.DataFrame([ROW])[:0].to_csv(path, index=False)
+    with pytest.raises(ValueError, match=r"flow\.csv has no rows"):
+        read_table(path)
+
+
+@pytest.mark.parametrize("name", ["a\rb", "a\r", "\r", "a\r\nb", "a\nb", 'a"\r,b', " ", "nan", "é"])
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_any_name_of_a_layer_comes_back(tmp_path, name, suffix):
+    table = pd.DataFrame([ROW | {"layer": name}, ROW | {"epoch": 2, "notes": name}])
+    write_table(tmp_path / f"flow{suffix}", table)
+    found = read_table(tmp_path / f"flow{suffix}")[0]
+    pd.testing.assert_frame_equal(found, table, check_exact=True, check_dtype=False)
+
+
+# --- two files, one result -----------------------------------------------------------------------
+
+
+class Killed(BaseException):
+    pass
+
+
+def kill_after(patch, steps):
+    """From some change to the disk on every change fails, as if the process were gone."""
+    left = [steps]
+
+    def dying(original):
+        def call(*arguments, **options):
+            left[0] -= 1
+            if left[0] < 0:
+                raise Killed
+            return original(*arguments, **options)
+
+        return call
+
+    for name in ("replace", "fsync", "unlink", "open"):
+        patch.setattr(os, name, dying(getattr(os, name)))
+
+
+@pytest.mark.parametrize(("suffix", "begun"), [(".parquet", True), (".csv", True), (".csv", False)])
+def test_killed_at_any_step_both_files_are_old_or_both_new(
+    tmp_path, table, snapshots, suffix, begun, monkeypatch
+):
+    path, seen = tmp_path / f"flow{suffix}", set()
+    new = replace(snapshots, layers=["a", "b"], settings={"run": "new"})
+    for steps in range(100):
+        for file in tmp_path.iterdir():
+            file.unlink()
+        if begun:
+            write_table(path, table, snapshots)
+        killed = False
+        with monkeypatch.context() as patch:
+            kill_after(patch, steps)
+            try:
+                write_table(path, table.head(3), new)
+            except Killed:
+                killed = True
+        if path.exists():
+            found, beside = read_table(path)
+            seen.add(len(found))
+            assert_same_snapshots(beside, new if len(found) == 3 else snapshots)
+        write_table(path, table.head(5), snapshots)
+        assert {file.name for file in tmp_path.iterdir()} == {path.name, "flow.npz"}
+        if not killed:
+            break
+    assert 4 < steps < 99
+    assert seen == {len(table), 3} if begun else {3}
+
+
+def test_two_analyses_of_one_name_leave_one_of_them(tmp_path, table, snapshots):
+    path = tmp_path / "flow.csv"
+
+    def write(rows):
+        for _ in range(5):
+            write_table(path, table.head(rows), replace(snapshots, layers=["a"] * rows))
+
+    write(1)
+    with ThreadPoolExecutor(2) as pool:
+        writing = [pool.submit(write, rows) for rows in (2, 3)]
+        while not all(one.done() for one in writing):
+            found, beside = read_table(path)
+            assert len(beside.layers) == len(found)
+    for one in writing:
+        one.result()
+    assert {file.name for file in tmp_path.iterdir()} == {"flow.csv", "flow.npz"}
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".csv"])
+def test_snapshots_of_another_version_are_not_taken_for_those_of_a_table(
+    tmp_path, table, snapshots, suffix
+):
+    path = tmp_path / f"flow{suffix}"
+    write_table(path, table, snapshots)
+    write_table(tmp_path / f"new{suffix}", table.head(3))
+    (tmp_path / f"new{suffix}").replace(path)
+    with pytest.raises(ValueError, match=r"flow\.npz does not belong to flow\..* as it is now"):
+        read_table(path)
+    (tmp_path / "flow.npz").unlink()
+    assert len(read_table(path)[0]) == 3

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import csv
+import hashlib
+import io
 import json
+import os
+import re
+from contextlib import suppress
 from numbers import Real
 from pathlib import Path
 from typing import Any
@@ -10,10 +16,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from skinfo._files import write_atomically
+from skinfo._files import only_writer, remove_leftovers, write_atomically
 from skinfo.errors import needs_extra
 from skinfo.flow.snapshots import Snapshots
 from skinfo.quantities import COLUMNS, CURVE_COLUMNS
+from skinfo.runs.description import LAST_EPOCH
 
 _WORDS = ("layer", "estimator", "quantity", "unit", "notes", "randomisations", "seed_values")
 # Empty in a file where they are not known.
@@ -21,6 +28,8 @@ _NUMBERS = (
     "value", "stderr", "lower", "upper", "spread", "bias_below", "bias_above", "stderr_sampling",
     "stderr_other_inputs",
 )  # fmt: skip
+# How long another process may write the same table before this one gives up, in seconds.
+_PATIENCE = 60
 
 #: Endings of the files of tables.
 SUFFIXES = (".parquet", ".csv")
@@ -58,7 +67,8 @@ def write_table(path: str | Path, table: pd.DataFrame, snapshots: Snapshots | No
     """Write a table, and beside it under the same name .npz what a picture needs.
 
     The settings travel in both: in the table's metadata (parquet) and in the .npz. A curve against
-    sigma has no snapshots.
+    sigma has no snapshots. The .npz holds the digest of its table, so that a killed process leaves
+    both old or both new; where two write one name at once the second waits.
 
     Raises
     ------
@@ -93,14 +103,54 @@ def write_table(path: str | Path, table: pd.DataFrame, snapshots: Snapshots | No
         archive["layers"] = json.dumps(snapshots.layers)
         archive["settings"] = json.dumps(snapshots.settings)
         table.attrs.update(snapshots.settings)
-    with write_atomically(path) as file:
-        if path.suffix == ".csv":
-            table.to_csv(file, index=False)
-        else:
-            table.to_parquet(file, index=False)
-    if archive:
-        with write_atomically(path.with_suffix(".npz")) as file:
-            np.savez_compressed(file, allow_pickle=False, **archive)
+    content = _as_bytes(table, path.suffix)
+    beside, coming = path.with_suffix(".npz"), _coming(path)
+    lock = path.with_name(f".{path.name}.lock")
+    with only_writer(lock, path, wait=_PATIENCE):
+        try:
+            names = (path.name, beside.name, coming.name)
+            remove_leftovers(path.parent, "|".join(map(re.escape, names)))
+            coming.unlink(missing_ok=True)
+            if archive:
+                with write_atomically(coming) as file:
+                    np.savez_compressed(file, allow_pickle=False, table=_digest(content), **archive)
+            try:
+                with write_atomically(path) as file:
+                    file.write(content)
+            except BaseException:
+                coming.unlink(missing_ok=True)
+                raise
+            _take_name(coming, beside)
+        finally:
+            with suppress(OSError):
+                lock.unlink()
+
+
+def _as_bytes(table: pd.DataFrame, suffix: str) -> bytes:
+    if suffix == ".parquet":
+        file = io.BytesIO()
+        table.to_parquet(file, index=False)
+        return file.getvalue()
+    text = table.to_csv(index=False, lineterminator="\n")
+    if "\r" in text:
+        # Unquoted it would begin a row; Python quotes it by itself from 3.13 on.
+        text = table.to_csv(index=False, lineterminator="\n", quoting=csv.QUOTE_ALL)
+    return text.encode()
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.blake2b(content, digest_size=16).hexdigest()
+
+
+def _coming(path: Path) -> Path:
+    """What is beside a table from before the table has its name until it has its own."""
+    return path.with_name(f".{path.name}.npz")
+
+
+def _take_name(coming: Path, beside: Path) -> None:
+    # Where it cannot, or a reader was first, it is found under either name.
+    with suppress(OSError):
+        os.replace(coming, beside)
 
 
 def read_table(path: str | Path) -> tuple[pd.DataFrame, Snapshots | None]:
@@ -136,33 +186,62 @@ def read_table(path: str | Path) -> tuple[pd.DataFrame, Snapshots | None]:
     check_table_name(path)
     if not path.is_file():
         raise ValueError(f"{path}: there is no such table.")
+    content = path.read_bytes()
     try:
         if path.suffix == ".csv":
             table = pd.read_csv(
-                path,
+                io.BytesIO(content),
                 dtype=dict.fromkeys(_WORDS, str),
                 keep_default_na=False,
                 na_values={name: ["", "nan", "NaN"] for name in _NUMBERS},
             )
         else:
-            table = pd.read_parquet(path)
+            table = pd.read_parquet(io.BytesIO(content))
     except Exception as error:
         raise ValueError(f"{path} cannot be read as a table: {error}") from error
     check_columns(table, str(path))
-    beside = path.with_suffix(".npz")
-    if not beside.is_file():
-        return table, None
+    check_once(table, str(path), "Keep one of the rows; several seeds are several tables.")
+    if table.empty:
+        raise ValueError(f"{path} has no rows.")
+    for name in table:
+        if name in ("epoch", "sigma", *_NUMBERS):
+            table[name] = pd.to_numeric(table[name])
+        elif name in _WORDS:
+            table[name] = table[name].fillna("")
+    beside, coming = path.with_suffix(".npz"), _coming(path)
+    for file in (coming, beside):
+        archive = _read_archive(file, path)
+        if archive.pop("table", None) == _digest(content):
+            if file == coming:
+                _take_name(coming, beside)
+            snapshots = Snapshots(**archive)
+            table.attrs.update(snapshots.settings)
+            return table, snapshots
+    if path.read_bytes() != content:
+        # Both were replaced meanwhile.
+        return read_table(path)
+    if beside.exists():
+        raise ValueError(
+            f"{beside} does not belong to {path.name} as it is now: one of them was changed. "
+            f"Remove {beside.name} to go on without what it holds, or measure again."
+        )
+    return table, None
+
+
+def _read_archive(file: Path, path: Path) -> dict[str, Any]:
+    """Fields of the snapshots, and the digest of their table; empty where there is no file."""
     try:
-        with beside.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            arrays = dict(archive)
-        texts = {name: json.loads(str(arrays.pop(name))) for name in ("layers", "settings")}
-        names = [name for name in arrays if name.startswith("loss:")]
-        losses = {name.removeprefix("loss:"): arrays.pop(name) for name in names}
-        table.attrs.update(texts["settings"])
-        return table, Snapshots(**arrays, **texts, losses=losses)
+        with file.open("rb") as opened, np.load(opened, allow_pickle=False) as archive:
+            fields: dict[str, Any] = dict(archive)
+        fields |= {name: json.loads(str(fields[name])) for name in ("layers", "settings")}
+        names = [name for name in fields if name.startswith("loss:")]
+        fields["losses"] = {name.removeprefix("loss:"): fields.pop(name) for name in names}
+        return fields | {"table": str(fields["table"])}
+    except FileNotFoundError:
+        return {}
     except Exception as error:
         raise ValueError(
-            f"{beside} cannot be read as what belongs to {path.name}: {error!r}; remove it, or "
+            f"{file} cannot be read as what belongs to {path.name}: {error!r}; remove it, or "
             "measure again."
         ) from error
 
@@ -183,13 +262,55 @@ def check_columns(table: pd.DataFrame, where: str, *, curve: bool | None = None)
     """Check that a table has all columns of a flow table, or of a curve against sigma.
 
     Which of the two is told from its columns, unless ``curve`` says so; the error calls the table
-    ``where`` and names the first column that is missing.
+    ``where`` and names the first column that is missing, or the first cell that is not what its
+    column holds.
+
+    Examples
+    --------
+    >>> curve = pd.DataFrame({name: [0.5] for name in CURVE_COLUMNS}).assign(sigma=["much"])
+    >>> check_columns(curve, "curve.csv")
+    Traceback (most recent call last):
+    ValueError: curve.csv, row 1, column 'sigma': expected a positive number; got 'much'.
     """
     curve = is_curve(table) if curve is None else curve
     kind, columns = ("curve against sigma", CURVE_COLUMNS) if curve else ("flow table", COLUMNS)
     missing = [name for name in columns if name not in table]
     if missing:
         raise ValueError(f"{where} is not a {kind}: it has no column {missing[0]!r}.")
+    for name, values in table.items():
+        if name in ("epoch", "sigma", *_NUMBERS):
+            numbers = _numbers(values)
+            wrong, expected = numbers.isna() & values.notna(), "a number, or nothing"
+            if name == "epoch":
+                whole = numbers.between(0, LAST_EPOCH) & (numbers % 1 == 0)
+                wrong, expected = ~whole, "a whole number from 0 to 2**53"
+            elif name == "sigma":
+                wrong, expected = ~(numbers.gt(0) & numbers.lt(np.inf)), "a positive number"
+        elif name in _WORDS:
+            texts = pd.Series([isinstance(v, str) for v in values], values.index, dtype=bool)
+            wrong, expected = ~texts & values.notna(), "text"
+            if name == "layer":
+                wrong, expected = ~texts | values.eq(""), "the name of a layer"
+        else:
+            continue
+        if wrong.any():
+            row = int(np.flatnonzero(wrong)[0])
+            raise ValueError(
+                f"{where}, row {row + 1}, column {name!r}: expected {expected}; got "
+                f"{values.iloc[row]!r}."
+            )
+
+
+def _numbers(values: pd.Series) -> pd.Series:
+    """The numbers of a column; NaN for anything else, truth values and complex numbers too."""
+
+    def number(value: Any) -> float:
+        if isinstance(value, Real | str) and not isinstance(value, bool | np.bool_):
+            with suppress(ValueError):
+                return float(value)
+        return np.nan
+
+    return values if values.dtype.kind in "iuf" else values.map(number).astype(np.float64)
 
 
 def check_once(table: pd.DataFrame, where: str, advice: str) -> None:

@@ -25,8 +25,8 @@ from skinfo.errors import RunError
 SCHEMA = 1
 #: Arrays that lie beside a description.
 BESIDE = ("labels", "groups")
-# Beyond this two numbers become one where a table is read as doubles.
-_LAST_EPOCH = 2**53
+#: Beyond this two numbers become one where a table is read as doubles.
+LAST_EPOCH = 2**53
 # Every format can hold so much beside the arrays of a checkpoint.
 _MOST_LOSSES = 60_000
 # NUL ends a name in a .npz, and half of a pair of surrogates is no text in any file.
@@ -266,7 +266,7 @@ def whole_epoch(epoch: Any, path: str | Path | None = None) -> int:
     number = isinstance(epoch, Real) and not isinstance(epoch, bool)
     if not number or not (epoch >= 0 and epoch % 1 == 0):
         raise RunError(f"an epoch is a whole number from 0 on; got {epoch!r}", path=path)
-    if epoch > _LAST_EPOCH:
+    if epoch > LAST_EPOCH:
         raise RunError(f"epochs beyond 2**53 become one in a table; got {epoch!r}", path=path)
     return int(epoch)
 
