@@ -32,6 +32,7 @@ from skinfo.monitoring.journal import Journal
 from skinfo.networks import GaussianNoise, Recorder
 from skinfo.runs import RunWriter
 from skinfo.szt import make_mlp
+from skinfo.view import InformationFlowDisplay, make_report, plot_distances
 
 SIZES = (6, 5, 4, 2)
 NAMES = ["layer1", "layer2"]
@@ -410,6 +411,12 @@ def database(*statements):
 
 
 OURS = "PRAGMA application_id = 0x736B696E"
+HALF = (
+    OURS,
+    "CREATE TABLE header (settings TEXT, versions TEXT)",
+    "CREATE TABLE epochs (number INTEGER PRIMARY KEY AUTOINCREMENT, epoch INTEGER, entry TEXT)",
+    "INSERT INTO epochs (epoch, entry) VALUES (1, '{}')",
+)
 
 
 @pytest.mark.parametrize(
@@ -418,7 +425,11 @@ OURS = "PRAGMA application_id = 0x736B696E"
         (b"epoch,layer\n1,a\n", "the file is no journal of a monitor .*not a database"),
         (database("CREATE TABLE mine (x)"), "the database of another program"),
         (database("CREATE TABLE h (x)", OURS, "PRAGMA user_version = 2"), "written with schema 2"),
-        (database("CREATE TABLE mine (x)", OURS), "no such table: header"),
+        (database("CREATE TABLE mine (x)", OURS), "is no journal .*no such table: header"),
+        (database(*HALF), "is no journal .*its header or one of its epochs"),
+        (database(*HALF, "INSERT INTO header VALUES ('{}', '{}')"), "one of its epochs is not"),
+        (database(*HALF, "INSERT INTO header VALUES ('{', '{}')"), "one of its epochs is not"),
+        (database(*HALF)[:6000], "cannot be read or written .*malformed.: the file is damaged"),
     ],
 )
 def test_other_files_are_not_overwritten_by_a_journal(tmp_path, content, message):
@@ -428,6 +439,58 @@ def test_other_files_are_not_overwritten_by_a_journal(tmp_path, content, message
         with pytest.raises(RunError, match=message):
             read()
         assert path.read_bytes() == content
+
+
+def connecting(*statements, mode="rwc"):
+    """Connect as usual, but with some statements first, or in another mode."""
+    connect = sqlite3.connect
+
+    def connected(path, **options):
+        connection = connect(f"file:{path}?mode={mode}", uri=True, **options)
+        for statement in statements:
+            connection.execute(statement)
+        return connection
+
+    return connected
+
+
+@pytest.mark.parametrize(
+    ("connect", "message"),
+    [
+        (connecting("PRAGMA max_page_count = 5"), "disk is full.: .*make room"),
+        (connecting(mode="ro"), "readonly database.: it may not be written; ask for permission"),
+    ],
+)
+def test_what_stops_a_journal_is_told_apart(tmp_path, monkeypatch, connect, message):
+    journal = Journal(tmp_path / "j", {}, {})
+    journal.add(1, ENTRY)
+    monkeypatch.setattr(sqlite3, "connect", connect)
+    with pytest.raises(RunError, match=f"j, epoch 2: cannot be read or written .*{message}"):
+        journal.add(2, ENTRY | {"digest": "x" * 50_000})
+
+
+def test_a_locked_journal_is_not_called_full_or_damaged(tmp_path, monkeypatch):
+    monkeypatch.setattr("skinfo.monitoring.journal._BUSY_SECONDS", 0.01)
+    journal = Journal(tmp_path / "j", {}, {})
+    with contextlib.closing(sqlite3.connect(tmp_path / "j", isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        for use in (lambda: journal.add(1, ENTRY), lambda: read_journal(tmp_path / "j")):
+            with pytest.raises(
+                RunError, match="locked.: another process .* end that, or try again"
+            ):
+                use()
+    journal.add(1, ENTRY)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes here")
+def test_a_journal_is_a_regular_file(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "zeros").symlink_to("/dev/zero")
+    (tmp_path / "directory").mkdir()
+    for path in tmp_path.iterdir():
+        for use in (lambda path=path: Journal(path, {}, {}), lambda path=path: read_journal(path)):
+            with pytest.raises(RunError, match="the journal is a file, and this is none"):
+                use()
 
 
 FULL = """
@@ -457,7 +520,7 @@ def test_a_full_disk_leaves_the_journal_as_it_was(tmp_path):
     )
     assert found.stderr == ""
     assert "epoch 2: cannot be read or written (" in found.stdout
-    assert "make room" in found.stdout
+    assert "the disk" in found.stdout
     assert list(Journal(path, {}, {}).entries) == [1]
 
 
@@ -466,7 +529,7 @@ def test_an_epoch_costs_the_same_however_many_there_are(data, tmp_path, monkeypa
     written = []
     monitor = FlowMonitor(CHEAP, ["a"], path=tmp_path / "flow.csv")
     monkeypatch.setattr(
-        "skinfo.monitoring.monitor.write_table", lambda _p, table: written.append(len(table))
+        "skinfo.monitoring.monitor.write_table", lambda _p, table, _s: written.append(len(table))
     )
     for epoch in range(1000, 1060):
         monitor._keep(epoch, ENTRY | {"rows": [{"epoch": epoch, "notes": "x" * 1000}]})
@@ -538,7 +601,7 @@ def test_labels_are_one_per_input(data):
     X, y = data
     with pytest.raises(ValueError, match="one label per input; got 79 labels for 80 inputs"):
         FlowMonitor.from_model(CHEAP, make_mlp(SIZES), NAMES, X, y[1:])
-    with pytest.raises(ValueError, match=r"labels are one per input; got shape \(80, 2\)"):
+    with pytest.raises(ValueError, match=r"labels must be one label per input; got .*80, 2"):
         FlowMonitor.from_model(CHEAP, make_mlp(SIZES), NAMES, X, np.eye(2)[y])
     with pytest.raises(ValueError, match="first axis of every array .* got 79 and 80 of them"):
         FlowMonitor.from_model(CHEAP, make_mlp(SIZES), NAMES, (X, X[1:]))
@@ -713,10 +776,10 @@ def test_without_tensorboard_the_extra_is_named(data, monkeypatch, tmp_path):
         FlowMonitor.from_model(CHEAP, make_mlp(SIZES), NAMES, *data, tensorboard=tmp_path / "tb")
 
 
-def test_a_journal_is_one_file_beside_the_table(data, tmp_path):
+def test_a_journal_is_one_file_beside_the_table_and_its_npz(data, tmp_path):
     monitor = FlowMonitor(CHEAP, ["a"], path=tmp_path / "flow.csv")
     monitor.update(1, {"a": data[0]}, losses={"train_loss": 0.5})
-    assert sorted(os.listdir(tmp_path)) == ["flow.csv", "flow.csv.journal"]
+    assert sorted(os.listdir(tmp_path)) == ["flow.csv", "flow.csv.journal", "flow.npz"]
     again = FlowMonitor(CHEAP, ["a"], path=tmp_path / "flow.csv")
     assert again.losses == {1: {"train_loss": 0.5}}
 
@@ -730,3 +793,53 @@ def test_a_journal_is_read_without_permission_to_write(data, tmp_path):
         assert_frame_equal(read_journal(tmp_path / "flow.csv.journal"), monitor.table)
     finally:
         tmp_path.chmod(0o755)
+
+
+def test_words_are_the_same_labels_as_bytes(data, tmp_path):
+    words = np.array(["even", "odd"])[data[1]]
+    tables = []
+    for number, labels in enumerate((words, words.astype("S"), words[:, None], list(words))):
+        monitor = FlowMonitor(ClusteringScore(), ["a"], labels, path=tmp_path / f"{number}.csv")
+        tables.append(monitor.update(1, {"a": data[0]}))
+    for table in tables[1:]:
+        assert_frame_equal(table, tables[0])
+
+
+def test_masked_values_are_refused(data):
+    X, y = (np.ma.masked_array(values, np.zeros(values.shape, bool)) for values in data)
+    monitor = FlowMonitor(ClusteringScore(), ["a"], y)
+    assert monitor.update(1, {"a": X}) is not None
+    with pytest.raises(ValueError, match="layer 'a' holds masked values; fill them or drop"):
+        monitor.update(2, {"a": np.ma.masked_greater(X, 1)})
+    with pytest.raises(ValueError, match="labels holds masked values"):
+        FlowMonitor(ClusteringScore(), ["a"], np.ma.masked_equal(y, 1))
+
+
+# What pictures and reports get
+
+
+def test_losses_and_settings_reach_pictures_and_reports(data, tmp_path):
+    path = tmp_path / "flow.csv"
+    given = {"sigma": SIGMAS, "n_replicas": 3, "path": path}
+    noisy = NoisyMIEstimator(None, tol=0.1, random_state=0)
+    monitor = FlowMonitor.from_model(noisy, make_mlp(SIZES), NAMES, *data, **given)
+    for epoch in (1, 2, 5):
+        more = {"accuracy": 0.5} if epoch == 2 else {}
+        monitor.update(epoch, losses={"train_loss": 1 / epoch} | more)
+    monitor.close()
+    table, snapshots = read_table(path)
+    assert table.attrs == monitor.table.attrs
+    assert [layer["sigma"] for layer in table.attrs["layers"]] == [0.3, 0.3]
+    assert snapshots.epochs.tolist() == [1, 2, 5]
+    np.testing.assert_array_equal(snapshots.losses["train_loss"], [1, 0.5, 0.2])
+    np.testing.assert_array_equal(snapshots.losses["accuracy"], [np.nan, 0.5, np.nan])
+    display = InformationFlowDisplay.from_flow(table, snapshots).plot()
+    (line,) = display.axes_["losses"].get_lines()
+    np.testing.assert_array_equal(line.get_ydata(), [1, 0.5, 0.2])
+    page = make_report(table, snapshots)
+    assert "train loss" in page
+    assert "no losses on record" not in page
+    with pytest.raises(ValueError, match="distances"):
+        plot_distances(snapshots)
+    again = FlowMonitor.from_model(noisy, make_mlp(SIZES), NAMES, *data, **given)
+    assert again.losses == monitor.losses

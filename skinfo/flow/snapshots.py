@@ -77,6 +77,28 @@ class Snapshots:
     losses: dict[str, np.ndarray] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
 
+    @classmethod
+    def without_activations(
+        cls,
+        layers: list[str],
+        losses: Mapping[int, Mapping[str, float]],
+        settings: Mapping[Any, Any],
+    ) -> Snapshots:
+        """Losses, by epoch and name, and settings alone: all else is empty.
+
+        Examples
+        --------
+        >>> Snapshots.without_activations(["a"], {1: {}, 2: {"loss": 0.5}}, {}).losses
+        {'loss': array([nan, 0.5])}
+        """
+        n, cells = len(layers), DRAWN_CELLS
+        return cls(
+            layers, np.array(list(losses), dtype=np.int64), np.zeros((n, cells + 1)),
+            np.zeros((n, len(losses), cells)), np.zeros(0, np.int64), np.zeros((0, 0, 1)),
+            np.zeros(0, np.int64), np.zeros((n, 0, cells + 1)), np.zeros((n, 0, cells)),
+            np.zeros((n, 0, cells)), _losses_by_name(losses), dict(settings),
+        )  # fmt: skip
+
 
 def collect_snapshots(
     run: Run,
@@ -153,14 +175,19 @@ def collect_snapshots(
     for k, points in scatter.items():
         scatter_array[k] = points
     by_epoch = dict(run.losses)
-    losses = {
-        name: np.array([by_epoch.get(e, {}).get(name, np.nan) for e in epochs.tolist()])
-        for name in sorted({name for values in by_epoch.values() for name in values})
-    }
+    losses = _losses_by_name({epoch: by_epoch.get(epoch, {}) for epoch in epochs.tolist()})
     return Snapshots(
         names, epochs, value_edges, value_counts, snapshot_epochs, scatter_array, scatter_labels,
         distance_edges, within, between, losses, dict(settings or {}),
     )  # fmt: skip
+
+
+def _losses_by_name(losses: Mapping[int, Mapping[str, float]]) -> dict[str, np.ndarray]:
+    """Values at all epochs of every loss; NaN where there is none."""
+    names = sorted({name for values in losses.values() for name in values})
+    return {
+        name: np.array([values.get(name, np.nan) for values in losses.values()]) for name in names
+    }
 
 
 def _sample(

@@ -28,6 +28,19 @@ _CREATE = (
     f"PRAGMA application_id = {_APPLICATION}",
     f"PRAGMA user_version = {SCHEMA}",
 )
+_BUSY_SECONDS = 60.0
+# What to do about an error of SQLite, by the beginning of its name.
+_ADVICE = {
+    "SQLITE_BUSY": "another process is writing to it, or holds it open; end that, or try again",
+    "SQLITE_FULL": "the disk or the quota is full; make room and start again: all earlier epochs "
+    "are kept",
+    "SQLITE_IOERR": "the disk did not do what it was told (full, over its quota, or gone?); all "
+    "earlier epochs are kept",
+    "SQLITE_READONLY": "it may not be written; ask for permission, or choose another path",
+    "SQLITE_CANTOPEN": "it cannot be opened; look at the permissions of the file and its directory",
+    "SQLITE_PERM": "it may not be opened; ask for permission, or choose another path",
+    "SQLITE_CORRUPT": "the file is damaged; remove it, or choose another path",
+}
 #: One epoch: digest of the activations, rows of the table, losses.
 Entry = dict[str, Any]
 
@@ -150,7 +163,7 @@ def read_journal(path: str | Path) -> pd.DataFrame:
     [1]
     """
     path = Path(path)
-    if not path.is_file():
+    if not path.exists():
         raise RunError("there is no such journal", path=path)
     with _transaction(path, begin="BEGIN") as connection:
         settings, versions, entries = _read(connection, path)
@@ -172,10 +185,16 @@ def _read(
             "skinfo",
             path=path,
         )
-    settings, versions = connection.execute("SELECT settings, versions FROM header").fetchone()
+    header = connection.execute("SELECT settings, versions FROM header").fetchone()
     epochs = connection.execute("SELECT epoch, entry FROM epochs ORDER BY epoch")
-    entries = {epoch: json.loads(entry) for epoch, entry in epochs}
-    return json.loads(settings), json.loads(versions), entries
+    try:
+        settings, versions = map(json.loads, header)
+        entries = {epoch: json.loads(entry) for epoch, entry in epochs}
+        if all(entry.keys() >= {"digest", "rows", "losses"} for entry in entries.values()):
+            return settings, versions, entries
+    except (ValueError, TypeError, AttributeError):
+        pass
+    raise sqlite3.DatabaseError("its header or one of its epochs is not what a monitor writes")
 
 
 def _last_number(connection: sqlite3.Connection) -> int | None:
@@ -188,20 +207,19 @@ def _transaction(
     path: Path, epoch: int | None = None, *, begin: str = "BEGIN IMMEDIATE"
 ) -> Iterator[sqlite3.Connection]:
     """Open the file for one writer at a time, in one transaction: all of it is kept, or nothing."""
+    if path.exists() and not path.is_file():
+        raise RunError("the journal is a file, and this is none; choose another path", path=path)
     try:
-        with closing(sqlite3.connect(path, timeout=60, isolation_level=None)) as connection:
+        connecting = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None)
+        with closing(connecting) as connection:
             connection.execute(begin)
             with connection:
                 yield connection
-    except sqlite3.OperationalError as error:
-        raise RunError(
-            f"cannot be read or written ({error}); make room and start again: all earlier epochs "
-            "are kept",
-            path=path,
-            epoch=epoch,
-        ) from error
     except sqlite3.DatabaseError as error:
-        raise RunError(
-            f"the file is no journal of a monitor ({error}); remove it or choose another path",
-            path=path,
-        ) from error
+        # An error of our own has no name.
+        name = getattr(error, "sqlite_errorname", "")
+        advice = next((_ADVICE[start] for start in _ADVICE if name.startswith(start)), None)
+        message = f"the file is no journal of a monitor ({error}); remove it or choose another path"
+        if advice is not None:
+            message = f"cannot be read or written ({error}): {advice}"
+        raise RunError(message, path=path, epoch=epoch) from error

@@ -18,6 +18,7 @@ import pandas as pd
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 
+from skinfo._rows import as_array, one_each
 from skinfo.errors import RunError, needs_extra
 from skinfo.flow import information_flow
 from skinfo.flow.estimators import (
@@ -27,6 +28,7 @@ from skinfo.flow.estimators import (
     name_estimators,
     needs_run_range,
 )
+from skinfo.flow.snapshots import Snapshots
 from skinfo.flow.tables import check_no_snapshots, check_table_name, write_table
 from skinfo.monitoring.journal import Journal
 from skinfo.monitoring.schedule import Schedule, as_condition
@@ -34,7 +36,6 @@ from skinfo.quantities import declared_quantities
 from skinfo.runs import Layer, open_run
 from skinfo.runs.description import as_layers, check_losses, plain, software_versions, whole_epoch
 from skinfo.runs.flatten import Flatten, Flattening
-from skinfo.runs.stores.memory import as_array
 
 # The table is written again when the journal has grown by a tenth, so that an epoch costs the same
 # on average however many there are.
@@ -71,7 +72,8 @@ class FlowMonitor:
     path : path-like, optional
         Table to write, .parquet or .csv. Each epoch is written at once to a journal beside it (the
         name with ".journal" appended); the table itself is written when the journal has grown by a
-        tenth, and by :meth:`save`. A monitor that finds a journal of the same settings continues
+        tenth, and by :meth:`save`, with the losses and settings beside it (.npz), where pictures
+        and reports find them. A monitor that finds a journal of the same settings continues
         it: an epoch with the same activations is not measured again, one with different ones
         replaces it and all later ones.
     tensorboard : path-like or SummaryWriter, optional
@@ -123,9 +125,7 @@ class FlowMonitor:
     ) -> None:
         self._estimators = name_estimators(estimators)
         self._layers = as_layers(layers, sigma)
-        self._labels = None if labels is None else as_array(labels)
-        if self._labels is not None and self._labels.ndim != 1:
-            raise ValueError(f"labels are one per input; got shape {self._labels.shape}.")
+        self._labels = None if labels is None else one_each(labels, "labels")
         check_estimators(self._estimators, self._layers, self._labels)
         for name, estimator in self._estimators.items():
             if needs_run_range(estimator):
@@ -246,13 +246,14 @@ class FlowMonitor:
         if self._path is None:
             return Journal(None, settings, versions)
         check_table_name(self._path)
-        check_no_snapshots(self._path)
         journal = self._path.with_name(f"{self._path.name}.journal")
-        if self._path.exists() and not journal.exists():
-            raise RunError(
-                "this table was not written by a monitor; choose another path, or remove it",
-                path=self._path,
-            )
+        if not journal.exists():
+            check_no_snapshots(self._path)
+            if self._path.exists():
+                raise RunError(
+                    "this table was not written by a monitor; choose another path, or remove it",
+                    path=self._path,
+                )
         return Journal(journal, settings, versions)
 
     @property
@@ -287,7 +288,7 @@ class FlowMonitor:
             Array of every layer, before its noise: (n_inputs, n_units), with noise before the layer
             (n_inputs, n_replicas, n_units). A monitor made from a model records them itself.
         losses : mapping of str to float, optional
-            Other numbers of this epoch; they go to the journal and to TensorBoard.
+            Other numbers of this epoch, for the journal, the table's .npz and TensorBoard.
 
         Returns
         -------
@@ -336,7 +337,7 @@ class FlowMonitor:
                 raise RunError(
                     f"expected the layers {sorted(names)}, got {sorted(activations)}", epoch=epoch
                 )
-            yield {name: as_array(activations[name]) for name in names}
+            yield {name: as_array(activations[name], f"layer {name!r}") for name in names}
 
     def _flattened(self, name: str, array: np.ndarray) -> np.ndarray:
         """What is measured of an array: callables may differ although their names are the same."""
@@ -379,7 +380,9 @@ class FlowMonitor:
     def save(self) -> None:
         """Write the table of all epochs so far."""
         if self._path is not None and self._journal.entries:
-            write_table(self._path, self.table)
+            table, names = self.table, [layer.name for layer in self._layers]
+            beside = Snapshots.without_activations(names, self.losses, table.attrs)
+            write_table(self._path, table, beside)
             self._written = len(self._journal.entries)
 
     def close(self) -> None:

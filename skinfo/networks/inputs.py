@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from skinfo._rows import as_array
+
 # Networks of fewer parameters run on one thread.
 _SMALL = 100_000
 _lock = Lock()
@@ -78,10 +80,9 @@ def make_generator(random_state: int | None, device: torch.device | None = None)
 
 def as_tensor(values: Any, dtype: torch.dtype | None = None) -> torch.Tensor:
     """Make a tensor; arrays that may not be written to are copied, masked values refused."""
-    if np.ma.is_masked(values):
-        raise ValueError("Some inputs are masked; fill them or leave them out.")
-    if isinstance(values, np.ndarray) and not values.flags.writeable:
-        values = values.copy()
+    if not isinstance(values, torch.Tensor):
+        array = as_array(values, "What the model takes")
+        values = array if array.flags.writeable else array.copy()
     return torch.as_tensor(values, dtype=dtype)
 
 

@@ -728,9 +728,9 @@ def test_numbers_that_no_recording_holds_are_refused(X, make, flatten, message):
 @pytest.mark.parametrize("named", [False, True])
 def test_masked_inputs_are_refused(X, named):
     masked = np.ma.masked_greater(X, 0)
-    with pytest.raises(ValueError, match="inputs are masked"):
+    with pytest.raises(ValueError, match="holds masked values"):
         Recorder(TwoInputs(), ["left"]).describe({"left": X, "right": masked} if named else masked)
-    with pytest.raises(ValueError, match="inputs are masked"):
+    with pytest.raises(ValueError, match="holds masked values"):
         Trainer(make_mlp(SIZES), masked, np.zeros(50))
 
 

@@ -116,11 +116,12 @@ class InformationFlowDisplay:
             raise ValueError("The table holds nothing that an overview shows.")
         heights = [1.25 if name == "mutual_info" else 0.8 for name in rows]
         width, height = 8.5, 2.3 + 2.15 * sum(heights)
-        if snapshots is not None:
+        has_activations = snapshots is not None and snapshots.value_counts.any()
+        if snapshots is not None and has_activations:
             # The column of snapshots beside the curves needs its own height.
             width, height = 13.5, max(height, 1.4 * len(snapshots.snapshot_epochs))
         self.figure_ = left = pyplot().figure(figsize=(width, height), layout="constrained")
-        if snapshots is not None:
+        if snapshots is not None and has_activations:
             left, right = left.subfigures(1, 2, width_ratios=[3.2, 1], wspace=0.02)
             top, left = left.subfigures(2, 1, height_ratios=[1.0, 1.05 * sum(heights)])
             self._draw_values(top, snapshots)

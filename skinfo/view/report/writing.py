@@ -142,7 +142,7 @@ def make_report(
         curves=_figures(every, main[:_MOST_MAIN]) + recorded,
         other_curves=_figures(every, [other for other in every if other not in main[:_MOST_MAIN]]),
         snapshots=snapshots,
-        distances=[] if snapshots is None else draw_distances(snapshots, layers),
+        distances=draw_distances(snapshots, layers) if snapshots and snapshots.within.any() else [],
         pair_kinds=PAIR_KINDS,
         summary_head=[_heading(curves) for curves in main],
         summary=[
