@@ -118,7 +118,7 @@ class Subspace:
         return scaled if self.basis is None else scaled @ self.basis
 
     def standardised_squares(self, points: np.ndarray) -> np.ndarray:
-        """t' C^-1 t with C the covariance of T: of points t of the subspace, in units of sigma."""
+        """Compute t' C^-1 t with C the covariance of T, t in the subspace and in units of sigma."""
         along = points if self.axes is None else points @ self.axes
         return np.einsum("ni,ni->n", along @ self.precision, along)
 

@@ -80,7 +80,7 @@ def test_cubes_have_three_times_the_information_of_two_points():
 
 
 def test_saturated_units_keep_their_fine_structure():
-    """Units at -1 and 1 that differ by 2^-26: at half of it, two cubes; far above it, two points."""
+    """Units at -1 and 1 that differ by 2^-26: two cubes at half of it, two points far above."""
     fine = np.array(list(product([0.0, 1.0], repeat=5))) * 2.0**-26
     sigmas = 2.0 ** np.array([-27, -20, -3])
     curve = sigma_curve(np.concatenate([1 - fine, fine - 1]), sigmas=sigmas, random_state=0)
