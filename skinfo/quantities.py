@@ -49,6 +49,7 @@ NOTES = {
     "tolerance not met": "max_evaluations was spent before the standard error fell below tol",
     "too few inputs": "the value is an end of its bracket: too few inputs to tell more, quote both",
     "replicas missing": "noise precedes this layer and inputs have one row: this is I(S;T)",
+    "single rows": "some inputs have no replica: the value is too large, the lower end omits them",
     "sigma differs from run": "measured at another sigma than the network was run with",
     "noise added": "noise was added for measuring: the network has none here",
     "at ceiling": "H(Bin(T)) is stuck within 1 % of the entropy of the inputs: bins too narrow",

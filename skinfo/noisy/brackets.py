@@ -262,15 +262,21 @@ def _with_replicas(
     averages: Averages, mixture: Mixture, tol: float, n_jobs: int | None
 ) -> tuple[_Candidates, _Candidates]:
     """Lower and upper ends that leave the own row out."""
-    sums, plug_in = averages.sums, averages.plug_in
+    sums, plug_in, rows = averages.sums, averages.plug_in, mixture.rows
     out = contributions(sums.without_own_row, sums)
     conditional_highs = [averages.of(out.conditional_entropy)]
-    information_lows = [averages.of(-sums.all_data.total - out.conditional_entropy)]
+    several = rows.replicas[rows.inputs] > 1
+    information = -sums.all_data.total - out.conditional_entropy
+    information_lows = [_average_known(averages, information, several)]
     gaussians = InputGaussians.fit(mixture.in_subspace)
     if gaussians is not None:
-        of_gaussians = averages.of_rows(own_row_out_entropies(gaussians, mixture.in_subspace))
-        conditional_highs.append(of_gaussians)
-        information_lows.append(plug_in.entropy.plus(_negative(of_gaussians)))
+        entropies = own_row_out_entropies(gaussians, mixture.in_subspace)
+        conditional_highs.append(averages.of_rows(entropies))
+        entropy = plug_in.entropy
+        if not several.all():
+            entropy = _average_known(averages, -sums.all_data.total, several)
+        within = averages.of_rows(np.where(several, entropies, 0.0))
+        information_lows.append(entropy.plus(_negative(within)))
     # A posterior needs equally many replicas of all inputs, else it is biased upwards.
     if np.ptp(mixture.rows.replicas) == 0:
         mixture_posterior = averages.of(out.mutual_info)
@@ -279,9 +285,22 @@ def _with_replicas(
         gap = plug_in.mutual_info.mean - mixture_posterior.mean
         if gaussians is not None and gap > tol:
             information_lows += _gaussian_posteriors(averages, mixture, gaussians, n_jobs)
-    label_lows = [averages.of(out.label_mutual_info)]
+    of_label = several if rows.labels is None else np.bincount(rows.labels)[rows.labels] > 1
+    label_lows = [_average_known(averages, out.label_mutual_info, of_label)]
     lows = {"mutual_info": information_lows, "label_mutual_info": label_lows}
     return lows, {"entropy": [averages.of(out.entropy)], "conditional_entropy": conditional_highs}
+
+
+def _average_known(averages: Averages, values: np.ndarray, known: np.ndarray) -> Average:
+    """Average a lower end where an input, or a class, of a single row has nothing to go by.
+
+    With p the probability of the rows that are ``known`` and K whether one was drawn, a function
+    of X, I(X;T) >= p I(X;T|K), in which the law of T among them is at most 1 / p times that of T.
+    """
+    if known.all():
+        return averages.of(values)
+    log_share = np.log(averages.rows.weights[known].sum())
+    return averages.of(np.where(known[averages.draws.rows], values + log_share, 0.0))
 
 
 def _of_population(averages: Averages, mixture: Mixture) -> tuple[_Candidates, _Candidates]:

@@ -161,6 +161,8 @@ def _assemble(
     mutual_info, label, entropy, conditional = found
     if 0 < _SATURATED * rows.input_entropy <= mutual_info.value:
         mutual_info = mutual_info.noted("saturated")
+    if mixture.rows.has_replicas and mixture.rows.replicas.min() == 1:
+        mutual_info = mutual_info.noted("single rows")
     return MixtureInformation(
         mutual_info=mutual_info,
         label_mutual_info=label,

@@ -18,8 +18,6 @@ from skinfo.noisy.kernels.blocks import WIDE, Queries
 from skinfo.noisy.layout import BINARY, LOG2, Layout, Subspace, lay_out, order_rows
 from skinfo.noisy.sampling import Draws, DrawStream
 
-# Unequal replicas are halved, for the extrapolation of their bias, where all inputs have so many.
-_FEWEST_UNEQUAL = 8
 # A mixture of more numbers is laid out in parts, each time it is summed.
 _MOST_KEPT = 2**24
 _PER_PART = 2**21
@@ -58,12 +56,10 @@ class DrawSums:
     group: np.ndarray
     label: np.ndarray
     other: np.ndarray
-    # (N_RANDOMISATIONS, m, 3), or None: group, label and other, over the half of all replicas that
-    # the own row belongs to.
+    # (N_RANDOMISATIONS, m, 4), or None: the same over the half of all replicas that the own row
+    # belongs to, where every input has the weight that it has in all.
     half: np.ndarray | None
-    # Rows of the draw's input in that half, and in all.
-    half_replicas: np.ndarray
-    replicas: np.ndarray
+    replicas: np.ndarray  # rows of the draw's input
     # p(x) and p(y) of the draw.
     input_weight: np.ndarray
     label_weight: np.ndarray
@@ -81,12 +77,7 @@ class DrawSums:
         """The mixtures of the half that holds the own row."""
         if self.half is None:
             return None
-        group, label, other = np.moveaxis(self.half, -1, 0)
-        share = np.log(self.replicas / self.half_replicas)
-        # With equally many replicas all inputs are halved alike; else the others' halves, some
-        # larger and some smaller, are taken for half.
-        others = share if np.ptp(self.replicas) == 0 else np.log(2.0)
-        return Densities.add(self.own + share, group + share, label + others, other + others)
+        return Densities.add(*np.moveaxis(self.half, -1, 0))
 
     @cached_property
     def without_own_row(self) -> Densities:
@@ -103,23 +94,25 @@ class DrawSums:
 
 
 @dataclass(frozen=True)
-class _Half:
-    """Which rows belong to a half, and where they stand in it."""
+class _Part:
+    """Rows that are summed together, and where they stand among themselves."""
 
     members: np.ndarray  # (n_members,): the rows, in order; those of an input are neighbours
-    # (n,): where each row stands; negative, far below, for rows of the other half.
+    # (n,): where each row stands; negative, far below, for rows of other parts.
     positions: np.ndarray
     spans: np.ndarray  # (n_inputs, 2): first and one past the last position of each input
+    rows: Rows  # all rows, with the weights that they have in this part
 
     @classmethod
-    def of(cls, members: np.ndarray, inputs: np.ndarray) -> _Half:
+    def of(cls, members: np.ndarray, rows: Rows) -> _Part:
+        inputs = rows.inputs
         positions = np.full(len(inputs), -len(inputs), dtype=np.int64)
         positions[members] = np.arange(len(members))
         spans = np.zeros((int(inputs.max()) + 1, 2), dtype=np.int64)
         begins = np.flatnonzero(np.diff(inputs[members], prepend=-1))
         spans[inputs[members[begins]], 0] = begins
         spans[inputs[members[begins]], 1] = np.append(begins[1:], len(members))
-        return cls(members, positions, spans)
+        return cls(members, positions, spans, rows)
 
 
 @dataclass(frozen=True)
@@ -130,8 +123,6 @@ class Mixture:
     subspace: Subspace  # the directions in which they vary
     # (n,): neighbours in space are neighbours here, unless the rows are too many to be kept sorted.
     order: np.ndarray
-    # (n,): two halves of every input's replicas where inputs have replicas; 0 elsewhere.
-    half_of_row: np.ndarray
 
     @classmethod
     def of(cls, rows: Rows, sigma: float, order: np.ndarray | None = None) -> Mixture:
@@ -141,36 +132,27 @@ class Mixture:
             few = len(rows.points) * subspace.rank <= _MOST_KEPT
             keys = (rows.inputs,) if rows.labels is None else (rows.inputs, rows.labels)
             order = order_rows(rows) if few else np.lexsort(keys)
-        equal = np.ptp(rows.replicas) == 0
-        if rows.has_replicas and (equal or rows.replicas.min() >= _FEWEST_UNEQUAL):
-            half_of_row = rows.replica_numbers % 2
-        else:
-            half_of_row = np.zeros(len(order), dtype=np.int64)
-        return cls(rows, subspace, order, half_of_row)
-
-    @property
-    def n_halves(self) -> int:
-        """Into how many parts the replicas of each input are divided, 1 or 2."""
-        return int(self.half_of_row.max()) + 1
+        return cls(rows, subspace, order)
 
     @cached_property
     def in_subspace(self) -> Rows:
         """The rows in their subspace, in units of sigma."""
         return replace(self.rows, points=self.subspace.project(self.rows.points))
 
-    def layouts(self, half: int, farthest: float = 0.0) -> Iterator[tuple[int, Layout]]:
-        """Rows of one half in blocks, at once or part by part, and the position of the first.
+    def layouts(self, part: int, farthest: float = 0.0) -> Iterator[tuple[int, Layout]]:
+        """Rows of one part in blocks, at once or portion by portion, and the position of the first.
 
         They are for queries no farther than ``farthest`` from the mean, in units of sigma.
         """
-        members, dtype = self._halves[half].members, self._dtype(farthest)
+        members, dtype = self._parts[part].members, self._dtype(farthest)
         kept = len(self.order) * self.subspace.rank <= _MOST_KEPT
         if kept and dtype == self._dtype(0.0):
-            yield 0, self._whole_layouts[half]
+            yield 0, self._whole_layouts[part]
             return
         step = len(members) if kept else max(1, _PER_PART // (WIDE * self.subspace.rank)) * WIDE
         for start in range(0, len(members), step):
-            yield start, lay_out(self.rows, members[start : start + step], self.subspace, dtype)
+            rows = self._parts[part].rows
+            yield start, lay_out(rows, members[start : start + step], self.subspace, dtype)
 
     def _dtype(self, farthest: float) -> np.dtype:
         """Single precision for rows that came so, as long as its digits do."""
@@ -181,12 +163,44 @@ class Mixture:
     @cached_property
     def _whole_layouts(self) -> list[Layout]:
         dtype = self._dtype(0.0)
-        return [lay_out(self.rows, half.members, self.subspace, dtype) for half in self._halves]
+        return [lay_out(p.rows, p.members, self.subspace, dtype) for p in self._parts]
 
     @cached_property
-    def _halves(self) -> list[_Half]:
-        half = self.half_of_row[self.order]
-        return [_Half.of(self.order[half == h], self.rows.inputs) for h in range(self.n_halves)]
+    def half_of_row(self) -> np.ndarray:
+        """Two halves of every input's replicas, 0 and 1; all 0 where inputs have none."""
+        return self.rows.replica_numbers % 2
+
+    @cached_property
+    def _equal_replicas(self) -> bool:
+        return bool(np.ptp(self.rows.replicas) == 0)
+
+    @property
+    def _n_adding(self) -> int:
+        """How many parts, the first ones, add up to all rows."""
+        return 2 if self.rows.has_replicas and self._equal_replicas else 1
+
+    @cached_property
+    def _parts(self) -> list[_Part]:
+        """The halves, where inputs have equally many rows; else all rows, then the halves.
+
+        Halves beside the whole have the weights of their inputs restored. An input of one row
+        belongs to both.
+        """
+        rows, half = self.rows, self.half_of_row[self.order]
+        if not rows.has_replicas:
+            return [_Part.of(self.order, rows)]
+        if self._equal_replicas:
+            return [_Part.of(self.order[half == h], rows) for h in (0, 1)]
+        restored = replace(rows, weights=rows.weights * np.exp(self._half_share))
+        alone = rows.replicas[rows.inputs[self.order]] == 1
+        halves = [_Part.of(self.order[(half == h) | alone], restored) for h in (0, 1)]
+        return [_Part.of(self.order, rows), *halves]
+
+    @cached_property
+    def _half_share(self) -> np.ndarray:
+        """Logarithm of the input's rows over those of them in the row's half, (n,)."""
+        halves = self.rows.inputs * 2 + self.half_of_row
+        return np.log(self.rows.replicas[self.rows.inputs] / np.bincount(halves)[halves])
 
     def draw_stream(self, seed: int, spread: float = 1.0) -> DrawStream:
         """Start drawing from the mixture."""
@@ -199,13 +213,17 @@ class Mixture:
         # Neighbours after one another: what one query reads is still near for the next.
         turns = np.argsort(self._position[drawn], kind="stable")
         queries = self._queries(drawn[turns], noise[turns], population=population)
-        halves = np.full((self.n_halves, len(drawn), 3), -np.inf)
-        for half in range(self.n_halves):
-            for start, layout in self.layouts(half):
-                placed = self._placed(queries, drawn[turns], half, start, layout)
-                sums = layout.sum_at(placed, n_jobs)
-                halves[half, turns] = np.logaddexp2(halves[half, turns], sums)
-        return self._draw_sums(draws, halves * LOG2)
+        sums = np.full((len(self._parts), len(drawn), 3), -np.inf)
+        for part in range(len(self._parts)):
+            # Beside the whole a half serves its own rows alone.
+            mine = np.arange(len(drawn))
+            if part >= self._n_adding:
+                mine = np.flatnonzero(self.half_of_row[drawn[turns]] == part - 1)
+            for start, layout in self.layouts(part):
+                placed = self._placed(queries.take(mine), drawn[turns[mine]], part, start, layout)
+                at = part, turns[mine]
+                sums[at] = np.logaddexp2(sums[at], layout.sum_at(placed, n_jobs))
+        return self._draw_sums(draws, sums * LOG2)
 
     def _queries(self, drawn: np.ndarray, noise: np.ndarray, *, population: bool) -> Queries:
         """Draws as the kernels read them, without the slots of their rows."""
@@ -218,37 +236,40 @@ class Mixture:
         return queries._replace(floors=np.log2(self.rows.weights[drawn]))
 
     def _placed(
-        self, queries: Queries, drawn: np.ndarray, half: int, start: int, layout: Layout
+        self, queries: Queries, drawn: np.ndarray, part: int, start: int, layout: Layout
     ) -> Queries:
         """The same queries with the slots of their rows; the layout's first position is start."""
-        members = self._halves[half]
+        members = self._parts[part]
         return queries._replace(
             own=layout.slots_of(members.positions[drawn] - start),
             group_slots=layout.spans_of(members.spans[self.rows.inputs[drawn]] - start),
             label_blocks=layout.label_blocks[self._labels[drawn]],
         )
 
-    def _draw_sums(self, draws: Draws, halves: np.ndarray) -> DrawSums:
-        """Add the sums of the halves, (n_halves, n_draws, 3), and look up the draws' weights."""
+    def _draw_sums(self, draws: Draws, sums: np.ndarray) -> DrawSums:
+        """Add the sums of the parts, (n_parts, n_draws, 3), and look up the draws' weights."""
         rows, shape = self.rows, draws.rows.shape
         drawn = draws.rows.ravel()
         input_of = rows.inputs[drawn]
-        own_half, half_replicas = None, np.ones(len(drawn))
-        if self.n_halves == 2:
-            which = self.half_of_row[drawn]
-            own_half = halves[which, np.arange(len(drawn))].reshape(*shape, 3)
-            half_replicas = np.bincount(rows.inputs * 2 + self.half_of_row)[input_of * 2 + which]
-        group, label, other = np.logaddexp.reduce(halves, axis=0).T.reshape(3, *shape)
+        own = np.log(rows.weights[drawn])
+        half = None
+        if rows.has_replicas:
+            share = self._half_share[drawn]
+            rest = sums[self.half_of_row[drawn] - 2, np.arange(len(drawn))]
+            restored = rest + share[:, None] if self._equal_replicas else rest
+            half = np.column_stack([own + share, restored]).reshape(*shape, 4)
+        group, label, other = np.logaddexp.reduce(sums[: self._n_adding], axis=0).T.reshape(
+            3, *shape
+        )
         label_weight = np.ones(len(drawn))
         if rows.label_weights is not None:
             label_weight = rows.label_weights[self._labels[drawn]]
         return DrawSums(
-            own=np.log(rows.weights[drawn]).reshape(shape),
+            own=own.reshape(shape),
             group=group,
             label=label,
             other=other,
-            half=own_half,
-            half_replicas=half_replicas.reshape(shape),
+            half=half,
             replicas=rows.replicas[input_of].reshape(shape).astype(np.float64),
             input_weight=rows.input_weights[input_of].reshape(shape),
             label_weight=label_weight.reshape(shape),
@@ -290,8 +311,8 @@ class Mixture:
         farthest = float(np.sqrt(np.einsum("ni,ni->n", points, points).max(initial=0.0)))
         if in_double:
             farthest = np.inf
-        for half in range(self.n_halves):
-            for _, layout in self.layouts(half, farthest):
+        for part in range(self._n_adding):
+            for _, layout in self.layouts(part, farthest):
                 total = np.logaddexp2(total, layout.sum_at(queries, n_jobs)[:, 2])
         return total * LOG2
 

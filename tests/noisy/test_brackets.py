@@ -138,13 +138,54 @@ def test_unequal_replicas_hold_the_truth(share):
         assert found.mutual_info.lower <= truth <= found.mutual_info.upper
 
 
-def test_an_input_with_one_row_among_replicas_leaves_the_lower_end_at_zero(rng):
-    S = np.concatenate([rng.normal(size=(40, 2)), [[5.0, 5.0]]])
-    groups = np.append(np.arange(40) // 4, 10)
-    found = measure_mixture(Mixture.of(Rows.make(S, groups=groups), 0.3))
-    assert found.mutual_info.lower == 0
-    assert found.conditional_entropy.upper == np.inf
-    assert np.isfinite([found.mutual_info.value, found.mutual_info.upper]).all()
+CENTRES = np.random.default_rng(1).normal(size=(24, 2))
+
+
+@pytest.fixture(scope="module")
+def truth_in_the_plane():
+    return reference.plane_information(CENTRES, 0.5)
+
+
+def measure_in_the_plane(counts, seed):
+    """24 inputs in the plane, so many replicas of each; the noise before and at the layer is .5."""
+    groups = np.repeat(np.arange(24), counts)
+    S = CENTRES[groups] + 0.4 * np.random.default_rng(seed).normal(size=(len(groups), 2))
+    return measure_mixture(Mixture.of(Rows.make(S, groups=groups), 0.3), seed=seed)
+
+
+def test_an_input_with_one_row_among_replicas_costs_the_lower_end_its_own_share(truth_in_the_plane):
+    """An end that had nothing left of one of 24 inputs was 0."""
+    for seed in range(5):
+        found = measure_in_the_plane(np.where(np.arange(24) == 7, 1, 30), seed)
+        information = found.mutual_info
+        assert 0.6 * truth_in_the_plane < information.lower < truth_in_the_plane < information.upper
+        assert information.notes == ("single rows",)
+        assert found.conditional_entropy.upper == np.inf
+
+
+@pytest.mark.parametrize(("least", "most"), [(10, 11), (3, 4), (2, 20)])
+def test_unequal_replicas_lose_the_bias_that_equal_ones_lose(least, most, truth_in_the_plane):
+    """At least half of the plug-in's; with fewer than 8 rows of an input none of it was taken."""
+    values, plug_ins = [], []
+    for seed in range(8):
+        counts = np.where(np.random.default_rng(seed).random(24) < 0.5, least, most)
+        found = measure_in_the_plane(counts, seed)
+        values.append(found.mutual_info.value - truth_in_the_plane)
+        plug_ins.append(found.plug_in.value - truth_in_the_plane)
+    assert -0.03 < np.mean(values) < 0.55 * np.mean(plug_ins)
+
+
+def test_a_class_of_one_row_leaves_the_lower_end_of_the_others():
+    """Three far classes of 4 inputs, and one more of a single row: H(Y) less what it may add."""
+    rng = np.random.default_rng(0)
+    inputs = np.append(np.repeat(np.arange(12), 10), 12)
+    labels = inputs // 4
+    S = 20.0 * np.eye(4)[labels] + rng.normal(size=(121, 4))
+    found = measure_mixture(Mixture.of(Rows.make(S, groups=inputs, labels=labels), 1.0))
+    p = np.array([4, 4, 4]) / 13
+    assert found.label_mutual_info.upper == pytest.approx(-p @ np.log(p) + np.log(13) / 13)
+    expected = -p @ np.log(p) + 12 / 13 * np.log(12 / 13)
+    assert found.label_mutual_info.lower == pytest.approx(expected, abs=0.01)
 
 
 def test_random_labels_reach_down_to_zero(rng):

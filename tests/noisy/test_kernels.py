@@ -100,9 +100,12 @@ def test_disjoint_sums_of_any_rows_equal_the_oracle(case):
         expected = reference.disjoint_sums(rows.points, *known)
         np.testing.assert_allclose(found[:, k], expected, rtol=1e-9, atol=1e-9)
         if sums.half is not None:
-            keep = mixture.half_of_row == mixture.half_of_row[drawn[k]]
-            expected = reference.disjoint_sums(rows.points, *known, keep=keep)[1:]
-            half = sums.half.reshape(-1, 3)[k]
+            same = mixture.half_of_row == mixture.half_of_row[drawn[k]]
+            keep = same | (rows.replicas[rows.inputs] == 1)
+            counts = np.bincount(rows.inputs, weights=keep)[rows.inputs]
+            weights = rows.weights * rows.replicas[rows.inputs] / np.maximum(counts, 1)
+            expected = reference.disjoint_sums(rows.points, weights, *known[1:], keep=keep)
+            half = sums.half.reshape(-1, 4)[k]
             np.testing.assert_allclose(half, expected, rtol=1e-9, atol=1e-9)
 
 
