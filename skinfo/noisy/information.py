@@ -149,7 +149,7 @@ def _assemble(
     )
     label_ceilings = _label_ceilings(rows, population=population)
     lowest = Measured(0.0, 0.0, -np.inf, -np.inf)
-    most = label_ceilings[0].upper if label_ceilings else np.inf
+    most = label_ceilings[0].upper if label_ceilings else np.nan
     highest = Measured(ceiling, most, np.inf, np.inf)
     in_brackets = zip(MEASURED_NAMES, averages.point, ends, lowest, highest, strict=True)
     found = [
