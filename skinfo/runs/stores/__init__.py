@@ -7,7 +7,7 @@ from pathlib import Path
 
 from skinfo.errors import RunError
 from skinfo.runs.description import Record
-from skinfo.runs.stores.base import DirectoryStore, DiskStore, list_directory, read_record
+from skinfo.runs.stores.base import DirectoryStore, DiskStore, list_names, read_record
 from skinfo.runs.stores.files import NpyStore, NpzStore, SafetensorsStore
 from skinfo.runs.stores.hdf5 import Hdf5File, Hdf5Store
 from skinfo.runs.stores.zarr import ZarrContainer, ZarrStore
@@ -29,7 +29,7 @@ def find_store(path: Path, fmt: str | None = None) -> tuple[DiskStore, Record | 
         raise _no_run(path)
     if path.is_dir():
         # Raises where only its owner may look into it.
-        list_directory(path)
+        list_names(path)
     record = read_record(path)
     kinds: list[type[DiskStore]]
     if record is None:

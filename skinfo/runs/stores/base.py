@@ -35,7 +35,6 @@ Entry = TypeVar("Entry")
 # Of the name of a file, before its suffix.
 _LONGEST = 250
 _RESERVED = ("__metadata__", "zarr.json")
-_OWN = re.compile(r"epoch_(\d{8,})")
 
 
 class DiskStore(ABC):
@@ -121,11 +120,11 @@ class DirectoryStore(DiskStore):
 
     def entries(self) -> dict[int, Path]:
         """File or directory of each checkpoint, increasing."""
-        entries = {e.name.removesuffix(self.suffix): e for e in sorted(list_directory(self.path))
-                   if self.is_checkpoint(e)}  # fmt: skip
         if self.own:
-            entries = {stem: entry for stem, entry in entries.items() if _OWN.fullmatch(stem)}
-        return by_epoch(entries.items(), self.path)
+            return {epoch: self.entry(epoch) for epoch in self.epochs()}
+        entries = sorted(list_directory(self.path))
+        named = ((e.name.removesuffix(self.suffix), e) for e in entries if self.is_checkpoint(e))
+        return by_epoch(named, self.path)
 
     def entry(self, epoch: int) -> Path:
         """File or directory of a checkpoint, written or not."""
@@ -141,7 +140,14 @@ class DirectoryStore(DiskStore):
 
     def epochs(self) -> list[int]:
         """Epochs of the checkpoints, increasing."""
-        return list(self.entries())
+        if not self.own:
+            return list(self.entries())
+        matches = map(self._own_name().fullmatch, list_names(self.path))
+        return sorted({int(match[1]) for match in matches if match})
+
+    @classmethod
+    def _own_name(cls) -> re.Pattern[str]:
+        return re.compile(rf"epoch_(\d{{8,}}){re.escape(cls.suffix)}")
 
     def record(self) -> Record | None:
         """run.json, or None where there is none."""
@@ -219,14 +225,10 @@ class FoldersStore(DirectoryStore):
         """Whether an entry is a directory."""
         return super().is_checkpoint(entry) and entry.is_dir()
 
-    def entries(self) -> dict[int, Path]:
-        """Directories of the checkpoints; one that was being replaced counts."""
-        entries = super().entries()
-        for entry in list_directory(self.path) if self.own else ():
-            match = _OWN.fullmatch(entry.name.removesuffix(OLD).removesuffix(self.suffix))
-            if match and entry.name.endswith(OLD):
-                entries.setdefault(int(match[1]), entry)
-        return dict(sorted(entries.items()))
+    @classmethod
+    def _own_name(cls) -> re.Pattern[str]:
+        """One that was being replaced counts."""
+        return re.compile(rf"{super()._own_name().pattern}({re.escape(OLD)})?")
 
     def entry(self, epoch: int) -> Path:
         """Directory of a checkpoint."""
@@ -253,8 +255,13 @@ def read_record(path: Path) -> Record | None:
 
 def list_directory(path: Path) -> list[Path]:
     """Entries of a directory; raises RunError if it cannot be read."""
+    return [path / name for name in list_names(path)]
+
+
+def list_names(path: Path) -> list[str]:
+    """Names in a directory; raises RunError if it cannot be read."""
     try:
-        return [path / name for name in os.listdir(path)]
+        return os.listdir(path)
     except OSError as error:
         raise RunError(f"cannot be read ({error.strerror})", path=path) from error
 
