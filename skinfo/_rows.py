@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.sparse import issparse
 from sklearn.utils import check_consistent_length, column_or_1d
 from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import _check_sample_weight, validate_data
@@ -238,9 +239,9 @@ def check_activations(estimator: Any, X: Any, *, reset: bool) -> np.ndarray:
 
 
 def _unframed(values: Any, name: str) -> Any:
-    """An array, or what scikit-learn takes the columns and missing values of."""
+    """An array, or what scikit-learn takes the columns and missing values of, or refuses."""
     framed = hasattr(values, "iloc") or hasattr(values, "columns")
-    return values if framed else as_array(values, name)
+    return values if framed or issparse(values) else as_array(values, name)
 
 
 def _first_not_finite(X: Any) -> tuple[int, int] | None:
