@@ -78,12 +78,12 @@ def make_generator(random_state: int | None, device: torch.device | None = None)
     return generator
 
 
-def as_tensor(values: Any, dtype: torch.dtype | None = None) -> torch.Tensor:
+def as_tensor(values: Any) -> torch.Tensor:
     """Make a tensor; arrays that may not be written to are copied, masked values refused."""
     if not isinstance(values, torch.Tensor):
         array = as_array(values, "What the model takes")
         values = array if array.flags.writeable else array.copy()
-    return torch.as_tensor(values, dtype=dtype)
+    return torch.as_tensor(values)
 
 
 @dataclass(frozen=True)

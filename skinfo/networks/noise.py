@@ -41,7 +41,7 @@ class GaussianNoise(nn.Module):
 
     def __init__(self, sigma: float) -> None:
         super().__init__()
-        if not sigma >= 0:
+        if not _is_deviation(sigma):
             raise ValueError(f"sigma is a standard deviation and must be >= 0; got {sigma!r}.")
         self.sigma = float(sigma)
         self.active: bool | None = None
@@ -76,7 +76,7 @@ def tensor_of(output: Any, name: str) -> torch.Tensor:
     if not isinstance(output, torch.Tensor):
         raise TypeError(
             f"Layer {name!r} returns a {type(output).__name__}, not a tensor; name a submodule "
-            "that returns one."
+            "that returns one, or hand the tensor on through an nn.Identity and name that."
         )
     if output.is_nested:
         raise ValueError(nested_tensors(name))
@@ -138,9 +138,13 @@ def check_by_layer(sigma: Any) -> None:
 def check_deviations(sigma: Mapping[str, Any]) -> dict[str, float]:
     """Check the standard deviation of the noise of each layer."""
     for name, value in sigma.items():
-        if not (isinstance(value, Real | torch.Tensor) and 0 <= float(value) < inf):
+        if not _is_deviation(value):
             raise ValueError(f"sigma of layer {name!r} must be >= 0 and finite; got {value!r}.")
     return {name: float(value) for name, value in sigma.items()}
+
+
+def _is_deviation(value: Any) -> bool:
+    return isinstance(value, Real | torch.Tensor) and 0 <= float(value) < inf
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from skinfo.flow import information_flow
 from skinfo.flow.snapshots import collect_snapshots
 from skinfo.flow.tables import check_table_name, write_table
 from skinfo.noisy.estimator import NoisyMIEstimator
+from skinfo.runs.stores.base import reading
 from skinfo.szt.recording import Progress, SztSettings, record_training
 from skinfo.view import InformationFlowDisplay, InformationPlaneDisplay, save_figure
 from skinfo.view.pictures.figures import pyplot
@@ -129,8 +130,10 @@ def _claim(directory: Path, settings: SztSettings) -> None:
         with write_atomically(path) as file:
             file.write(json.dumps(wanted).encode())
         return
+    with reading(path):
+        note = path.read_bytes()
     try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
+        stored = json.loads(note)
     except ValueError as error:
         raise RunError(f"cannot be read ({error}); remove it", path=path) from error
     if stored != wanted:

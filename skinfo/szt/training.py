@@ -129,8 +129,8 @@ class Trainer:
     ) -> None:
         self.model = model
         self.epoch = 0
-        self._X = as_tensor(X, torch.float32)
-        self._y = as_tensor(y, torch.int64)
+        self._X = _exactly(X, torch.float32)
+        self._y = _exactly(y, torch.int64)
         self._sigma = {} if sigma is None else sigma
         check_by_layer(self._sigma)
         self._batch_size = batch_size
@@ -171,8 +171,8 @@ class Trainer:
     def evaluate(self, X: Any, y: Any) -> tuple[float, float]:
         """Cross-entropy in nats and accuracy, with noise off."""
         with evaluating(self.model):
-            scores = self.model(as_tensor(X, torch.float32))
-            target = as_tensor(y, torch.int64)
+            scores = self.model(_exactly(X, torch.float32))
+            target = _exactly(y, torch.int64)
             accuracy = (scores.argmax(dim=1) == target).float().mean()
             return float(self._loss(scores, target)), float(accuracy)
 
@@ -188,18 +188,38 @@ class Trainer:
 
     def load(self, path: str | Path) -> None:
         """Continue from a saved state, to the same weights as without the interruption."""
+        if not Path(path).is_file():
+            raise RunError("the state of a training is a file, and this is none", path=path)
         try:
             state = torch.load(path, weights_only=True)
+            self.model.load_state_dict(state["model"])
+            self._optimiser.load_state_dict(state["optimiser"])
+            self._generator.set_state(state["generator"])
+            self.epoch = state["epoch"]
+        except OSError as error:
+            raise RunError(
+                f"the state of the training cannot be read ({error.strerror}); nothing says that "
+                "it is damaged",
+                path=path,
+            ) from error
         except Exception as error:
             raise RunError(
-                f"the state of the training cannot be read ({error}); remove the file to train "
+                f"the state of the training cannot be read ({error!r}); remove the file to train "
                 "again from the start",
                 path=path,
             ) from error
-        self.model.load_state_dict(state["model"])
-        self._optimiser.load_state_dict(state["optimiser"])
-        self._generator.set_state(state["generator"])
-        self.epoch = state["epoch"]
+
+
+def _exactly(values: Any, dtype: torch.dtype) -> torch.Tensor:
+    """Numbers as another type: fractions may be rounded, and nothing else changes."""
+    given = as_tensor(values)
+    rounded = given.is_floating_point() and dtype.is_floating_point
+    if given.is_complex() or not (rounded or torch.equal(given.to(dtype).to(given.dtype), given)):
+        raise ValueError(
+            f"{dtype} cannot hold all of these numbers ({given.dtype}); inputs are real numbers, "
+            "and classes whole ones."
+        )
+    return given.to(dtype)
 
 
 def parseval_step(weights: Sequence[torch.Tensor], alpha: float) -> None:

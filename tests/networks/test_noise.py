@@ -49,7 +49,7 @@ def test_sigma_zero_adds_no_noise():
     assert torch.equal(GaussianNoise(0)(x), x)
 
 
-@pytest.mark.parametrize("sigma", [-0.1, float("nan")])
+@pytest.mark.parametrize("sigma", [-0.1, float("nan"), float("inf"), "0.1", None])
 def test_a_noise_module_refuses_wrong_standard_deviations(sigma):
     with pytest.raises(ValueError, match="sigma is a standard deviation and must be >= 0"):
         GaussianNoise(sigma)

@@ -1,5 +1,8 @@
 """Training: loss, noise, Parseval steps, seeds and states."""
 
+import errno
+import os
+
 import numpy as np
 import pytest
 import torch
@@ -276,6 +279,38 @@ def test_a_damaged_state_of_the_training_is_named(tmp_path):
     (tmp_path / "training.pt").write_bytes(b"half of the state")
     with pytest.raises(RunError, match=r"training\.pt.*remove the file"):
         make_trainer().load(tmp_path / "training.pt")
+    torch.save({"epoch": 3}, tmp_path / "other.pt")
+    with pytest.raises(RunError, match=r"other\.pt.*'model'.*remove the file"):
+        make_trainer().load(tmp_path / "other.pt")
+
+
+def test_a_state_that_is_not_known_to_be_damaged_is_not_to_be_removed(tmp_path, monkeypatch):
+    os.mkfifo(tmp_path / "pipe.pt")
+    with pytest.raises(RunError, match=r"pipe\.pt: the state of a training is a file"):
+        make_trainer().load(tmp_path / "pipe.pt")
+    path = tmp_path / "training.pt"
+    make_trainer().save(path)
+
+    def refuse(*_, **__):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(torch, "load", refuse)
+    with pytest.raises(RunError, match="Permission denied.; nothing says that it is damaged"):
+        make_trainer().load(path)
+
+
+@pytest.mark.parametrize(
+    ("X", "y"),
+    [
+        (np.ones((4, 6)), [0.0, 1.0, 0.5, 1.0]),
+        (np.ones((4, 6)), [0.0, 1.0, np.nan, 1.0]),
+        (np.ones((4, 6)) * 1j, [0, 1, 0, 1]),
+        (np.full((4, 6), 2**24 + 1), [0, 1, 0, 1]),
+    ],
+)
+def test_numbers_that_training_would_cut_are_refused(X, y):
+    with pytest.raises(ValueError, match="cannot hold all of these numbers"):
+        Trainer(make_mlp(SIZES), X, y)
 
 
 def test_noise_that_is_not_on_record_is_refused():
