@@ -3,6 +3,7 @@
 import warnings
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -258,3 +259,61 @@ def test_every_criterion_needs_two_classes_and_a_pair(criterion, rng):
         est.score(X, np.zeros(10))
     with pytest.raises(ValueError, match="every class in y has one"):
         est.score(X, np.arange(10))
+
+
+# --- one door for all estimators -----------------------------------------------------------------
+
+
+def fit_all(X, y, **options):
+    """What each estimator measures first."""
+    estimators = (
+        NoisyMIEstimator(0.5, tol=0.1, random_state=0), BinningMIEstimator(bin_width=0.5),
+        ClusteringScore(),
+    )  # fmt: skip
+    return [estimator.fit(X, y, **options).quantities_[0].value for estimator in estimators]
+
+
+@pytest.fixture
+def labelled(rng):
+    return rng.normal(size=(24, 2)).round(2), np.arange(24) % 2
+
+
+@pytest.mark.filterwarnings("ignore::skinfo.SaturationWarning")
+def test_masks_are_refused_wherever_they_are(labelled):
+    X, y = labelled
+    mask = np.arange(24) == 3
+    plain = {"X": X, "y": y, "groups": np.arange(24) % 12, "sample_weight": np.ones(24)}
+    for name, values in plain.items():
+        hidden = np.ma.array(
+            values, mask=np.broadcast_to(mask.reshape(-1, *[1] * (values.ndim - 1)), values.shape)
+        )
+        for estimator in (NoisyMIEstimator(0.5), BinningMIEstimator(), ClusteringScore()):
+            with pytest.raises(ValueError, match=f"{name} holds masked values; fill them or drop"):
+                estimator.fit(**plain | {name: hidden})
+    with pytest.raises(ValueError, match="X holds masked values"):
+        fit_all([np.ma.masked_equal(row, row[0]) for row in X], y)
+    assert fit_all(np.ma.array(X), y) == fit_all(X, y)
+
+
+@pytest.mark.filterwarnings("ignore::skinfo.SaturationWarning")
+def test_tensors_words_and_frames_are_taken_as_their_numbers(labelled):
+    X, y = labelled
+    words = np.array(["no", "yes"])[y]
+    expected = fit_all(X, y)
+    for values in (words, words.astype("S"), list(words.astype("S")), y[:, None].astype(str)[:, 0]):
+        assert fit_all(X, values) == expected
+    frame = pd.DataFrame(X, columns=["a", "b"]).astype("Float64")
+    assert fit_all(frame, pd.Series(y).astype("Float64")) == expected
+    torch = pytest.importorskip("torch")
+    assert fit_all(torch.tensor(X, requires_grad=True), torch.tensor(y)) == expected
+    coarse = X.astype(np.float32).round()
+    assert fit_all(torch.tensor(coarse).bfloat16(), y) == fit_all(coarse, y)
+
+
+@pytest.mark.parametrize("far", [2**53 + 2, -(2**53) - 2, 2**63 - 1])
+def test_whole_numbers_that_double_precision_merges_are_refused(far, labelled):
+    X = np.full((24, 2), 0) + np.array([far - 1, far])
+    for values in (X, pd.DataFrame(X)):
+        for estimator in (NoisyMIEstimator(0.5), BinningMIEstimator(), ClusteringScore()):
+            with pytest.raises(ValueError, match="whole numbers beyond 2\\^53"):
+                estimator.fit(values, labelled[1])

@@ -33,23 +33,11 @@ def open_described(run: Path, labels: Path | None, layers: str | None, **options
 
 def _read_labels(path: Path) -> Any:
     """Read the labels of a .npy; anything else in the file is a mistake in the command."""
-    import numpy as np
+    from skinfo.runs.stores.base import checked_list, load_npy, reading
 
-    try:
-        with path.open("rb") as file:
-            labels = np.load(file, allow_pickle=False)
-    except MemoryError:
-        raise
-    # numpy raises errors of many kinds for a damaged file.
-    except Exception as error:
-        raise ValueError(
-            f"{path}: is not a .npy file of labels that can be read ({error})."
-        ) from error
-    if not isinstance(labels, np.ndarray) or labels.ndim != 1:
-        raise ValueError(
-            f"{path}: is not a .npy file of labels: expected one axis, one label per input."
-        )
-    return labels
+    with reading(path):
+        labels = load_npy(path)
+    return checked_list(labels, "labels", path)
 
 
 def named_sources(arguments: list[str]) -> dict[str, list[Path]]:

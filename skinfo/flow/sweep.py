@@ -199,25 +199,27 @@ def information_flow(
 
 
 def _check_flattening(run: Run) -> None:
-    """Check that the arrays of each layer can become rows at some checkpoint, without reading them.
+    """Check that the arrays of each layer can become rows at some checkpoint.
 
-    A checkpoint that differs from the others, or cannot be read, is no mistake of the call; what a
-    callable makes is known when the array is read.
+    Only one whose second axis may be tokens instead of replicas is read. A checkpoint that differs
+    from the others, or cannot be read, is no mistake of the call; what a callable makes is known
+    when the array is read.
     """
     choices = run.flattening.choice
     for layer in run.layers:
-        if callable(choices.get(layer.name) if isinstance(choices, Mapping) else choices):
-            continue
+        choice = choices.get(layer.name) if isinstance(choices, Mapping) else choices
         failure: RunError | None = None
         for epoch in run.epochs:
             try:
                 shape, dtype = run.stored_shape(epoch, layer.name)
             except (RunError, MemoryError):
                 continue
-            if len(shape) < 2 or 0 in shape or dtype.kind not in "fiu":
+            if len(shape) < 2 or 0 in shape or dtype.kind not in "biuf":
                 continue
             try:
-                run.shape(epoch, layer.name)
+                run.check_second_axis(epoch, layer.name)
+                if not callable(choice):
+                    run.shape(epoch, layer.name)
             except RunError as error:
                 failure = failure or error
             else:

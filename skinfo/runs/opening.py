@@ -12,13 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from skinfo._rows import one_each
 from skinfo.errors import RunError, name_some
 from skinfo.runs.description import Layer, Record, check_groups, make_layers, training_mask
 from skinfo.runs.flatten import Flatten, Flattening
 from skinfo.runs.run import Run, Store
 from skinfo.runs.stores import find_store
-from skinfo.runs.stores.base import DirectoryStore, DiskStore, natural_order
+from skinfo.runs.stores.base import DirectoryStore, DiskStore, checked_list, natural_order
 from skinfo.runs.stores.memory import MemoryStore
 
 
@@ -131,16 +130,6 @@ def open_run(
     return run
 
 
-def checked_list(values: Any, name: str, path: str | Path) -> np.ndarray | None:
-    """Labels or groups as one array, with words decoded; raises RunError if they are no list."""
-    if values is None:
-        return None
-    try:
-        return one_each(values, name)
-    except ValueError as error:
-        raise RunError(str(error), path=path) from error
-
-
 def _check_labels(run: Run) -> None:
     """Labels or groups that fit no array are a mistake in the call; one misfit is the array's."""
     failure: RunError | None = None
@@ -164,7 +153,7 @@ def _open_stored(
     """A run on disk, with what it says of itself and what the caller says."""
     arrays = dict(given)
     for name, values in given.items():
-        stored = checked_list(store.beside(name), name, store.where(name))
+        stored = store.beside(name)
         if values is None:
             arrays[name] = stored
         elif stored is not None and not np.array_equal(stored, values):

@@ -224,6 +224,17 @@ class Run:
                 return self.flattening.of(layer, len(self.stored_shape(epoch, layer)[0]))
         return None
 
+    def check_second_axis(self, epoch: int, layer: str) -> None:
+        """Check that what is taken for replicas can be: raises RunError where they differ."""
+        flattener = self._flattener(*self.stored_shape(epoch, layer), epoch, layer)
+        if "r" in flattener.axes and not flattener.declared and not self.layer(layer).noise_before:
+            try:
+                array = flattener.apply(self._ask_store(self.store.read, epoch, layer))
+            except (ValueError, MemoryError):
+                # It has an error of its own when it is measured.
+                return
+            self._check_replicas(array, flattener.axes, epoch, layer)
+
     def nbytes(self, epoch: int, layer: str) -> int:
         """Find how much memory it takes to read an array, without reading it."""
         stored, dtype = self.stored_shape(epoch, layer)

@@ -28,7 +28,7 @@ from skinfo.runs.description import (
 from skinfo.runs.opening import described_run
 from skinfo.runs.run import Run
 from skinfo.runs.stores import new_store
-from skinfo.runs.stores.base import DirectoryStore
+from skinfo.runs.stores.base import DirectoryStore, checked_list
 from skinfo.runs.stores.memory import MemoryStore, as_array
 
 _DESCRIBED = ("layers", "train", "seed", "settings", *BESIDE)
@@ -214,7 +214,7 @@ def save_run(
             )
             _check_names(record, activations, path, epoch)
             for name in activations:
-                run.check_stored(as_array(activations[name]), epoch, name)
+                run.check_stored(as_array(activations[name], f"layer {name!r}"), epoch, name)
             with naming_failure(path, epoch):
                 store.create(record, arrays)
         else:
@@ -240,7 +240,7 @@ def append(
     def arrays() -> Iterator[tuple[str, np.ndarray]]:
         for layer in record["layers"]:
             now[:] = [layer["name"]]
-            array = as_array(activations[now[0]])
+            array = as_array(activations[now[0]], f"layer {now[0]!r}")
             run.check_stored(array, epoch, now[0])
             yield now[0], array
         now.clear()
@@ -275,12 +275,10 @@ def _check_names(record: Record, activations: Mapping[str, Any], path: Path, epo
 def _beside(labels: Any, groups: Any, path: Path) -> dict[str, np.ndarray | None]:
     """Labels and groups as arrays, checked."""
     arrays = {
-        name: None if values is None else as_array(values)
+        name: checked_list(values, name, path)
         for name, values in zip(BESIDE, (labels, groups), strict=True)
     }
-    for name, values in arrays.items():
-        if values is not None and values.dtype.kind not in "biufU":
-            raise RunError(f"{name} must be a list of numbers or of words", path=path)
+    for values in arrays.values():
         if values is not None and values.dtype.kind == "U":
             check_name(" ".join(np.unique(values)), "label")
     check_groups(arrays["groups"], arrays["labels"], path)

@@ -306,3 +306,151 @@ def test_a_file_with_something_before_it_is_read(tmp_path, options):
         run = open_run(tmp_path / name)
         for layer in ("a", "packed", "scaled"):
             assert run.load(1, layer).array.tolist() == values.tolist()
+
+
+# What names say
+
+
+@pytest.mark.parametrize(
+    ("names", "epochs"),
+    [
+        (["epoch=01-val_loss=0.93", "epoch=02-val_loss=0.71"], [1, 2]),
+        (["val_acc=93-epoch=01", "val_acc=71-epoch=02"], [1, 2]),
+        (["epoch=3-step=1200", "epoch=4-step=900"], [3, 4]),
+        (["weights.01-0.93", "weights.02-0.71"], [1, 2]),
+        (["step_100_acc_97", "step_200_acc_95"], [100, 200]),
+        (["iter_000100_rank_00", "iter_000200_rank_00"], [100, 200]),
+        (["net2-after-3", "net2-after-12"], [3, 12]),
+        (["epoch-1", "Epoch 20"], [1, 20]),
+        (["epoch_-1", "epoch_0"], "epoch_-1: an epoch is a whole number from 0 on; got -1"),
+        (["epoch0_rank0", "epoch0_rank1"], "epoch 0: epoch0_rank0 and epoch0_rank1 are both of"),
+        (["ckpt5_rank0", "ckpt5_rank1"], "epoch 5: ckpt5_rank0 and ckpt5_rank1 are both of this"),
+        (["weights.01-93", "weights.02-71"], "differ in several numbers: which is the epoch?"),
+        (["01-loss-2e-05", "02-loss-1e-05"], "differ in several numbers|both of this epoch"),
+        (["a1", "b0.5"], "b0.5 has no whole number in its name to be its epoch; rename it"),
+        (["epoch9007199254740993"], "epochs beyond 2"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("kind", ["npz", "hdf5"])
+def test_epochs_stand_where_a_word_says_or_nothing_else_varies(tmp_path, names, epochs, kind):
+    path = tmp_path / "all.h5" if kind == "hdf5" else tmp_path
+    for k, name in enumerate(names):
+        if kind == "npz":
+            np.savez(tmp_path / f"{name}.npz", a=np.full((2, 1), k))
+        else:
+            with h5py.File(path, "a") as file:
+                file[f"{name}/a"] = np.full((2, 1), k)
+    if isinstance(epochs, str):
+        with pytest.raises(RunError, match=epochs):
+            open_run(path)
+    else:
+        run = open_run(path)
+        found = {epoch: run.load(epoch, "a").array[0, 0] for epoch in run.epochs}
+        assert found == {epoch: k for k, epoch in enumerate(epochs)}
+
+
+def test_arrays_at_the_root_of_zarr_are_no_checkpoints(tmp_path):
+    root = zarr.open_group(tmp_path, mode="w", zarr_format=3)
+    for epoch in (1, 2):
+        root.create_array(f"epoch_{epoch}/a", data=np.full((3, 2), epoch))
+    root.create_array("targets_10", data=np.zeros(3))
+    run = open_run(tmp_path)
+    assert run.epochs == [1, 2]
+    assert run.load(2, "a").array.tolist() == [[2, 2]] * 3
+
+
+def test_what_is_ordered_otherwise_is_refused_with_the_line_that_turns_it(tmp_path):
+    with h5py.File(tmp_path / "flat.h5", "w") as file:
+        file["layer1"] = np.zeros((5, 3, 2))
+    with pytest.raises(RunError, match=r"no checkpoints. Where the epoch is the first axis"):
+        open_run(tmp_path / "flat.h5")
+    with h5py.File(tmp_path / "turned.h5", "w") as file:
+        for epoch in (1, 2):
+            file[f"layer1/epoch{epoch}"] = np.zeros((3, 2))
+    with pytest.raises(RunError, match="epoch1, epoch2, which are epochs: it is ordered by layer"):
+        open_run(tmp_path / "turned.h5")
+
+
+def test_names_of_layers_need_no_ascii_digits(tmp_path):
+    names = ["h1²", "①", "h10", "h9"]
+    save_safetensors({name: np.ones((2, 1)) for name in names}, tmp_path / "1.safetensors")
+    assert [layer.name for layer in open_run(tmp_path).layers] == ["h1²", "h9", "h10", "①"]
+
+
+# Labels, as they are stored
+
+
+WORDS = np.array(["cat", "dög", "cat", "dög"])
+
+
+@pytest.mark.parametrize(
+    "labels", [np.char.encode(WORDS, "utf-8"), WORDS.astype(object), WORDS[:, None], list(WORDS)]
+)
+def test_words_are_the_same_words_at_every_door(tmp_path, labels):
+    arrays = {"a": np.zeros((4, 2))}
+    save_run(tmp_path / "saved", 1, arrays, labels=labels)
+    for name in ("npz", "file"):
+        (tmp_path / name).mkdir()
+    np.savez(tmp_path / "npz" / "1.npz", **arrays)
+    runs = [open_run({1: arrays}, labels=labels), open_run(tmp_path / "saved", labels=labels)]
+    if np.asarray(labels).dtype.kind != "O":
+        np.save(tmp_path / "npz" / "labels.npy", labels)
+        runs += [open_run(tmp_path / "npz"), open_run(tmp_path / "npz", labels=WORDS)]
+    if np.asarray(labels).dtype.kind != "U":
+        with h5py.File(tmp_path / "all.h5", "w") as file:
+            file["1/a"], file["labels"] = arrays["a"], labels
+        runs += [open_run(tmp_path / "all.h5"), open_run(tmp_path / "all.h5", labels=WORDS)]
+    for run in runs:
+        assert run.labels.tolist() == WORDS.tolist()
+    convert_run(runs[-1], tmp_path / "converted")
+    assert open_run(tmp_path / "converted", labels=WORDS).labels.tolist() == WORDS.tolist()
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (3, "one label per input; got shape"), (b"cat", "one label per input; got shape"),
+        ([], "one label per input; got shape"), (np.eye(4), r"of one-hot labels take labels.argm"),
+        (np.array([b"\xff"] * 4), "bytes that are no words in UTF-8"), ([1j] * 4, "got complex128"),
+        (np.ma.masked_equal([0, 1, 0, 1], 1), "labels holds masked values; fill them or drop"),
+        (np.array([None, "a", 1, 2], object), "numbers or of words; got object"),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_what_is_no_list_of_labels_is_refused_at_every_door(tmp_path, labels, message):
+    arrays = {"a": np.zeros((4, 2))}
+    with pytest.raises(RunError, match=f"memory: .*{message}"):
+        open_run({1: arrays}, labels=labels)
+    with pytest.raises(RunError, match=f"run: .*{message}"):
+        save_run(tmp_path / "run", 1, arrays, labels=labels)
+    if "masked" not in message and "object" not in message:
+        np.savez(tmp_path / "1.npz", **arrays)
+        np.save(tmp_path / "labels.npy", labels)
+        with pytest.raises(RunError, match=f"labels.npy: .*{message}"):
+            open_run(tmp_path)
+
+
+# Masks, and rows that differ
+
+
+def test_masks_are_refused_at_every_door(tmp_path):
+    masked = np.ma.masked_greater([[0.0], [9e9]], 1e9)
+    with pytest.raises(RunError, match="epoch 1, layer 'a': holds masked values"):
+        open_run({(1, "a"): masked}).load(1, "a")
+    with pytest.raises(ValueError, match="layer 'a' holds masked values"):
+        save_run(tmp_path / "run", 1, {"a": masked})
+    maps = {(1, "a"): np.zeros((2, 1, 1, 1))}
+    with pytest.raises(RunError, match="the callable given as flatten .* masked values"):
+        open_run(maps, flatten=lambda _: masked).load(1, "a")
+    unmasked = open_run({(1, "a"): np.ma.array(masked.data)}).load(1, "a").array
+    assert type(unmasked) is np.ndarray
+    assert unmasked.tolist() == [[0.0], [9e9]]
+
+
+def test_rows_of_other_inputs_are_refused_without_labels():
+    run = open_run(
+        {(1, "a"): np.zeros((4, 2)), (2, "a"): np.zeros((5, 2)), (2, "b"): np.zeros((4, 1))}
+    )
+    assert run.load(2, "b").array.shape == (4, 1)
+    with pytest.raises(RunError, match="epoch 2, layer 'a': has 5 rows, but the first array .* 4"):
+        run.load(2, "a")

@@ -318,3 +318,26 @@ def test_mapped_and_narrow_arrays_are_measured(tmp_path, dtype):
         NoisyMIEstimator(None, tol=0.1, random_state=0), whole, progress=False
     )
     assert found.equals(expected)
+
+
+def test_a_callable_for_all_layers_is_never_left_out():
+    run = open_run({(1, "a"): TOKENS, (1, "b"): TOKENS}, labels=LABELS, sigma=0.1,
+                   flatten=lambda rows: rows[:, 0])  # fmt: skip
+    np.testing.assert_array_equal(run.load(1, "a").array, TOKENS[:, 0])
+    assert run.shape(1, "a") == (4, 3)
+    # Behind noise the second axis may be replicas.
+    with pytest.raises(RunError, match="layer 'b': has three axes.* noise before it.*Name the lay"):
+        run.load(1, "b")
+    named = open_run({(1, "a"): TOKENS}, flatten={"a": lambda rows: rows[:, :, 0]})
+    np.testing.assert_array_equal(named.load(1, "a").array, TOKENS[:, :, 0])
+
+
+@pytest.mark.parametrize("options", [{}, {"sigma": 0.1}, {"sigma": {"a": 0.0}}])
+def test_tokens_without_a_choice_end_a_sweep_before_it_begins(options):
+    run = open_run({(e, "a"): TOKENS * e for e in (1, 2)}, labels=LABELS, **options)
+    with pytest.raises(ValueError, match="the replicas of an input differ"):
+        information_flow(BinningMIEstimator(bin_width=0.1), run)
+    # One checkpoint of zeros cannot tell replicas from tokens.
+    some = open_run({(1, "a"): TOKENS * 0, (2, "a"): TOKENS}, labels=LABELS)
+    with pytest.warns(UserWarning, match="epoch 2, layer 'a'.*the replicas of an input differ"):
+        information_flow(BinningMIEstimator(bin_width=0.1), some)

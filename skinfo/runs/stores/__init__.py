@@ -7,7 +7,13 @@ from pathlib import Path
 
 from skinfo.errors import RunError
 from skinfo.runs.description import Record
-from skinfo.runs.stores.base import DirectoryStore, DiskStore, list_names, read_record
+from skinfo.runs.stores.base import (
+    DirectoryStore,
+    DiskStore,
+    instead_of,
+    list_names,
+    read_record,
+)
 from skinfo.runs.stores.files import NpyStore, NpzStore, SafetensorsStore
 from skinfo.runs.stores.hdf5 import Hdf5File, Hdf5Store
 from skinfo.runs.stores.zarr import ZarrContainer, ZarrStore
@@ -113,6 +119,8 @@ def _no_run(path: Path) -> RunError:
             "same command goes on where it stopped",
             path=path,
         )
+    if path.is_file() and (instead := instead_of(path)):
+        return RunError(instead, path=path)
     return RunError(
         "there is no run here: expected a directory with a run.json or with checkpoints, numbered "
         ".npz, .safetensors, .h5, .zarr or directories of .npy; an HDF5 file; or a zarr container",

@@ -26,6 +26,7 @@ from skinfo._files import (
     size_on_disk,
     write_atomically,
 )
+from skinfo._rows import one_each
 from skinfo.errors import MissingExtraError, RunError, in_words
 from skinfo.runs.description import Record, parse_record, plain, whole_epoch
 
@@ -35,6 +36,8 @@ Entry = TypeVar("Entry")
 # Of the name of a file, before its suffix.
 _LONGEST = 250
 _RESERVED = ("__metadata__", "zarr.json")
+# What such words number are parts and repetitions.
+_OF_PARTS = re.compile(r"(rank|shard|worker|gpu|fold|seed)s?[\W_]*\d+", re.IGNORECASE)
 
 
 class DiskStore(ABC):
@@ -74,9 +77,13 @@ class DiskStore(ABC):
     def shape(self, epoch: int, layer: str) -> tuple[tuple[int, ...], np.dtype]:
         """Shape and type of an array, without reading it; raises RunError if it is missing."""
 
-    @abstractmethod
     def beside(self, name: str) -> np.ndarray | None:
-        """Labels or groups, or None."""
+        """Labels or groups as one list, or None; raises RunError if they are none."""
+        return checked_list(self._beside(name), name, self.where(name))
+
+    @abstractmethod
+    def _beside(self, name: str) -> np.ndarray | None:
+        """Labels or groups as they are stored, or None."""
 
     def where(self, name: str) -> Path | str:
         """Place of labels, groups or the record, for messages."""
@@ -115,8 +122,8 @@ class DirectoryStore(DiskStore):
 
     @classmethod
     def has_arrays(cls, entry: Path) -> bool:
-        """Whether an entry named like a checkpoint holds arrays, at a first look."""
-        return entry.is_file()
+        """Whether an entry named like a checkpoint may hold arrays, at a first look."""
+        return not entry.is_dir()
 
     def entries(self) -> dict[int, Path]:
         """File or directory of each checkpoint, increasing."""
@@ -153,8 +160,7 @@ class DirectoryStore(DiskStore):
         """run.json, or None where there is none."""
         return read_record(self.path)
 
-    def beside(self, name: str) -> np.ndarray | None:
-        """labels.npy or groups.npy, or None."""
+    def _beside(self, name: str) -> np.ndarray | None:
         path = self.path / f"{name}.npy"
         # A link to nothing is an error, not a run without labels.
         if not os.path.lexists(path):
@@ -253,6 +259,16 @@ def read_record(path: Path) -> Record | None:
         return parse_record(text, file)
 
 
+def checked_list(values: Any, name: str, path: str | Path) -> np.ndarray | None:
+    """Labels or groups as one list, with words decoded; raises RunError if they are none."""
+    if values is None:
+        return None
+    try:
+        return one_each(values, name)
+    except ValueError as error:
+        raise RunError(str(error), path=path) from error
+
+
 def list_directory(path: Path) -> list[Path]:
     """Entries of a directory; raises RunError if it cannot be read."""
     return [path / name for name in list_names(path)]
@@ -273,14 +289,23 @@ def reading(path: Path | str, layer: str | None = None, epoch: int | None = None
     What is no file, such as a named pipe, is refused before it is opened: it may have no end.
     """
     try:
-        mode = os.stat(path).st_mode
-        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
-            raise RunError("is neither a file nor a directory", path=path, layer=layer, epoch=epoch)
+        check_regular(path)
         yield
     except (RunError, MissingExtraError):
         raise
     except Exception as error:
         raise RunError(_cause(error, Path(path)), path=path, layer=layer, epoch=epoch) from error
+
+
+class Unreadable(Exception):  # noqa: N818
+    """Why something cannot be read, in words; :func:`reading` says where it is."""
+
+
+def check_regular(path: Path | str) -> None:
+    """Check that there is a file or a directory, and no named pipe, at which libraries wait."""
+    mode = os.stat(path).st_mode
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise Unreadable(f"{path} is a pipe or a device, not a file")
 
 
 def _cause(error: Exception, path: Path) -> str:
@@ -290,24 +315,28 @@ def _cause(error: Exception, path: Path) -> str:
     SyntaxError and TokenError.
     """
     text = " ".join(in_words(error).split())
+    if isinstance(error, Unreadable):
+        return str(error)
     if isinstance(error, MemoryError):
         return "does not fit into memory"
     if isinstance(error, BlockingIOError) or "already open" in text:
         return "is open elsewhere to be written to: close it there, or try again later"
     if isinstance(error, OSError) and error.errno is not None:
         return f"cannot be read ({os.strerror(error.errno)})"
-    if instead := next(filter(None, map(_what_it_is, _starts(path))), None):
+    if instead := instead_of(path):
         return instead
     if re.search(r"allow_pickle|Python objects|Object arrays", text):
         return "holds Python objects, which are never loaded; save plain arrays of numbers"
-    if "filter" in text and ("not registered" in text or "not available" in text):
-        return (f"cannot be read ({text}): install what its filter belongs to, for example with "
-                "`pip install hdf5plugin`, and import it first")  # fmt: skip
     if isinstance(error, NotImplementedError | TypeError | AttributeError | LookupError) or (
         isinstance(error, RuntimeError) and "password" in text
     ):
         return f"cannot be read ({text}); save it as plain arrays of float32 or float64"
     return f"cannot be read ({text}); the file is damaged or cut short: write it again"
+
+
+def instead_of(path: Path) -> str | None:
+    """What is at a path instead of numbers; None where that is unknown."""
+    return next(filter(None, map(_what_it_is, _starts(path))), None)
 
 
 def _starts(path: Path) -> Iterator[bytes]:
@@ -395,7 +424,8 @@ def epoch_of(name: str) -> int | None:
 
 def _epoch_in(name: str) -> tuple[int | None, tuple[str, ...]]:
     """The epoch in a name, and the other whole numbers in it where no word says which it is."""
-    for word in ("epoch", "step"):
+    name = _OF_PARTS.sub("", name)
+    for word in ("epoch", "step", "iter(?:ation)?"):
         # A minus with another separator before it is a sign.
         after = re.search(rf"{word}s?[\W_]*?((?<=[\W_])-)?(\d+)(?!\d*\.\d)", name, re.IGNORECASE)
         if after is not None:

@@ -211,7 +211,12 @@ class SafetensorsStore(DirectoryStore):
     def _open(self, epoch: int, layer: str | None = None) -> Iterator[tuple[Any, Path]]:
         safetensors = _safetensors()
         path = self.entry(epoch)
-        with reading(path, layer, epoch), safetensors.safe_open(path, "np") as file:
+        # The library takes a file that it may not read for one that is not there.
+        with (
+            reading(path, layer, epoch),
+            path.open("rb"),
+            safetensors.safe_open(path, "np") as file,
+        ):
             names = list(file.keys())
             if layer is not None and layer not in names:
                 raise no_such_layer(names, path, layer, epoch)

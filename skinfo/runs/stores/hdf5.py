@@ -8,19 +8,22 @@ from abc import abstractmethod
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from types import NoneType
 from typing import Any
 from urllib.parse import unquote
 
 import numpy as np
 
 from skinfo._files import write_atomically
-from skinfo.errors import needs_extra
+from skinfo.errors import RunError, needs_extra
 from skinfo.runs.stores.base import (
     Arrays,
     DirectoryStore,
     DiskStore,
+    Unreadable,
     by_epoch,
     check_fits,
+    check_regular,
     natural_order,
     no_such_layer,
     quoted,
@@ -57,27 +60,23 @@ class _Datasets(DiskStore):
         """One dataset: mapped if it lies in one piece, else read."""
         with self._open(epoch, layer) as (group, path):
             dataset = self._dataset(group, epoch, layer)
-            _check_sources(dataset, path.parent if path == self.path else self.path)
             offset = _offset(dataset, path)
             if offset is None:
-                check_fits(dataset.shape, dataset.dtype)
-                return np.asarray(dataset[()])
+                return _read(dataset, path.parent if path == self.path else self.path)
             return np.asarray(np.memmap(path, dataset.dtype, "r", offset, dataset.shape))
 
     def shape(self, epoch: int, layer: str) -> tuple[tuple[int, ...], np.dtype]:
         with self._open(epoch, layer) as (group, _):
             dataset = self._dataset(group, epoch, layer)
-            return tuple(dataset.shape), dataset.dtype
+            return tuple(dataset.shape or (0,)), dataset.dtype
 
     def _dataset(self, group: Any, epoch: int, layer: str) -> Any:
-        name = quoted(layer) if self.own else layer
-        dataset = group.get(name) if name else None
-        if isinstance(dataset, _library().Dataset):
-            return dataset
-        if dataset is None and name and group.get(name, getlink=True) is not None:
-            # h5py says why it leads nowhere.
-            group[name]
-        raise no_such_layer(self.names(epoch), group.file.filename, layer, epoch)
+        dataset = group
+        for part in (quoted(layer) if self.own else layer).split("/"):
+            dataset = _follow(dataset, part) if isinstance(dataset, _library().Group) else None
+        if not isinstance(dataset, _library().Dataset):
+            raise no_such_layer(self.names(epoch), group.file.filename, layer, epoch)
+        return dataset
 
 
 class Hdf5Store(_Datasets, DirectoryStore):
@@ -141,12 +140,12 @@ class Hdf5File(_Datasets):
         with self._file(epoch, layer) as file:
             if epoch not in self._known or self._known[epoch] not in file:
                 self._known = self._groups(file)
-            yield _arrays_of(file[self._known[epoch]]), self.path
+            yield _arrays_of(_follow(file, self._known[epoch])), self.path
 
     def _groups(self, file: Any) -> dict[int, str]:
-        h5py = _library()
         # A link that leads nowhere is a checkpoint that cannot be read.
-        names = [name for name in file if file.get(name, getclass=True) in (h5py.Group, None)]
+        kinds = (_library().Group, NoneType)
+        names = [name for name in file if isinstance(_follow(file, name, must=False), kinds)]
         return by_epoch(((name, name) for name in names), self.path)
 
     def epochs(self) -> list[int]:
@@ -154,16 +153,12 @@ class Hdf5File(_Datasets):
         with self._file() as file:
             return list(self._groups(file))
 
-    def beside(self, name: str) -> np.ndarray | None:
-        """/labels or /groups, or None."""
+    def _beside(self, name: str) -> np.ndarray | None:
         with self._file() as file:
-            if name not in file or not isinstance(file[name], _library().Dataset):
+            dataset = _follow(file, name)
+            if not isinstance(dataset, _library().Dataset):
                 return None
-            dataset = file[name]
-            _check_sources(dataset, self.path.parent)
-            check_fits(dataset.shape, dataset.dtype)
-            words = dataset.dtype.kind == "O"
-            return np.asarray(dataset.asstr()[()], dtype=str) if words else dataset[()]
+            return _read(dataset, self.path.parent)
 
 
 class _Written(io.FileIO):
@@ -206,7 +201,7 @@ def _datasets(group: Any, above: tuple[Any, ...] = ()) -> list[str]:
     """Names of all datasets of a group, in groups within it too; links count, broken ones too."""
     h5py, names = _library(), []
     for name in group:
-        node = group.get(name)
+        node = _follow(group, name, must=False)
         if isinstance(node, h5py.Dataset) or node is None:
             names.append(name)
         elif isinstance(node, h5py.Group) and node not in (*above, group):
@@ -214,36 +209,88 @@ def _datasets(group: Any, above: tuple[Any, ...] = ()) -> list[str]:
     return names
 
 
+def _follow(group: Any, name: str, *, must: bool = True) -> Any:
+    """What has a name in a group, or None; where a link leads nowhere, None or an error."""
+    link = group.get(name, getlink=True) if name else None
+    outside = getattr(link, "filename", None)
+    if outside is not None and (file := Path(group.file.filename).parent / outside).exists():
+        check_regular(file)
+    node = None if link is None else group.get(name)
+    if node is None and link is not None and must:
+        where = f" in {outside}" if outside is not None else ""
+        raise Unreadable(
+            f"{name!r} is a link to {link.path}{where}, which is not there or cannot be opened"
+        )
+    return node
+
+
 def _keeps_order(group: Any, names: list[str]) -> bool:
     tracked = group.id.get_create_plist().get_link_creation_order()
     return bool(tracked) and not any("/" in name for name in names)
 
 
+def _read(dataset: Any, home: Path) -> np.ndarray:
+    """The numbers of a dataset, or its words, as h5py gives them."""
+    if dataset.shape is None:
+        return np.empty(0)
+    if dataset.dtype.kind == "V":
+        raise TypeError(f"its numbers are of type {dataset.dtype}")
+    _check_sources(dataset, home)
+    check_fits(dataset.shape, dataset.dtype)
+    if dataset.dtype.kind == "O":
+        return np.asarray(dataset.asstr()[()], dtype=str)
+    return np.asarray(dataset[()])
+
+
 def _check_sources(dataset: Any, home: Path) -> None:
-    """Check that what a dataset is made of is there: HDF5 would fill what is missing.
+    """Check that what a dataset is made of is there: HDF5 would fill in what is missing.
 
     Raw numbers that lie outside of the file are read from beside the run alone.
     """
+    created = dataset.id.get_create_plist()
+    for number, *_, name in map(created.get_filter, range(created.get_nfilters())):
+        if not _library().h5z.filter_avail(number):
+            raise Unreadable(
+                f"is compressed with filter {number} {name.decode(errors='replace')}, which is not "
+                "installed: `pip install hdf5plugin`, and import it before"
+            )
     for name, offset, size in dataset.external or ():
         # HDF5 looks in the working directory.
-        file = Path(name if isinstance(name, str) else os.fsdecode(name)).resolve()
+        file = Path(os.fsdecode(name)).resolve()
         if not file.is_relative_to(home.resolve()) or not file.is_file():
-            raise LookupError(f"its numbers are to lie in {file}, no file in {home}")
+            raise Unreadable(f"has its numbers in {file}, which is no file beside the run")
         if file.stat().st_size < offset + min(size, dataset.nbytes):
-            raise ValueError(f"{file} ends before its numbers do")
-    if not dataset.is_virtual:
-        return
-    sources = dataset.virtual_sources()
-    for _, name, inner, taken in sources:
-        file = Path(dataset.file.filename)
-        with _library().File(file if name == "." else file.parent / name, "r") as opened:
-            part = opened[inner]
+            raise Unreadable(f"has its numbers in {file}, which ends before they do")
+    if dataset.is_virtual:
+        sources = dataset.virtual_sources()
+        missing = dataset.size - sum(_check_source(dataset, source, home) for source in sources)
+        if missing > 0:
+            raise Unreadable(f"is put together from others, which lack {missing} of its numbers")
+
+
+def _check_source(dataset: Any, source: Any, home: Path) -> int:
+    """How many numbers of a virtual dataset come from one source, which has to hold them."""
+    file = Path(dataset.file.filename)
+    file = file if source.file_name == "." else file.parent / source.file_name
+    h5s, chosen, taken = _library().h5s, source.vspace, source.src_space
+    # One without a limit gives as many as it has.
+    unlimited = chosen.is_regular_hyperslab() and h5s.UNLIMITED in sum(
+        chosen.get_regular_hyperslab(), ()
+    )
+    count = dataset.size if unlimited else chosen.get_select_npoints()
+    try:
+        with reading(file), _library().File(file, "r") as opened:
+            part = opened[source.dset_name]
             _check_sources(part, home)
-            if np.any(np.array(taken.get_select_bounds()[1]) >= part.shape):
-                raise ValueError(f"{inner} in {name} is smaller than what is to be taken of it")
-    missing = dataset.size - sum(chosen.get_select_npoints() for chosen, *_ in sources)
-    if missing > 0:
-        raise ValueError(f"{missing} of its numbers have no source")
+            if taken.get_select_type() == h5s.SEL_ALL:
+                whole = part.size >= count
+            else:
+                whole = unlimited or all(np.less(taken.get_select_bounds()[1], part.shape))
+    except RunError as error:
+        raise Unreadable(f"is put together from others: {error}") from error
+    if not whole:
+        raise Unreadable(f"is put together from {source.dset_name} in {file}, which is too small")
+    return int(count)
 
 
 def _offset(dataset: Any, path: Path) -> int | None:

@@ -6,6 +6,7 @@ import json
 from abc import abstractmethod
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -20,6 +21,7 @@ from skinfo.runs.stores.base import (
     FoldersStore,
     by_epoch,
     check_fits,
+    check_regular,
     list_directory,
     natural_order,
     no_such_layer,
@@ -84,7 +86,7 @@ class ZarrStore(_ZarrArrays, FoldersStore):
     def _open(self, epoch: int, layer: str | None = None) -> Iterator[Any]:
         path = self.entry(epoch)
         with reading(path, layer, epoch):
-            group = _open_group(path)
+            group = _open_group(path, quoted(layer) if layer and self.own else layer)
             yield group if self.own else _arrays_of(group)
 
     def write_entry(self, path: Path, arrays: Arrays, losses: str) -> None:
@@ -132,7 +134,7 @@ class ZarrContainer(_ZarrArrays):
         with reading(self.path, layer, epoch):
             if epoch not in self._known or not (self.path / self._known[epoch]).exists():
                 self._known = self._groups()
-            yield _arrays_of(_open_group(self.path / self._known[epoch]))
+            yield _arrays_of(_open_group(self.path / self._known[epoch], layer))
 
     def _groups(self) -> dict[int, str]:
         groups = [entry.name for entry in sorted(list_directory(self.path)) if _is_group(entry)]
@@ -142,10 +144,9 @@ class ZarrContainer(_ZarrArrays):
         """Epochs of the groups, increasing."""
         return list(self._groups())
 
-    def beside(self, name: str) -> np.ndarray | None:
-        """/labels or /groups, or None."""
+    def _beside(self, name: str) -> np.ndarray | None:
         with reading(self.path):
-            array = _open_group(self.path).get(name)
+            array = _open_group(self.path, name).get(name)
             if not hasattr(array, "dtype"):
                 return None
             check_fits(array.shape, np.dtype(array.dtype))
@@ -167,7 +168,11 @@ def _arrays_of(group: Any) -> Any:
     return group if inner is None or hasattr(inner, "dtype") else inner
 
 
-def _open_group(path: Path) -> Any:
+def _open_group(path: Path, layer: str | None = "") -> Any:
+    """A group; where one layer alone is read of it, the files of the others are not looked at."""
+    inside = ("",) if layer is None else (layer, f"{_ARRAYS}/{layer}") if layer else ()
+    for file in chain(path.glob("*"), *((path / part).rglob("*") for part in inside)):
+        check_regular(file)
     return _library().open_group(path, mode="r", use_consolidated=False)
 
 
