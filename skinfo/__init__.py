@@ -1,18 +1,25 @@
 """skinfo measures information flow in neural networks, with error bars."""
 
-from skinfo.binned import BinningMIEstimator, binning_sweep
-from skinfo.clustered import ClusteringScore
-from skinfo.comparison import compare_flows, pool_flows
-from skinfo.errors import (
-    MissingExtraError,
-    OutsideEdgesWarning,
-    ReplicaWarning,
-    RunError,
-    SaturationWarning,
-)
-from skinfo.flow import information_flow
-from skinfo.noisy import NoisyMIEstimator, sigma_curve
-from skinfo.runs import open_run, save_run
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from skinfo.binned import BinningMIEstimator, binning_sweep
+    from skinfo.clustered import ClusteringScore
+    from skinfo.comparison import compare_flows, pool_flows
+    from skinfo.errors import (
+        MissingExtraError,
+        OutsideEdgesWarning,
+        ReplicaWarning,
+        RunError,
+        SaturationWarning,
+    )
+    from skinfo.flow import information_flow
+    from skinfo.noisy import NoisyMIEstimator, sigma_curve
+    from skinfo.runs import open_run, save_run
 
 __all__ = [
     "BinningMIEstimator",
@@ -32,3 +39,23 @@ __all__ = [
     "sigma_curve",
 ]
 __version__ = "0.1.0"
+
+_ROOMS = ("errors", "runs", "binned", "clustered", "noisy", "flow", "comparison")
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is asked for, and no sooner: the command line answers while it is small."""
+    if name in __all__:
+        room = next(room for room in map(_room, _ROOMS) if name in room.__all__)
+        return globals().setdefault(name, getattr(room, name))
+    if not name.startswith("_") and find_spec(f"{__name__}.{name}") is not None:
+        return _room(name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+def _room(name: str) -> Any:
+    return import_module(f"{__name__}.{name}")

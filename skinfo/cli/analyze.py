@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_type_hints
 
 import typer
 
@@ -29,8 +29,9 @@ from skinfo.cli.sources import OF_ESTIMATORS, make_estimators, open_described, r
 def _read_config(context: typer.Context, path: Path | None) -> Path | None:
     """Take from a file the options that the command line does not give."""
     if path is not None:
-        own = ("config", "run", "install_completion", "show_completion")
-        options = [p.name for p in context.command.params if p.name and p.name not in own]
+        kinds = get_type_hints(analyze)
+        own = ("context", "config", "run", "return")
+        options = {name: kind for name, kind in kinds.items() if name not in own}
         context.default_map = read_settings(path, options)
     return path
 

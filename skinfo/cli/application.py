@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 import sys
+import tempfile
+import threading
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -47,24 +53,69 @@ Jobs = Annotated[int, typer.Option(help="Threads; the numbers do not depend on i
 def main() -> None:
     """Run the command line; a user's mistake ends in one line and exit code 2."""
     warnings.showwarning = lambda message, *_: warn(str(message))
-    try:
-        code = app(sys.argv[1:] or ["--help"], standalone_mode=False)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            # A name that a terminal or pipe cannot show is no reason to show nothing.
+            stream.reconfigure(errors="backslashreplace")
+    with _interrupts() as interrupts:
+        try:
+            code = app(sys.argv[1:] or ["--help"], standalone_mode=False)
+            if sys.stdout is not None:
+                sys.stdout.flush()
+        except BaseException as error:
+            # Libraries make other errors of an interrupt.
+            code = 130 if interrupts or isinstance(error, KeyboardInterrupt) else _end(error)
         # What typer makes of an interrupt.
-        if code == 130:
+        if interrupts or code == 130:
             complain("interrupted; what was finished is kept where --memory or the demo keeps it.")
-        sys.exit(code)
-    except (ValueError, ImportError) as error:
+            code = 130
+    sys.exit(code)
+
+
+@contextmanager
+def _interrupts() -> Iterator[list[int]]:
+    """Collect interrupts: the first stops the work, the second the process, whatever still runs."""
+    interrupts: list[int] = []
+
+    def interrupt(number: int, _: Any) -> None:
+        if interrupts:
+            os._exit(130)
+        interrupts.append(number)
+        raise KeyboardInterrupt
+
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(before):
+        # Nobody is to hear them.
+        yield interrupts
+        return
+    signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield interrupts
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _end(error: BaseException) -> int:
+    """Say what ended a command, and choose its exit code; raise what nobody foresaw."""
+    if isinstance(error, BrokenPipeError):
+        # Nobody reads on; nothing is left to be written at the end.
+        with suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    if isinstance(error, ValueError | ImportError):
         complain(str(error))
-        sys.exit(2)
-    except OSError as error:
+        return 2
+    if isinstance(error, OSError):
         complain(str(error))
-        sys.exit(1)
-    except Exception as error:
-        # What typer raises for a command line that it does not understand.
-        if not hasattr(error, "format_message"):
-            raise
+        return 1
+    if isinstance(error, MemoryError):
+        complain(f"there is not enough memory. {error}")
+        return 1
+    # What typer raises for a command line that it does not understand.
+    if hasattr(error, "format_message"):
         complain(f"{error.format_message()} Try --help.")
-        sys.exit(2)
+        return 2
+    raise error
 
 
 def _version(show: bool) -> None:
@@ -188,6 +239,13 @@ def check_output(path: Path, *, force: bool) -> None:
     if path.exists() and not force:
         raise ValueError(f"{path} exists; choose another name or add --force to overwrite it.")
     check_output(path, force=force)
+    if path.is_dir():
+        raise ValueError(f"{path} is a directory; choose another name.")
+    try:
+        # As the result is written: beside it, under a longer name.
+        tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.").close()
+    except OSError as error:
+        raise ValueError(f"{path} cannot be written: {error.strerror}.") from error
 
 
 def headless() -> None:

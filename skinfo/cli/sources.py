@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Any
+from types import NoneType, UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from skinfo.cli.application import complain, warn
 
@@ -15,6 +16,20 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
     "binned": {"bin_range": "run"},
     "clustered": {},
 }
+# What a settings file may say where the types in Python say less, or more.
+_KINDS: dict[str, Any] = {
+    "layers": str | list[str],
+    "memory_limit": str | int,
+    "bin_edges": list[float] | list[list[float]],
+    "bin_range": str | list[float],
+    "measures": str | list[str],
+    "random_state": int,
+}
+_WORDS = {
+    float: "a valid number", int: "a whole number", bool: "true or false", str: "a text",
+    Path: "a text", list[str]: "a list of texts",
+    list[float]: "a list of numbers", list[list[float]]: "a list of lists of numbers",
+}  # fmt: skip
 #: Options of `skinfo analyze` that each estimator of a settings file decides for itself.
 OF_ESTIMATORS = ("sigma", "bin_width", "tol", "population", "units")
 
@@ -150,25 +165,38 @@ def _warn_of_changes(path: Path, run: Any, table_path: Path) -> None:
     )
 
 
-def read_settings(path: Path, options: list[str]) -> dict[str, Any]:
+def read_settings(path: Path, kinds: dict[str, Any]) -> dict[str, Any]:
     """Read a TOML file whose keys are the options of a command, with "-" or "_".
 
-    A table [estimators.NAME] describes an estimator by ``kind`` ("noisy", "binned", "clustered")
-    and its parameters.
+    ``kinds`` are the types of the options by name. A table [estimators.NAME] describes an estimator
+    by ``kind`` ("noisy", "binned", "clustered") and its parameters.
     """
+    if not path.is_file():
+        raise ValueError(f"{path} cannot be read as settings: there is no such file.")
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ValueError(f"{path} cannot be read as settings: {error}") from error
-    settings = {name.replace("-", "_"): value for name, value in values.items()}
-    unknown = sorted(set(settings) - {*options, "estimators"})
-    if unknown:
-        raise ValueError(
-            f"{path}: there is no setting {unknown[0]!r}; there are {', '.join(options)} and the "
-            "tables [estimators.NAME]."
-        )
-    if isinstance(settings.get("layers"), list):
-        settings["layers"] = ",".join(map(str, settings["layers"]))
+    settings: dict[str, Any] = {}
+    for given, value in values.items():
+        name = given.replace("-", "_")
+        if name not in kinds and name != "estimators":
+            raise ValueError(
+                f"{path}: there is no setting {name!r}; there are {', '.join(kinds)} and the "
+                "tables [estimators.NAME]."
+            )
+        if name in settings:
+            raise ValueError(f"{path}: {name} is there twice.")
+        if name != "estimators":
+            _check_kind(value, _KINDS.get(name, kinds.get(name)), f"{path}: --{given}")
+        settings[name] = value
+    layers = settings.get("layers")
+    if isinstance(layers, list):
+        if any("," in layer for layer in layers):
+            raise ValueError(f"{path}: --layers takes no name that holds a comma.")
+        settings["layers"] = ",".join(layers)
+    if "memory_limit" in settings:
+        settings["memory_limit"] = str(settings["memory_limit"])
     both = [name for name in OF_ESTIMATORS if name in settings and "estimators" in settings]
     if both:
         raise ValueError(
@@ -176,6 +204,27 @@ def read_settings(path: Path, options: list[str]) -> dict[str, Any]:
             "meant for."
         )
     return settings
+
+
+def _check_kind(value: Any, kind: Any, where: str) -> None:
+    """Check that a value of a settings file is of the type that stands behind it in Python."""
+    if not _is_kind(value, kind):
+        raise ValueError(f"{where} is not {_kind_in_words(kind)}; got {str(value)[:100]!r}.")
+
+
+def _is_kind(value: Any, kind: Any) -> bool:
+    if get_origin(kind) in (Union, UnionType):
+        return any(_is_kind(value, one) for one in get_args(kind))
+    if get_origin(kind) is not None:
+        return isinstance(value, list) and all(_is_kind(one, get_args(kind)[0]) for one in value)
+    if isinstance(value, bool):
+        return kind is bool
+    return isinstance(value, {float: float | int, Path: str}.get(kind, kind))
+
+
+def _kind_in_words(kind: Any) -> str:
+    several = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
+    return " or ".join(dict.fromkeys(_WORDS[one] for one in several if one is not NoneType))
 
 
 def make_estimators(descriptions: Any, path: Path) -> dict[str, Any]:
@@ -202,11 +251,11 @@ def _make_estimator(parameters: dict[str, Any], where: str) -> Any:
         raise ValueError(f"{where} has no kind; add kind = {choices}.")
     if not isinstance(kind, str) or kind not in classes:
         raise ValueError(f"{where} has kind {kind!r}; there are {', '.join(classes)}.")
+    kinds = get_type_hints(classes[kind].__init__) | _KINDS
     names = classes[kind]().get_params()
-    unknown = sorted(set(parameters) - set(names))
-    if unknown:
-        raise ValueError(
-            f"{where} has no parameter {unknown[0]!r}; {kind} takes {', '.join(names)}."
-        )
+    for name, value in parameters.items():
+        if name not in names:
+            raise ValueError(f"{where} has no parameter {name!r}; {kind} takes {', '.join(names)}.")
+        _check_kind(value, kinds[name], f"{where}: {name}")
     defaults = {} if "strategy" in parameters else _DEFAULTS[kind]
     return classes[kind](**defaults | parameters)
