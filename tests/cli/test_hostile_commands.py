@@ -15,12 +15,12 @@ from skinfo.runs import Layer
 
 from .written import QUICK, says, write_run
 
-ENTRY = "print(flush=True); from skinfo.cli import run; run()"
+ENTRY = "from skinfo.cli import run; run()"
 
 
-def entered(*arguments, **options):
+def entered(*arguments, before="", **options):
     """The console script in a process of its own."""
-    command = [sys.executable, "-c", ENTRY, *map(str, arguments)]
+    command = [sys.executable, "-c", before + ENTRY, *map(str, arguments)]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     return subprocess.Popen(command, **(pipes | options))
 
@@ -132,7 +132,8 @@ def test_only_files_are_read(call, run, tmp_path, kind, option):
         os.mkfifo(place)
     code, _, err = call("analyze", run, option, place, "-o", tmp_path / "x.csv")
     assert code == 2
-    assert says(err, place, "there is no such file")
+    assert says(err, place)
+    assert len(err.splitlines()) == 1
 
 
 def test_labels_that_no_memory_holds_are_a_mistake(call, run, tmp_path):
@@ -202,7 +203,8 @@ def test_who_reads_no_further_ends_a_command_in_silence(run):
 
 @pytest.mark.parametrize("after", [0.5, 1.0, 2.0])
 def test_an_interrupt_ends_with_130_at_every_moment(run, tmp_path, after):
-    process = entered("analyze", run, "-o", tmp_path / "x.csv", "--noise-draws", 10**6)
+    command = ("analyze", run, "-o", tmp_path / "x.csv", "--noise-draws", 10**6)
+    process = entered(*command, before="print(flush=True);")
     process.stdout.readline()
     time.sleep(after)
     process.send_signal(signal.SIGINT)
