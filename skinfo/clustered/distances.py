@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from itertools import pairwise
+from dataclasses import dataclass, replace
+from itertools import pairwise, product
 from typing import NamedTuple
 
 import numpy as np
@@ -34,8 +34,8 @@ QUANTILE_LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
 _MOST_LABEL_SETS = 8
 # So many pairs of each kind are drawn to tell where the cells should be narrow.
 _PILOTS = 8192
-# Equal distances may differ in their rounding: 34 of 52 bits decide.
-_IGNORED_BITS = 18
+# Should a larger share of the comparisons turn on the rounding of products, differences decide.
+_MOST_AMBIGUOUS = 1e-7
 
 
 @dataclass(frozen=True)
@@ -113,13 +113,15 @@ def measure_label_sets(
     if max_pairs is not None and n * (n - 1) // 2 > max_pairs:
         random = np.random.RandomState(0) if random_state is None else random_state
         return [
-            _measure_sample(PairRows.make(rows, labels[None], metric), max_pairs, random)
+            _measure_sample(
+                PairRows.make(rows, labels[None], metric, direct=True), max_pairs, random
+            )
             for labels in label_sets
         ]
-    pairs = PairRows.make(rows, label_sets, metric)
-    cells = _learn_cells(pairs)
-    measured = _sum_over_pairs(pairs, cells, n_jobs)
-    return [_distances_of_set(s, pairs, cells, measured) for s in range(len(label_sets))]
+    found, ambiguous = _measure_all(PairRows.make(rows, label_sets, metric), n_jobs)
+    if ambiguous > _MOST_AMBIGUOUS:
+        found, _ = _measure_all(PairRows.make(rows, label_sets, metric, direct=True), n_jobs)
+    return found
 
 
 # --- all pairs -----------------------------------------------------------------------------------
@@ -129,11 +131,24 @@ class _PairSums(NamedTuple):
     """Sums over all pairs, and what ranks their distances."""
 
     sums: Sums
-    keys: list[np.ndarray]  # by kind, what orders the distances; none for too many pairs
-    masses: list[np.ndarray]  # by kind, weights; none where all are equal, and keys are sorted
+    squares: list[np.ndarray]  # by kind, sorted squared distances; none for too many pairs
+    masses: list[np.ndarray]  # by kind, weights of the pairs; none where all are equal
 
 
-def _sum_over_pairs(pairs: PairRows, cells: DistanceCells, n_jobs: int | None) -> _PairSums:
+def _measure_all(pairs: PairRows, n_jobs: int | None) -> tuple[list[Distances], float]:
+    """Distances of every label set, and the largest share of comparisons that rounding decides."""
+    cells, pilots = _learn_cells(pairs)
+    bearings = np.stack([_bearings(*of_set) for of_set in pilots]).astype(np.float32)
+    measured = _sum_over_pairs(pairs, cells, bearings, n_jobs)
+    found = [
+        _distances_of_set(s, pairs, cells, bearings[s], measured) for s in range(len(pairs.labels))
+    ]
+    return [distances for distances, _ in found], max(ambiguous for _, ambiguous in found)
+
+
+def _sum_over_pairs(
+    pairs: PairRows, cells: DistanceCells, bearings: np.ndarray, n_jobs: int | None
+) -> _PairSums:
     n, n_kinds = len(pairs.points), 1 << len(pairs.labels)
     n_labels = int(pairs.labels.max()) + 1
     shape = (len(pairs.labels), n_labels, n_labels)
@@ -142,12 +157,16 @@ def _sum_over_pairs(pairs: PairRows, cells: DistanceCells, n_jobs: int | None) -
     ranking = _room_for_ranking(pairs, n_kinds)
     firsts = ranking.ranks[0].tolist() if len(ranking.values) else []
     rows = TiledRows(
-        pairs.points, _padded(pairs.squares), pairs.blocks(), _padded(pairs.weights), pairs.begins,
-        _padded(pairs.classes).ravel(), pairs.class_starts[1:], pairs.labels,
+        pairs.points, pairs.direct, _padded(pairs.squares), pairs.blocks(), _padded(pairs.weights),
+        pairs.begins, _padded(pairs.classes).ravel(), pairs.class_starts[1:], pairs.labels,
+        bearings,
     )  # fmt: skip
 
     def zeros() -> Sums:
-        return Sums(np.zeros((n_kinds, N_CELLS)), np.zeros(n_kinds), np.zeros(shape))
+        return Sums(
+            np.zeros((n_kinds, N_CELLS)), np.zeros(n_kinds), np.zeros(shape),
+            np.zeros((len(pairs.labels), 2, n)),
+        )  # fmt: skip
 
     def add_tile(first: int) -> Sums:
         sums = zeros()
@@ -159,11 +178,15 @@ def _sum_over_pairs(pairs: PairRows, cells: DistanceCells, n_jobs: int | None) -
         for total, part in zip(totals, sums, strict=True):
             total += part
     stretches = list(pairwise([*firsts, len(ranking.values)]))
-    keys = [rank_keys(ranking.values[a:b]) for a, b in stretches]
+    squares = [ranking.values[a:b] for a, b in stretches]
     masses = [ranking.masses[a:b] for a, b in stretches] if len(ranking.masses) else []
-    if not masses:
-        list(in_order(np.ndarray.sort, keys, n_jobs))
-    return _PairSums(totals, keys, masses)
+    if masses:
+        orders = [np.argsort(part) for part in squares]
+        squares = [part[order] for part, order in zip(squares, orders, strict=True)]
+        masses = [part[order] for part, order in zip(masses, orders, strict=True)]
+    else:
+        list(in_order(np.ndarray.sort, squares, n_jobs))
+    return _PairSums(totals, squares, masses)
 
 
 def _padded(values: np.ndarray) -> np.ndarray:
@@ -186,26 +209,38 @@ def _room_for_ranking(pairs: PairRows, n_kinds: int) -> Ranking:
     return Ranking(ranks, np.empty(n_pairs), np.empty(n_masses))
 
 
-def _learn_cells(pairs: PairRows) -> DistanceCells:
-    """Cells from pilot pairs, within and between the classes of every label set."""
+def _learn_cells(pairs: PairRows) -> tuple[DistanceCells, list[list[np.ndarray]]]:
+    """Cells from pilot pairs, and how many in each are between and within classes, by label set."""
     random = np.random.RandomState(0)
     squares = []
     for labels in pairs.labels:
         sampler = PairSampler.make(pairs, labels[pairs.classes])
-        for draw in (sampler.within, sampler.between):
+        for draw in (sampler.between, sampler.within):
             left, right = draw(_PILOTS // len(pairs.labels), random)
             squares.append(pairs.squared_distances(left, right))
-    return DistanceCells.learn(np.concatenate(squares), pairs.scale, halved=pairs.halved)
+    cells = DistanceCells.learn(np.concatenate(squares), pairs.scale, halved=pairs.halved)
+    counts = [np.bincount(cells.number(s), minlength=N_CELLS) for s in squares]
+    return cells, [counts[at : at + 2] for at in range(0, len(counts), 2)]
 
 
 def _distances_of_set(
-    s: int, pairs: PairRows, cells: DistanceCells, measured: _PairSums
-) -> Distances:
-    """The distances within and between the classes of one label set."""
+    s: int, pairs: PairRows, cells: DistanceCells, bearings: np.ndarray, measured: _PairSums
+) -> tuple[Distances, float]:
+    """Distances within and between the classes of one label set; what rounding decides of them."""
     sums = measured.sums
     same = (np.arange(len(sums.counts)) >> s) & 1 == 1
     within, between = sums.counts[same].sum(axis=0), sums.counts[~same].sum(axis=0)
-    auc = _auc_of_set(same, within, between, measured)
+    auc, ambiguous = binned_auc(within, between), 0.0
+    if measured.squares:
+        auc, ambiguous = _ranked_auc(same, pairs, measured)
+    totals = np.array([between.sum(), within.sum()])
+    moves = pairs.weights * (sums.influences[s] / totals[:, None]).sum(axis=0)
+    # A pair counts by the product of two weights, and its square by that of their squares.
+    heavier = np.mean(pairs.weights**2) ** 2
+    own = heavier * np.sum(np.stack([between, within]) * (bearings / totals[:, None]) ** 2)
+    # Each pair is counted in both of its inputs; to count it once is the least that it can be.
+    other_inputs = _error_over_inputs(auc.value, pairs, moves, float(own), float(own))
+    auc = replace(auc, stderr_other_inputs=other_inputs)
     unit = cells.scale ** (2 if pairs.halved else 1)
     within_mean, between_mean = (
         Quantity.exact(f"{kind}_mean", sums.distances[chosen].sum() / counts.sum() / unit, "")
@@ -216,28 +251,61 @@ def _distances_of_set(
         labels = pairs.labels[s][pairs.classes]
         n_labels = int(labels.max()) + 1
         matrix = _over_pairs(sums.by_class[s][:n_labels, :n_labels] / unit, pairs, labels)
-    return Distances(cells.edges(), within, between, auc, within_mean, between_mean, matrix)
+    distances = Distances(cells.edges(), within, between, auc, within_mean, between_mean, matrix)
+    return distances, ambiguous
 
 
-def _auc_of_set(
-    same: np.ndarray, within: np.ndarray, between: np.ndarray, measured: _PairSums
-) -> Quantity:
-    """The AUC from the ranked distances where there are any, else from the histograms."""
-    if not measured.keys:
-        return binned_auc(within, between)
-    kinds = [np.flatnonzero(chosen) for chosen in (same, ~same)]
-    low, high = ([measured.keys[kind] for kind in chosen] for chosen in kinds)
-    if not measured.masses:
-        wins = sum(int(count_wins(lower, upper)) for lower in low for upper in high)
-        return Quantity.exact("auc", wins / 2 / within.sum() / between.sum(), "")
-    masses = [np.concatenate([measured.masses[kind] for kind in chosen]) for chosen in kinds]
-    levels = np.unique(np.concatenate([*low, *high]), return_inverse=True)[1]
-    n_within, n_levels = len(masses[0]), int(levels.max()) + 1
-    by_level = [
-        np.bincount(levels[:n_within], masses[0], n_levels),
-        np.bincount(levels[n_within:], masses[1], n_levels),
-    ]
-    return Quantity.exact("auc", binned_auc(*by_level).value, "")
+def _ranked_auc(same: np.ndarray, pairs: PairRows, measured: _PairSums) -> tuple[Quantity, float]:
+    """The AUC from the ranked distances, and the share of comparisons that rounding may decide."""
+    weighs = bool(measured.masses)
+    sizes = np.array(
+        [part.sum() for part in measured.masses]
+        if weighs
+        else [len(part) for part in measured.squares],
+        dtype=np.float64,
+    )
+    totals = np.where(same, sizes[same].sum(), sizes[~same].sum())
+    masses = [part / total for part, total in zip(measured.masses, totals, strict=weighs)]
+    none, counted = np.empty(0), np.zeros(2)
+    for low, high in product(np.flatnonzero(same), np.flatnonzero(~same)):
+        counted += count_wins(
+            measured.squares[low], measured.squares[high], masses[low] if weighs else none,
+            masses[high] if weighs else none, pairs.relative, pairs.reach,
+        )  # fmt: skip
+    twice, unequal = counted if weighs else counted / totals[same][0] / totals[~same][0]
+    return Quantity.exact("auc", twice / 2, ""), float(unequal)
+
+
+def _bearings(between: np.ndarray, within: np.ndarray) -> np.ndarray:
+    """How a pair in each cell bears on the AUC, (2, n_cells): one of two classes, and of one.
+
+    It is the share of the pairs of the other kind that it is in the right order with, less the mean
+    of that.
+    """
+    below = (np.cumsum(within) - within / 2) / within.sum()
+    above = 1 - (np.cumsum(between) - between / 2) / between.sum()
+    return np.stack(
+        [below - below @ between / between.sum(), above - above @ within / within.sum()]
+    )
+
+
+def _error_over_inputs(
+    auc: float, pairs: PairRows, moves: np.ndarray, counted_twice: float, least: float
+) -> float:
+    """What inputs drawn anew add to the error of the AUC, of how much each row moves it.
+
+    The AUC is a mean over pairs that share inputs, so to first order its variance is the sum over
+    inputs of the squares of what their pairs move it by, less the squares of single pairs that this
+    counts twice. Where no distances overlap, few inputs prove little: at an AUC of 1 the error is
+    at least that of two inputs more, all pairs of one in the right order and of the other in the
+    wrong one.
+    """
+    starts = np.unique(pairs.begins)
+    of_inputs, mass = (np.add.reduceat(values, starts) for values in (moves, pairs.weights))
+    of_inputs -= of_inputs.sum() * mass / mass.sum()
+    n_inputs = mass.sum() ** 2 / np.sum(mass**2)
+    unseen = 8 * ((2 * auc - 1) / n_inputs) ** 2
+    return float(np.sqrt(max(np.sum(of_inputs**2) - counted_twice, least, unseen)))
 
 
 def _over_pairs(sums: np.ndarray, pairs: PairRows, labels: np.ndarray) -> np.ndarray:
@@ -267,18 +335,28 @@ def _measure_sample(pairs: PairRows, max_pairs: int, random: np.random.RandomSta
     drawn = [draw(n_drawn, random) for draw in (sampler.within, sampler.between)]
     squares = [pairs.squared_distances(left, right) for left, right in drawn]
     cells = DistanceCells.learn(np.concatenate(squares), pairs.scale, halved=pairs.halved)
-    counts = [np.bincount(cells.number(s), minlength=N_CELLS).astype(np.float64) for s in squares]
+    numbers = [cells.number(s) for s in squares]
+    within, between = (np.bincount(n, minlength=N_CELLS).astype(np.float64) for n in numbers)
     distances = [cells.distance(s) for s in squares]
     means = [
         Quantity.sampled(name, float(d.mean()), float(d.std(ddof=1) / np.sqrt(len(d))), "")
         for name, d in zip(("within_mean", "between_mean"), distances, strict=True)
     ]
-    auc = sampled_auc(*(rank_keys(s) for s in squares))
+    auc = sampled_auc(squares[0], squares[1], pairs.relative, pairs.reach)
+    moves, own = np.zeros(len(labels)), 0.0
+    of_cells = _bearings(between, within) / n_drawn
+    for number, bearing, ends in zip(numbers, of_cells[::-1], drawn, strict=True):
+        own += float(np.sum(bearing[number] ** 2))
+        for end in ends:
+            moves += np.bincount(end, bearing[number], len(labels))
+    # The error of the pairs drawn stands by itself, and was counted in both of their inputs.
+    other_inputs = _error_over_inputs(auc.value, pairs, moves, 2 * own, 0.0)
+    auc = replace(auc, stderr_other_inputs=other_inputs)
     matrix = None
     n_labels = int(labels.max()) + 1
     if n_labels <= MOST_MATRIX_CLASSES:
         matrix = _sample_matrix(n_labels, labels, drawn, distances)
-    return Distances(cells.edges(), counts[0], counts[1], auc, means[0], means[1], matrix)
+    return Distances(cells.edges(), within, between, auc, means[0], means[1], matrix)
 
 
 def _sample_matrix(
@@ -327,33 +405,21 @@ def binned_auc(within: np.ndarray, between: np.ndarray) -> Quantity:
     return Quantity("auc", auc, 0.0, auc - tied, auc + tied, "")
 
 
-def rank_keys(squares: np.ndarray) -> np.ndarray:
-    """Integers that order squared distances; equal where these differ by rounding alone.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> keys = rank_keys(np.array([0.3, 0.1 + 0.2, 0.31]))
-    >>> bool(keys[0] == keys[1]), bool(keys[1] < keys[2])
-    (True, True)
-    """
-    bits = np.ascontiguousarray(squares).view(np.int64)
-    return (bits + (1 << (_IGNORED_BITS - 1))) >> _IGNORED_BITS
-
-
-def sampled_auc(within: np.ndarray, between: np.ndarray) -> Quantity:
-    """The AUC of two independent samples of pairs, with its standard error.
+def sampled_auc(
+    within: np.ndarray, between: np.ndarray, relative: float = 0.0, reach: float = 0.0
+) -> Quantity:
+    """The AUC of two independent samples of squared distances, with the error of their sampling.
 
     DeLong, DeLong and Clarke-Pearson, Biometrics 1988: the variances of the share of the other
     sample that each distance beats, over the sizes of the samples. Two more shares, 0 and 1, enter
     each variance (Agresti and Coull, 1998): a sample in which no pair overlaps proves nothing.
     """
-    low, high = np.sort(within), np.sort(between)
-    beaten = _shares_below(low, high)
-    beats = 1 - _shares_below(high, low)
-    variances = [np.append(shares, [0.0, 1.0]).var(ddof=1) for shares in (beaten, beats)]
+    low, high, none = np.sort(within), np.sort(between), np.empty(0)
+    twice, _ = count_wins(low, high, none, none, relative, reach)
+    shares = (_shares_below(low, high), 1 - _shares_below(high, low))
+    variances = [np.append(part, [0.0, 1.0]).var(ddof=1) for part in shares]
     stderr = float(np.sqrt(variances[0] / len(high) + variances[1] / len(low)))
-    return Quantity.sampled("auc", float(beaten.mean()), stderr, "")
+    return Quantity.sampled("auc", twice / 2 / len(low) / len(high), stderr, "")
 
 
 def _shares_below(sample: np.ndarray, values: np.ndarray) -> np.ndarray:

@@ -87,8 +87,12 @@ class ClusteringScore(BaseEstimator):
         1,024 classes.
     auc_ : float
         Probability that a between-class distance exceeds a within-class one; 0.5 means no
-        clustering, 1 perfect. Exact up to ten million pairs; beyond, from the histograms, with a
-        bracket in ``quantities_`` that allows for pairs in one cell.
+        clustering, 1 perfect. Exact for these rows up to ten million pairs, where distances tie
+        that differ by what the activations were rounded by at most; beyond, from the histograms,
+        with a bracket in ``quantities_`` that allows for pairs in one cell. The ``stderr`` there is
+        0, or with ``max_pairs`` that of drawing pairs; ``stderr_other_inputs`` is what inputs drawn
+        anew would add, with which :func:`skinfo.compare_flows` tells a difference between networks
+        from one between samples of inputs.
     silhouette_ : float
         Mean silhouette of the classes, weighted, one row per input, from at most 2,048 rows (or
         two per class), noted "sampled" where there are more.

@@ -16,7 +16,7 @@ from skinfo.clustered.pairs import (
     COSINE_RESOLUTION,
     check_classes,
     metric_coordinates,
-    scale_of,
+    moved_and_scaled,
 )
 from skinfo.quantities import Quantity
 
@@ -92,7 +92,7 @@ def _silhouettes(
     """
     coordinates = metric_coordinates(points, metric)
     # Differences of the rows themselves: subtracting a mean first would round them.
-    coordinates = coordinates / scale_of(coordinates)
+    coordinates, _ = moved_and_scaled(coordinates)
     n, n_sets = weights.shape
     starts = np.flatnonzero(np.diff(labels, prepend=-1))
     class_mass = np.add.reduceat(weights, starts)
@@ -250,9 +250,8 @@ class _Spread(NamedTuple):
     ) -> _Spread:
         check_classes(labels)
         order = np.argsort(labels, kind="stable")
-        scale = scale_of(points)
-        points, labels, weights = points[order], labels[order], weights[order]
-        points /= scale
+        points, scale = moved_and_scaled(points[order])
+        labels, weights = labels[order], weights[order]
         n_classes = int(labels[-1]) + 1
         bases, shifts = np.zeros((2, n_classes, points.shape[1]))
         rounding = np.zeros(n_classes)
@@ -336,7 +335,7 @@ def measure_dimension(rows: Rows, metric: str) -> Quantity:
     r = int(np.ceil(_KEPT_RATIOS * n))
     value = error = np.nan
     if n >= 5:
-        squares, neighbours = _two_nearest(points / scale_of(points))
+        squares, neighbours = _two_nearest(moved_and_scaled(points)[0])
         logs = np.log(squares[:, 1] / squares[:, 0]) / 2
         largest = np.sort(logs)[r - 1]
         total = float(np.minimum(logs, largest).sum())

@@ -1,9 +1,10 @@
 """Pairwise distances, streamed by matrix products: no matrix of all pairs exists.
 
 A squared distance is expanded, |t - s|^2 = |t|^2 + |s|^2 - 2 t s, so that almost all of the work is
-a product of 128 rows and 256 others; where the difference cancels it is computed again from the
-coordinates. A squared distance is a single-precision number when it is counted: the leading bits of
-that number name a segment, 1/64 of an octave, and the bits that follow a cell of the segment.
+a product of 128 rows and 256 others; where the difference cancels, or all of them are asked for, it
+is computed from the coordinates. A squared distance is a single-precision number when it is
+counted: the leading bits of that number name a segment, 1/64 of an octave, and the bits that follow
+a cell of the segment.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ class TiledRows(NamedTuple):
     """Rows sorted by class and input, ready to be paired."""
 
     points: np.ndarray  # (n, d)
+    direct: bool  # whether all distances come from differences
     squares: np.ndarray  # (n_blocks, 256): squared lengths of the rows
     blocks: np.ndarray  # (n_blocks, d + 1, 256): minus twice the rows, then their squared lengths
     weights: np.ndarray  # (n_blocks, 256): padded by zeros
@@ -33,6 +35,8 @@ class TiledRows(NamedTuple):
     classes: np.ndarray  # (n_blocks * 256,): class of each row
     class_stops: np.ndarray  # (n_classes,): where classes end
     labels: np.ndarray  # (n_sets, n_classes): label of each class in every label set
+    # (n_sets, 2, n_cells): how a pair of two classes, or of one, in a cell bears on the AUC.
+    bearings: np.ndarray
 
 
 class Sums(NamedTuple):
@@ -42,6 +46,8 @@ class Sums(NamedTuple):
     distances: np.ndarray  # (2 ** n_sets,): sums of distances
     # (n_sets, n_labels, n_labels): sums of distances by the two labels; (0, 0, 0) if not wanted.
     by_class: np.ndarray
+    # (n_sets, 2, n): of the pairs of each row with other classes, and with its own, how they bear.
+    influences: np.ndarray
 
 
 class Ranking(NamedTuple):
@@ -53,7 +59,7 @@ class Ranking(NamedTuple):
 
 
 @kernel(FAST, inline=True)
-def _fill_squares(products, row, i, block, stop, squares, points, distances):
+def _fill_squares(products, row, i, block, stop, squares, points, direct, distances):
     """Fill the squared distances of row i to the 256 rows of a block, exact up to ``stop``."""
     own = squares[i // WIDE, i % WIDE]
     start = block * WIDE
@@ -63,11 +69,11 @@ def _fill_squares(products, row, i, block, stop, squares, points, distances):
         square = products[row, lane] + own
         distances[lane] = max(square, 0.0)
         n_near += square < _CANCELS * both
-    if n_near == 0:
+    if n_near == 0 and not direct:
         return
     d = points.shape[1]
     for lane in range(stop):
-        if distances[lane] < _CANCELS * (own + squares[block, lane]):
+        if direct or distances[lane] < _CANCELS * (own + squares[block, lane]):
             total = 0.0
             for k in range(d):
                 difference = points[i, k] - points[start + lane, k]
@@ -92,8 +98,10 @@ def _fill_segments(distances, singles, bits, lowest, last, halved, segments, ins
 
 
 @kernel(FAST, inline=True)
-def _add_run(own, block, lane, end, weights, distances, segments, insides, bases, parts, counts):
-    """Count lanes of one kind; return the weighted sum of their distances."""
+def _add_run(
+    own, block, lane, end, weights, distances, segments, insides, bases, parts, counts, cells
+):
+    """Count lanes of one kind; return the weighted sum of their distances, and fill their cells."""
     # Unsigned indices need no sign check.
     total = 0.0
     for signed in range(lane, end):
@@ -103,8 +111,21 @@ def _add_run(own, block, lane, end, weights, distances, segments, insides, bases
         segment = np.uintp(segments[at])
         inside = np.uintp(insides[at]) * np.uintp(parts[segment])
         cell = np.uintp(bases[segment]) + (inside >> np.uintp(BITS))
+        cells[at] = cell
         counts[cell] += own * weights[block, at]
     return total * own
+
+
+@kernel(FAST, inline=True)
+def _add_influences(own, i, block, lane, end, weights, cells, bearing, influences):
+    """Add to a row, and to those that lanes of one kind pair it with, how the pairs bear."""
+    total = 0.0
+    start = block * WIDE
+    for at in range(lane, end):
+        value = bearing[cells[at]]
+        total += weights[block, at] * value
+        influences[start + at] += own * value
+    influences[i] += total
 
 
 @kernel(FAST, inline=True)
@@ -123,9 +144,9 @@ def add_pairs(first, rows, cells, sums, ranking):
 
     They are TiledRows; the cells are DistanceCells. Sums are added to, the Ranking is filled.
     """
-    points, squares, blocks, weights, begins, classes, class_stops, labels = rows
+    points, direct, squares, blocks, weights, begins, classes, class_stops, labels, bearings = rows
     bases, parts = cells.bases, cells.parts
-    counts, totals, class_sums = sums
+    counts, totals, class_sums, influences = sums
     ranks, values, masses = ranking
     n, d = points.shape
     size = min(TILE, n - first)
@@ -140,6 +161,7 @@ def add_pairs(first, rows, cells, sums, ranking):
     singles = np.empty(WIDE, np.float32)
     bits = singles.view(np.int32)
     segments, insides = np.empty(WIDE, np.int32), np.empty(WIDE, np.int32)
+    numbers = np.empty(WIDE, np.int32)
     last = bases.shape[0] - 1
     keeps, weighs = values.shape[0] > 0, masses.shape[0] > 0
     for block in range((first + size - 1) // WIDE + 1):
@@ -150,7 +172,7 @@ def add_pairs(first, rows, cells, sums, ranking):
             stop = min(begins[i] - start, WIDE)
             if stop <= 0:
                 continue
-            _fill_squares(products, row, i, block, stop, squares, points, distances)
+            _fill_squares(products, row, i, block, stop, squares, points, direct, distances)
             if keeps:
                 for lane in range(WIDE):
                     kept[lane] = distances[lane]
@@ -166,8 +188,13 @@ def add_pairs(first, rows, cells, sums, ranking):
                 kind = _kind_of(labels, a, b)
                 total = _add_run(
                     own, block, lane, end, weights, distances, segments, insides, bases, parts,
-                    counts[kind],
+                    counts[kind], numbers,
                 )  # fmt: skip
+                for s in range(labels.shape[0]):
+                    _add_influences(
+                        own, i, block, lane, end, weights, numbers, bearings[s, (kind >> s) & 1],
+                        influences[s, (kind >> s) & 1],
+                    )  # fmt: skip
                 totals[kind] += total
                 for s in range(class_sums.shape[0]):
                     class_sums[s, labels[s, a], labels[s, b]] += total
@@ -218,17 +245,31 @@ def fill_cells(squares, cells, out):
 
 
 @kernel(FAST)
-def count_wins(lower, upper):
-    """Twice the number of pairs with lower < upper, equal ones counting half, of sorted arrays."""
-    twice = 0
-    below, through = 0, 0
-    n = lower.shape[0]
-    for at in range(upper.shape[0]):
-        value = upper[at]
-        while below < n and lower[below] < value:
-            below += 1
-        through = max(through, below)
-        while through < n and lower[through] == value:
-            through += 1
-        twice += below + through
-    return twice
+def count_wins(lower, upper, lower_masses, upper_masses, relative, reach):
+    """Twice the mass of pairs with lower < upper, ties counting half, and that of unequal ties.
+
+    Both are sorted. From the smallest value v that is left, all up to v + relative v +
+    reach sqrt(v) tie. ``masses`` may be empty: one each.
+    """
+    twice, unequal, below = 0.0, 0.0, 0.0
+    at_lower, at_upper = 0, 0
+    weighs = lower_masses.shape[0] > 0
+    while at_upper < upper.shape[0]:
+        value = upper[at_upper]
+        if at_lower < lower.shape[0]:
+            value = min(value, lower[at_lower])
+        limit = value + relative * value + reach * np.sqrt(value)
+        largest, tied, beaten = value, 0.0, 0.0
+        while at_lower < lower.shape[0] and lower[at_lower] <= limit:
+            largest = max(largest, lower[at_lower])
+            tied += lower_masses[at_lower] if weighs else 1.0
+            at_lower += 1
+        while at_upper < upper.shape[0] and upper[at_upper] <= limit:
+            largest = max(largest, upper[at_upper])
+            beaten += upper_masses[at_upper] if weighs else 1.0
+            at_upper += 1
+        twice += beaten * (2 * below + tied)
+        if largest > value:
+            unequal += beaten * tied
+        below += tied
+    return twice, unequal

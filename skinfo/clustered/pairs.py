@@ -20,8 +20,10 @@ _LARGEST = 1e300
 class PairRows:
     """Rows sorted by class and input; rows of one class have the same label in every label set."""
 
-    # (n, d): centred coordinates times ``scale``; all squared distances are at most 1.
+    # (n, d): coordinates times ``scale``, so that all squared distances are at most 1; centred,
+    # or moved without rounding where distances are to come from differences alone.
     points: np.ndarray
+    direct: bool
     scale: float  # a power of two
     weights: np.ndarray  # (n,): weights, 1 on average; exactly 1 where all are equal
     # (n,): where the rows of each row's input begin and end.
@@ -30,9 +32,14 @@ class PairRows:
     classes: np.ndarray  # (n,): class of each row, increasing
     labels: np.ndarray  # (n_sets, n_classes): label of each class in every label set
     halved: bool  # whether a distance is half its square (cosine)
+    # Squared distances v tie within ``relative`` v + ``reach`` sqrt(v), which may be rounding.
+    relative: float
+    reach: float
 
     @classmethod
-    def make(cls, rows: Rows, label_sets: np.ndarray, metric: str) -> PairRows:
+    def make(
+        cls, rows: Rows, label_sets: np.ndarray, metric: str, *, direct: bool = False
+    ) -> PairRows:
         """Sort, centre and scale rows; ``label_sets``, (n_sets, n), hold labels 0, 1, … of each."""
         for labels in label_sets:
             check_classes(labels[rows.first_rows])
@@ -43,13 +50,17 @@ class PairRows:
         classes = np.concatenate([[0], np.cumsum(steps)])
         begins = np.concatenate([[0], np.flatnonzero(np.diff(rows.inputs[order])) + 1])
         sizes = np.diff(np.append(begins, len(order)))
-        points, scale = _coordinates(rows.points, order, metric)
+        points, scale, reach = _coordinates(rows.points, order, metric, direct)
+        # Of sums of d products, of which a 32nd may be left, and of sums of d squares.
+        relative = (points.shape[1] + 3) * (2.0**-52 if direct else 2.0**-46)
         weights = rows.weights[order] * len(order)
         if np.ptp(rows.weights) <= 1e-12 * rows.weights.max():
             weights = np.ones(len(order))
         return cls(
-            points, scale, weights, np.repeat(begins, sizes), np.repeat(begins + sizes, sizes),
-            classes, np.ascontiguousarray(labels[:, starts]), metric == "cosine",
+            points, direct, scale, weights,
+            np.repeat(begins, sizes), np.repeat(begins + sizes, sizes), classes,
+            np.ascontiguousarray(labels[:, starts]), metric == "cosine",
+            relative, reach,
         )  # fmt: skip
 
     @cached_property
@@ -197,14 +208,17 @@ def metric_coordinates(points: np.ndarray, metric: str) -> np.ndarray:
     return np.column_stack([unit, zero.astype(np.float64)])
 
 
-def centred(points: np.ndarray) -> tuple[np.ndarray, float]:
-    """Points less their mean, and the power of two they were divided by.
+def moved_and_scaled(points: np.ndarray) -> tuple[np.ndarray, float]:
+    """Points over a power of two near their extent, less an offset: no difference is rounded.
 
-    Subtracting keeps the digits of activations that lie far from 0; dividing keeps the squares of
-    very small and very large ones.
+    An offset is subtracted where all values of a coordinate lie within a factor of two, and the
+    result is exact (Sterbenz); dividing keeps the squares of very small and very large ones.
     """
+    low, high = points.min(axis=0), points.max(axis=0)
+    with np.errstate(over="ignore"):
+        within = ((low > 0) & (high <= 2 * low)) | ((high < 0) & (low >= 2 * high))
     scale = scale_of(points)
-    return (points - points.mean(axis=0)) / scale, scale
+    return (points - np.where(within, low, 0.0)) / scale, scale
 
 
 def scale_of(points: np.ndarray) -> float:
@@ -218,12 +232,28 @@ def _power_of_two(values: np.ndarray) -> np.ndarray:
     return np.ldexp(1.0, np.frexp(values)[1] - 1)
 
 
-def _coordinates(points: np.ndarray, order: np.ndarray, metric: str) -> tuple[np.ndarray, float]:
-    """Sorted and centred coordinates, and the scale that brings every distance below 1."""
-    points, divided = centred(metric_coordinates(points, metric)[order])
+def _coordinates(
+    points: np.ndarray, order: np.ndarray, metric: str, direct: bool
+) -> tuple[np.ndarray, float, float]:
+    """Sorted coordinates, the scale that brings every distance below 1, and what they are off by.
+
+    That is a bound where they are centred, and otherwise what half of the rows were rounded by
+    before they came here: rows of a lattice tie although 0.1 is no binary number.
+    """
+    points = metric_coordinates(points, metric)[order]
+    typical = np.median(np.abs(points), axis=0) if direct else np.zeros(points.shape[1])
+    points, divided = moved_and_scaled(points)
+    if not direct:
+        points -= points.mean(axis=0)
     longest = np.sqrt(np.einsum("ij,ij->i", points, points).max())
     if longest == 0:
-        return points, 1.0
+        return points, 1.0, 0.0
     scale = 2.0 ** -(np.frexp(longest)[1] + 1)
     points *= scale
-    return points, float(scale / divided)
+    rounding = longest * 2.0**-50
+    if metric == "cosine":
+        rounding = 4 * np.sqrt(points.shape[1]) * COSINE_RESOLUTION / divided
+    elif direct:
+        moving = np.ptp(points, axis=0) > 0
+        rounding = np.linalg.norm(typical[moving] / divided) * 2.0**-50
+    return points, float(scale / divided), float(rounding * scale)
