@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -144,8 +145,8 @@ class Quantity:
     def cells(self) -> dict[str, Any]:
         """Give the columns of a table from "quantity" on."""
         numbers = {name: getattr(self, name) for name in _NUMBERS}
-        notes, randomisations = JOINT.join(self.notes), " ".join(map(str, self.randomisations))
-        words = {"unit": self.unit, "notes": notes, "randomisations": randomisations}
+        words = {"unit": self.unit, "notes": JOINT.join(self.notes)}
+        words["randomisations"] = json.dumps(self.randomisations) if self.randomisations else ""
         return {"quantity": self.name, **numbers, **words}
 
 

@@ -210,7 +210,7 @@ def print_table(
         pad_edge=False, padding=(0, 1, 0, 0),
     )  # fmt: skip
     for place, column in enumerate(columns):
-        words = place == 0 or column in ("change", "stored as")
+        words = place == 0 or column in ("change", "about", "stored as")
         table.add_column(escape(column), justify="left" if words else "right")
     for place, row in enumerate(rows):
         table.add_row(*map(escape, row), style=styles[place] if styles else None)

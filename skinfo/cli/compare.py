@@ -16,13 +16,14 @@ from skinfo.cli.application import (
     print_notes,
     print_table,
     warn,
+    write_json,
 )
 from skinfo.cli.sources import find_table, named_sources
 
 _STYLES = {
     "beyond brackets": "bold", "beyond error": "bold", "not comparable": "yellow", "": "dim",
 }  # fmt: skip
-# What is printed: by symbol, with its unit, the estimator and the quantity.
+# What is printed: by what it is called, with its unit, the estimator and the quantity.
 Shown = dict[str, tuple[str, str]]
 
 
@@ -53,6 +54,13 @@ def compare(
             "Default: the main ones; of these I(X;T) and I(Y;T) are drawn."
         ),
     ] = None,
+    estimator: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Estimator to print and draw, by its name in the tables; may be given several "
+            "times. Default: all that measured what is shown."
+        ),
+    ] = None,
     layer: Annotated[
         list[str] | None,
         typer.Option(help="Layer to print and draw; may be given several times. Default: all."),
@@ -63,6 +71,13 @@ def compare(
     z: Annotated[float, typer.Option(help="Standard errors beyond which a difference counts.")] = (
         1.96
     ),
+    pair_by: Annotated[
+        str | None,
+        typer.Option(
+            help="What tells which seeds of two flows belong together: order, name, seed, or "
+            "anything else on record in the settings of the runs."
+        ),
+    ] = None,
     json: Annotated[
         bool, typer.Option("--json", help="Print all rows for a program, and nothing else.")
     ] = False,
@@ -74,7 +89,26 @@ def compare(
     table beside it: RUN.parquet or RUN.csv. A directory with a flow.parquet,
     such as the demo makes, stands for that table. With one name alone its
     tables are pooled, and the pooled table is what is printed and written.
+    With --json a mistake is printed as {"error": …} as well.
     """
+    options: dict[str, Any] = {"reference": reference, "z": z, "pair_by": pair_by}
+    chosen = {"quantities": show, "layers": layer, "estimators": estimator}
+    try:
+        unread = _run(flows, output, plot, options, chosen, epoch, as_json=json, force=force)
+    except ValueError as error:
+        if json:
+            write_json({"error": str(error)})
+        raise
+    if unread:
+        complain(f"{unread} rows of the tables: some activations could not be read or measured.")
+        raise typer.Exit(1)
+
+
+def _run(
+    flows: list[str], output: Path | None, plot: Path | None, options: dict[str, Any],
+    chosen: dict[str, list[str] | None], epoch: int | None, *, as_json: bool, force: bool,
+) -> int:  # fmt: skip
+    """Compare, print, write and draw; returns how many rows of the tables were not measured."""
     from skinfo.comparison import compare_flows, is_pooled
     from skinfo.flow.tables import check_no_snapshots, check_table_name, write_table
 
@@ -87,20 +121,22 @@ def compare(
     if plot is not None:
         headless()
     tables, unread = _gather(named_sources(flows))
-    _check_choice(tables, reference, layer)
+    _check_choice(tables, options["reference"], chosen)
+    layers = chosen["layers"]
     name, first = next(iter(tables.items()))
     alone = len(tables) == 1
     if alone and not is_pooled(first):
         raise ValueError(
             "A comparison needs two flows; several tables of one name, NAME=TABLE, are pooled."
         )
-    result = first if alone else compare_flows(tables, reference=reference, z=z)
-    if json:
+    result = first if alone else compare_flows(tables, **options)
+    shown = _shown(tables, chosen["quantities"], chosen["estimators"])
+    if as_json:
         typer.echo(_as_json(result))
     elif alone:
-        _print_pooled(name, first, _shown(tables, show), layer, epoch)
+        _print_pooled(name, first, shown, layers, epoch)
     else:
-        _print_comparison(result, tables, _shown(tables, show), layer, epoch)
+        _print_comparison(result, tables, shown, layers, epoch)
     written = []
     if output is not None:
         write_table(output, result)
@@ -108,17 +144,14 @@ def compare(
     if plot is not None:
         from skinfo.view import FlowComparisonDisplay, save_figure
 
-        display = FlowComparisonDisplay.from_flows(
-            tables, reference=reference, quantities=show or None, layers=layer or None
-        )
+        drawn: dict[str, Any] = {name: names or None for name, names in chosen.items()}
+        display = FlowComparisonDisplay.from_flows(tables, **options, **drawn)
         save_figure(display.plot().figure_, plot, close=True)
         written.append(f"Picture in {plot}")
-    if not json:
+    if not as_json:
         for message in written:
             typer.echo(message)
-    if unread:
-        complain(f"{unread} rows of the tables: some activations could not be read or measured.")
-        raise typer.Exit(1)
+    return unread
 
 
 def _gather(named: dict[str, list[Path]]) -> tuple[dict[str, Any], int]:
@@ -137,28 +170,43 @@ def _gather(named: dict[str, list[Path]]) -> tuple[dict[str, Any], int]:
     return tables, unread
 
 
-def _check_choice(tables: dict[str, Any], reference: str | None, layers: list[str] | None) -> None:
+def _check_choice(
+    tables: dict[str, Any], reference: str | None, chosen: dict[str, list[str] | None]
+) -> None:
     if reference is not None and reference not in tables:
         raise ValueError(
             f"--reference {reference}: there is no such flow; got {', '.join(tables)}."
         )
-    names = dict.fromkeys(name for table in tables.values() for name in table["layer"])
-    for name in layers or []:
-        if name not in names:
-            raise ValueError(f"--layer {name}: no flow has it; there are {', '.join(names)}.")
+    for option, column in (("layers", "layer"), ("estimators", "estimator")):
+        names = dict.fromkeys(name for table in tables.values() for name in table[column])
+        for name in chosen[option] or []:
+            if name not in names:
+                raise ValueError(
+                    f"--{column} {name}: no flow has it; there are {', '.join(names)}."
+                )
 
 
-def _shown(tables: dict[str, Any], show: list[str] | None) -> Shown:
-    """Choose what is printed: of each quantity the first estimator that measured it."""
+def _shown(tables: dict[str, Any], show: list[str] | None, estimators: list[str] | None) -> Shown:
+    """Choose what is printed: each quantity of every estimator that measured it, or of some."""
+    from skinfo.quantities import estimators_measuring
     from skinfo.view.curves import Curves, main_quantities
 
     shown: Shown = {}
     for quantity in show or main_quantities(*tables.values()):
-        measured = (Curves.of(table, None, quantity) for table in tables.values())
-        curves = next((curves for curves in measured if curves is not None), None)
-        if curves is None:
-            raise ValueError(f"--show {quantity}: the flows do not hold it.")
-        shown[curves.label] = (curves.estimator, quantity)
+        found: dict[str, str] = {}
+        for table in tables.values():
+            for name in estimators_measuring(table, quantity):
+                curves = Curves.of(table, name, quantity)
+                if curves is not None:
+                    found.setdefault(name, curves.label)
+        names = [name for name in found if not estimators or name in estimators]
+        if show and not names:
+            of = f" of {', '.join(estimators)}" if estimators and found else ""
+            by = f"; it was measured by {', '.join(found)}" if found else ""
+            raise ValueError(f"--show {quantity}: the flows do not hold it{of}{by}.")
+        for name in names:
+            label = found[name]
+            shown[f"{label} by {name}" if len(found) > 1 else label] = (name, quantity)
     return shown
 
 
@@ -188,6 +236,7 @@ def _print_comparison(
 
     reference = result["reference"].iloc[0]
     columns = ["layer", reference, "bracket", "", "bracket", "difference", "between", "change"]
+    columns += ["about"]
     for name in dict.fromkeys(result["flow"]):
         rows = result[result["flow"] == name]
         both = rows["value"].notna() & rows["reference_value"].notna()
@@ -229,6 +278,7 @@ def _cells(line: dict[str, Any]) -> list[str]:
         _ends(line["difference_lower"], line["difference_upper"], "+"),
         # Of numbers that only one flow has, why there is no change.
         line["change"] or next(iter(split_notes(line["notes"])), "–"),
+        line["about"],
     ]
 
 
@@ -261,7 +311,7 @@ def _print_notes(rows: Any, flows: list[str]) -> None:
 
 def _print_meaning(result: Any, shown: Shown) -> None:
     """Say what the printed words mean, and in which settings the flows differ."""
-    from skinfo.comparison import CHANGES
+    from skinfo.comparison import CHANGES, SCOPES
     from skinfo.quantities import split_notes
 
     if not shown:
@@ -270,14 +320,19 @@ def _print_meaning(result: Any, shown: Shown) -> None:
             f"{len(result)} rows."
         )
         return
-    printed = {word for _, rows in _by_symbol(result, shown, None) for word in rows["change"]}
-    for word, meaning in CHANGES.items():
-        if word in printed:
-            typer.echo(f"{word}: {meaning}.")
+    printed = [rows for _, rows in _by_symbol(result, shown, None)]
+    for column, meanings in (("change", CHANGES), ("about", SCOPES)):
+        words = {word for rows in printed for word in rows[column]}
+        for word, meaning in meanings.items():
+            if word in words:
+                typer.echo(f"{word}: {meaning}.")
     typer.echo(
-        "± is the standard error of the computation, of several seeds that of their mean, ±? "
-        "where it is unknown; the bracket holds the truth, with the bias that few replicas leave."
+        "± is the standard error of the computation, of several seeds that of their mean, of a "
+        "difference that of what was sampled as well, ±? where it is unknown; the bracket holds "
+        "the truth, with the bias that few replicas leave."
     )
+    if result.attrs["pair_by"] is not None:
+        typer.echo(f"Seeds are paired by {result.attrs['pair_by']}.")
     differ = result[result["notes"].str.contains("settings differ", regex=False)]
     messages = [
         f"{line['reference']} and {line['flow']}, {line['estimator']}: {note}."

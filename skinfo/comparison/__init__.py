@@ -1,6 +1,6 @@
 """Flows side by side: what changed beyond its error, and several seeds of one setting as one."""
 
-from skinfo.comparison.differences import CHANGES, COMPARISON_COLUMNS, compare_flows
+from skinfo.comparison.differences import CHANGES, COMPARISON_COLUMNS, SCOPES, compare_flows
 from skinfo.comparison.flows import Alignment, NothingInCommonError, read_flows
 from skinfo.comparison.pooling import POOLED_COLUMNS, POOLING_NOTES, is_pooled, pool_flows
 
@@ -9,6 +9,7 @@ __all__ = [
     "COMPARISON_COLUMNS",
     "POOLED_COLUMNS",
     "POOLING_NOTES",
+    "SCOPES",
     "Alignment",
     "NothingInCommonError",
     "compare_flows",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
@@ -12,7 +11,7 @@ import pandas as pd
 from scipy.stats import norm
 from scipy.stats import t as student
 
-from skinfo.comparison.flows import Alignment, Flow, check_in_common, read_flows
+from skinfo.comparison.flows import Alignment, Flow, check_in_common, listed, read_flows
 from skinfo.comparison.pooling import mean_and_spread
 from skinfo.comparison.settings import own_bins, settings_differ
 from skinfo.errors import name_some
@@ -37,7 +36,10 @@ CHANGES = {
 #: What a change is about, as the column about says.
 SCOPES = {
     "these inputs": "these networks at these very inputs; of other inputs or seeds nothing is said",
-    "the population": "these networks at any inputs like these; of other seeds nothing is said",
+    "inputs like these": "these networks; as many other inputs of this kind would show it as well; "
+    "of other seeds nothing is said",
+    "the population": "these networks at the population that the inputs were drawn from; of other "
+    "seeds nothing is said",
     "the seeds": "the means over seeds of these settings, at the inputs that these have",
 }
 # Numbers this close are one number computed twice: no error is 0 when compared across machines.
@@ -80,10 +82,11 @@ def compare_flows(
       subset, how maps become units; the notes say in what;
     - "within error": the rest.
 
-    The column ``about`` says what of. "these inputs": two networks at the inputs measured, and two
-    samples of the same inputs' law nearly always differ in that; "the population": errors over
-    inputs drawn anew, independently for the two flows, are allowed for as well, and bias in full;
-    "the seeds": settings.
+    The column ``about`` says what of, in words of :data:`skinfo.comparison.SCOPES`. "these inputs":
+    two networks at the very inputs measured; two samples of one population nearly always differ in
+    that. "inputs like these": the difference also exceeds the error with as many inputs drawn anew,
+    for each flow its own (``stderr_other_inputs``). "the population": measured with
+    ``population=True``. "the seeds": the settings, at the inputs that their seeds have.
 
     Flows of several seeds (:func:`skinfo.pool_flows`) are compared by their means, whose standard
     errors contain the spread between seeds. z becomes the quantile of Student's t of the same
@@ -247,7 +250,7 @@ def _shared(
     correlation = np.zeros(len(aligned.keys))
     freedom = np.full(len(aligned.keys), np.inf)
     for row, cells in enumerate(aligned.words("randomisations")):
-        steps = [np.array(str(cell or "").split(), dtype=np.float64) for cell in cells]
+        steps = [np.array(listed(cell), dtype=np.float64) for cell in cells]
         if len(steps[0]) == len(steps[1]) > 1:
             freedom[row] = len(steps[0]) - 1
             correlation[row] = (
@@ -304,8 +307,12 @@ def _paired(pair: Mapping[str, pd.DataFrame], aligned: Alignment, pair_by: str) 
 def _seed_values(flow: pd.DataFrame, aligned: Alignment, column: int) -> np.ndarray:
     """The values of the seeds of a pooled flow, of shape (n_keys, n_seeds)."""
     cells = aligned.words("seed_values")[:, column]
-    n = len(json.loads(flow["seed_values"].iloc[0]))
-    rows = [[None] * n if cell is None else json.loads(cell) for cell in cells]
+    n = len(listed(flow["seed_values"].iloc[0]))
+    rows = [listed(cell) or [None] * n for cell in cells]
+    if any(len(row) != n for row in rows):
+        raise ValueError(
+            f"The rows of a pooled flow hold other numbers of seeds than its first, {n}."
+        )
     return np.array(rows, dtype=np.float64).reshape(len(rows), n)
 
 
@@ -367,10 +374,10 @@ def _changes(
         ["", "within error", "beyond brackets", "beyond error"],
         "within brackets",
     )
-    drawn = (flow.stderr_other_inputs == 0) & (reference.stderr_other_inputs == 0)
-    drawn |= np.isin(change, _CHANGED) & (distance > quantile * found.anew + bias)
-    about = np.select([several, drawn], ["the seeds", "the population"], "these inputs")
-    return change, about
+    population = (flow.stderr_other_inputs == 0) & (reference.stderr_other_inputs == 0)
+    such = np.isin(change, _CHANGED) & (distance > quantile * found.anew + bias)
+    words = ["the seeds", "the population", "inputs like these"]
+    return change, np.select([several, population, such], words, "these inputs")
 
 
 def _settings_that_differ(pair: Mapping[str, pd.DataFrame], aligned: Alignment) -> list[str]:

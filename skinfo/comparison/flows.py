@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +126,25 @@ def check_in_common(
         f"{name!r} and {other_name!r} have no number of the same epoch, layer, estimator and "
         "quantity."
     )
+
+
+def listed(cell: Any) -> list[float | None]:
+    """Read the numbers that a cell lists; none where it is empty.
+
+    Examples
+    --------
+    >>> listed("[1.5, null]"), listed("")
+    ([1.5, None], [])
+    """
+    if cell is None or cell == "" or cell != cell:
+        return []
+    try:
+        numbers = json.loads(cell)
+        if isinstance(numbers, list) and all(x is None or isinstance(x, Real) for x in numbers):
+            return numbers
+    except (TypeError, ValueError, RecursionError):
+        pass
+    raise ValueError(f"{cell!r} in a flow table is no JSON list of numbers: write the table again.")
 
 
 class Alignment:

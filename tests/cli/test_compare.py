@@ -77,8 +77,9 @@ def test_two_tables_are_compared_at_the_last_epoch(compare, tables):
             ends = read_table(table)[0].query(key).iloc[0]
             assert f"{ends['lower']:.3f}…{ends['upper']:.3f}" in words
         assert f"{row['difference_lower']:+.3f}…{row['difference_upper']:+.3f}" in words
-        assert " ".join(words).endswith(row["change"])
+        assert " ".join(words).endswith(f"{row['change']} {row['about']}")
         assert f"{row['change']}: " in out
+        assert f"{row['about']}: " in out
     assert re.search(r"All epochs: (\d \w+ \w+(, )?)+\.", out)
 
 
@@ -123,6 +124,51 @@ def test_an_epoch_a_layer_and_a_quantity_can_be_chosen(compare, tables):
     assert "I(X;T)" not in out
     assert "first" not in out.split()
     assert "second" in out.split()
+
+
+def test_every_estimator_is_shown_or_can_be_chosen(compare, tables, tmp_path):
+    one, other = (read_table(tables / name)[0] for name in ("s0.parquet", "s1.csv"))
+    for name, table in (("one", one), ("other", other)):
+        coarse = table.assign(estimator="coarse", value=table["value"] / 2)
+        write_table(tmp_path / f"{name}.csv", pd.concat([table, coarse]))
+    code, out, _ = compare("one.csv", "other.csv", "--show", "mutual_info")
+    assert code == 0
+    assert "I(X;T) [nats] by noisy: other and one at epoch 10" in out
+    assert "I(X;T) [nats] by coarse: other and one at epoch 10" in out
+    first, second = (float(line_of(out, "first", nth)[1].split("±")[0]) for nth in (0, 1))
+    assert second == pytest.approx(first / 2, abs=0.001)
+    code, out, _ = compare("one.csv", "other.csv", "--estimator", "coarse", "--plot", "x.png")
+    assert code == 0
+    assert "by noisy" not in out
+    assert "I(Y;T) [nats] by coarse" in out
+    assert (tmp_path / "x.png").is_file()
+    for options, message in [
+        (["--estimator", "fine"], "--estimator fine: no flow has it; there are noisy, coarse"),
+        (["--estimator", "coarse", "--show", "x"], "--show x: the flows do not hold it"),
+        (["--show", "x", "--json"], "--show x: the flows do not hold it"),
+    ]:
+        code, _, err = compare("one.csv", "other.csv", *options)
+        assert code == 2
+        assert message in err
+
+
+def test_seeds_are_paired_by_what_is_on_record(compare, tables, tmp_path):
+    for k, name in enumerate(("s0.parquet", "s1.csv", "s2.parquet", "s3.csv")):
+        table = read_table(tables / name)[0].assign(value=lambda t, k=k: t["value"] + 0.1 * k)
+        table.attrs["seed"] = k % 2
+        write_table(tmp_path / f"{'ab'[k // 2]}{k}.parquet", table)
+    code, out, _ = compare("one=a*", "other=b*", "--pair-by", "seed")
+    assert code == 0
+    assert "Seeds are paired by seed." in out
+    assert "the seeds: the means over seeds of these settings" in out
+    rows = json.loads(compare("one=a*", "other=b*", "--pair-by", "seed", "--json")[1])
+    paths = {name: sorted(tmp_path.glob(f"{name[0]}*")) for name in ("ab", "b")}
+    pools = {"one": pool_flows(paths["ab"]), "other": pool_flows(paths["b"])}
+    expected = compare_flows(pools, pair_by="seed")["difference_stderr"]
+    assert [r["difference_stderr"] for r in rows] == pytest.approx(expected.tolist())
+    code, _, err = compare("one=a*", "other=b*", "--pair-by", "fold")
+    assert code == 2
+    assert "not every seed of 'one' has it on record; there are order, seed, name" in err
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
@@ -395,6 +441,14 @@ def test_units_and_epochs_that_do_not_fit_are_named(compare, tables, tmp_path):
     code, _, err = compare(tables / "s0.parquet", "later.csv")
     assert code == 2
     assert "no epoch in common: 1, 10 in the one, 2, 20 in the other" in err
+
+
+def test_with_json_a_mistake_is_json_as_well(compare, tables, tmp_path):
+    write_table(tmp_path / "later.csv", measured(0, epochs=(2, 20)))
+    for arguments in ([tables / "s0.parquet", "later.csv"], ["later.csv", "no.csv"], ["later.csv"]):
+        code, out, err = compare(*arguments, "--json")
+        assert code == 2
+        assert json.loads(out)["error"] in err
 
 
 def test_arrays_of_another_table_are_not_taken_for_those_of_the_result(compare, tables, tmp_path):

@@ -143,6 +143,46 @@ def test_flows_of_other_checkpoints_are_drawn_without_marks(real):
     assert legend_of(display) == ["one", "later", "bracket"]
 
 
+def test_every_estimator_of_a_quantity_has_a_row_or_can_be_chosen():
+    def table(shift):
+        rows = [row(v + shift, 0.01, estimator=name, epoch=e)
+                for name, v in (("fine", 2.0), ("coarse", 1.0)) for e in (1, 2)]  # fmt: skip
+        return flow(*rows)
+
+    flows = {"one": table(0.0), "other": table(0.5)}
+    display = FlowComparisonDisplay(flows).plot()
+    names = ["mutual_info by fine", "mutual_info by coarse"]
+    assert list(display.axes_) == [(name, "hidden") for name in names]
+    for name, value in zip(names, (2.0, 1.0), strict=True):
+        lines = drawn_lines(display.axes_[name, "hidden"])
+        assert [line.get_ydata()[0] for line in lines] == [value, value + 0.5]
+        assert display.axes_[name, "hidden"].get_ylabel() == "I(X;T) [nats]\n" + name[12:]
+    chosen = FlowComparisonDisplay(flows, estimators=["coarse"]).plot()
+    assert list(chosen.axes_) == [("mutual_info", "hidden")]
+    lines = drawn_lines(chosen.axes_["mutual_info", "hidden"])
+    assert [line.get_ydata()[0] for line in lines] == [1.0, 1.5]
+    with pytest.raises(ValueError, match="measured by fine, coarse; not by 'x'"):
+        FlowComparisonDisplay(flows, estimators=["x"])
+
+
+def test_names_are_drawn_as_they_are(tmp_path):
+    rows = [row(1.0, 0.1, 0.9, 1.1, layer=name, epoch=1) for name in ("_orig_mod.0", r"$\frac$")]
+    display = FlowComparisonDisplay({"_a$": flow(*rows), r"$\x$": flow(*rows)}).plot()
+    display.figure_.savefig(tmp_path / "names.png")
+    assert legend_of(display)[:2] == [r"_a\$", r"\$\x\$"]
+    titles = [ax.get_title() for ax in display.axes_.values()]
+    assert titles == ["_orig_mod.0", r"\$\frac\$"]
+
+
+def test_marks_are_those_of_the_comparison_asked_for():
+    one, other = flow(row(1.0, 0.1)), flow(row(1.25, 0.1))
+    for z, face in ((1.96, "white"), (1.0, None)):
+        display = FlowComparisonDisplay({"one": one, "other": other}, z=z).plot()
+        points = [line for line in display.axes_["mutual_info", "hidden"].lines
+                  if line.get_linestyle() == "None" and len(line.get_xdata())]  # fmt: skip
+        assert [line.get_markerfacecolor() == "white" for line in points] == [face == "white"]
+
+
 def test_pictures_of_what_is_not_there_are_refused(real):
     for make, message in [
         (lambda: FlowComparisonDisplay({}), "no flow was given"),

@@ -7,12 +7,13 @@ import pytest
 from skinfo import (
     BinningMIEstimator,
     ClusteringScore,
+    NoisyMIEstimator,
     compare_flows,
     information_flow,
     open_run,
     pool_flows,
 )
-from skinfo.comparison import CHANGES, COMPARISON_COLUMNS
+from skinfo.comparison import CHANGES, COMPARISON_COLUMNS, SCOPES
 from skinfo.flow.tables import read_table, write_table
 
 from .flows import flow, row, unread
@@ -225,6 +226,108 @@ def test_files_are_compared_as_their_tables_are(real, tmp_path, suffix):
     write_table(tmp_path / f"comparison{suffix}", expected)
     with pytest.raises(ValueError, match="not a flow table: it has no column 'stderr'"):
         read_table(tmp_path / f"comparison{suffix}")
+
+
+# --- what repeated measurements would change -----------------------------------------------------
+
+
+def test_errors_of_what_was_sampled_and_of_shared_draws_by_hand():
+    steps = np.array([1.0, -1.0, 2.0, -2.0])
+    pair = [
+        row(v, e, stderr_sampling=s, randomisations=str((1000 * k * steps).tolist()))
+        for v, e, s, k in ((2.0, 0.03, 0.3, 1), (3.0, 0.04, 0.4, 2))
+    ]
+    one, other = (pd.DataFrame([cells]) for cells in pair)
+    found = compare_flows({"a": one, "b": other}).iloc[0]
+    assert found["difference_stderr"] == pytest.approx(np.hypot(0.5, 0.01))
+    against = other.assign(randomisations=str((-steps).tolist()))
+    found = compare_flows({"a": one, "b": against}).iloc[0]
+    assert found["difference_stderr"] == pytest.approx(np.hypot(0.5, 0.07))
+    for table in (one, other):
+        table.attrs["files"] = {"run": 1}
+    found = compare_flows({"a": one, "b": other}).iloc[0]
+    assert found["difference_stderr"] == pytest.approx(0.01)
+    with pytest.raises(ValueError, match="'two' in a flow table is no JSON list of numbers"):
+        compare_flows({"a": one, "b": other.assign(randomisations="two")})
+
+
+@pytest.mark.parametrize(
+    ("sampling", "anew", "difference", "change", "about"),
+    [
+        # The errors are .03 and .04, with inputs drawn anew .3 and .4 as well.
+        (0.0, np.nan, 0.2, "beyond error", "these inputs"),
+        (0.0, (0.3, 0.4), 0.2, "beyond error", "these inputs"),
+        (0.0, (0.3, 0.4), 0.97, "beyond error", "these inputs"),
+        (0.0, (0.3, 0.4), 1.0, "beyond error", "inputs like these"),
+        ((0.3, 0.4), 0.0, 0.97, "within error", "the population"),
+        ((0.3, 0.4), 0.0, 1.0, "beyond error", "the population"),
+        (0.0, (0.3, 0.4), 0.05, "within error", "these inputs"),
+        (np.nan, 0.0, 0.2, "", ""),
+    ],
+)
+def test_what_a_difference_is_about(sampling, anew, difference, change, about):
+    tables = []
+    for k, (value, error) in enumerate(((1.0, 0.03), (1.0 + difference, 0.04))):
+        errors = [x[k] if isinstance(x, tuple) else x for x in (sampling, anew)]
+        cells = row(value, error, stderr_sampling=errors[0], stderr_other_inputs=errors[1])
+        tables.append(pd.DataFrame([cells]))
+    found = compare_flows({"a": tables[0], "b": tables[1]}).iloc[0]
+    assert (found["change"], found["about"]) == (change, about)
+    assert about in (*SCOPES, "")
+
+
+def repeated(pairs, sigma=0.4, random_state=(0, 1), **options):
+    """Differences of pairs of runs whose truths are the same, each pair at an epoch of its own."""
+    flows = {}
+    for k, (name, draws) in enumerate(zip("ab", random_state, strict=True)):
+        arrays = {(epoch, "hidden"): pair[k] for epoch, pair in enumerate(pairs)}
+        axes = {"hidden": "nrc"} if pairs[0][k].ndim == 3 else None
+        labels = np.arange(len(pairs[0][k])) % 2
+        run = open_run(arrays, labels=labels, sigma=sigma, axes=axes)
+        estimator = NoisyMIEstimator(sigma, tol=0.05, random_state=draws, **options)
+        flows[name] = information_flow(estimator, run, progress=False)
+    found = compare_flows(flows)
+    return found[found["quantity"] == "mutual_info"]
+
+
+def ratio(rows):
+    """The standard error claimed over the standard deviation found."""
+    return rows["difference_stderr"].mean() / rows["difference"].std(ddof=1)
+
+
+def test_the_error_of_replicas_recorded_anew_is_theirs(rng):
+    """Of the integration alone it would be a fifth."""
+    clean = rng.normal(size=(60, 1, 3))
+    rows = repeated([clean + 0.5 * rng.normal(size=(2, 60, 5, 3)) for _ in range(12)])
+    assert 0.6 < ratio(rows) < 1.6
+    assert np.hypot(rows["value_stderr"], rows["reference_stderr"]).mean() < (
+        rows["difference_stderr"].mean() / 2
+    )
+
+
+@pytest.mark.parametrize("population", [True, False])
+def test_two_samples_of_a_population_differ_as_samples(population, rng):
+    """At hand they nearly always differ, and it is said that this is about them alone."""
+    pairs = [rng.normal(size=(2, 100, 2)) for _ in range(12)]
+    rows = repeated(pairs, population=population)
+    if population:
+        assert 0.6 < ratio(rows) < 1.6
+        assert set(rows["change"]) <= {"within error", "within brackets"}
+        assert set(rows["about"]) == {"the population"}
+    else:
+        assert (rows["change"] == "beyond brackets").mean() > 0.5
+        assert rows["about"].eq("these inputs").mean() > 0.8
+
+
+def test_the_error_that_the_same_draws_share_drops_out(rng):
+    """Of a layer and the same 1.02 times as large, nine tenths of the error and more."""
+    layer = rng.normal(size=(100, 2))
+    seeds = [repeated([(layer, 1.02 * layer)], random_state=(k, k)) for k in range(8)]
+    rows = pd.concat(seeds)
+    assert 0.5 < ratio(rows) < 2
+    assert np.hypot(rows["value_stderr"], rows["reference_stderr"]).mean() > (
+        10 * rows["difference_stderr"].mean()
+    )
 
 
 # --- what one flow lacks -------------------------------------------------------------------------

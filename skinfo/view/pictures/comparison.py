@@ -11,7 +11,8 @@ import pandas as pd
 from skinfo.comparison import Alignment, NothingInCommonError, compare_flows, is_pooled, read_flows
 from skinfo.quantities import estimators_measuring
 from skinfo.view.curves import BLUE, PLANES, RED, Curves, is_log, main_quantities
-from skinfo.view.pictures.figures import plain_axes, pyplot
+from skinfo.view.pictures.figures import NARROW, plain_axes, plain_text, pyplot
+from skinfo.view.words import epoch_name
 
 # Apart in grey, too: they differ in lightness, and in their markers.
 _COLOURS = (BLUE, RED, "#3d405b", "#81b29a", "#a04668", "#e0a458")
@@ -38,13 +39,19 @@ class FlowComparisonDisplay:
         those that are looked at first.
     layers : sequence of str, optional
         Which layers; by default all.
+    estimators : sequence of str, optional
+        Whose numbers, by their names in the tables; by default all that measured the quantities.
+        Where a flow has a quantity of several, each has a row of its own.
+    z, pair_by : float and str, optional
+        As for :func:`skinfo.compare_flows`, for the filled markers.
 
     Attributes
     ----------
     figure_ : matplotlib Figure
         The figure.
     axes_ : dict of (str, str) to matplotlib Axes
-        By quantity and layer.
+        By quantity and layer; the key of a quantity that several estimators measured is such as
+        "mutual_info by fine".
 
     Examples
     --------
@@ -70,6 +77,9 @@ class FlowComparisonDisplay:
         reference: str | None = None,
         quantities: Sequence[str] | None = None,
         layers: Sequence[str] | None = None,
+        estimators: Sequence[str] | None = None,
+        z: float = 1.96,
+        pair_by: str | None = None,
     ) -> None:
         self.flows = read_flows(flows)
         if not self.flows:
@@ -81,6 +91,8 @@ class FlowComparisonDisplay:
             )
         Alignment(self.flows).units()
         self.quantities = self._check_quantities(quantities)
+        self._options: dict[str, Any] = {"z": z, "pair_by": pair_by}
+        self._rows = self._choose_rows(estimators)
         names = dict.fromkeys(layer for flow in self.flows.values() for layer in flow["layer"])
         self.layers = _check_layers(layers, list(names))
 
@@ -92,9 +104,15 @@ class FlowComparisonDisplay:
         reference: str | None = None,
         quantities: Sequence[str] | None = None,
         layers: Sequence[str] | None = None,
+        estimators: Sequence[str] | None = None,
+        z: float = 1.96,
+        pair_by: str | None = None,
     ) -> FlowComparisonDisplay:
         """Make the display of flow tables, or of the files that hold them."""
-        return cls(flows, reference=reference, quantities=quantities, layers=layers)
+        return cls(
+            flows, reference=reference, quantities=quantities, layers=layers,
+            estimators=estimators, z=z, pair_by=pair_by,
+        )  # fmt: skip
 
     def _check_quantities(self, quantities: Sequence[str] | None) -> list[str]:
         tables = list(self.flows.values())
@@ -109,17 +127,41 @@ class FlowComparisonDisplay:
             raise ValueError(f"The flows hold {', '.join(measured) or 'no curve'}; not {wrong}.")
         return list(quantities)
 
+    def _choose_rows(self, estimators: Sequence[str] | None) -> dict[str, tuple[str, str | None]]:
+        """Quantity and estimator by row; None where each flow has it of one alone, any of them."""
+        rows: dict[str, tuple[str, str | None]] = {}
+        everything: dict[str, None] = {}
+        for quantity in self.quantities:
+            of_flows = [estimators_measuring(table, quantity) for table in self.flows.values()]
+            found = dict.fromkeys(name for names in of_flows for name in names)
+            everything |= found
+            names = [name for name in found if estimators is None or name in estimators]
+            if max(map(len, of_flows)) <= 1 and names == list(found):
+                rows[quantity] = (quantity, None)
+            elif len(names) == 1:
+                rows[quantity] = (quantity, names[0])
+            else:
+                rows |= {f"{quantity} by {name}": (quantity, name) for name in names}
+        unknown = [name for name in estimators or () if name not in everything]
+        if unknown or not rows:
+            raise ValueError(
+                f"The quantities drawn were measured by {', '.join(everything)}; not by "
+                f"{unknown[0] if unknown else 'those chosen'!r}."
+            )
+        return rows
+
     def plot(self) -> FlowComparisonDisplay:
         """Draw into a new figure."""
-        self.figure_, self.axes_ = _grid(self.quantities, self.layers)
+        self.figure_, self.axes_ = _grid(list(self._rows), self.layers)
         changed = self._changed()
-        for name in self.quantities:
+        for name, (quantity, estimator) in self._rows.items():
             label = ""
             for place, (flow, table) in enumerate(self.flows.items()):
-                curves = _curves(table, name)
+                curves = _curves(table, estimator, quantity)
                 if curves is None:
                     continue
-                label = curves.label
+                label = plain_text(curves.label)
+                label += "" if name == quantity else f"\nby {plain_text(estimator)}"
                 for k, layer in enumerate(curves.layers):
                     if layer in self.layers:
                         marks = changed.get((flow, name, layer))
@@ -139,7 +181,12 @@ class FlowComparisonDisplay:
     ) -> None:
         colour, marker = _style(place)
         epochs, value = curves.epochs, curves.value[k]
-        ax.fill_between(epochs, curves.lower[k], curves.upper[k], color=colour, alpha=0.2, lw=0)
+        lower, upper = curves.lower[k], curves.drawn_upper[k]
+        if len(epochs) == 1:
+            ax.vlines(epochs, lower, upper, color=colour, alpha=0.2, lw=6)
+            ax.set_xticks(epochs, [epoch_name(epochs[0])])
+        else:
+            ax.fill_between(epochs, lower, upper, color=colour, alpha=0.2, lw=0)
         if differs_at is None:
             ax.plot(epochs, value, color=colour, lw=1.4, marker=".", ms=4)
             return
@@ -156,15 +203,15 @@ class FlowComparisonDisplay:
             if flow == self.reference:
                 continue
             try:
-                compared = compare_flows({self.reference: reference, flow: table})
+                compared = compare_flows({self.reference: reference, flow: table}, **self._options)
             except NothingInCommonError:
                 continue
             compared = compared[compared["change"].isin(_SHOWN_CHANGES)]
             places = compared[["estimator", "quantity", "layer"]]
-            for name in self.quantities:
-                estimator = next(iter(estimators_measuring(table, name)), None)
+            for name, (quantity, estimator) in self._rows.items():
+                own = estimator or next(iter(estimators_measuring(table, quantity)), None)
                 for layer in self.layers:
-                    here = places.eq([estimator, name, layer]).all(axis=1)
+                    here = places.eq([own, quantity, layer]).all(axis=1)
                     changed[flow, name, layer] = set(compared.loc[here, "epoch"])
         return changed
 
@@ -187,20 +234,20 @@ class FlowComparisonDisplay:
             labels.append("bracket")
         if marked:
             handles.append(Line2D([], [], color="0.4", lw=0, marker="o", ms=4))
-            labels.append(f"differs from {self.reference} beyond error")
+            labels.append(f"differs from {plain_text(self.reference)} beyond error")
         self.figure_.legend(
             handles, labels, loc="outside upper left", ncols=min(4, len(handles)), frameon=False,
             fontsize=8, handlelength=1.8,
         )  # fmt: skip
 
 
-def _curves(table: pd.DataFrame, quantity: str) -> Curves | None:
+def _curves(table: pd.DataFrame, estimator: str | None, quantity: str) -> Curves | None:
     """A quantity of a flow, between its brackets; of several seeds, around their mean."""
     if _has_spread(table):
         table = table.assign(
             lower=table["value"] - table["spread"], upper=table["value"] + table["spread"]
         )
-    return Curves.of(table, None, quantity)
+    return Curves.of(table, estimator, quantity)
 
 
 def _check_layers(layers: Sequence[str] | None, measured: list[str]) -> list[str]:
@@ -220,6 +267,7 @@ def _has_spread(table: pd.DataFrame) -> bool:
 
 def _named(name: str, flow: pd.DataFrame) -> str:
     """The name of a flow; of several seeds, with their number and what is drawn of them."""
+    name = plain_text(name)
     if not _has_spread(flow):
         return name
     seeds = flow.loc[flow["n_seeds"] > 1, "n_seeds"].astype(int)
@@ -247,7 +295,7 @@ def _grid(rows: Sequence[str], layers: Sequence[str]) -> tuple[Any, dict[tuple[s
         ax.set_visible(False)
     for place, ax in axes.items():
         if place[0] == rows[0]:
-            ax.set_title(place[1], fontsize=9)
+            ax.set_title(plain_text(place[1], NARROW), fontsize=9)
     for at, ax in enumerate(axes.values()):
         if at + columns >= len(places):
             ax.set_xlabel("Epoch")
