@@ -101,7 +101,9 @@ def _read_idx(path: Path, n_dimensions: int) -> np.ndarray:
         shape = np.frombuffer(content, ">i4", n_dimensions, offset=4)
         return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
     except (OSError, EOFError, ValueError) as error:
-        raise RunError(f"the file cannot be read ({error}); get it again", path=path) from error
+        # Errors of the system are no damage.
+        advice = "" if getattr(error, "errno", None) else "; get it again"
+        raise RunError(f"the file cannot be read ({error}){advice}", path=path) from error
 
 
 def _digits(images: np.ndarray, labels: np.ndarray, source: str, n_test: int) -> Digits:

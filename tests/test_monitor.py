@@ -289,7 +289,7 @@ def test_another_setting_at_the_same_path_is_an_error(data, tmp_path):
         "n_noise_draws": {"n_noise_draws": 2},
         "inputs": {"X": X + 1},
         "batch_size": {"batch_size": 16},
-        "flatten": {"flatten": "all"},
+        "recorded_flatten": {"flatten": "all"},
     }  # fmt: skip
     base = {"model": model, "layers": NAMES, "estimators": CHEAP, "X": X, "y": y, "sigma": SIGMAS}
     for name, change in [*others.items(), ("labels", {"y": 1 - y}), ("layers", {"sigma": {}})]:
@@ -706,6 +706,20 @@ def test_a_network_without_noise_has_no_sigma_to_differ_from(data):
     notes = monitor.update(1)["notes"]
     assert notes.str.contains("noise added").all()
     assert not notes.str.contains("differs").any()
+
+
+@pytest.mark.parametrize(
+    ("layers", "options", "message"),
+    [
+        (["a", "a"], {}, r"layers are one or more of different names; got \['a', 'a'\]"),
+        ([], {}, "layers are one or more"),
+        (["a"], {"settings": [1]}, r"settings must be a mapping, .* got \[1\]"),
+        (["a"], {"settings": {"layers": 3}}, "the monitor itself notes 'layers'"),
+    ],
+)
+def test_layers_and_settings_that_cannot_be_are_refused(layers, options, message):
+    with pytest.raises(ValueError, match=message):
+        FlowMonitor(CHEAP, layers, **options)
 
 
 def test_only_torch_models_are_run(data):

@@ -125,6 +125,9 @@ class FlowMonitor:
     ) -> None:
         self._estimators = name_estimators(estimators)
         self._layers = as_layers(layers, sigma)
+        names = [layer.name for layer in self._layers]
+        if len(set(names)) != len(names) or not names:
+            raise ValueError(f"layers are one or more of different names; got {names}.")
         self._labels = None if labels is None else one_each(labels, "labels")
         check_estimators(self._estimators, self._layers, self._labels)
         for name, estimator in self._estimators.items():
@@ -135,7 +138,7 @@ class FlowMonitor:
                 )
         check_random_state(random_state)
         self._flattening = Flattening(flatten)
-        self._flattening.check_names([layer.name for layer in self._layers])
+        self._flattening.check_names(names)
         self._condition = as_condition(every)
         self._noise: dict[str, Any] = {
             "random_state": random_state, "n_noise_draws": check_noise_draws(n_noise_draws),
@@ -221,7 +224,7 @@ class FlowMonitor:
             raise ValueError(f"one label per input; got {len(y)} labels for {n_inputs} inputs.")
         settings = {
             "sigma": recorder.noise, "n_replicas": n_replicas, "batch_size": batch_size,
-            "flatten": plain(flatten), "inputs": _digest(X),
+            "recorded_flatten": plain(flatten), "inputs": _digest(X),
         }  # fmt: skip
         monitor = cls(
             estimators, described, y, settings=settings, random_state=random_state, **options
@@ -233,6 +236,8 @@ class FlowMonitor:
         """Open the journal with what the numbers depend on."""
         versions = software_versions()
         declared = declared_quantities(map(last_step, self._estimators.values()))
+        if not isinstance(more, Mapping):
+            raise ValueError(f"settings must be a mapping, such as vars(args); got {more!r}.")
         settings = {
             "layers": [plain(asdict(layer)) for layer in self._layers],
             "estimators": plain(self._estimators),
@@ -240,9 +245,11 @@ class FlowMonitor:
             "labels": _digest(self._labels),
             **({"quantities": plain(declared)} if declared else {}),
             **self._noise,
-            **plain(more),
             "skinfo": versions.get("skinfo"),
         }
+        if clash := settings.keys() & more.keys():
+            raise ValueError(f"the monitor itself notes {min(clash)!r}; leave it out of settings.")
+        settings |= plain(more)
         if self._path is None:
             return Journal(None, settings, versions)
         check_table_name(self._path)

@@ -107,6 +107,8 @@ def not_called(name: str) -> ValueError:
 
 def find_layers(model: nn.Module, names: Sequence[str]) -> dict[str, nn.Module]:
     """Find submodules by name; the error for a name that no submodule has lists their names."""
+    if isinstance(names, str):
+        raise TypeError(f"layers is a list of names, also of one alone; got {names!r}.")
     modules = {name: module for name, module in model.named_modules() if name}
     missing = [name for name in names if name not in modules]
     if missing:

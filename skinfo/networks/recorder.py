@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from itertools import zip_longest
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -99,9 +100,10 @@ class Recorder:
     ) -> None:
         if not isinstance(model, nn.Module):
             raise TypeError(f"model must be a torch.nn.Module; got a {type(model).__name__}.")
-        if n_replicas < 1 or batch_size < 1:
+        if not all(isinstance(n, Integral) and n >= 1 for n in (n_replicas, batch_size)):
             raise ValueError(
-                f"n_replicas and batch_size must be at least 1; got {n_replicas} and {batch_size}."
+                "n_replicas and batch_size must be at least 1, whole numbers; got "
+                f"{n_replicas!r} and {batch_size!r}."
             )
         Flattening(flatten).check_names(layers)
         self.model = model
@@ -112,7 +114,7 @@ class Recorder:
         self.batch_size = batch_size
         self.random_state = random_state
         self.flatten = flatten
-        self._modules = find_layers(model, list(layers))
+        self._modules = find_layers(model, layers)
         find_layers(model, list(self.sigma))
 
     @property

@@ -110,7 +110,7 @@ def test_replicas_are_as_many_as_asked_for(X, n_replicas):
     assert recorded(recorder, X)["layer2"].shape == (50, n_replicas, 4)
 
 
-@pytest.mark.parametrize("options", [{"n_replicas": 0}, {"batch_size": 0}])
+@pytest.mark.parametrize("options", [{"n_replicas": 0}, {"batch_size": 0}, {"n_replicas": 2.5}])
 def test_nothing_to_record_is_an_error(options):
     with pytest.raises(ValueError, match="n_replicas and batch_size must be at least 1"):
         Recorder(make_mlp(SIZES), NAMES, **options)
@@ -217,6 +217,8 @@ def test_a_layer_that_runs_twice_is_refused(X):
 
 
 def test_recording_an_unknown_layer_lists_the_layers():
+    with pytest.raises(TypeError, match="list of names, also of one alone; got 'layer1'"):
+        Recorder(make_mlp(SIZES), "layer1")
     with pytest.raises(ValueError, match="no layer 'layer9'; it has: layer1, .*output"):
         Recorder(make_mlp(SIZES), ["layer1", "layer9"])
 
