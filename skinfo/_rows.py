@@ -196,6 +196,7 @@ def one_each(values: Any, name: str) -> np.ndarray:
             raise ValueError(f"{name} holds bytes that are no words in UTF-8 ({error}).") from error
     if array.dtype.kind not in "biufUT":
         raise ValueError(f"{name} must be a list of numbers or of words; got {array.dtype}.")
+    _check_not_missing(array, name)
     return array.astype(str) if array.dtype.kind == "T" else array
 
 

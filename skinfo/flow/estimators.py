@@ -15,6 +15,7 @@ from sklearn.utils import get_tags
 
 from skinfo.quantities import Quantity
 from skinfo.runs import Activations, Layer
+from skinfo.runs.description import check_name
 
 _UNSUPERVISED = (
     "is fitted without labels: with them it would show the labels of these very rows, and say "
@@ -51,6 +52,8 @@ def name_estimators(
             named[name] = estimator
     if not named:
         raise ValueError("information_flow needs at least one estimator.")
+    for name in named:
+        check_name(name, "an estimator")
     return named
 
 

@@ -61,22 +61,22 @@ class Layer:
     noise_before: bool = False
 
     def __post_init__(self) -> None:
-        check_name(self.name, "layer")
+        check_name(self.name, "a layer")
 
 
 def check_name(name: Any, kind: str) -> None:
-    """Check the name of a layer, a loss or a label: text that every file can hold.
+    """Check the name of a layer, a loss, an estimator: text that every file can hold.
 
     Examples
     --------
-    >>> check_name("", "layer")  # doctest: +ELLIPSIS
+    >>> check_name("", "a layer")  # doctest: +ELLIPSIS
     Traceback (most recent call last):
-    skinfo.errors.RunError: '' is no name of a layer: it is empty, or holds what no file can ...
+    skinfo.errors.RunError: '' is no name of a layer: it is no text, empty, or holds ...
     """
     if not isinstance(name, str) or not name or _UNWRITABLE.search(name):
         raise RunError(
-            f"{name!r} is no name of a {kind}: it is empty, or holds what no file can hold (NUL, "
-            "or half of a character); rename it, or leave it out"
+            f"{name!r} is no name of {kind}: it is no text, empty, or holds what no file can hold "
+            "(NUL, or half of a character); rename it, or leave it out"
         )
 
 
@@ -284,7 +284,7 @@ def check_losses(losses: Any, path: str | Path | None, epoch: int) -> dict[str, 
                        path=path, epoch=epoch)  # fmt: skip
     numbers: dict[str, float] = {}
     for name, value in (losses or {}).items():
-        check_name(name, "loss")
+        check_name(name, "a loss")
         try:
             # Arrays and tensors of one number are numbers.
             number = value.item() if hasattr(value, "item") else value

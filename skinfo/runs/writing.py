@@ -214,7 +214,7 @@ def save_run(
             )
             _check_names(record, activations, path, epoch)
             for name in activations:
-                run.check_stored(as_array(activations[name], f"layer {name!r}"), epoch, name)
+                _array(run, activations, epoch, name)
             with naming_failure(path, epoch):
                 store.create(record, arrays)
         else:
@@ -240,14 +240,22 @@ def append(
     def arrays() -> Iterator[tuple[str, np.ndarray]]:
         for layer in record["layers"]:
             now[:] = [layer["name"]]
-            array = as_array(activations[now[0]], f"layer {now[0]!r}")
-            run.check_stored(array, epoch, now[0])
-            yield now[0], array
+            yield now[0], _array(run, activations, epoch, now[0])
         now.clear()
 
     numbers = check_losses(losses, store.path, epoch)
     with naming_failure(store.path, epoch, now):
         store.write(epoch, arrays(), numbers)
+
+
+def _array(run: Run, activations: Mapping[str, Any], epoch: int, layer: str) -> np.ndarray:
+    """One array of a checkpoint, checked to be what every format stores."""
+    array = as_array(activations[layer], f"layer {layer!r}")
+    run.check_stored(array, epoch, layer)
+    if array.dtype.itemsize > 8:
+        raise RunError(f"holds {array.dtype}, which not every format stores; save float64",
+                       path=run.name, epoch=epoch, layer=layer)  # fmt: skip
+    return array
 
 
 @contextmanager
@@ -280,7 +288,7 @@ def _beside(labels: Any, groups: Any, path: Path) -> dict[str, np.ndarray | None
     }
     for values in arrays.values():
         if values is not None and values.dtype.kind == "U":
-            check_name(" ".join(np.unique(values)), "label")
+            check_name(" ".join(np.unique(values)), "a label")
     check_groups(arrays["groups"], arrays["labels"], path)
     return arrays
 

@@ -261,6 +261,29 @@ def test_other_names_are_alike_in_every_format(path, name, fmt):
     assert run.load(1, name).array.tolist() == [[1.0], [1.0]]
 
 
+@pytest.mark.parametrize("fmt", WRITTEN)
+@pytest.mark.parametrize(
+    ("array", "said"),
+    [
+        (np.ones((2, 1), np.longdouble), "not every format stores; save float64"),
+        (np.ones((2, 1), complex), "holds complex128 where numbers are expected"),
+        (np.ma.masked_equal([[1.0], [2.0]], 2), "masked values"),
+    ],
+    ids=["longdouble", "complex", "masked"],
+)
+def test_what_not_every_format_stores_is_refused_by_all(path, fmt, array, said):
+    with pytest.raises(ValueError, match=f"layer 'a'.*{said}"):
+        save_run(path, 1, {"a": array}, format=fmt)
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("labels", [[np.nan, 1], [np.inf, 1], np.ma.masked_equal([1, 2], 2)])
+def test_labels_that_are_missing_are_refused_before_anything_is_written(path, labels):
+    with pytest.raises(RunError, match="labels (contains|holds)"):
+        save_run(path, 1, {"a": np.zeros((2, 1))}, labels=labels)
+    assert not path.exists()
+
+
 def test_labels_of_something_else_are_not_taken_for_those_of_a_new_run(path):
     path.mkdir()
     np.save(path / "labels.npy", [1, 2, 3])
