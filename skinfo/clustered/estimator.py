@@ -13,6 +13,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
+from skinfo._numba import _LIMIT
 from skinfo._rows import Rows, check_labels, check_rows, counted
 from skinfo.clustered.distances import Distances, measure_label_sets
 from skinfo.clustered.indices import (
@@ -345,7 +346,9 @@ class ClusteringScore(BaseEstimator):
         )  # fmt: skip
 
     def _measure(self, name: str, rows: Rows) -> tuple[Quantity, ...]:
-        return MEASURES[name](rows, self.metric, self.bin_width)
+        # Several threads would sum in another order, and change the last digits.
+        with _LIMIT:
+            return MEASURES[name](rows, self.metric, self.bin_width)
 
     def _set_attributes(self, attributes: dict[str, Any]) -> None:
         """Set what was measured, and delete what only an earlier fit measured."""

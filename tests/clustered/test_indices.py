@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from sklearn.metrics import calinski_harabasz_score, davies_bouldin_score, silhouette_score
+from threadpoolctl import threadpool_limits
 
 from skinfo import ClusteringScore
 from skinfo._rows import Rows
@@ -231,6 +232,16 @@ def test_the_error_of_the_dimension_is_its_spread_and_there_is_no_bracket():
     # Of 60 normal numbers the standard deviation is within a quarter of theirs 99 times of 100.
     assert 0.75 < values.std(ddof=1) / np.sqrt(np.mean(errors**2)) < 1.25
     assert np.isnan([found[0].lower, found[0].upper]).all()
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "cosine"])
+def test_the_same_bits_for_any_number_of_threads_of_linear_algebra(rng, metric):
+    X, y = rng.normal(size=(700, 120)).astype(np.float32), np.arange(700) % 7
+    found = []
+    for threads in (1, 2, 3):
+        with threadpool_limits(threads, user_api="blas"):
+            found.append(ClusteringScore(measures="all", metric=metric).fit(X, y).quantities_)
+    assert found[0] == found[1] == found[2]
 
 
 def test_binned_entropy_is_a_share_of_log_n():
