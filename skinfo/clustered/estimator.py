@@ -314,6 +314,12 @@ class ClusteringScore(BaseEstimator):
         several = _label_sets(y)
         if not several:
             raise ValueError("y holds no label set.")
+        names = [str(name).strip() for name in several]
+        if len(set(names)) < len(names):
+            raise ValueError(
+                f"The label sets of y are told apart by their names in the results; {names!r} are "
+                "alike but for blanks or type. Rename them."
+            )
         checked = {
             name: check_labels(labels, len(np.asarray(labels))) for name, labels in several.items()
         }
@@ -374,5 +380,11 @@ def _label_sets(y: Any) -> dict[Any, Any]:
         return {name: y[name].to_numpy() for name in y.columns}
     columns = np.asarray(y)
     if columns.ndim == 2 and columns.shape[1] > 1:
+        hot, cold = (columns == 1).sum(axis=1), (columns == 0).sum(axis=1)
+        if (hot == 1).all() and (hot + cold == columns.shape[1]).all():
+            raise ValueError(
+                "y is one-hot, one column per class: pass y.argmax(axis=1). Should its columns be "
+                "label sets of their own, pass a dict of them."
+            )
         return {k: columns[:, k] for k in range(columns.shape[1])}
     return {None: y}

@@ -113,12 +113,25 @@ def test_columns_and_frames_are_label_sets_too(rng):
     assert ClusteringScore(measures=()).fit(X, frame).auc_ == by_dict.auc_
 
 
+def test_labels_that_differ_in_blanks_are_two_classes(rng):
+    y = np.array(["a", "a ", "b"] * 6)
+    for labels in (y, y.astype(object), y.astype("S"), pd.Series(y, dtype="string")):
+        est = ClusteringScore(measures=()).fit(rng.normal(size=(18, 2)), labels)
+        assert [str(c) for c in est.classes_] == ["a", "a ", "b"]
+
+
 def test_label_sets_that_cannot_be_measured_are_refused(rng):
     X, y = rng.normal(size=(20, 2)), np.arange(20) % 2
     with pytest.raises(ValueError, match="different lengths"):
         ClusteringScore().fit(X, {"a": y, "b": y[:10]})
     with pytest.raises(ValueError, match="no label set"):
         ClusteringScore().fit(X, {})
+    for other in ("1 ", "1"):
+        with pytest.raises(ValueError, match="alike but for blanks or type"):
+            ClusteringScore().fit(X, {1: y, other: y})
+    for hot in (np.eye(2)[y], np.eye(2, dtype=bool)[y], np.eye(3, dtype=int)[y]):
+        with pytest.raises(ValueError, match="one-hot.*argmax"):
+            ClusteringScore().fit(X, hot)
     with pytest.raises(ValueError, match="At most 8"):
         ClusteringScore().fit(X, np.tile(y[:, None], 9))
     with pytest.raises(ValueError, match="one class"):
