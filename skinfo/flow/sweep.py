@@ -142,7 +142,8 @@ def information_flow(
 
     In a pipeline the estimator measures what the steps before it make of the layer, and sigma lives
     in that space: see the notes of :class:`skinfo.NoisyMIEstimator`. The steps are fitted at each
-    checkpoint anew; give those that draw random numbers a ``random_state``.
+    checkpoint anew, without labels before ``population=True``; give those that draw random numbers
+    a ``random_state``.
 
     What a layer needs is estimated before it is read: its array in double precision times the
     ``memory_factor`` of the estimators, 4 where a class declares none, and 3 more with the steps of

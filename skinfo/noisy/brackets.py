@@ -285,8 +285,12 @@ def _with_replicas(
         gap = plug_in.mutual_info.mean - mixture_posterior.mean
         if gaussians is not None and gap > tol:
             information_lows += _gaussian_posteriors(averages, mixture, gaussians, n_jobs)
+        if not _any_positive(information_lows):
+            information_lows += _mixed_with_prior(averages, out.mutual_info, out.entropy)
     of_label = several if rows.labels is None else np.bincount(rows.labels)[rows.labels] > 1
     label_lows = [_average_known(averages, out.label_mutual_info, of_label)]
+    if not _any_positive(label_lows):
+        label_lows += _mixed_with_prior(averages, out.label_mutual_info, out.entropy)
     lows = {"mutual_info": information_lows, "label_mutual_info": label_lows}
     return lows, {"entropy": [averages.of(out.entropy)], "conditional_entropy": conditional_highs}
 
@@ -317,20 +321,32 @@ def _of_population(averages: Averages, mixture: Mixture) -> tuple[_Candidates, _
         "entropy": [averages.of(without.entropy + rest), outside],
     }
     highs = {name: [average.plus(missed) for average in upper[name]] for name in upper}
-    # H(Y) + E log of a leave-one-out classifier, log p(y) kept with the draw it belongs to:
-    # the classes of the population are sampled too. Where it sees nothing, it is p(y).
-    seen = np.isfinite(without.entropy)
-    ratio = np.where(seen, without.label_mutual_info, 0.0)
     lows = {
-        "label_mutual_info": [
-            averages.of(np.logaddexp(ratio + np.log1p(-share), np.log(share)))
-            for share in _PRIOR_SHARES
-        ]
+        "label_mutual_info": _mixed_with_prior(averages, without.label_mutual_info, without.entropy)
     }
     highs["label_mutual_info"] = [
         averages.plug_in.label_mutual_info.plus(_missing_label_entropy(rows))
     ]
     return lows, highs
+
+
+def _any_positive(lows: list[Average]) -> bool:
+    return any(low.mean > low.margin(population=False) for low in lows)
+
+
+def _mixed_with_prior(
+    averages: Averages, log_ratio: np.ndarray, entropy: np.ndarray
+) -> list[Average]:
+    """E log of q(y|t) / p(y), given its logarithm, with some p(y) mixed into q; or of x for y.
+
+    The posterior q never saw the own row, and ``entropy`` is infinite where it sees nothing; there
+    it is all p(y). p(y) is kept with its draw: the classes of a population are sampled too.
+    """
+    ratio = np.where(np.isfinite(entropy), log_ratio, 0.0)
+    return [
+        averages.of(np.logaddexp(ratio + np.log1p(-share), np.log(share)))
+        for share in _PRIOR_SHARES
+    ]
 
 
 def _missed_entropy(rows: Rows) -> float:

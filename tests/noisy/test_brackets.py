@@ -188,6 +188,18 @@ def test_a_class_of_one_row_leaves_the_lower_end_of_the_others():
     assert found.label_mutual_info.lower == pytest.approx(expected, abs=0.01)
 
 
+@pytest.mark.parametrize("population", [False, True])
+def test_one_row_far_from_its_replicas_costs_one_row(population, rng):
+    """40 inputs far apart in 4 classes carry log 40 and log 4, or are told apart by as much."""
+    X = 100.0 * rng.normal(size=(40, 6)) + 1e4 * np.eye(6)[np.arange(40) % 4]
+    S = (X[:, None] + rng.normal(size=(40, 5, 6))).reshape(-1, 6)
+    S[0] += 1e4 * np.eye(6)[5]
+    rows = Rows.make(S, groups=np.repeat(np.arange(40), 5), labels=np.repeat(np.arange(40) % 4, 5))
+    found = measure_mixture(Mixture.of(rows, 1.0), population=population, max_evaluations=2**12)
+    assert np.log(40) - 0.2 < found.mutual_info.lower <= np.log(40)
+    assert np.log(4) - 0.2 < found.label_mutual_info.lower <= np.log(4)
+
+
 def test_random_labels_reach_down_to_zero(rng):
     """500 rows in 20 dimensions: the plug-in I(Y;T) is all of H(Y), and all of it overfitting."""
     S, y = rng.normal(size=(500, 20)), rng.integers(0, 2, size=500)
