@@ -158,9 +158,10 @@ class Flattening:
 
     def check_names(self, names: Sequence[str]) -> None:
         """Check that choices by layer name layers of the run."""
+        known = set(names)
         for what, given in (("flatten", self.choice), ("axes", self.axes)):
             for name in given if isinstance(given, Mapping) else ():
-                if name not in names:
+                if name not in known:
                     raise ValueError(
                         f"{what} names {name!r}, which is not a layer of {', '.join(names)}."
                     )

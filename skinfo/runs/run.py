@@ -362,7 +362,7 @@ class Run:
         self._check_same_width(width, epoch, *first, layer)
 
     def _first_width(self, width: int, epoch: int, layer: str) -> tuple[int, int]:
-        for other in takewhile(lambda other: other != epoch, self.epochs):
+        for other in takewhile(lambda other: other != epoch, self._seen or self.epochs):
             # One that cannot be looked at has an error of its own when it is read.
             with suppress(RunError):
                 return self.shape(other, layer)[-1], other
@@ -432,7 +432,9 @@ class Run:
     def _count_inputs(self) -> int | None:
         """How many inputs there are, from the first array that can be looked at if need be."""
         n_inputs = self._n_inputs()
-        for epoch, layer in product(self.epochs, self.layers) if n_inputs is None else ():
+        for epoch, layer in (
+            product(self._seen or self.epochs, self.layers) if n_inputs is None else ()
+        ):
             # One that cannot be looked at has an error of its own when it is read.
             with suppress(RunError):
                 return self._stored_inputs(epoch, layer.name)[1]

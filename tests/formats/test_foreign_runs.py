@@ -1,5 +1,8 @@
 """Runs that others wrote, and arrays in memory, are opened and described."""
 
+import os
+import zipfile
+
 import numpy as np
 import pytest
 
@@ -454,3 +457,40 @@ def test_rows_of_other_inputs_are_refused_without_labels():
     assert run.load(2, "b").array.shape == (4, 1)
     with pytest.raises(RunError, match="epoch 2, layer 'a': has 5 rows, but the first array .* 4"):
         run.load(2, "a")
+
+
+# Growth
+
+
+@pytest.mark.parametrize("kind", ["npz", "safetensors", "hdf5"])
+def test_what_is_read_again_does_not_grow_with_what_lies_beside_it(tmp_path, monkeypatch, kind):
+    """Tables of contents are read once a file, and directories once a run."""
+    layers = {f"a{k}": np.ones((2, 1)) for k in range(12)}
+    for epoch in range(20):
+        file = tmp_path / f"epoch{epoch}.{'h5' if kind == 'hdf5' else kind}"
+        if kind == "npz":
+            np.savez(file, **layers)
+        elif kind == "safetensors":
+            save_safetensors(layers, file)
+        else:
+            with h5py.File(file, "w") as stream:
+                for name, array in layers.items():
+                    stream[name] = array
+    run, counts = open_run(tmp_path), {"listed": 0, "indexed": 0}
+
+    def counting(name, function):
+        def counted(*args, **kwargs):
+            counts[name] += 1
+            return function(*args, **kwargs)
+
+        return counted
+
+    monkeypatch.setattr(os, "listdir", counting("listed", os.listdir))
+    index = zipfile.ZipFile._RealGetContents
+    monkeypatch.setattr(zipfile.ZipFile, "_RealGetContents", counting("indexed", index))
+    for epoch in run.epochs:
+        for layer in run.layers:
+            run.load(epoch, layer.name)
+            run.shape(epoch, layer.name)
+    assert counts["listed"] <= 4
+    assert counts["indexed"] <= (2 * len(run.epochs) if kind == "npz" else 0)

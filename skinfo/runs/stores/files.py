@@ -6,11 +6,11 @@ import json
 import os
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 from urllib.parse import unquote
 
 import numpy as np
@@ -33,6 +33,7 @@ from skinfo.runs.stores.base import (
     write_npy,
 )
 
+Opened = TypeVar("Opened")
 _LOSSES = "losses.json"
 # What numpy calls the types of safetensors.
 _TYPES = {
@@ -117,14 +118,19 @@ class _Archive(zipfile.ZipFile):
 
 
 def _archive(path: Path) -> _Archive:
-    """An open file; it stays open for the other layers that are read of it."""
+    return _kept_open(_Archive, path)
+
+
+def _kept_open(kind: Callable[[Path], Opened], path: Path) -> Opened:
+    """An open file; it stays open for the other layers that are read of it, until it changes."""
     state = path.stat()
-    return _open_archive(path, os.getpid(), state.st_ino, state.st_size, state.st_mtime_ns)
+    opened: Opened = _open(kind, path, os.getpid(), state.st_ino, state.st_size, state.st_mtime_ns)
+    return opened
 
 
 @lru_cache(maxsize=4)
-def _open_archive(path: Path, *state: int) -> _Archive:  # noqa: ARG001
-    return _Archive(path)
+def _open(kind: Callable[[Path], Any], path: Path, *state: int) -> Any:  # noqa: ARG001
+    return kind(path)
 
 
 class NpyStore(FoldersStore):
@@ -209,15 +215,9 @@ class SafetensorsStore(DirectoryStore):
 
     @contextmanager
     def _open(self, epoch: int, layer: str | None = None) -> Iterator[tuple[Any, Path]]:
-        safetensors = _safetensors()
         path = self.entry(epoch)
-        # The library takes a file that it may not read for one that is not there.
-        with (
-            reading(path, layer, epoch),
-            path.open("rb"),
-            safetensors.safe_open(path, "np") as file,
-        ):
-            names = list(file.keys())
+        with reading(path, layer, epoch):
+            file, names = _kept_open(_open_tensors, path)
             if layer is not None and layer not in names:
                 raise no_such_layer(names, path, layer, epoch)
             yield file, path
@@ -237,6 +237,14 @@ class SafetensorsStore(DirectoryStore):
     def _read_losses(self, path: Path) -> str | None:
         with _safetensors().safe_open(path, "np") as file:
             return (file.metadata() or {}).get("losses")
+
+
+def _open_tensors(path: Path) -> tuple[Any, dict[str, None]]:
+    """An open file and the names of its tensors."""
+    # The library takes a file that it may not read for one that is not there.
+    with path.open("rb"):
+        file = _safetensors().safe_open(path, "np")
+    return file, dict.fromkeys(file.keys())
 
 
 def _read_bfloat16(path: Path, layer: str) -> np.ndarray:
