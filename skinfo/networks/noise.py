@@ -177,7 +177,8 @@ def noisy_layers(
     -----
     What torch.compile made runs uncompiled while the context lasts, since compiled code does not
     call new hooks. To train compiled code with noise, put :class:`GaussianNoise` modules into the
-    model, and train it outside of this context.
+    model, and train it outside of this context. Where torch.utils.checkpoint runs layers again for
+    their gradients, leave ``generator`` out: torch restores the state of its global one alone.
 
     Examples
     --------

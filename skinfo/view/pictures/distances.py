@@ -303,7 +303,9 @@ class ClassDistancesDisplay:
 
 def _check_measured(snapshots: Snapshots) -> None:
     if not snapshots.within.any():
-        raise ValueError("No distances are on record: the run has no labels.")
+        raise ValueError(
+            "No distances are on record: the run has no labels, or was measured while it trained."
+        )
 
 
 def _histograms(estimator: Any, label_set: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
