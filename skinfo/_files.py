@@ -108,11 +108,12 @@ def remove_leftovers(parent: Path, pattern: str) -> None:
 
 @contextmanager
 def only_writer(
-    lock: Path, path: Path, epoch: int | None = None, wait: float = 0
+    lock: Path, path: Path, epoch: int | None = None, *, wait: float = 0, keep: bool = True
 ) -> Iterator[None]:
     """Keep other writers out until the block ends, or the process does, however it ends.
 
-    The operating system holds the lock, not the file, which stays: a killed writer blocks nobody.
+    The operating system holds the lock, not the file, which stays unless ``keep`` is false: a
+    killed writer blocks nobody.
     Where another process still is writing after ``wait`` seconds, the RunError names ``path`` and
     ``epoch``.
     """
@@ -125,7 +126,13 @@ def only_writer(
             path=path, epoch=epoch,
         ) from None  # fmt: skip
     with held:
-        yield
+        try:
+            yield
+        finally:
+            if not keep:
+                # Windows removes no file that is open.
+                with suppress(OSError):
+                    lock.unlink()
 
 
 def describe_files(path: str | Path) -> str | None:
@@ -155,15 +162,17 @@ def _files_of(path: str) -> Iterator[tuple[str, int, int]]:
             if name.startswith(".") and not name.startswith(".z"):
                 continue
             file = os.path.join(folder, name)
-            status = os.stat(file)
+            try:
+                status = os.stat(file)
+            except FileNotFoundError:
+                # A checkpoint was replaced meanwhile.
+                continue
             yield os.path.relpath(file, path), status.st_size, status.st_mtime_ns
 
 
 def size_on_disk(path: Path) -> int:
-    """Bytes of a file, or of all files in a directory."""
-    if not path.is_dir():
-        return path.stat().st_size
-    return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+    """Bytes of a file, or of all files in a directory but hidden ones."""
+    return sum(size for _, size, _ in _files_of(str(path)))
 
 
 def _sync(path: Path) -> None:

@@ -106,24 +106,20 @@ def write_table(path: str | Path, table: pd.DataFrame, snapshots: Snapshots | No
     content = _as_bytes(table, path.suffix)
     beside, coming = path.with_suffix(".npz"), _coming(path)
     lock = path.with_name(f".{path.name}.lock")
-    with only_writer(lock, path, wait=_PATIENCE):
+    with only_writer(lock, path, wait=_PATIENCE, keep=False):
+        names = (path.name, beside.name, coming.name)
+        remove_leftovers(path.parent, "|".join(map(re.escape, names)))
+        coming.unlink(missing_ok=True)
+        if archive:
+            with write_atomically(coming) as file:
+                np.savez_compressed(file, allow_pickle=False, table=_digest(content), **archive)
         try:
-            names = (path.name, beside.name, coming.name)
-            remove_leftovers(path.parent, "|".join(map(re.escape, names)))
+            with write_atomically(path) as file:
+                file.write(content)
+        except BaseException:
             coming.unlink(missing_ok=True)
-            if archive:
-                with write_atomically(coming) as file:
-                    np.savez_compressed(file, allow_pickle=False, table=_digest(content), **archive)
-            try:
-                with write_atomically(path) as file:
-                    file.write(content)
-            except BaseException:
-                coming.unlink(missing_ok=True)
-                raise
-            _take_name(coming, beside)
-        finally:
-            with suppress(OSError):
-                lock.unlink()
+            raise
+        _take_name(coming, beside)
 
 
 def _as_bytes(table: pd.DataFrame, suffix: str) -> bytes:

@@ -79,8 +79,8 @@ def convert_run(
         with naming_failure(target):
             target.parent.mkdir(parents=True, exist_ok=True)
             lock = target.with_name(f".{target.name}.convert.lock")
-            stack.enter_context(only_writer(lock, target))
-        store, record = _begin(run, growing, kind)
+            stack.enter_context(only_writer(lock, target, keep=False))
+            store, record = _begin(run, growing, kind)
         epochs = run.epochs
         finished = set(store.epochs())
         for done, epoch in enumerate(epochs):
@@ -89,7 +89,8 @@ def convert_run(
                 append(store, record, epoch, arrays, losses)
             if progress is not None:
                 progress(done + 1, len(epochs))
-        _move(growing, target)
+        with naming_failure(target):
+            _move(growing, target)
     return open_run(target)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from skinfo._files import write_atomically
+from skinfo._files import describe_files, size_on_disk, write_atomically
 from skinfo.errors import RunError
 from skinfo.runs import Layer, RunWriter, open_run, save_run
 from skinfo.runs.stores import WRITTEN
@@ -298,3 +298,19 @@ def test_writing_leaves_the_umask_of_the_process_alone(path, monkeypatch):
     monkeypatch.setattr(os, "umask", lambda _: pytest.fail("the umask is the process's"))
     for fmt in WRITTEN:
         save_run(path / fmt, 1, {"a": np.zeros((2, 1))}, format=fmt)
+
+
+def test_a_file_that_is_gone_when_it_is_looked_at_is_left_out(path, monkeypatch):
+    """A checkpoint that is replaced while the files of a run are described."""
+    save_run(path, 1, {"a": np.zeros((2, 1))})
+    stat = os.stat
+
+    def vanishing(file, *arguments, **options):
+        if str(file).endswith(".npz"):
+            raise FileNotFoundError(file)
+        return stat(file, *arguments, **options)
+
+    before = size_on_disk(path)
+    monkeypatch.setattr(os, "stat", vanishing)
+    assert 0 < size_on_disk(path) < before
+    assert describe_files(path)
