@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 
-from skinfo import BinningMIEstimator, ClusteringScore, NoisyMIEstimator, ReplicaWarning
+from skinfo import (
+    BinningMIEstimator,
+    ClusteringScore,
+    NoisyMIEstimator,
+    ReplicaWarning,
+    SaturationWarning,
+)
+
+import reference
 
 # Rows of weight 0 may lie outside the edges that the others gave.
 pytestmark = pytest.mark.filterwarnings("ignore::skinfo.OutsideEdgesWarning")
@@ -165,3 +173,40 @@ def test_an_integer_weight_is_an_input_repeated_in_every_pair(estimator, X, y, w
         )
         # The cells differ, and with them where in its cell a distance lies.
         np.testing.assert_allclose(found, expected, atol=0.02, err_msg=name)
+
+
+@pytest.mark.parametrize(("weight", "light"), [(1000, 1), (1.0, 1e-4)])
+def test_the_error_allows_for_a_light_row_that_no_draw_met(weight, light, rng):
+    """Its 1 / w made of it half of the covariance: the control missed it, and was off by .05."""
+    cluster = rng.normal(size=(50, 2))
+    X = np.concatenate([cluster, [[100.0, 50.0]], 100.0 * rng.normal(size=(1, 2)) - 500.0])
+    weights = np.array([weight] * 50 + [light, light])
+    p = light / weights.sum()
+    truth = -2 * p * np.log(p) - (1 - 2 * p) * np.log1p(-2 * p)
+    truth += (1 - 2 * p) * reference.plane_information(cluster, 1.0)
+    for seed in range(4):
+        est = NoisyMIEstimator(1.0, random_state=seed).fit(X, sample_weight=weights)
+        assert abs(est.mutual_info_ - truth) < 4 * est.stderr_ < 0.04
+        assert est.bracket_[0] <= truth <= est.bracket_[1]
+
+
+def test_the_error_of_rows_that_all_lie_apart_is_that_of_their_weights(rng):
+    """Nothing varies among the draws that never met the light one: the error was 0."""
+    X, weights = 1000.0 * rng.normal(size=(40, 3)), np.array([1e4] * 39 + [1.0])
+    p = weights / weights.sum()
+    est = NoisyMIEstimator(1.0, random_state=0)
+    with pytest.warns(SaturationWarning):
+        est.fit(X, sample_weight=weights)
+    assert 0 < abs(est.mutual_info_ + p @ np.log(p)) < 2 * est.stderr_ < 1e-4
+
+
+@pytest.mark.parametrize("far", [50.0, 140.0, 1e5])
+def test_an_outlier_among_many_rows_leaves_the_information_of_the_others(far, rng):
+    kinds = rng.normal(size=(40, 2))
+    X = np.concatenate([np.repeat(kinds, 125, axis=0), [[far, far / 2]]])
+    n = len(X)
+    truth = np.log(n) / n - (1 - 1 / n) * np.log1p(-1 / n)
+    truth += (1 - 1 / n) * reference.plane_information(kinds, 1.0)
+    est = NoisyMIEstimator(1.0, random_state=0).fit(X)
+    assert abs(est.mutual_info_ - truth) < 3 * est.stderr_ < 0.03
+    assert est.score(X) == pytest.approx(truth, abs=0.02)

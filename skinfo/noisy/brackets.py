@@ -24,6 +24,7 @@ from skinfo.noisy.sampling import (
     Draws,
     average_draws,
     integration_error,
+    missed,
     randomisation_means,
     variance_components,
 )
@@ -136,6 +137,10 @@ class Averages:
     ) -> None:
         self.rows = mixture.rows
         self.draws = draws
+        self._control, self._unseen = sums.control, _error_of_weights(self.rows, draws)
+        if missed(sums.leverage):
+            self._control = sums.control - sums.leverage
+            self._unseen += _error_of_far_rows(mixture, draws)
         self.sums = sums
         self._exact = exact
         self._inputs = self.rows.inputs[draws.rows]
@@ -149,14 +154,15 @@ class Averages:
 
     def of(self, values: np.ndarray) -> Average:
         """Average one value per draw."""
-        return average_draws(
+        average = average_draws(
             values,
-            self.sums.control,
+            self._control,
             self.draws.weights,
             self._inputs,
             self.rows.weights,
             self.rows.input_weights,
         )
+        return replace(average, integration=float(np.hypot(average.integration, self._unseen)))
 
     def of_rows(self, values: np.ndarray) -> Average:
         """Average one value per row, computed without drawing."""
@@ -211,7 +217,7 @@ class Averages:
         integrated = values
         if self._exact is not None:
             integrated = values - getattr(self._plug_in, name)
-        means = randomisation_means(integrated, self.sums.control, self.draws.weights)
+        means = randomisation_means(integrated, self._control, self.draws.weights)
         spread = means.std(ddof=1)
         steps = np.rint(1000 * (means - means.mean()) / spread) if spread > 0 else np.empty(0)
         return {
@@ -226,8 +232,31 @@ class Averages:
         if self._exact is not None:
             return max(average.integration for average in list(self.point)[:n])
         finite = [values for values in list(self._point)[:n] if np.isfinite(values).all()]
-        control, weights = self.sums.control, self.draws.weights
-        return max((integration_error(v, control, weights)[1] for v in finite), default=0.0)
+        control, weights = self._control, self.draws.weights
+        drawn = max((integration_error(v, control, weights)[1] for v in finite), default=0.0)
+        return float(np.hypot(drawn, self._unseen))
+
+
+def _error_of_weights(rows: Rows, draws: Draws) -> float:
+    """How far the draws miss the mean of -log w, which rows told apart contribute; 0 for equal w.
+
+    A light row that was never drawn leaves no other trace.
+    """
+    if np.ptp(rows.weights) == 0:
+        return 0.0
+    logarithm = np.log(rows.weights)
+    return float(abs(logarithm[draws.rows].mean() - rows.weights @ logarithm))
+
+
+def _error_of_far_rows(mixture: Mixture, draws: Draws) -> float:
+    """What rows that lie farther out than all that were drawn may contribute, at most."""
+    weights = mixture.rows.weights
+    parts = np.array_split(
+        np.arange(len(weights)), 1 + weights.size * mixture.subspace.rank // 2**20
+    )
+    leverages = np.concatenate([mixture.leverages(part) for part in parts])
+    far = leverages > leverages[draws.rows].max()
+    return float(weights[far] @ -np.log(weights[far]))
 
 
 def find_ends(

@@ -38,6 +38,7 @@ from skinfo.noisy.sampling import (
     independent_draws,
     integration_error,
     level_sizes,
+    missed,
 )
 from skinfo.quantities import Quantity
 
@@ -212,8 +213,8 @@ def cross_information(
         )
     stream = DrawStream(new.weights, order_rows(new), rank, seed)
     rule = StoppingRule(tol)
-    mean_along = float(subspace.standardised_squares(new.points).mean())
-    values = control = np.empty((N_RANDOMISATIONS, 0))
+    squares = subspace.standardised_squares(new.points)
+    values = control = leverage = np.empty((N_RANDOMISATIONS, 0))
     for m in level_sizes(max_evaluations):
         draws = stream.take(m)
         noise = draws.noise.reshape(-1, rank)
@@ -222,9 +223,12 @@ def cross_information(
         logs = mixture.log_ratios(t, 0.5 * square, n_jobs)
         values = np.concatenate([values, -logs.reshape(N_RANDOMISATIONS, m)], axis=1)
         along = subspace.standardised_squares(t) - square
-        centred = 0.5 * (along - mean_along - np.trace(subspace.precision) + rank)
+        centred = 0.5 * (along - squares.mean() - np.trace(subspace.precision) + rank)
         control = np.concatenate([control, centred.reshape(N_RANDOMISATIONS, m)], axis=1)
-        value, stderr = integration_error(values, control, np.ones_like(values))
+        of_rows = 0.5 * (squares - squares.mean())[draws.rows]
+        leverage = np.concatenate([leverage, of_rows], axis=1)
+        seen = control - leverage if missed(leverage) else control
+        value, stderr = integration_error(values, seen, np.ones_like(values))
         if rule.is_done(stderr):
             break
     return off + value

@@ -133,7 +133,7 @@ class Subspace:
     @property
     def noise_entropy(self) -> float:
         """Entropy of the noise in all d dimensions, (d / 2) log(2 pi e sigma^2)."""
-        return 0.5 * self.dimension * float(np.log(2 * np.pi * np.e * self.sigma**2))
+        return self.dimension * float(np.log(self.sigma) + 0.5 * np.log(2 * np.pi * np.e))
 
     @property
     def gaussian_information(self) -> float:

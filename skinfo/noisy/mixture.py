@@ -66,6 +66,7 @@ class DrawSums:
     # A number of mean exactly 0 that varies as the information does: what it would be at this draw,
     # less its mean, were T Gaussian of the same covariance.
     control: np.ndarray
+    leverage: np.ndarray  # the part of the control that depends on the row alone; its mean is 0
 
     @cached_property
     def all_data(self) -> Densities:
@@ -274,7 +275,14 @@ class Mixture:
             input_weight=rows.input_weights[input_of].reshape(shape),
             label_weight=label_weight.reshape(shape),
             control=self._control(drawn, draws.noise.reshape(len(drawn), -1)).reshape(shape),
+            leverage=self.leverages(drawn).reshape(shape),
         )
+
+    def leverages(self, rows: np.ndarray) -> np.ndarray:
+        """Half of s' C^-1 s less its mean: how far out each row is."""
+        s = self.subspace.project(self.rows.points[rows])
+        mean = self.subspace.rank - np.trace(self.subspace.precision)
+        return 0.5 * (self.subspace.standardised_squares(s) - mean)
 
     def _control(self, drawn: np.ndarray, noise: np.ndarray) -> np.ndarray:
         """Half of t' C^-1 t - |z|^2 with C the covariance of T: both terms have mean rank."""
@@ -320,5 +328,5 @@ class Mixture:
         """Logarithm of g at points of the layer's full space, in nats."""
         projected = self.subspace.project(points)
         logs = self.log_ratios(projected, np.zeros(len(points)), n_jobs, in_double=True)
-        constant = 0.5 * self.subspace.dimension * np.log(2 * np.pi * self.subspace.sigma**2)
+        constant = self.subspace.noise_entropy - 0.5 * self.subspace.dimension
         return logs - 0.5 * self.subspace.squared_distances(points) - constant

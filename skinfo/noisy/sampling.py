@@ -14,6 +14,8 @@ from scipy.stats import t as student
 #: Independent scramblings; their spread gives the standard error.
 N_RANDOMISATIONS = 16
 _QUANTILE = float(student.ppf(0.975, N_RANDOMISATIONS - 1))
+# A mean that so many standard errors part from what it is known to be is no matter of chance.
+_BEYOND_CHANCE = 4.0
 # Draws per randomisation at the first level.
 _FIRST_LEVEL = 256
 _BITS = 30
@@ -226,6 +228,17 @@ def integration_error(
     """
     means = randomisation_means(values, control, draw_weights)
     return float(means.mean()), float(means.std(ddof=1) / np.sqrt(N_RANDOMISATIONS))
+
+
+def missed(leverage: np.ndarray) -> bool:
+    """Tell whether rows far out were missed: whether a mean of draws is far from its truth, 0.
+
+    ``leverage``, (N_RANDOMISATIONS, m), depends on the row of each draw alone. What was never drawn
+    shows in no spread, so it is no matter of chance if the mean is beyond that.
+    """
+    means = leverage.mean(axis=1)
+    stderr = means.std(ddof=1) / np.sqrt(N_RANDOMISATIONS)
+    return bool(abs(means.mean()) > _BEYOND_CHANCE * stderr + 1e-9)
 
 
 def randomisation_means(

@@ -119,6 +119,18 @@ def test_a_large_offset_is_harmless(X):
     assert fitted(X + 1e6).mutual_info_ == pytest.approx(fitted(X).mutual_info_, abs=1e-6)
 
 
+@pytest.mark.parametrize("power", [-1000, -540, 515, 1000])
+def test_one_factor_for_activations_and_sigma_changes_no_information(power, X, y):
+    """The square of sigma is no number there: an OverflowError, or an entropy of -inf."""
+    X = X.astype(np.float32).astype(float)
+    plain, scaled = fitted(X, y), fitted(np.ldexp(X, power), y, sigma=np.ldexp(0.5, power))
+    assert scaled.mutual_info_ == plain.mutual_info_
+    shift = X.shape[1] * power * np.log(2)
+    assert scaled.entropy_ - shift == pytest.approx(plain.entropy_, rel=1e-9)
+    density = scaled.score_samples(np.ldexp(X[:3], power)) + shift
+    np.testing.assert_allclose(density, plain.score_samples(X[:3]), rtol=1e-9)
+
+
 def test_saturation_is_said_aloud(X):
     with pytest.warns(SaturationWarning, match="within 1 %"):
         est = NoisyMIEstimator(1e-3, random_state=0).fit(X)
