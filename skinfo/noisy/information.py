@@ -53,8 +53,9 @@ _SATURATED = 0.99
 # nats.
 _ONE_SIDED, _FAR = 5.0, 0.1
 _AT_AN_END = "too few inputs"
-# An estimate that is above a ceiling by less is above it by the rounding of its draws.
-_SLACK = 1e-4
+# An estimate is above a ceiling if it is so by more than rounding, of single precision, and by more
+# than so many 95 % margins: one of 20 healthy ones at their ceiling is above by one.
+_SLACK, _MARGINS = 2e-4, 2.0
 
 _Portion = TypeVar("_Portion", Draws, DrawSums)
 
@@ -264,7 +265,12 @@ def _within(
     lower, upper = np.clip(sorted(ends), lowest, highest).tolist()
     value = float(np.clip(average.mean, lower, upper))
     quantity = Quantity(name, value, average.integration, lower, upper, notes=notes)
-    return quantity.noted("above ceiling") if average.mean > highest + _SLACK else quantity
+    return quantity.noted("above ceiling") if _is_above(average, highest) else quantity
+
+
+def _is_above(average: Average, ceiling: float) -> bool:
+    """Whether an estimate is above a ceiling beyond its error."""
+    return average.mean - _MARGINS * average.margin(population=False) > ceiling + _SLACK
 
 
 def _shifted(quantity: Quantity, constant: float) -> Quantity:
@@ -295,8 +301,9 @@ def _label_ceilings(rows: Rows, *, population: bool) -> tuple[Quantity, ...]:
 
 def _plug_in(average: Average, ceiling: float) -> Quantity:
     """The paper's estimate, with the error of its integration alone."""
-    margin = replace(average, replicas=0.0).margin(population=False)
+    average = replace(average, replicas=0.0)
+    margin = average.margin(population=False)
     quantity = Quantity(
         "plug_in", average.mean, average.integration, average.mean - margin, average.mean + margin
     )
-    return quantity.noted("above ceiling") if average.mean > ceiling + _SLACK else quantity
+    return quantity.noted("above ceiling") if _is_above(average, ceiling) else quantity

@@ -15,7 +15,7 @@ from skinfo.noisy.gaussians import (
     own_row_out_entropies,
     posterior_log_sums,
 )
-from skinfo.noisy.information import measure_mixture
+from skinfo.noisy.information import _within, measure_mixture
 from skinfo.noisy.mixture import Mixture
 from skinfo.noisy.sampling import Average, average_draws, variance_components
 
@@ -255,16 +255,26 @@ def test_crossed_weights_keep_every_bracket_in_order(rng):
         assert quantity.lower <= quantity.value <= quantity.upper
 
 
-def test_an_estimate_that_is_cut_at_the_ceiling_says_so():
-    X = np.array(list(product([-1.0, 1.0], repeat=10)))
-    cut = 0
-    for seed in range(20):
-        found = measure_mixture(Mixture.of(Rows.make(X), 2.0), max_evaluations=2**8, seed=seed)
-        if found.plug_in.value > found.ceiling + 1e-4:
-            cut += 1
-            assert "above ceiling" in found.plug_in.notes
-            assert "above ceiling" in found.mutual_info.notes
-    assert cut
+@pytest.mark.parametrize("ceiling", [0.9, 0.99, 0.9985, 1.0])
+def test_an_estimate_above_its_ceiling_by_more_than_its_error_says_so(ceiling):
+    estimate = Average(1.0, integration=0.001)
+    quantity = _within("mutual_info", estimate, (0.99, 1.01), 0.0, ceiling, ())
+    assert quantity.value == ceiling
+    assert quantity.notes == (("above ceiling",) if ceiling < 0.995 else ())
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("n", [4, 30, 500])
+def test_rows_that_all_lie_apart_stand_at_their_ceilings_and_not_above(n, dtype, rng):
+    """Classes of unequal size: what the draws say of H(Y) has an error, and sums are rounded."""
+    for seed in range(6):
+        y = np.where(np.arange(n) == 0, 1, rng.integers(0, 3, n))
+        mixture = Mixture.of(Rows.make(100 * rng.normal(size=(n, 6)).astype(dtype), labels=y), 0.5)
+        found = measure_mixture(mixture, max_evaluations=2**12, seed=seed)
+        assert found.label_mutual_info.value == pytest.approx(
+            reference.discrete_entropy(y), abs=0.01
+        )
+        assert not any("above ceiling" in quantity.notes for quantity in found.quantities)
 
 
 def test_real_labels_keep_their_lower_end(rng):
