@@ -48,7 +48,7 @@ NOTES = {
     "above ceiling": "the estimate was above what any layer can reach, and was cut there",
     "data processing violated": "more than the layer before, beyond both brackets",
     "tolerance not met": "max_evaluations was spent before the standard error fell below tol",
-    "too few inputs": "the value is an end of its bracket: too few inputs to tell more, quote both",
+    "too few inputs": "the value is an end of its bracket, for want of inputs: quote the bracket",
     "replicas missing": "noise precedes this layer and inputs have one row: this is I(S;T)",
     "single rows": "some inputs have no replica: the value is too large, the lower end omits them",
     "sigma differs from run": "measured at another sigma than the network was run with",
