@@ -238,8 +238,7 @@ def _distances_of_set(
     # A pair counts by the product of two weights, and its square by that of their squares.
     heavier = np.mean(pairs.weights**2) ** 2
     own = heavier * np.sum(np.stack([between, within]) * (bearings / totals[:, None]) ** 2)
-    # Each pair is counted in both of its inputs; to count it once is the least that it can be.
-    other_inputs = _error_over_inputs(auc.value, pairs, moves, float(own), float(own))
+    other_inputs = _error_over_inputs(auc.value, pairs, moves, float(own))
     auc = replace(auc, stderr_other_inputs=other_inputs)
     unit = cells.scale ** (2 if pairs.halved else 1)
     within_mean, between_mean = (
@@ -290,22 +289,24 @@ def _bearings(between: np.ndarray, within: np.ndarray) -> np.ndarray:
 
 
 def _error_over_inputs(
-    auc: float, pairs: PairRows, moves: np.ndarray, counted_twice: float, least: float
+    auc: float, pairs: PairRows, moves: np.ndarray, of_pairs: float, n_taken_off: int = 1
 ) -> float:
     """What inputs drawn anew add to the error of the AUC, of how much each row moves it.
 
     The AUC is a mean over pairs that share inputs, so to first order its variance is the sum over
-    inputs of the squares of what their pairs move it by, less the squares of single pairs that this
-    counts twice. Where no distances overlap, few inputs prove little: at an AUC of 1 the error is
-    at least that of two inputs more, all pairs of one in the right order and of the other in the
-    wrong one.
+    inputs of the squares of what their pairs move it by, less the squares of single pairs, of which
+    this counts each in both of its inputs. Where no distances overlap, few inputs prove little: at
+    an AUC of 1 the error is at least that of two inputs more, all pairs of one in the right order
+    and of the other in the wrong one.
     """
     starts = np.unique(pairs.begins)
     of_inputs, mass = (np.add.reduceat(values, starts) for values in (moves, pairs.weights))
     of_inputs -= of_inputs.sum() * mass / mass.sum()
     n_inputs = mass.sum() ** 2 / np.sum(mass**2)
     unseen = 8 * ((2 * auc - 1) / n_inputs) ** 2
-    return float(np.sqrt(max(np.sum(of_inputs**2) - counted_twice, least, unseen)))
+    total = np.sum(of_inputs**2)
+    # Half of it is all if no two pairs share an input.
+    return float(np.sqrt(max(total - n_taken_off * min(of_pairs, total / 2), unseen)))
 
 
 def _over_pairs(sums: np.ndarray, pairs: PairRows, labels: np.ndarray) -> np.ndarray:
@@ -349,8 +350,8 @@ def _measure_sample(pairs: PairRows, max_pairs: int, random: np.random.RandomSta
         own += float(np.sum(bearing[number] ** 2))
         for end in ends:
             moves += np.bincount(end, bearing[number], len(labels))
-    # The error of the pairs drawn stands by itself, and was counted in both of their inputs.
-    other_inputs = _error_over_inputs(auc.value, pairs, moves, 2 * own, 0.0)
+    # The error of the pairs drawn stands by itself.
+    other_inputs = _error_over_inputs(auc.value, pairs, moves, own, n_taken_off=2)
     auc = replace(auc, stderr_other_inputs=other_inputs)
     matrix = None
     n_labels = int(labels.max()) + 1

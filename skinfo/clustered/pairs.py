@@ -144,8 +144,8 @@ class PairSampler:
         between ``skip`` and ``resume``.
         """
         weights = np.diff(self.cumulative)
-        # A row without partners has a room of 0, up to rounding.
-        mass = np.where(room > 1e-9 * weights, weights * room, 0.0)
+        # A row without partners has a room of exactly 0, for both of its stretches are one.
+        mass = np.where(room > 0, weights * room, 0.0)
         if not mass.sum() > 0:
             # Products of weights underflow; the error comes where the pairs are counted.
             mass = np.ones(len(weights))

@@ -252,4 +252,4 @@ def _notes(layer: Layer, estimator: BaseEstimator, rows: Activations) -> list[st
         return notes
     if layer.sigma == 0:
         return [*notes, "noise added"]
-    return notes if np.isclose(sigma, layer.sigma) else [*notes, "sigma differs from run"]
+    return notes if np.isclose(sigma, layer.sigma, atol=0) else [*notes, "sigma differs from run"]

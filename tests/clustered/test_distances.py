@@ -372,6 +372,9 @@ def test_the_error_over_inputs_knows_replicas_and_weights(rng):
     rows = np.repeat(np.arange(60), 4)
     assert alone <= error(X[rows], y[rows], groups=rows) < 1.2 * alone
     assert error(X[rows], y[rows]) == pytest.approx(alone / 2, rel=0.1)
+    # One pair within a class, of hardly any weight.
+    light = np.where(np.arange(30) == 1, 1e-13, 1.0)
+    assert error(X[:30], np.maximum(np.arange(30), 1), sample_weight=light) < 0.5
     # An AUC of 1 is not known to be 1 of all inputs.
     assert error(X + 99 * y[:, None], y) == pytest.approx(8**0.5 / 60)
 
