@@ -15,8 +15,7 @@ from skinfo.errors import name_some
 from skinfo.flow.tables import (
     KEYS,
     UNREAD,
-    check_columns,
-    check_once,
+    checked_table,
     describe_row,
     is_curve,
     read_table,
@@ -80,17 +79,8 @@ def _read_flow(name: str, flow: Flow) -> pd.DataFrame:
         )
     if is_curve(table):
         raise ValueError(f"{where} is a curve against sigma, not a flow table.")
-    check_columns(table, where)
-    if table.empty:
-        raise ValueError(f"{where} has no rows.")
-    for column in ("layer", "estimator", "quantity", "unit", "notes"):
-        table[column] = table[column].fillna("").astype(str)
-    check_once(
-        table,
-        where,
-        "One flow has one row of each; several seeds are several flows, which pool_flows makes "
-        "one.",
-    )
+    several = "One flow has one row of each; several seeds are several flows, see pool_flows."
+    table = checked_table(table, where, advice=several)
     return table.drop_duplicates(list(KEYS), ignore_index=True)
 
 

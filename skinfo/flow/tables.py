@@ -28,6 +28,7 @@ _NUMBERS = (
     "value", "stderr", "lower", "upper", "spread", "bias_below", "bias_above", "stderr_sampling",
     "stderr_other_inputs",
 )  # fmt: skip
+_ONE_ROW = "Keep one of the rows; several seeds are several tables."
 # How long another process may write the same table before this one gives up, in seconds.
 _PATIENCE = 60
 
@@ -195,15 +196,7 @@ def read_table(path: str | Path) -> tuple[pd.DataFrame, Snapshots | None]:
             table = pd.read_parquet(io.BytesIO(content))
     except Exception as error:
         raise ValueError(f"{path} cannot be read as a table: {error}") from error
-    check_columns(table, str(path))
-    check_once(table, str(path), "Keep one of the rows; several seeds are several tables.")
-    if table.empty:
-        raise ValueError(f"{path} has no rows.")
-    for name in table:
-        if name in ("epoch", "sigma", *_NUMBERS):
-            table[name] = pd.to_numeric(table[name])
-        elif name in _WORDS:
-            table[name] = table[name].fillna("")
+    table = checked_table(table, str(path))
     beside, coming = path.with_suffix(".npz"), _coming(path)
     for file in (coming, beside):
         archive = _read_archive(file, path)
@@ -252,6 +245,32 @@ def is_curve(table: pd.DataFrame) -> bool:
     True
     """
     return "sigma" in table and "epoch" not in table
+
+
+def checked_table(
+    table: pd.DataFrame, where: str, *, curve: bool | None = None, advice: str = _ONE_ROW
+) -> pd.DataFrame:
+    """Check a table where it is taken, and give its numbers as such and what is empty as "".
+
+    Raises
+    ------
+    ValueError
+        As :func:`check_columns` and :func:`check_once`, and for a table without rows.
+
+    Examples
+    --------
+    >>> curve = pd.DataFrame({name: ["0.5"] for name in CURVE_COLUMNS})
+    >>> float(checked_table(curve, "curve.csv")["value"].sum())
+    0.5
+    """
+    check_columns(table, where, curve=curve)
+    check_once(table if curve is not True else table[[*CURVE_COLUMNS]], where, advice)
+    if table.empty:
+        raise ValueError(f"{where} has no rows.")
+    numbers = {n: pd.to_numeric(table[n]) for n in table if n in ("epoch", "sigma", *_NUMBERS)}
+    empty = [n for n in table if n in _WORDS and table[n].isna().any()]
+    words = {n: table[n].astype(object).fillna("") for n in empty}
+    return table.assign(**numbers, **words)
 
 
 def check_columns(table: pd.DataFrame, where: str, *, curve: bool | None = None) -> None:

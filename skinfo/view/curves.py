@@ -37,6 +37,7 @@ BLUE, RED = "#1f6f8b", "#e07a5f"
 PAIR_KINDS = (("within", "within classes", BLUE), ("between", "between classes", RED))
 #: Quantities that make an information plane: across, and up.
 PLANES = (("mutual_info", "label_mutual_info"), ("binned_mutual_info", "binned_label_mutual_info"))
+_LARGEST_DRAWN = 1e100
 # More layers than this are counted, not named.
 _MOST_NAMED = 5
 # The colour map viridis, in ten steps.
@@ -55,6 +56,17 @@ def is_log(epochs: np.ndarray) -> bool:
     (True, False, False)
     """
     return bool(len(epochs) and epochs.min() > 0 and epochs.max() > 20 * epochs.min())
+
+
+def drawable(values: np.ndarray) -> np.ndarray:
+    """Values for axes: as gaps those that are infinite, or so large that a margin overflows.
+
+    Examples
+    --------
+    >>> drawable(np.array([2.0, np.inf, -1e308])).tolist()
+    [2.0, nan, nan]
+    """
+    return np.where(np.abs(values) < _LARGEST_DRAWN, values, np.nan)
 
 
 def layer_colours(n: int) -> list[str]:
@@ -208,7 +220,7 @@ class Curves:
     def highest_ceiling(self) -> float | None:
         """The highest ceiling of any layer and epoch; None where one of them is unlimited."""
         given = self.ceiling[~np.isnan(self.ceiling)]
-        return float(given.max()) if len(given) and np.isfinite(given.max()) else None
+        return float(given.max()) if len(given) and given.max() < _LARGEST_DRAWN else None
 
     def flat_ceiling(self, j: int | slice = slice(None)) -> float | None:
         """The ceiling, where it is the same finite number throughout, or at one epoch."""
@@ -223,8 +235,8 @@ class Curves:
         None where everything can be drawn: no upper end is infinite, or above twice the highest
         value and ceiling.
         """
-        drawn = np.concatenate([self.value, self.lower, self.ceiling], axis=None)
-        highest = drawn[np.isfinite(drawn)].max(initial=0.0)
+        drawn = drawable(np.concatenate([self.value, self.lower, self.ceiling], axis=None))
+        highest = np.nanmax(drawn, initial=0.0)
         far = np.nanmax(self.upper, initial=0.0) > 2 * highest
         return 1.25 * float(highest) if far and highest > 0 else None
 
@@ -251,21 +263,21 @@ class Curves:
 
         One checkpoint is drawn against the depth of the network. Returns the lines of the layers.
         """
-        upper = self.drawn_upper
+        value, lower, upper = map(drawable, (self.value, self.lower, self.drawn_upper))
         style = {"lw": 1.4, "marker": "o", "ms": 2.5}
         colours = layer_colours(len(self.layers))
         if len(self.epochs) == 1:
             depths = np.arange(len(self.layers))
-            ax.plot(depths, self.value[:, 0], color="0.75", lw=1.0, zorder=1)
-            ax.vlines(depths, self.lower[:, 0], upper[:, 0], color=colours, lw=6, alpha=0.25)
+            ax.plot(depths, value[:, 0], color="0.75", lw=1.0, zorder=1)
+            ax.vlines(depths, lower[:, 0], upper[:, 0], color=colours, lw=6, alpha=0.25)
             style["ms"] = 5
             across = depths[:, None]
         else:
             across = np.tile(self.epochs, (len(self.layers), 1))
             for k, colour in enumerate(colours):
-                ax.fill_between(across[k], self.lower[k], upper[k], color=colour, alpha=0.25, lw=0)
+                ax.fill_between(across[k], lower[k], upper[k], color=colour, alpha=0.25, lw=0)
         lines = [
-            ax.plot(across[k], self.value[k], color=colour, label=self.layers[k], **style)[0]
+            ax.plot(across[k], value[k], color=colour, label=self.layers[k], **style)[0]
             for k, colour in enumerate(colours)
         ]
         if self.top is not None:

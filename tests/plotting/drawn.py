@@ -13,14 +13,15 @@ LOSSES = ("train_loss", "test_loss", "train_accuracy", "test_accuracy")
 
 
 def arrays(epochs=EPOCHS, n_units=2):
-    """Layers that cluster by label as training goes on."""
+    """Layers that cluster by label as training goes on; noise precedes all but the first."""
     rng = np.random.default_rng(0)
-    return {
-        (epoch, layer): rng.normal(size=(16, 4, n_units)) + k * 0.1 * np.log(epoch + 1.0)
-        * LABELS[:, None, None]
-        for epoch in epochs
-        for k, layer in enumerate(LAYERS, start=1)
-    }  # fmt: skip
+    made = {}
+    for epoch in epochs:
+        for k, layer in enumerate(LAYERS, start=1):
+            rows = rng.normal(size=(16, 4, n_units))
+            made[epoch, layer] = rows + k * 0.1 * np.log(epoch + 1.0) * LABELS[:, None, None]
+        made[epoch, LAYERS[0]] = made[epoch, LAYERS[0]][:, 0]
+    return made
 
 
 def measure(run, units="nats", others=True):

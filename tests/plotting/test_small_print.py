@@ -276,3 +276,27 @@ def test_far_upper_ends_do_not_flatten_what_is_drawn_and_are_said(table):
     assert overview.axes_["label_mutual_info"].get_ylim()[1] < 1.0
     near = QuantityCurveDisplay.from_flow(table, "label_mutual_info")
     assert near.curves.above_axis() == ""
+
+
+@pytest.mark.parametrize("cell", ["much", 1j, [1.0], True])
+def test_a_table_edited_by_hand_is_checked_by_every_picture(table, cell):
+    wrong = table.astype({"value": object})
+    wrong.at[3, "value"] = cell
+    for picture in (InformationPlaneDisplay, InformationFlowDisplay, QuantityCurveDisplay):
+        with pytest.raises(ValueError, match="The table, row 4, column 'value': expected a number"):
+            picture.from_flow(wrong)
+
+
+@pytest.mark.parametrize("number", [np.inf, -np.inf, 1e308, -1e308])
+def test_numbers_that_no_axis_can_span_are_gaps(table, number):
+    far = table.copy()
+    chosen = far["quantity"].isin(["mutual_info", "label_mutual_info"]) & far["epoch"].eq(8)
+    far.loc[chosen, ["value", "lower", "upper"]] = number
+    for display in (
+        InformationPlaneDisplay.from_flow(far),
+        InformationFlowDisplay.from_flow(far),
+        QuantityCurveDisplay.from_flow(far, "mutual_info"),
+    ):
+        drawn(display.plot())
+    line = display.ax_.lines[0]
+    assert np.isnan(line.get_ydata()).tolist() == [False, True, False, False, False]

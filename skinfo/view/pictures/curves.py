@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 
 from skinfo.errors import name_some
+from skinfo.flow.tables import checked_table
 from skinfo.quantities import estimators_measuring, split_notes
-from skinfo.view.curves import Curves
+from skinfo.view.curves import Curves, drawable
 from skinfo.view.pictures.figures import (
     draw_legend,
     epochs_across,
@@ -72,6 +73,7 @@ class QuantityCurveDisplay:
         cls, table: pd.DataFrame, quantity: str = "auc", *, estimator: str | None = None
     ) -> QuantityCurveDisplay:
         """Take one quantity out of a flow table; of the first estimator that measured it."""
+        table = checked_table(table, "The table", curve=False)
         measuring = estimators_measuring(table, quantity)
         if estimator is not None and measuring and estimator not in measuring:
             raise ValueError(
@@ -96,7 +98,7 @@ class QuantityCurveDisplay:
         if curves.quantity.baseline is not None:
             ax.axhline(curves.quantity.baseline, color="0.5", lw=0.8, ls="--", zorder=0)
         if curves.quantity.ceiling is not None:
-            highest = np.nanmax(curves.value, initial=0.0)
+            highest = np.nanmax(drawable(curves.value), initial=0.0)
             ax.set_ylim(widened(ax.get_ylim(), highest), auto=None)
         epochs_across(ax, curves.epochs, curves.layers)
         ax.set_ylabel(plain_text(curves.label))

@@ -9,9 +9,11 @@ import numpy as np
 import pandas as pd
 
 from skinfo.flow.snapshots import Snapshots
+from skinfo.flow.tables import checked_table
 from skinfo.quantities import describe_quantity, estimators_measuring
 from skinfo.view.curves import (
     Curves,
+    drawable,
     is_log,
     layer_colours,
     layers_in_order,
@@ -73,6 +75,7 @@ class InformationFlowDisplay:
     estimator: str | None = None
 
     def __post_init__(self) -> None:
+        self.table = checked_table(self.table, "The table", curve=False)
         table, estimator = self.table, self.estimator
         measuring = {name: estimators_measuring(table, name) for name in main_quantities(table)}
         names = list(dict.fromkeys(name for several in measuring.values() for name in several))
@@ -134,7 +137,7 @@ class InformationFlowDisplay:
             if curve.quantity.ceiling is not None:
                 ceiling = describe_quantity(curve.quantity.ceiling, self.table)
                 self._draw_ceiling(ax, ceiling.symbol, curve.highest_ceiling)
-                highest = curve.highest_ceiling or np.nanmax(curve.value, initial=0.0)
+                highest = curve.highest_ceiling or np.nanmax(drawable(curve.value), initial=0.0)
                 ax.set_ylim(widened(ax.get_ylim(), highest))
             ax.set_ylabel(plain_text(curve.label))
         if snapshots is not None and has_losses:

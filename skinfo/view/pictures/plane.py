@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from skinfo.flow.tables import checked_table
 from skinfo.quantities import describe_quantity, estimators_measuring
-from skinfo.view.curves import PLANES, Curves, is_log
+from skinfo.view.curves import PLANES, Curves, drawable, is_log
 from skinfo.view.pictures.curves import small_print
 from skinfo.view.pictures.figures import draw_legend, plain_text, pyplot, widened, write_below
 from skinfo.view.words import epoch_name
@@ -74,6 +75,7 @@ class InformationPlaneDisplay:
         cls, table: pd.DataFrame, *, estimator: str | None = None
     ) -> InformationPlaneDisplay:
         """Take the plane out of a flow table: I(X;T) where it was measured, else I(X;Bin(T))."""
+        table = checked_table(table, "The table", curve=False)
         measured = [
             (name, plane)
             for plane in PLANES
@@ -110,10 +112,11 @@ class InformationPlaneDisplay:
         epochs = np.broadcast_to(self.epochs, self.information.shape)
         scale = LogNorm if is_log(self.epochs) else Normalize
         norm = scale(self.epochs.min(), self.epochs.max())
-        ax.plot(self.information, self.label_information, color=_FAINT, lw=0.5, zorder=1)
+        information, label_information = map(drawable, (self.information, self.label_information))
+        ax.plot(information, label_information, color=_FAINT, lw=0.5, zorder=1)
         points = [
             ax.scatter(
-                self.information[k], self.label_information[k], c=epochs[k], cmap="plasma",
+                information[k], label_information[k], c=epochs[k], cmap="plasma",
                 norm=norm, s=26, marker=markers[k % len(markers)], zorder=2, label=layer,
                 edgecolors="0.3", linewidths=0.3,
             )
@@ -128,7 +131,7 @@ class InformationPlaneDisplay:
             xlabel=plain_text(f"{across} [{self.unit}]"), ylabel=plain_text(f"{up} [{self.unit}]")
         )
         # auto=None: the axes still grow with what the caller adds.
-        right, top = (np.nanmax(x, initial=0.0) for x in (self.information, self.label_information))
+        right, top = (np.nanmax(x, initial=0.0) for x in (information, label_information))
         ax.set_xlim(widened(ax.get_xlim(), right), auto=None)
         ax.set_ylim(widened(ax.get_ylim(), top), auto=None)
         write_below(ax, self.notes)

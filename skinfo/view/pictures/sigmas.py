@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from skinfo.flow.tables import check_columns, check_once
-from skinfo.quantities import CURVE_COLUMNS, QUANTITIES
+from skinfo.flow.tables import checked_table
+from skinfo.quantities import QUANTITIES
 from skinfo.view.curves import BLUE
 from skinfo.view.pictures.figures import draw_legend, plain_axes, pyplot
 
@@ -44,17 +44,12 @@ class SigmaCurveDisplay:
     """
 
     def __init__(self, table: pd.DataFrame) -> None:
-        self.table = table
+        several = "Draw several curves one by one, each into the axes_ of the first, with a label."
+        self.table = checked_table(table, "The table", curve=True, advice=several)
 
     @classmethod
     def from_table(cls, table: pd.DataFrame) -> SigmaCurveDisplay:
         """Make the display of one curve's table, its sigmas in any order."""
-        check_columns(table, "This", curve=True)
-        check_once(
-            table[list(CURVE_COLUMNS)],
-            "The table",
-            "Draw several curves one by one, each into the axes_ of the first and with a label.",
-        )
         return cls(table)
 
     def plot(

@@ -14,7 +14,7 @@ import pandas as pd
 from skinfo._files import write_atomically
 from skinfo.errors import name_some, needs_extra
 from skinfo.flow.snapshots import Snapshots
-from skinfo.flow.tables import check_columns, check_once, check_output, is_curve, read_table
+from skinfo.flow.tables import check_output, checked_table, is_curve, read_table
 from skinfo.quantities import describe_quantity, split_notes
 from skinfo.view.curves import PAIR_KINDS, PLANES, Curves, layer_colours, layers_in_order
 from skinfo.view.report.drawing import draw_curves, draw_distances, draw_plane, draw_recorded
@@ -32,8 +32,6 @@ from skinfo.view.words import (
 _MOST_MAIN = 12
 # A sentence names so many layers.
 _MOST_NAMED = 6
-_NUMBERS = ("value", "stderr", "lower", "upper")
-_WORDS = ("layer", "estimator", "quantity", "unit", "notes")
 
 
 def write_report(
@@ -116,7 +114,12 @@ def make_report(
     from skinfo import __version__
 
     plotly = plotly_offline()
-    flow = _checked(table, source)
+    if is_curve(table):
+        raise ValueError(
+            f"{source} is a curve against sigma: a report is made of a flow table. Draw the curve "
+            "with skinfo plot, or with SigmaCurveDisplay."
+        )
+    flow = checked_table(table, source)
     flow.attrs = table.attrs | (snapshots.settings if snapshots is not None else {})
     layers = layers_in_order(flow, snapshots.layers if snapshots is not None else ())
     epochs = np.unique(flow["epoch"])
@@ -176,25 +179,6 @@ def _page_template() -> Any:
         "first_layers": lambda names: name_some(names, _MOST_NAMED),
     }
     return environment.get_template("template.html")
-
-
-def _checked(table: pd.DataFrame, source: str) -> pd.DataFrame:
-    """Take a table that a report can be made of, its numbers as such and its words as texts."""
-    if is_curve(table):
-        raise ValueError(
-            f"{source} is a curve against sigma: a report is made of a flow table. Draw the curve "
-            "with skinfo plot, or with SigmaCurveDisplay."
-        )
-    check_columns(table, source)
-    if table.empty:
-        raise ValueError(f"{source} has no rows: nothing to report.")
-    flow = table.copy()
-    for name in ("epoch", *_NUMBERS):
-        flow[name] = pd.to_numeric(flow[name]).astype(np.float64)
-    for name in _WORDS:
-        flow[name] = flow[name].astype(object).where(flow[name].notna(), "").map(str)
-    check_once(flow, source, "Report one run at a time.")
-    return flow
 
 
 def _all_curves(
