@@ -222,6 +222,8 @@ def _by_symbol(rows: Any, shown: Shown, layers: list[str] | None) -> list[tuple[
 
 def _choose_epoch(epochs: set[int], epoch: int | None) -> int:
     """Take the epoch asked for, or the last."""
+    if not epochs:
+        raise ValueError("There is nothing to print: no value is a number in both flows.")
     if epoch is not None and epoch not in epochs:
         raise ValueError(f"--epoch {epoch}: the flows share {', '.join(map(str, sorted(epochs)))}.")
     return max(epochs) if epoch is None else epoch
@@ -375,4 +377,4 @@ def _as_json(table: Any) -> str:
 
     values = table.replace([np.inf, -np.inf], np.nan).astype(object)
     rows = values.where(values.notna(), None).to_dict("records")
-    return json.dumps(rows, allow_nan=False, ensure_ascii=False)
+    return json.dumps(rows, allow_nan=False)

@@ -36,6 +36,8 @@ CHANGES = {
 #: What a change is about, as the column about says.
 SCOPES = {
     "these inputs": "these networks at these very inputs; of other inputs or seeds nothing is said",
+    "these inputs alone": "these networks at these very inputs; as many other inputs may bring "
+    "them as far apart by chance",
     "inputs like these": "these networks; as many other inputs of this kind would show it as well; "
     "of other seeds nothing is said",
     "the population": "these networks at the population that the inputs were drawn from; of other "
@@ -84,8 +86,9 @@ def compare_flows(
 
     The column ``about`` says what of, in words of :data:`skinfo.comparison.SCOPES`. "these inputs":
     two networks at the very inputs measured; two samples of one population nearly always differ in
-    that. "inputs like these": the difference also exceeds the error with as many inputs drawn anew,
-    for each flow its own (``stderr_other_inputs``). "the population": measured with
+    that. Where it is known how far as many inputs drawn anew, for each flow its own, bring numbers
+    apart (``stderr_other_inputs``), a change exceeds that, "inputs like these", or does not, "these
+    inputs alone". "the population": measured with
     ``population=True``. "the seeds": the settings, at the inputs that their seeds have.
 
     Flows of several seeds (:func:`skinfo.pool_flows`) are compared by their means, whose standard
@@ -375,9 +378,11 @@ def _changes(
         "within brackets",
     )
     population = (flow.stderr_other_inputs == 0) & (reference.stderr_other_inputs == 0)
-    such = np.isin(change, _CHANGED) & (distance > quantile * found.anew + bias)
-    words = ["the seeds", "the population", "inputs like these"]
-    return change, np.select([several, population, such], words, "these inputs")
+    changed = np.isin(change, _CHANGED)
+    anew = quantile * found.anew + bias
+    which = [several, population, changed & (distance > anew), changed & (distance <= anew)]
+    words = ["the seeds", "the population", "inputs like these", "these inputs alone"]
+    return change, np.select(which, words, "these inputs")
 
 
 def _settings_that_differ(pair: Mapping[str, pd.DataFrame], aligned: Alignment) -> list[str]:

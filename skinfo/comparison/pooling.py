@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -56,8 +57,9 @@ def pool_flows(flows: Mapping[str, Flow] | Iterable[Flow]) -> pd.DataFrame:
     Raises
     ------
     ValueError
-        For no flows, the same file twice, a flow that is pooled already, seeds that have nothing in
-        common, or that differ in units or in settings that change the meaning of a number.
+        For no flows, the same table or the same run twice, a flow that is pooled already, seeds
+        that have nothing in common, or that differ in units or in settings that change the meaning
+        of a number.
 
     Examples
     --------
@@ -76,10 +78,10 @@ def pool_flows(flows: Mapping[str, Flow] | Iterable[Flow]) -> pd.DataFrame:
     (2.571, 0.223, 4)
     """
     named = flows if isinstance(flows, Mapping) else {f"seed {k}": f for k, f in enumerate(flows)}
-    _check_different(named)
     tables = read_flows(named)
     if not tables:
         raise ValueError("Pooling needs at least one flow.")
+    _check_different(named, tables)
     for name, table in tables.items():
         if is_pooled(table):
             raise ValueError(f"{name!r} is pooled already; pool the flows of its seeds.")
@@ -110,11 +112,19 @@ def is_pooled(table: pd.DataFrame) -> bool:
     return {"spread", "n_seeds"} <= set(table)
 
 
-def _check_different(flows: Mapping[str, Flow]) -> None:
-    paths = [str(flow) for flow in flows.values() if not isinstance(flow, pd.DataFrame)]
-    twice = [path for path in dict.fromkeys(paths) if paths.count(path) > 1]
-    if twice:
-        raise ValueError(f"{twice[0]} is there twice: every seed counts once.")
+def _check_different(flows: Mapping[str, Flow], tables: Mapping[str, pd.DataFrame]) -> None:
+    """Check that no seed is there twice: as an object, as a file, as the files of its run."""
+    seen: dict[Any, str] = {}
+    for name, flow in flows.items():
+        path = None if isinstance(flow, pd.DataFrame) else str(Path(flow).resolve())
+        marks = filter(None, [path or id(flow), tables[str(name)].attrs.get("files")])
+        for mark in marks:
+            if mark in seen:
+                shown = flow if path else repr(name)
+                raise ValueError(
+                    f"{shown} is there twice: every seed counts once, and it is {seen[mark]!r} too."
+                )
+            seen[mark] = str(name)
 
 
 def _check_settings(tables: Mapping[str, pd.DataFrame], first: str, name: str) -> None:

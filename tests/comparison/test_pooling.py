@@ -113,7 +113,11 @@ def test_what_cannot_be_pooled(tmp_path, rng):
     for flows, message in [
         ([], "at least one flow"),
         ([path, str(path)], r"seed\.csv is there twice"),
-        ([table, pool_flows([table, table])], "'seed 1' is pooled already"),
+        ([path, tmp_path / ".." / tmp_path.name / "seed.csv"], r"seed\.csv is there twice"),
+        ([table, table], "'seed 1' is there twice: .* it is 'seed 0' too"),
+        ({"x": flow(row(1.0), files="abc"), "y": flow(row(1.1), files="abc")},
+         "'y' is there twice: .* it is 'x' too"),
+        ([table, pool_flows([table, table.copy()])], "'seed 1' is pooled already"),
         ([table, table.assign(epoch=99)], "'seed 0' and 'seed 1' have no epoch in common"),
         ([table, table.assign(unit="bits")], "'seed 0' is in nats, 'seed 1' is in bits"),
         ({"x": flow(row(1.0), **with_settings(kind("N", sigma=0.1))),
@@ -262,7 +266,7 @@ def test_seeds_without_partners_are_refused(rng):
          "paired by 'seed': 9 of 'one' has no partner in 'other', which has 7, 8"),
         ({"one": pools["one"], "other": pool_flows(other[1:])}, "order", "2 of 'one' has no partn"),
         (pools, "data", "not every seed of 'one' has it on record; there are order, fold, seed, n"),
-        ({"one": pools["one"], "other": pool_flows([other[0], other[1], other[1]])}, "seed",
+        ({"one": pools["one"], "other": pool_flows([other[0], other[1], other[1].copy()])}, "seed",
          "'other' has 8 twice"),
     ]:  # fmt: skip
         with pytest.raises(ValueError, match=message):
