@@ -200,15 +200,26 @@ def one_each(values: Any, name: str) -> np.ndarray:
     return array.astype(str) if array.dtype.kind == "T" else array
 
 
+def check_whole(array: np.ndarray, name: str = "") -> None:
+    """Check that double precision tells whole numbers apart: all are measured in it.
+
+    Examples
+    --------
+    >>> check_whole(np.array([2**53 + 1]), "X")  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    ValueError: X holds whole numbers beyond 2^53, which become one in double precision; ...
+    """
+    if array.dtype.kind in "iu" and array.size and max(array.max(), -int(array.min())) > 2**53:
+        raise ValueError(
+            f"{name} holds whole numbers beyond 2^53, which become one in double precision; "
+            "subtract an offset first.".lstrip()
+        )
+
+
 def check_activations(estimator: Any, X: Any, *, reset: bool) -> np.ndarray:
     """Check an array of activations; the error names row and column of a NaN or an infinity."""
     X = _unframed(X, "X")
-    whole = np.asarray(X)
-    if whole.dtype.kind in "iu" and whole.size and max(whole.max(), -int(whole.min())) > 2**53:
-        raise ValueError(
-            "X holds whole numbers beyond 2^53, which double precision cannot tell apart; subtract "
-            "an offset first."
-        )
+    check_whole(np.asarray(X), "X")
     try:
         # scikit-learn sums the array to find a NaN, and a sum of finite values may be one.
         with np.errstate(invalid="ignore"):

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from skinfo._rows import as_array
 from skinfo.runs.description import Layer
 
 
@@ -150,7 +151,7 @@ def subset_mask(subset: Any, train: np.ndarray | None, n_inputs: int | None) -> 
             raise ValueError(f"subset={subset!r}, but the run does not say what it trained on.")
         mask = train if subset == "train" else ~train
     else:
-        mask = np.asarray(subset)
+        mask = as_array(subset, "subset")
         if mask.dtype != bool or mask.ndim != 1:
             raise ValueError("A subset mask holds one True or False for each input.")
     if n_inputs is not None and len(mask) != n_inputs:

@@ -72,8 +72,9 @@ def open_run(
           sequence are not drawn independently, so ``population=True`` gives brackets that are too
           narrow.
 
-        For all layers, the first four leave arrays of two and three axes as they are. What is given
-        for one layer is always done: its three axes are then (inputs, c, length), or
+        For all layers, the first three leave arrays of two and three axes as they are, and a
+        callable those of two; behind noise, where three axes may be replicas, it is an error. What
+        is given for one layer is always done: its three axes are then (inputs, c, length), or
         (inputs, tokens, units).
     channels : {"first", "last"}, default="first"
         Where maps have their channels: (n, c, h, w) or (n, h, w, c).

@@ -11,6 +11,7 @@ from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
+from skinfo._rows import check_whole
 from skinfo.errors import MissingExtraError, RunError, in_words
 from skinfo.runs.activations import LayerActivations, subset_mask
 from skinfo.runs.description import Layer, whole_epoch
@@ -179,6 +180,7 @@ class Run:
             stored = stored.view(np.uint8)
         flattener = self._flattener(stored.shape, stored.dtype, epoch, layer)
         try:
+            check_whole(stored)
             array = flattener.apply(stored)
         except ValueError as error:
             raise self._error(str(error), epoch, layer) from error

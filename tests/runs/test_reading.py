@@ -346,3 +346,15 @@ def test_shapes_are_known_without_reading(tmp_path):
     file.write_bytes(file.read_bytes()[:50])
     with pytest.raises(RunError, match="damaged"):
         open_run(tmp_path).store.shape(7, "a")
+
+
+@pytest.mark.parametrize("far", [2**53 + 1, -(2**53) - 1])
+def test_whole_numbers_that_double_precision_merges_are_refused_when_read(make_run, far):
+    made = {1: {"a": np.array([[far], [far + 1]])}, 2: {"a": np.array([[2**53], [-(2**53)]])}}
+    run = make_run(made, [Layer("a", 0.1)])
+    with pytest.raises(RunError, match="epoch 1, layer 'a': holds whole numbers beyond 2"):
+        run.load(1, "a")
+    assert run.load(2, "a").array.tolist() == [[2**53], [-(2**53)]]
+    masked = np.ma.array([True, False], mask=[True, False])
+    with pytest.raises(ValueError, match="subset holds masked values"):
+        run.load(2, "a", subset=masked)
