@@ -282,13 +282,14 @@ def _check_names(record: Record, activations: Mapping[str, Any], path: Path, epo
 
 def _beside(labels: Any, groups: Any, path: Path) -> dict[str, np.ndarray | None]:
     """Labels and groups as arrays, checked."""
-    arrays = {
-        name: checked_list(values, name, path)
-        for name, values in zip(BESIDE, (labels, groups), strict=True)
-    }
-    for values in arrays.values():
-        if values is not None and values.dtype.kind == "U":
-            check_name(" ".join(np.unique(values)), "a label")
+    arrays = {}
+    for name, values in zip(BESIDE, (labels, groups), strict=True):
+        array = arrays[name] = checked_list(values, name, path)
+        if array is not None and array.dtype.kind == "U":
+            # In a list: numpy takes a NUL at the end of a word for padding.
+            words = values if isinstance(values, list | tuple) else array.tolist()
+            for word in {str(word) for word in words} - {""}:
+                check_name(word, "a label")
     check_groups(arrays["groups"], arrays["labels"], path)
     return arrays
 

@@ -245,7 +245,11 @@ def test_a_name_that_no_format_can_hold_is_refused_before_anything_is_written(pa
     with pytest.raises(RunError, match="no name of a layer|cannot be stored"):
         RunWriter(path, ["a", name], format=fmt)
     if name in ("", "a\0", "\ud800"):
-        for options in ({"losses": {name: 1.0}}, {"labels": ["a", f"\ud800{name}"]}):
+        for options in (
+            {"losses": {name: 1.0}},
+            {"labels": ["a", f"\ud800{name}"]},
+            {"labels": ["a", "a\0"]},
+        ):
             with pytest.raises(RunError, match="is no name of a (loss|label)"):
                 save_run(path, 1, {"a": np.zeros((2, 1))}, format=fmt, **options)
     assert not path.exists()
@@ -275,6 +279,15 @@ def test_what_not_every_format_stores_is_refused_by_all(path, fmt, array, said):
     with pytest.raises(ValueError, match=f"layer 'a'.*{said}"):
         save_run(path, 1, {"a": array}, format=fmt)
     assert not path.exists()
+
+
+@pytest.mark.parametrize("fmt", WRITTEN)
+def test_an_epoch_holds_as_many_losses_in_every_format(path, fmt):
+    losses = {f"loss {k}": 0.1 * k for k in range(1600)}
+    save_run(path, 1, {"a": np.zeros((2, 1))}, losses=losses, format=fmt)
+    assert open_run(path).losses == {1: losses}
+    with pytest.raises(RunError, match="losses of an epoch take at most 60000 characters"):
+        save_run(path, 2, {"a": np.zeros((2, 1))}, losses={"x" * 60_000: 1.0})
 
 
 @pytest.mark.parametrize("labels", [[np.nan, 1], [np.inf, 1], np.ma.masked_equal([1, 2], 2)])
