@@ -149,6 +149,7 @@ def test_notes_are_words_of_the_fixed_list():
         "data processing violated",
         "tolerance not met",
         "too few inputs",
+        "single rows",
         "sampled",
         "replicas missing",
         "sigma differs from run",
