@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from matplotlib.collections import PolyCollection, QuadMesh
 
-from skinfo import open_run
+from skinfo import NoisyMIEstimator, information_flow, open_run
 from skinfo.flow.snapshots import collect_snapshots
 from skinfo.view import InformationFlowDisplay
 
@@ -248,3 +248,14 @@ def test_overview_of_a_run_with_unreadable_parts_draws_the_rest(unreadable):
         missing = dict(zip(line.get_xdata(), np.isnan(line.get_ydata()), strict=True))
         lost = {epoch: epoch in epochs and line.get_label() in layers for epoch in EPOCHS}
         assert {epoch: missing.get(epoch, True) for epoch in EPOCHS} == lost
+
+
+def test_log_k_stands_beside_an_entropy_of_labels_that_is_less():
+    labels = np.arange(16) // 12
+    run = open_run(arrays((1, 8)), labels=labels, sigma=0.5, layers=LAYERS)
+    asked = NoisyMIEstimator(0.5, population=True, tol=0.2, random_state=0)
+    table = information_flow(asked, run, progress=False)
+    ax = InformationFlowDisplay(table).plot().axes_["label_mutual_info"]
+    value = table.loc[table["quantity"] == "label_ceiling", "value"].iloc[0]
+    assert value < np.log(2)
+    assert f"H(Y) = {value:.3f}, log K = 0.693" in [text.get_text() for text in ax.texts]

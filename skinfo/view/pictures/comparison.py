@@ -10,7 +10,15 @@ import pandas as pd
 
 from skinfo.comparison import Alignment, NothingInCommonError, compare_flows, is_pooled, read_flows
 from skinfo.quantities import estimators_measuring
-from skinfo.view.curves import BLUE, PLANES, RED, Curves, is_log, main_quantities
+from skinfo.view.curves import (
+    BLUE,
+    PLANES,
+    RED,
+    Curves,
+    drawable,
+    is_log,
+    main_quantities,
+)
 from skinfo.view.pictures.figures import NARROW, plain_axes, plain_text, pyplot
 from skinfo.view.words import epoch_name
 
@@ -180,8 +188,8 @@ class FlowComparisonDisplay:
         self, ax: Any, place: int, curves: Curves, k: int, differs_at: set[int] | None
     ) -> None:
         colour, marker = _style(place)
-        epochs, value = curves.epochs, curves.value[k]
-        lower, upper = curves.lower[k], curves.drawn_upper[k]
+        epochs, value = curves.epochs, drawable(curves.value[k])
+        lower, upper = drawable(curves.lower[k]), drawable(curves.drawn_upper[k])
         if len(epochs) == 1:
             ax.vlines(epochs, lower, upper, color=colour, alpha=0.2, lw=6)
             ax.set_xticks(epochs, [epoch_name(epochs[0])])

@@ -136,8 +136,10 @@ class InformationFlowDisplay:
             lines = curve.draw(ax)
             if curve.quantity.ceiling is not None:
                 ceiling = describe_quantity(curve.quantity.ceiling, self.table)
-                self._draw_ceiling(ax, ceiling.symbol, curve.highest_ceiling)
-                highest = curve.highest_ceiling or np.nanmax(drawable(curve.value), initial=0.0)
+                highest = curve.highest_ceiling
+                beside = self._log_classes(name, highest)
+                self._draw_ceiling(ax, ceiling.symbol, highest, beside)
+                highest = highest or np.nanmax(drawable(curve.value), initial=0.0)
                 ax.set_ylim(widened(ax.get_ylim(), highest))
             ax.set_ylabel(plain_text(curve.label))
         if snapshots is not None and has_losses:
@@ -172,17 +174,26 @@ class InformationFlowDisplay:
             ]
         return "\n".join(filter(None, lines))
 
+    def _log_classes(self, quantity: str, ceiling: float | None) -> str:
+        """Say log K beside an H(Y) that is less: classes are uneven, or not all were seen."""
+        rows = self.table["quantity"].eq("label_log_classes")
+        rows &= self.table["estimator"].eq(self._drawn[quantity])
+        (value, *others) = self.table.loc[rows, "value"].unique().tolist() or [np.nan]
+        if quantity != "label_mutual_info" or others or ceiling is None or value <= ceiling + 1e-9:
+            return ""
+        return f", log K = {value:.3f}" if np.isfinite(value) else ""
+
     @staticmethod
-    def _draw_ceiling(ax: Any, name: str, value: float | None) -> None:
+    def _draw_ceiling(ax: Any, name: str, value: float | None, beside: str) -> None:
         if value is None:
             return
         ax.axhline(value, color="0.5", lw=0.8, ls="--", zorder=0)
         low, high = ax.get_ylim()
         ax.set_ylim(low, max(high, value + 0.16 * (value - low)))
         ax.annotate(
-            f"{plain_text(name)} = {value:.3f}", (1, value), xycoords=("axes fraction", "data"),
-            xytext=(-2, 2), textcoords="offset points", ha="right", va="bottom", fontsize=7,
-            color="0.35",
+            f"{plain_text(name)} = {value:.3f}{beside}", (1, value),
+            xycoords=("axes fraction", "data"), xytext=(-2, 2), textcoords="offset points",
+            ha="right", va="bottom", fontsize=7, color="0.35",
         )  # fmt: skip
 
     @staticmethod
