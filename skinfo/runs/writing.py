@@ -299,17 +299,19 @@ def _writing(
     path: Path, fmt: str | None, epoch: int | None = None
 ) -> Iterator[tuple[DirectoryStore, Record | None]]:
     """Hold the lock; the store of a run and its description, None where it has yet to begin."""
-    store = new_store(path, fmt)
+    store, record = new_store(path, fmt), None
+    made = [folder for folder in (path, *path.parents) if not folder.exists()]
+    before: set[str] | None = None
     with ExitStack() as stack:
-        with naming_failure(path, epoch):
-            made = [folder for folder in (path, *path.parents) if not folder.exists()]
-            path.mkdir(parents=True, exist_ok=True)
-            before = set(os.listdir(path))
-            stack.enter_context(only_writer(store.lock, path, epoch))
-        # Another process may have begun it since.
-        store = new_store(path, fmt)
-        record = store.record()
         try:
+            with naming_failure(path, epoch):
+                path.mkdir(parents=True, exist_ok=True)
+                there = set(os.listdir(path))
+                stack.enter_context(only_writer(store.lock, path, epoch))
+                before = there
+            # Another process may have begun it since.
+            store = new_store(path, fmt)
+            record = store.record()
             yield store, record
         except BaseException:
             if record is None:
@@ -317,11 +319,11 @@ def _writing(
             raise
 
 
-def _undo(store: DirectoryStore, before: set[str], made: Sequence[Path]) -> None:
-    """Leave nothing of a run that could not be begun."""
-    for name in ("run.json", *(f"{name}.npy" for name in BESIDE), store.lock.name):
-        if name not in before:
-            (store.path / name).unlink(missing_ok=True)
+def _undo(store: DirectoryStore, before: set[str] | None, made: Sequence[Path]) -> None:
+    """Leave nothing of a run that could not be begun; without the lock the files are another's."""
+    own = {"run.json", *(f"{name}.npy" for name in BESIDE), store.lock.name}
+    for name in set() if before is None else own - before:
+        (store.path / name).unlink(missing_ok=True)
     with suppress(OSError):
         for folder in made:
             folder.rmdir()

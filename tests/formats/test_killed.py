@@ -7,6 +7,7 @@ import resource
 import shutil
 import signal
 import time
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -241,3 +242,46 @@ def test_where_no_file_can_be_made_is_named(tmp_path):
     save_run(tmp_path / "run", 1, {"a": np.zeros((2, 1))})
     with pytest.raises(OSError, match=rf"^{inside}: cannot be written"):
         convert_run(tmp_path / "run", inside)
+
+
+@pytest.mark.parametrize("epoch", [20, 1])
+def test_each_change_to_the_disk_may_fail(fmt, written, monkeypatch, epoch):
+    """Then all is as it was, also where the run would have begun, and the next call writes."""
+    path = written if epoch > 1 else written.with_name("new")
+    for steps in range(100):
+        before = files_in(path)
+        with monkeypatch.context() as patch:
+            left = fail_at(patch, steps)
+            with suppress(OSError):
+                save_run(path, epoch, two_layers(9), labels=LABELS, losses={"x": 9}, format=fmt)
+                # That a directory is there already is no failure.
+                before = files_in(path)
+        assert files_in(path) == before
+        if left[0] >= 0:
+            break
+    assert 1 < steps < 99
+    assert open_run(path).losses[epoch] == {"x": 9}
+    check_is_whole(path, open_run(path).epochs)
+
+
+def files_in(path):
+    # Whoever writes makes the file of the lock.
+    return {file: file.read_bytes() for file in path.rglob("*")
+            if file.is_file() and file.name != ".lock"} if path.exists() else None  # fmt: skip
+
+
+def fail_at(patch, steps):
+    left = [steps]
+
+    def failing(original):
+        def call(*arguments, **options):
+            left[0] -= 1
+            if left[0] == -1:
+                raise OSError(errno.EIO, "the disk is gone")
+            return original(*arguments, **options)
+
+        return call
+
+    for name in ("replace", "rename", "write", "ftruncate", "fsync", "mkdir"):
+        patch.setattr(os, name, failing(getattr(os, name)))
+    return left
