@@ -82,6 +82,8 @@ def table():
         for epoch in EPOCHS
         for k, layer in enumerate(LAYERS)
     }
+    # No noise precedes the first layer.
+    arrays |= {(epoch, LAYERS[0]): arrays[epoch, LAYERS[0]][:, 0] for epoch in EPOCHS}
     run = open_run(arrays, labels=LABELS, sigma=0.3, layers=LAYERS)
     estimators = {
         "noisy": NoisyMIEstimator(None, tol=0.1, random_state=0),
