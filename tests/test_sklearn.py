@@ -216,7 +216,7 @@ def run(X):
         for epoch in EPOCHS
         for layer, scale in (("front", 1.0), ("back", 0.5))
     }
-    return open_run(made, labels=LABELS, sigma={"front": 0.3, "back": 0.2})
+    return open_run(made, labels=LABELS, sigma={"front": 0.3, "back": 0.2}, axes="nrc")
 
 
 def flow_of(what, run, **options):
@@ -271,7 +271,7 @@ def test_the_range_of_a_run_is_that_of_the_projected_layers(run):
 def test_steps_that_fail_on_a_layer_are_a_row(run):
     made = {(e, name): run.load(e, name).array for e in EPOCHS for name in ("front", "back")}
     made |= {(e, "back"): made[e, "back"][:, :, :3] for e in EPOCHS}
-    narrow = open_run(made, labels=LABELS, sigma=0.3)
+    narrow = open_run(made, labels=LABELS, sigma=0.3, axes="nrc")
     pipelines = {
         "noisy": make_pipeline(PCA(4), noisy(None)),
         "binned": make_pipeline(PCA(4), BinningMIEstimator(bin_range="run")),

@@ -126,10 +126,11 @@ def information_flow(
 
     Notes
     -----
-    Each array is read once and measured by all estimators, by one worker. Workers in other
-    processes open the files of a run themselves, so its path must be theirs as well, and so must
-    that of ``memory``; of a run in memory they are sent one array each. They measure on one thread,
-    and their warnings are given here.
+    Each array is read once and measured by all estimators, by one worker; one of each layer whose
+    second axis may be tokens instead of replicas is looked at before. Workers in other processes
+    open the files of a run themselves, so its path must be theirs as well, and so must that of
+    ``memory``; of a run in memory they are sent one array each. They measure on one thread, and
+    their warnings are given here.
 
     Estimates in ``memory`` are JSON with a digest: a file that is damaged is made again, and none
     is run. They are looked up by the activations themselves, the parameters, the versions of
