@@ -174,7 +174,7 @@ def collect_snapshots(
     scatter_array = np.full((len(snapshot_epochs), len(scatter_labels), width), np.nan)
     for k, points in scatter.items():
         scatter_array[k] = points
-    by_epoch = dict(run.losses)
+    by_epoch = run.losses
     losses = _losses_by_name({epoch: by_epoch.get(epoch, {}) for epoch in epochs.tolist()})
     return Snapshots(
         names, epochs, value_edges, value_counts, snapshot_epochs, scatter_array, scatter_labels,

@@ -81,10 +81,10 @@ def convert_run(
             lock = target.with_name(f".{target.name}.convert.lock")
             stack.enter_context(only_writer(lock, target, keep=False))
             store, record = _begin(run, growing, kind)
-        epochs = run.epochs
+        epochs, all_losses = run.epochs, run.losses
         finished = set(store.epochs())
         for done, epoch in enumerate(epochs):
-            arrays, losses = _Checkpoint(run, epoch), run.losses.get(epoch, {})
+            arrays, losses = _Checkpoint(run, epoch), all_losses.get(epoch, {})
             if epoch not in finished or not _equal(arrays, losses, store, epoch):
                 append(store, record, epoch, arrays, losses)
             if progress is not None:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -17,7 +16,7 @@ from skinfo.runs.description import Layer, Record, check_groups, make_layers, tr
 from skinfo.runs.flatten import Flatten, Flattening
 from skinfo.runs.run import Run, Store
 from skinfo.runs.stores import find_store
-from skinfo.runs.stores.base import DirectoryStore, DiskStore, checked_list, natural_order
+from skinfo.runs.stores.base import DiskStore, checked_list, natural_order
 from skinfo.runs.stores.memory import MemoryStore
 
 
@@ -236,28 +235,6 @@ def _with_sigma(
     )
 
 
-class _Losses(Mapping[int, Mapping[str, float]]):
-    """Losses of the checkpoints that have some; one that is damaged shows when it is loaded."""
-
-    def __init__(self, store: DirectoryStore) -> None:
-        self._store = store
-
-    def __getitem__(self, epoch: int) -> dict[str, float]:
-        with suppress(RunError):
-            if losses := self._store.losses(epoch):
-                return losses
-        raise KeyError(epoch)
-
-    def __iter__(self) -> Iterator[int]:
-        return (epoch for epoch in self._store.epochs() if epoch in self)
-
-    def __len__(self) -> int:
-        return sum(1 for _ in self)
-
-    def __repr__(self) -> str:
-        return repr(dict(self))
-
-
 def described_run(
     store: Store,
     record: Record,
@@ -271,11 +248,10 @@ def described_run(
     ``where`` gives the place of each of them, for messages.
     """
     layers = tuple(Layer(**layer) for layer in record["layers"])
-    losses = _Losses(store) if isinstance(store, DirectoryStore) else {}
     rest = {part: record[part] for part in ("seed", "versions", "settings", "schema")
             if part in record}  # fmt: skip
     train = record.get("train")
-    return _fitted_run(store, layers, arrays, train, where, name=name, losses=losses, **rest)
+    return _fitted_run(store, layers, arrays, train, where, name=name, **rest)
 
 
 def _undescribed_run(

@@ -64,9 +64,6 @@ class Run:
         Input of each row of two-dimensional arrays whose rows are replicas.
     train : ndarray of shape (n_inputs,), bool, or None
         Which inputs the network was trained on.
-    losses : mapping
-        Numbers by epoch, such as {1: {"train_loss": 0.7, "test_loss": 0.7}}; on disk they are in
-        the checkpoints, and are read each time they are asked for.
     seed : int or None
         Seed of the run.
     versions : dict
@@ -99,7 +96,6 @@ class Run:
     labels: np.ndarray | None = None
     groups: np.ndarray | None = None
     train: np.ndarray | None = None
-    losses: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
     seed: int | None = None
     versions: Mapping[str, str] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
@@ -122,6 +118,19 @@ class Run:
         for epoch in epochs[:1] + epochs[-1:]:
             whole_epoch(epoch, self.name)
         return epochs
+
+    @property
+    def losses(self) -> dict[int, dict[str, float]]:
+        """Numbers by epoch, such as {1: {"train_loss": 0.7}}, read from the checkpoints each time.
+
+        A checkpoint that cannot be read is left out: it has an error when its arrays are loaded.
+        """
+        read: Any = getattr(self.store, "losses", lambda _: {})
+        found = {}
+        for epoch in self.epochs:
+            with suppress(RunError):
+                found[epoch] = read(epoch)
+        return {epoch: losses for epoch, losses in found.items() if losses}
 
     def __repr__(self) -> str:
         names = ", ".join(layer.name for layer in self.layers)

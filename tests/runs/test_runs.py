@@ -83,6 +83,7 @@ def test_losses_are_kept_by_epoch(path):
     writer.add(12, activations())
     writer.add(13, activations(), losses={"train_loss": float("nan")})
     losses = open_run(path).losses
+    assert type(losses) is dict  # as pandas wants it
     assert list(losses) == [3, 13]
     assert losses[3] == {"train_loss": 0.5, "test_loss": 1.0}
     assert np.isnan(losses[13]["train_loss"])

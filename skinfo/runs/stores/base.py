@@ -204,6 +204,8 @@ class DirectoryStore(DiskStore):
 
     def losses(self, epoch: int) -> dict[str, float]:
         """Numbers that were written with a checkpoint; raises RunError if it cannot be read."""
+        if not self.own:
+            return {}
         path = self.entry(epoch)
         with reading(path, epoch=epoch):
             text = self._read_losses(path)
