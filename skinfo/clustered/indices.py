@@ -359,7 +359,7 @@ def _two_nearest(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     middle = points - points.mean(axis=0)
     squares = np.einsum("ij,ij->i", middle, middle)
     nearest, neighbours = np.empty((n, 2)), np.empty(n, dtype=np.int64)
-    for part in np.array_split(np.arange(n), n * n // _BATCH + 1):
+    for part in np.array_split(np.arange(n), 8 * n * n // _BATCH + 1):
         square = squares[part, None] + squares - 2 * (middle[part] @ middle.T)
         square[np.arange(len(part)), part] = np.inf
         # At most so far off are centred coordinates and sums of d products.
