@@ -7,7 +7,6 @@ import functools
 import hashlib
 import io
 import json
-import pickle
 import platform
 import sys
 import sysconfig
@@ -24,7 +23,7 @@ from types import CodeType, FunctionType, MemberDescriptorType, ModuleType
 from typing import Any, TypeVar
 
 import joblib
-from joblib.hashing import NumpyHasher
+from joblib.hashing import Hasher, NumpyHasher
 from sklearn.base import BaseEstimator, clone
 
 from skinfo.errors import in_words
@@ -206,7 +205,7 @@ class _CodeHasher(NumpyHasher):
         pairs = list(items)
         by_name = all(isinstance(key, str) for key, _ in pairs)
         pairs.sort(key=lambda pair: pair[0] if by_name else _CodeHasher().hash(pair[0]))
-        pickle._Pickler._batch_setitems(self, iter(pairs), *more)  # type: ignore[attr-defined]
+        super(Hasher, self)._batch_setitems(iter(pairs), *more)
 
     def _describe(self, value: Any) -> tuple[Any, ...]:
         if isinstance(value, ModuleType):

@@ -71,8 +71,8 @@ def information_flow(
     subset : {"train", "test"} or array-like of shape (n_inputs,), optional
         Inputs to measure: the run's own split, or a mask.
     n_jobs : int or None, default=None
-        Threads; the numbers do not depend on it. Inside ``joblib.parallel_config("dask")`` the work
-        goes to the cluster instead, see Notes.
+        Threads, -1 for one per processor; the numbers do not depend on it. Inside
+        ``joblib.parallel_config("dask")`` the work goes to the cluster instead, see Notes.
     memory : path-like, optional
         Directory where finished estimates are kept, so that a sweep that was interrupted, however
         suddenly, goes on where it stopped; see Notes.
@@ -164,6 +164,8 @@ def information_flow(
     mask = run.mask(subset)
     check_estimators(named, run.layers, run.labels)
     n_noise_draws = check_noise_draws(n_noise_draws)
+    if n_jobs == 0:
+        raise ValueError("n_jobs is a number of threads, or -1 for one per processor; got 0.")
     _check_flattening(run)
     budget = Budget(None if memory_limit is None else parse_bytes(memory_limit))
     settings = SweepSettings(

@@ -201,7 +201,7 @@ class NoisyMIEstimator(BaseEstimator):
     @property
     def memory_factor(self) -> float:
         """Peak memory of a fit, in copies of the layer in double precision."""
-        return 7.0 if self.population else 4.0
+        return (8.0 if self.population else 4.0) + self.pairwise_bounds
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(
