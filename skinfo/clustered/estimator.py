@@ -184,7 +184,7 @@ class ClusteringScore(BaseEstimator):
     @property
     def memory_factor(self) -> float:
         """Peak memory of a fit, in copies of the layer in double precision."""
-        return 3.0 if self.criterion == "auc" and not self.measures else 4.0
+        return 6.0 if self.measures == "all" or {*self.measures} - {"silhouette", "nc1"} else 4.0
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(

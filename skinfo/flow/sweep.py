@@ -166,7 +166,6 @@ def information_flow(
     n_noise_draws = check_noise_draws(n_noise_draws)
     if n_jobs == 0:
         raise ValueError("n_jobs is a number of threads, or -1 for one per processor; got 0.")
-    _check_flattening(run)
     budget = Budget(None if memory_limit is None else parse_bytes(memory_limit))
     settings = SweepSettings(
         mask, n_jobs, Keep(memory, named), budget, _seed(random_state), n_noise_draws
@@ -179,6 +178,7 @@ def information_flow(
         strict=True,
     )
     places = [place for of_epoch in by_epoch for place in of_epoch]
+    _check_flattening(run, {(place.epoch, place.layer) for place in places if place.sent})
     ranges = ranges_of_run(named, run, settings)
     by_layer = {
         layer.name: {
@@ -202,18 +202,20 @@ def information_flow(
     return note_data_processing(table, whole, exempt=pipelines)
 
 
-def _check_flattening(run: Run) -> None:
+def _check_flattening(run: Run, too_large: Collection[tuple[int, str]]) -> None:
     """Check that the arrays of each layer can become rows at some checkpoint.
 
-    Only one whose second axis may be tokens instead of replicas is read. A checkpoint that differs
-    from the others, or cannot be read, is no mistake of the call; what a callable makes is known
-    when the array is read.
+    Those that are too large are left out, and only one is read whose second axis may be
+    tokens instead of replicas. A checkpoint that differs from the others, or cannot be read, is no
+    mistake of the call; what a callable makes is known when the array is read.
     """
     choices = run.flattening.choice
     for layer in run.layers:
         choice = choices.get(layer.name) if isinstance(choices, Mapping) else choices
         failure: RunError | None = None
         for epoch in run.epochs:
+            if (epoch, layer.name) in too_large:
+                continue
             try:
                 shape, dtype = run.stored_shape(epoch, layer.name)
             except (RunError, MemoryError):
