@@ -298,7 +298,7 @@ def ratio(rows):
 def test_the_error_of_replicas_recorded_anew_is_theirs(rng):
     """Of the integration alone it would be a fifth."""
     clean = rng.normal(size=(60, 1, 3))
-    rows = repeated([clean + 0.5 * rng.normal(size=(2, 60, 5, 3)) for _ in range(12)])
+    rows = repeated([clean + 0.5 * rng.normal(size=(2, 60, 5, 3)) for _ in range(8)])
     assert 0.6 < ratio(rows) < 1.6
     assert np.hypot(rows["value_stderr"], rows["reference_stderr"]).mean() < (
         rows["difference_stderr"].mean() / 2
@@ -308,7 +308,7 @@ def test_the_error_of_replicas_recorded_anew_is_theirs(rng):
 @pytest.mark.parametrize("population", [True, False])
 def test_two_samples_of_a_population_differ_as_samples(population, rng):
     """At hand they nearly always differ, and it is said that this is about them alone."""
-    pairs = [rng.normal(size=(2, 100, 2)) for _ in range(12)]
+    pairs = [rng.normal(size=(2, 80, 2)) for _ in range(8)]
     rows = repeated(pairs, population=population)
     if population:
         assert 0.6 < ratio(rows) < 1.6
@@ -338,7 +338,7 @@ def test_a_clustering_of_other_inputs_is_said_to_be_about_these_alone(rng):
 def test_the_error_that_the_same_draws_share_drops_out(rng):
     """Of a layer and the same 1.02 times as large, nine tenths of the error and more."""
     layer = rng.normal(size=(100, 2))
-    seeds = [repeated([(layer, 1.02 * layer)], random_state=(k, k)) for k in range(8)]
+    seeds = [repeated([(layer, 1.02 * layer)], random_state=(k, k)) for k in range(6)]
     rows = pd.concat(seeds)
     assert 0.5 < ratio(rows) < 2
     assert np.hypot(rows["value_stderr"], rows["reference_stderr"]).mean() > (
