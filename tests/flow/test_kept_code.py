@@ -368,3 +368,20 @@ def test_a_disk_that_fills_up_is_said_once_and_the_table_is_finished(tmp_path, m
         table = flow_of(Spy(), run, memory=tmp_path)
     assert len(caught) == 1
     pd.testing.assert_frame_equal(table, flow_of(Spy(), run), check_exact=True)
+
+
+def test_two_sweeps_share_a_directory(tmp_path):
+    run = open_run({(epoch, "a"): epoch * X for epoch in range(20)})
+    tables = []
+    threads = [
+        threading.Thread(target=lambda: tables.append(flow_of(Spy(), run, memory=tmp_path)))
+        for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(tables) == 4
+    for table in [*tables, flow_of(Spy(), run, memory=tmp_path)]:
+        pd.testing.assert_frame_equal(table, flow_of(Spy(), run), check_exact=True)
+    assert len(list(tmp_path.iterdir())) == 20
