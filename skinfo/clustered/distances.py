@@ -237,7 +237,8 @@ def _distances_of_set(
     moves = pairs.weights * (sums.influences[s] / totals[:, None]).sum(axis=0)
     # A pair counts by the product of two weights, and its square by that of their squares.
     heavier = np.mean(pairs.weights**2) ** 2
-    own = heavier * np.sum(np.stack([between, within]) * (bearings / totals[:, None]) ** 2)
+    shares = np.stack([between, within]) / totals[:, None]
+    own = heavier * np.sum(shares * bearings**2 / totals[:, None])
     other_inputs = _error_over_inputs(auc.value, pairs, moves, float(own))
     auc = replace(auc, stderr_other_inputs=other_inputs)
     unit = cells.scale ** (2 if pairs.halved else 1)
