@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import cache
 from threading import Lock
 from typing import Any, TypeVar
@@ -30,7 +31,7 @@ _Result = TypeVar("_Result")
 def kernel(
     fastmath: set[str], *, inline: bool = False
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Compile a kernel on its first call; fall back to no cache where no directory is writable.
+    """Compile a kernel on its first call; the cache is used where it can be, and never needed.
 
     ``inline`` is for what runs once per block: a call that passes arrays costs more than its work.
     """
@@ -39,11 +40,37 @@ def kernel(
         options: dict[str, Any] = {"nogil": True, "fastmath": fastmath, "error_model": "numpy"}
         options["forceinline"] = inline
         try:
-            return numba.njit(cache=True, **options)(function)
+            compiled = numba.njit(cache=True, **options)(function)
         except RuntimeError:
             return numba.njit(**options)(function)
+        # Without compilation the function itself comes back.
+        if hasattr(compiled, "_cache"):
+            _make_optional(compiled._cache)
+        return compiled
 
     return compile_lazily
+
+
+def _make_optional(cache: Any) -> None:
+    """Let a kernel be compiled where its cache cannot be read or written; numba would raise.
+
+    A full disk, a quota, an entry that was cut short: what was damaged is begun anew.
+    """
+    load, save = cache.load_overload, cache.save_overload
+
+    def load_if_possible(*arguments: Any) -> Any:
+        try:
+            return load(*arguments)
+        except Exception:
+            with suppress(Exception):
+                cache.flush()
+            return None
+
+    def save_if_possible(*arguments: Any) -> None:
+        with suppress(Exception):
+            save(*arguments)
+
+    cache.load_overload, cache.save_overload = load_if_possible, save_if_possible
 
 
 def slices_of(n: int) -> list[slice]:

@@ -22,12 +22,12 @@ print(mark_shared.stats.cache_path)
 """
 
 
-def run_copy(place, **environment):
+def run_copy(place, *before, **environment):
     """Run the code on the copy of the package in ``place``; what it printed."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith("NUMBA")} | environment
     environment |= {"PYTHONPATH": str(place), "PYTHONDONTWRITEBYTECODE": "1"}
     found = subprocess.run(
-        [sys.executable, "-W", "error", "-c", CODE, str(place)],
+        [*before, sys.executable, "-W", "error", "-c", CODE, str(place)],
         capture_output=True, text=True, check=False, env=environment, cwd=place,
     )  # fmt: skip
     assert found.returncode == 0, found.stderr
@@ -59,3 +59,21 @@ def test_the_cache_is_used_where_one_is_writable(place):
     assert n_occupied == "5"
     assert cache.startswith(str(place / "cache"))
     assert list(Path(cache).glob("kernels.mark_shared*.nbc"))
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no limits of a process")
+def test_works_where_files_may_hold_nothing(place):
+    """A quota that is used up: numba's cache raised OSError in every fit."""
+    limited = ("sh", "-c", 'ulimit -f 0; exec "$@"', "sh")
+    assert run_copy(place, *limited, NUMBA_CACHE_DIR=str(place / "cache"))[0] == "5"
+
+
+@pytest.mark.parametrize("ending", ["nbc", "nbi"])
+def test_works_where_the_cache_was_cut_short(place, ending):
+    """And the entry is made again."""
+    cache = Path(run_copy(place, NUMBA_CACHE_DIR=str(place / "cache"))[1])
+    (cut,) = cache.glob(f"kernels.mark_shared*.{ending}")
+    whole = cut.read_bytes()
+    cut.write_bytes(whole[: len(whole) // 2])
+    assert run_copy(place, NUMBA_CACHE_DIR=str(place / "cache"))[0] == "5"
+    assert len(cut.read_bytes()) == len(whole)
