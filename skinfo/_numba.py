@@ -1,13 +1,15 @@
 """How kernels are compiled and run: cached, without the interpreter lock, in threads.
 
-The same bits come out for any number of threads.
+The same bits come out for any number of threads, of n_jobs, of linear algebra and of numba, and
+with other fits at the same time: linear algebra has one thread while anything is measured. Another
+processor, or rows in Fortran's order, may change the last bits.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import ContextDecorator, suppress
 from functools import cache
 from threading import Lock
 from typing import Any, TypeVar
@@ -96,7 +98,7 @@ def in_order(
                 yield from pool.map(work, parts)
 
 
-class _OneBlasThread:
+class _OneBlasThread(ContextDecorator):
     """Linear algebra on one thread while anyone is inside; the limit is one for all of a process.
 
     Where two overlap, each restoring the number that it met would leave the limit behind.

@@ -187,6 +187,7 @@ class ClusteringScore(BaseEstimator):
         return 6.0 if self.measures == "all" or {*self.measures} - {"silhouette", "nc1"} else 4.0
 
     @_fit_context(prefer_skip_nested_validation=True)
+    @_LIMIT
     def fit(
         self, X: Any, y: Any = None, *, groups: Any = None, sample_weight: Any = None
     ) -> ClusteringScore:
