@@ -289,6 +289,9 @@ def check_rows(
             dtype=np.float64,
             ensure_non_negative=True,
         )
+        if not weights.any():
+            # scikit-learn says so from some version on.
+            raise ValueError("sample_weight must hold at least one non-zero weight.")
     if codes is not None:
         _check_constant_within(codes, labels, "y", "the label of its input")
         _check_constant_within(codes, weights, "sample_weight", "the weight of its input")

@@ -186,12 +186,10 @@ def read_table(path: str | Path) -> tuple[pd.DataFrame, Snapshots | None]:
     content = path.read_bytes()
     try:
         if path.suffix == ".csv":
-            table = pd.read_csv(
-                io.BytesIO(content),
-                dtype=dict.fromkeys(_WORDS, str),
-                keep_default_na=False,
-                na_values={name: ["", "nan", "NaN"] for name in _NUMBERS},
-            )
+            texts = dict.fromkeys(("sigma", *_WORDS, *_NUMBERS), str)
+            table = pd.read_csv(io.BytesIO(content), dtype=texts, keep_default_na=False)
+            for name in table.columns.intersection(["sigma", *_NUMBERS]):
+                table[name] = _exact(table[name])
         else:
             table = pd.read_parquet(io.BytesIO(content))
     except Exception as error:
@@ -215,6 +213,13 @@ def read_table(path: str | Path) -> tuple[pd.DataFrame, Snapshots | None]:
             f"Remove {beside.name} to go on without what it holds, or measure again."
         )
     return table, None
+
+
+def _exact(texts: pd.Series) -> pd.Series:
+    """Numbers to the last bit, which pandas reads from 3.1 on; texts where one is no number."""
+    texts = texts.astype(object).where(~texts.isin(["", "nan", "NaN"]), np.nan)
+    numbers = _numbers(texts)
+    return texts if (numbers.isna() & texts.notna()).any() else numbers
 
 
 def _read_archive(file: Path, path: Path) -> dict[str, Any]:
