@@ -1,8 +1,8 @@
 """How kernels are compiled and run: cached, without the interpreter lock, in threads.
 
-The same bits come out for any number of threads, of n_jobs, of linear algebra and of numba, and
-with other fits at the same time: linear algebra has one thread while anything is measured. Another
-processor, or rows in Fortran's order, may change the last bits.
+The same bits come out for any number of threads, of n_jobs, of linear algebra and of numba, as
+linear algebra has one thread while anything is measured. Another processor, rows in Fortran's order
+or in other memory, as of a fit in a thread beside others, may change the last bits.
 """
 
 from __future__ import annotations

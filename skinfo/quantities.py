@@ -50,6 +50,7 @@ NOTES = {
     "tolerance not met": "max_evaluations was spent before the standard error fell below tol",
     "too few inputs": "the value is an end of its bracket, for want of inputs: quote the bracket",
     "replicas missing": "noise precedes this layer and inputs have one row: this is I(S;T)",
+    "one noise draw": "more draws were asked for than replicas, of which there is one: no error",
     "single rows": "some inputs have no replica: the value is too large, the lower end omits them",
     "sigma differs from run": "measured at another sigma than the network was run with",
     "noise added": "noise was added for measuring: the network has none here",

@@ -178,7 +178,10 @@ def _measure(
         for name in of_samples:
             if name not in outcome.errors:
                 measured = draws[name]
-                outcome.quantities[name] = mean_over_draws(measured) if has_noise else measured
+                measured = mean_over_draws(measured) if has_noise else measured
+                if has_noise and n_draws == 1 < settings.n_noise_draws:
+                    measured = [quantity.noted("one noise draw") for quantity in measured]
+                outcome.quantities[name] = measured
 
 
 def _fit(

@@ -78,6 +78,7 @@ def test_behind_noise_there_are_no_more_draws_than_replicas():
     table = flow_of(Spy(), alone, n_noise_draws=4)
     assert Spy.fits >= 5
     assert table.loc[table["layer"] == "back", "stderr"].isna().all()
+    assert (table.loc[table["layer"] == "back", "notes"] == "one noise draw").all()
     assert value_of(table[table["layer"] == "front"], "total") != 0
     assert table.loc[table["layer"] == "front", "stderr"].notna().all()
     groups = [0, 0, 0, 1, 1]

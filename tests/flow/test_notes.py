@@ -150,6 +150,7 @@ def test_notes_are_words_of_the_fixed_list():
         "tolerance not met",
         "too few inputs",
         "single rows",
+        "one noise draw",
         "sampled",
         "replicas missing",
         "sigma differs from run",
@@ -175,7 +176,7 @@ def test_notes_are_words_of_the_fixed_list():
     assert found <= set(NOTES)
     elsewhere = {
         "above ceiling", "sampled", "no noise", "not measured", "zero by zero", "too few inputs",
-        "single rows",
+        "single rows", "one noise draw",
     }  # fmt: skip
     assert found >= set(NOTES) - of_bins - elsewhere
     assert found & of_bins == {"at ceiling"}
