@@ -121,3 +121,12 @@ def test_plane_colours_an_epoch_alike_in_all_layers(table):
     ax = InformationPlaneDisplay.from_flow(table[~lost]).plot().ax_
     points = [c for c in ax.collections if isinstance(c, PathCollection)]
     assert {c.get_clim() for c in points} == {(1, 900)}
+
+
+def test_plane_of_quantities_that_lack_different_epochs_has_gaps(table):
+    lacks = (table["quantity"] == "mutual_info") & (table["epoch"] == 8)
+    lacks |= (table["quantity"] == "label_mutual_info") & (table["epoch"] == 40)
+    plane = drawn(InformationPlaneDisplay.from_flow(table[~lacks]).plot())
+    assert plane.epochs.tolist() == [1, 8, 40, 200, 900]
+    assert np.isnan(plane.information[:, 1]).all()
+    assert np.isnan(plane.label_information[:, 2]).all()

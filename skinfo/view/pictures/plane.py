@@ -91,7 +91,9 @@ class InformationPlaneDisplay:
             held = f"; it holds {names}" if names else ""
             raise ValueError(f"{message} named {estimator!r}{held}.")
         name, plane = chosen[0]
-        information, label = (Curves.of(table, name, quantity) for quantity in plane)
+        drawn = table[(table["estimator"] == name) & table["quantity"].isin(plane)]
+        epochs = np.unique(drawn["epoch"])
+        information, label = (Curves.of(table, name, q, epochs=epochs) for q in plane)
         assert information is not None
         assert label is not None
         others = [other for other, drawn in measured if drawn == plane and other != name]
