@@ -137,7 +137,7 @@ class Averages:
     ) -> None:
         self.rows = mixture.rows
         self.draws = draws
-        self._control, self._unseen = sums.control, _error_of_weights(self.rows, draws)
+        self._control, self._unseen = sums.control, _error_of_light_rows(self.rows.weights, draws)
         if missed(sums.leverage):
             self._control = sums.control - sums.leverage
             self._unseen += _error_of_far_rows(mixture, draws)
@@ -237,15 +237,10 @@ class Averages:
         return float(np.hypot(drawn, self._unseen))
 
 
-def _error_of_weights(rows: Rows, draws: Draws) -> float:
-    """How far the draws miss the mean of -log w, which rows told apart contribute; 0 for equal w.
-
-    A light row that was never drawn leaves no other trace.
-    """
-    if np.ptp(rows.weights) == 0:
-        return 0.0
-    logarithm = np.log(rows.weights)
-    return float(abs(logarithm[draws.rows].mean() - rows.weights @ logarithm))
+def _error_of_light_rows(weights: np.ndarray, draws: Draws) -> float:
+    """What rows lighter than all that were drawn may contribute, at most; no spread shows them."""
+    light = weights[weights < weights[draws.rows].min()]
+    return float(light @ -np.log(light))
 
 
 def _error_of_far_rows(mixture: Mixture, draws: Draws) -> float:
