@@ -1,8 +1,8 @@
 """How kernels are compiled and run: cached, without the interpreter lock, in threads.
 
-The same bits come out for any number of threads, of n_jobs, of linear algebra and of numba, as
-linear algebra has one thread while anything is measured. Another processor, rows in Fortran's order
-or in other memory, as of a fit in a thread beside others, may change the last bits.
+The same bits come out for any number of threads, of n_jobs, of linear algebra and of numba, and in
+any thread, as linear algebra has one thread while anything is measured. Another processor, or rows
+in Fortran's order, may change the last bits.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 import numba
 from joblib import effective_n_jobs
-from threadpoolctl import ThreadpoolController
+from threadpoolctl import OpenBLASController, ThreadpoolController
 
 # Reordering and fused multiply-add, but infinities and NaN keep their meaning: sums start at -inf.
 FAST = {"reassoc", "contract", "arcp", "nsz"}
@@ -111,6 +111,7 @@ class _OneBlasThread(ContextDecorator):
     def __enter__(self) -> None:
         with self._lock:
             if self._inside == 0:
+                _give_up_control()
                 self._limit = _controller().limit(limits=1, user_api="blas")
             self._inside += 1
 
@@ -118,10 +119,21 @@ class _OneBlasThread(ContextDecorator):
         with self._lock:
             self._inside -= 1
             if self._inside == 0:
+                _give_up_control()
                 self._limit.restore_original_limits()
+                _give_up_control()
 
 
 _LIMIT = _OneBlasThread()
+
+
+def _give_up_control() -> None:
+    """Let the next thread set OpenBLAS: threadpoolctl 3.8 does nothing, silently, in all but one.
+
+    Here the last thread inside restores what the first one set, whichever they are.
+    """
+    if hasattr(OpenBLASController, "clear_controlling_thread"):
+        OpenBLASController.clear_controlling_thread(force=True)
 
 
 @cache
