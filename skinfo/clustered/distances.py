@@ -210,12 +210,12 @@ def _room_for_ranking(pairs: PairRows, n_kinds: int) -> Ranking:
 
 
 def _learn_cells(pairs: PairRows) -> tuple[DistanceCells, list[list[np.ndarray]]]:
-    """Cells from pilot pairs, and how many in each are between and within classes, by label set."""
+    """Cells from pilot pairs, and how many in each are within and between classes, by label set."""
     random = np.random.RandomState(0)
     squares = []
     for labels in pairs.labels:
         sampler = PairSampler.make(pairs, labels[pairs.classes])
-        for draw in (sampler.between, sampler.within):
+        for draw in (sampler.within, sampler.between):
             left, right = draw(_PILOTS // len(pairs.labels), random)
             squares.append(pairs.squared_distances(left, right))
     cells = DistanceCells.learn(np.concatenate(squares), pairs.scale, halved=pairs.halved)
@@ -276,7 +276,7 @@ def _ranked_auc(same: np.ndarray, pairs: PairRows, measured: _PairSums) -> tuple
     return Quantity.exact("auc", twice / 2, ""), float(unequal)
 
 
-def _bearings(between: np.ndarray, within: np.ndarray) -> np.ndarray:
+def _bearings(within: np.ndarray, between: np.ndarray) -> np.ndarray:
     """How a pair in each cell bears on the AUC, (2, n_cells): one of two classes, and of one.
 
     It is the share of the pairs of the other kind that it is in the right order with, less the mean
@@ -346,7 +346,7 @@ def _measure_sample(pairs: PairRows, max_pairs: int, random: np.random.RandomSta
     ]
     auc = sampled_auc(squares[0], squares[1], pairs.relative, pairs.reach)
     moves, own = np.zeros(len(labels)), 0.0
-    of_cells = _bearings(between, within) / n_drawn
+    of_cells = _bearings(within, between) / n_drawn
     for number, bearing, ends in zip(numbers, of_cells[::-1], drawn, strict=True):
         own += float(np.sum(bearing[number] ** 2))
         for end in ends:
