@@ -302,8 +302,7 @@ def check_labels(y: Any, n: int) -> np.ndarray:
     """Check one label per row; a continuous y is an error."""
     labels = column_or_1d(_unframed(y, "y"), warn=True)
     _check_not_missing(labels, "y")
-    words = labels.dtype.kind == "S" or (labels.dtype.kind == "O" and isinstance(labels[0], bytes))
-    labels = one_each(labels, "y") if words else labels
+    labels = one_each(labels, "y") if labels.dtype.kind in "SO" else labels
     if len(labels) != n:
         raise ValueError(
             f"y must hold one label for each row of X; got {len(labels)} labels for {n} rows "

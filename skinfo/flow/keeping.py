@@ -151,7 +151,9 @@ def _unplain(one: Any) -> Quantity | float:
 # What such a method is called on is what the code counts or logs in, not what it depends on.
 _CHANGING = {"append", "appendleft", "add", "extend", "insert", "pop", "clear", "update", "remove"}
 # Objects that hold no value.
-_VALUELESS = (type(threading.Lock()), type(threading.RLock()), io.IOBase, threading.Thread)
+_VALUELESS = (
+    type(threading.Lock()), type(threading.RLock()), threading.Thread, threading.local, io.IOBase,
+)  # fmt: skip
 
 
 def _digest_code(name: str, estimator: BaseEstimator) -> str:

@@ -247,6 +247,7 @@ def test_the_same_code_has_the_same_digest_in_another_process(tmp_path):
 COUNTER = 0
 CALLS = []
 LOCK = threading.Lock()
+OF_THREAD = threading.local()
 
 
 class Counts(BaseEstimator):
@@ -257,6 +258,7 @@ class Counts(BaseEstimator):
 
     def fit(self, X, y=None):  # noqa: ARG002
         global COUNTER
+        OF_THREAD.n = 1
         with LOCK:
             COUNTER += 1
         Counts.fits += 1

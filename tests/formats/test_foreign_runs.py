@@ -362,6 +362,16 @@ def test_arrays_at_the_root_of_zarr_are_no_checkpoints(tmp_path):
     assert run.load(2, "a").array.tolist() == [[2, 2]] * 3
 
 
+def test_what_holds_no_arrays_is_no_checkpoint_of_a_directory(tmp_path):
+    zarr.open_group(tmp_path / "dump/epoch_1.zarr", mode="w").create_array("a", data=np.eye(2))
+    zarr.open_array(tmp_path / "dump/targets_10.zarr", mode="w", shape=(2,), dtype="i4")
+    assert open_run(tmp_path / "dump").epochs == [1]
+    for name in ("epoch_1", "plots_10"):
+        (tmp_path / "folders" / name).mkdir(parents=True)
+    np.save(tmp_path / "folders/epoch_1/a.npy", np.eye(2))
+    assert open_run(tmp_path / "folders").epochs == [1]
+
+
 def test_what_is_ordered_otherwise_is_refused_with_the_line_that_turns_it(tmp_path):
     with h5py.File(tmp_path / "flat.h5", "w") as file:
         file["layer1"] = np.zeros((5, 3, 2))

@@ -228,6 +228,11 @@ class TestBadInput:
         with pytest.raises(ValueError, match="sample_weight differs within a group"):
             clone(estimator).fit(X, groups % 2, groups=groups, sample_weight=np.arange(60.0))
 
+    def test_labels_of_words_and_numbers(self, estimator, X):
+        mixed = np.resize(np.array(["a", 1], dtype=object), len(X))
+        with pytest.raises(ValueError, match="y must be a list of numbers or of words; got object"):
+            clone(estimator).fit(X, mixed)
+
     def test_continuous_labels(self, estimator, X, rng):
         with pytest.raises(ValueError, match="continuous"):
             clone(estimator).fit(X, rng.normal(size=60))

@@ -130,8 +130,8 @@ class DirectoryStore(DiskStore):
         if self.own:
             return {epoch: self.entry(epoch) for epoch in self.epochs()}
         entries = sorted(list_directory(self.path))
-        named = ((e.name.removesuffix(self.suffix), e) for e in entries if self.is_checkpoint(e))
-        return by_epoch(named, self.path)
+        kept = (e for e in entries if self.is_checkpoint(e) and self.has_arrays(e))
+        return by_epoch(((e.name.removesuffix(self.suffix), e) for e in kept), self.path)
 
     def entry(self, epoch: int) -> Path:
         """File or directory of a checkpoint, written or not."""
