@@ -22,7 +22,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 from skinfo import BinningMIEstimator, open_run
-from skinfo.flow.keeping import _digest_code
+from skinfo.flow.own_code import digest_code
 from skinfo.quantities import Quantity
 
 from .small_flows import Spy, flow_of
@@ -171,7 +171,7 @@ def test_a_helper_module_that_was_edited_is_noticed(tmp_path, monkeypatch):
         module = loaded(tmp_path / "theirs.py", own)
         for name in ("outside", "inside"):
             step = FunctionTransformer(getattr(module, name))
-            digests.setdefault(name, set()).add(_digest_code("step", step))
+            digests.setdefault(name, set()).add(digest_code("step", step))
     assert {name: len(found) for name, found in digests.items()} == {"outside": 2, "inside": 2}
 
 
@@ -222,7 +222,7 @@ def exec_defined(by):
     ],
 )
 def test_functions_are_told_apart_by_what_they_do(one, two):
-    digests = [_digest_code("f", FunctionTransformer(f)) for f in (one, two, one)]
+    digests = [digest_code("f", FunctionTransformer(f)) for f in (one, two, one)]
     assert digests[0] == digests[2] != digests[1]
 
 
@@ -230,12 +230,12 @@ def test_the_same_code_has_the_same_digest_in_another_process(tmp_path):
     own = OWN + "\nodd = lambda X: X in {'a', 'b', 'c', 'd'}\n"
     script = (
         "import sys; sys.path.insert(0, sys.argv[1]); import theirs\n"
-        "from skinfo.flow.keeping import _digest_code\n"
+        "from skinfo.flow.own_code import digest_code\n"
         "from sklearn.preprocessing import FunctionTransformer\n"
-        "print(_digest_code('', theirs.Own()), _digest_code('', FunctionTransformer(theirs.odd)))"
+        "print(digest_code('', theirs.Own()), digest_code('', FunctionTransformer(theirs.odd)))"
     )
     here = loaded(tmp_path / "theirs.py", own, "theirs")
-    digests = [_digest_code("", here.Own()), _digest_code("", FunctionTransformer(here.odd))]
+    digests = [digest_code("", here.Own()), digest_code("", FunctionTransformer(here.odd))]
     environment = {**os.environ, "PYTHONHASHSEED": "1"}
     there = subprocess.run(
         [sys.executable, "-c", script, str(tmp_path)], check=True, capture_output=True, text=True,
