@@ -88,7 +88,7 @@ class Quantity:
     stderr_sampling : float
         Standard error from the replicas, and for a population from the inputs, that were drawn.
     stderr_other_inputs : float
-        What inputs drawn anew would add to that; NaN where it is not known.
+        What inputs drawn anew would add to that, to first order; NaN where it is not known.
     randomisations : tuple of int
         What each randomisation of the integration found, less their mean, in thousandths of their
         standard deviation: of two numbers they tell which part of their errors is the same.
