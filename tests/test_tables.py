@@ -340,6 +340,7 @@ def test_a_cell_that_is_not_what_its_column_holds_is_named(tmp_path, column, cel
     with pytest.raises(ValueError, match=r"flow\.csv, row 2, column ") as error:
         read_table(path)
     assert f"column {column!r}: expected {expected}; got " in str(error.value)
+    assert "np." not in str(error.value)
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from skinfo._files import only_writer, remove_leftovers, write_atomically
 from skinfo.errors import needs_extra
 from skinfo.flow.snapshots import Snapshots
 from skinfo.quantities import COLUMNS, CURVE_COLUMNS
-from skinfo.runs.description import LAST_EPOCH
+from skinfo.runs.description import LAST_EPOCH, plain
 
 _WORDS = ("layer", "estimator", "quantity", "unit", "notes", "randomisations", "seed_values")
 # Empty in a file where they are not known.
@@ -317,7 +317,7 @@ def check_columns(table: pd.DataFrame, where: str, *, curve: bool | None = None)
             row = int(np.flatnonzero(wrong)[0])
             raise ValueError(
                 f"{where}, row {row + 1}, column {name!r}: expected {expected}; got "
-                f"{values.iloc[row]!r}."
+                f"{plain(values.iloc[row])!r}."
             )
 
 
