@@ -20,6 +20,7 @@ from typing import Any
 from joblib.hashing import Hasher, NumpyHasher
 from sklearn.base import BaseEstimator
 
+from skinfo._rows import as_array
 from skinfo.errors import in_words
 
 _STANDARD = Path(sysconfig.get_paths()["stdlib"])
@@ -75,6 +76,9 @@ class _CodeHasher(NumpyHasher):
             value = type(value).__qualname__
         elif _is_compiled(value):
             value = ("compiled", value.__wrapped__)
+        elif hasattr(type(value), "detach"):
+            # torch pickles where a tensor lies as well, which is elsewhere in every process.
+            value = (type(value).__qualname__, str(value.dtype), as_array(value))
         super().save(value)
 
     def _batch_setitems(self, items: Any, *more: Any) -> None:

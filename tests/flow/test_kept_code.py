@@ -244,6 +244,13 @@ def test_the_same_code_has_the_same_digest_in_another_process(tmp_path):
     assert there.stdout.split() == digests
 
 
+def test_tensors_are_told_apart_by_their_numbers():
+    torch = pytest.importorskip("torch")
+    kept = [torch.nn.Parameter(torch.ones(3)), torch.ones(3).expand(2, 3)[0], torch.zeros(3)]
+    same = [digest_code("", FunctionTransformer(kw_args={"w": w.detach()})) for w in kept]
+    assert same[0] == same[1] != same[2]
+
+
 COUNTER = 0
 CALLS = []
 LOCK = threading.Lock()
