@@ -71,7 +71,9 @@ def test_brackets_of_different_numbers_of_replicas_overlap(tmp_path):
     arrays = {(60, layer): run.load(60, layer).array for layer in ["layer2", *DEEP]}
     for r, replicas in ((12, slice(12)), (24, slice(12, 36))):
         fewer = {key: array[:, replicas] for key, array in arrays.items()}
-        part = open_run(fewer, labels=run.labels, sigma=settings.sigma)
+        # The noise before layer 2 is that of layer 1, which is left out.
+        axes = {"layer2": "nrc"}
+        part = open_run(fewer, labels=run.labels, sigma=settings.sigma, axes=axes)
         flow = information_flow(
             NoisyMIEstimator(None, tol=0.05, random_state=0), part, progress=False
         )
