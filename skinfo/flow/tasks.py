@@ -14,6 +14,7 @@ from skinfo.errors import OF_THE_CALL, RunError, in_words
 from skinfo.flow.estimators import fit_quantities, last_step, uses_replicas
 from skinfo.flow.keeping import Keep
 from skinfo.flow.memory import Budget
+from skinfo.flow.workers import stop_if_asked
 from skinfo.quantities import QUANTITIES, Quantity, notes_of
 from skinfo.runs import Activations, Layer, LayerActivations, Run
 from skinfo.runs.stores.memory import MemoryStore
@@ -169,6 +170,7 @@ def _measure(
         n_draws = loaded.n_draws(settings.n_noise_draws)
         draws: dict[str, list[Quantity]] = {name: [] for name in of_samples}
         for draw in range(n_draws):
+            stop_if_asked()
             rows = loaded.noisy_sample(settings.random_state, draw)
             if draw == n_draws - 1:
                 # The sample is an array of its own.

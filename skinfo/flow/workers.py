@@ -48,7 +48,7 @@ def in_workers(
     stays on one thread per worker: the workers are the threads, and the numbers do not depend on
     them. Warnings of a worker in another process are given here. SaturationWarning and
     OutsideEdgesWarning of skinfo's estimators are left out, as the table carries them as notes.
-    Whoever stops early waits for what is under way in threads; nothing goes on behind.
+    Whoever stops early waits for the fits under way in threads; nothing goes on behind.
     """
     process, config = os.getpid(), get_config()
     calls: list[_Call[Result]] = [
@@ -73,12 +73,21 @@ def _in_threads(
     if n_threads < 2:
         yield from (call() for call in calls)
         return
-    pool = ThreadPoolExecutor(n_threads)
+    stopped = threading.Event()
+    pool = ThreadPoolExecutor(n_threads, initializer=setattr, initargs=(_LOCAL, "stopped", stopped))
     try:
         for future in as_completed([pool.submit(call) for call in calls]):
             yield future.result()
     finally:
+        stopped.set()
         pool.shutdown(cancel_futures=True)
+
+
+def stop_if_asked() -> None:
+    """End what goes on in a worker's thread when the sweep was interrupted; asked between draws."""
+    stopped = getattr(_LOCAL, "stopped", None)
+    if stopped is not None and stopped.is_set():
+        raise KeyboardInterrupt
 
 
 def _elsewhere(
