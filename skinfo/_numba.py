@@ -90,7 +90,7 @@ def in_order(
     results every hundredth of a second, which is as long as a fit takes.
     """
     n_threads = min(effective_n_jobs(n_jobs), len(parts))
-    with _LIMIT:
+    with ONE_BLAS_THREAD:
         if n_threads < 2:
             yield from map(work, parts)
         else:
@@ -124,7 +124,7 @@ class _OneBlasThread(ContextDecorator):
                 _give_up_control()
 
 
-_LIMIT = _OneBlasThread()
+ONE_BLAS_THREAD = _OneBlasThread()
 
 
 def _give_up_control() -> None:

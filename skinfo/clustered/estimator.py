@@ -13,7 +13,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from skinfo._numba import _LIMIT
+from skinfo._numba import ONE_BLAS_THREAD
 from skinfo._rows import Rows, check_labels, check_rows, counted
 from skinfo.clustered.distances import Distances, measure_label_sets
 from skinfo.clustered.indices import (
@@ -187,7 +187,7 @@ class ClusteringScore(BaseEstimator):
         return 6.0 if self.measures == "all" or {*self.measures} - {"silhouette", "nc1"} else 4.0
 
     @_fit_context(prefer_skip_nested_validation=True)
-    @_LIMIT
+    @ONE_BLAS_THREAD
     def fit(
         self, X: Any, y: Any = None, *, groups: Any = None, sample_weight: Any = None
     ) -> ClusteringScore:
@@ -354,7 +354,7 @@ class ClusteringScore(BaseEstimator):
 
     def _measure(self, name: str, rows: Rows) -> tuple[Quantity, ...]:
         # Several threads would sum in another order, and change the last digits.
-        with _LIMIT:
+        with ONE_BLAS_THREAD:
             return MEASURES[name](rows, self.metric, self.bin_width)
 
     def _set_attributes(self, attributes: dict[str, Any]) -> None:

@@ -15,7 +15,7 @@ from joblib import Parallel, delayed, parallel_config
 from joblib.parallel import get_active_backend
 from sklearn import config_context, get_config
 
-from skinfo._numba import _LIMIT
+from skinfo._numba import ONE_BLAS_THREAD
 from skinfo.errors import OutsideEdgesWarning, SaturationWarning, noted_by_a_table
 
 Item = TypeVar("Item")
@@ -55,7 +55,7 @@ def in_workers(
         partial(_call, work, place, item, process, config) for place, item in enumerate(items)
     ]
     backend, usual = get_active_backend(prefer="threads")
-    with _LIMIT:
+    with ONE_BLAS_THREAD:
         if getattr(backend, "uses_threads", False):
             n_threads = backend.effective_n_jobs(usual if n_jobs is None else n_jobs)
             results = _in_threads(calls, min(n_threads, len(calls), _MOST_THREADS))
@@ -108,7 +108,7 @@ def _elsewhere(
 @contextmanager
 def _heard() -> Iterator[None]:
     """Let the threads of a worker's process collect their own warnings, and keep BLAS to one."""
-    with _LIMIT, warnings.catch_warnings():
+    with ONE_BLAS_THREAD, warnings.catch_warnings():
         show = warnings.showwarning
 
         def hear(message: Any, *where: Any, **more: Any) -> None:

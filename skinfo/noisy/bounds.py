@@ -10,7 +10,7 @@ import sys
 import numpy as np
 from scipy.special import ndtri
 
-from skinfo._numba import _LIMIT
+from skinfo._numba import ONE_BLAS_THREAD
 from skinfo._rows import Rows
 from skinfo.noisy.mixture import Mixture
 from skinfo.quantities import Quantity
@@ -21,7 +21,7 @@ MOST_ROWS = 10_000
 _SHORTEST, _LONGEST = 1e-50, 1e50
 
 
-@_LIMIT
+@ONE_BLAS_THREAD
 def pairwise_bounds(
     X: np.ndarray, sigma: float, *, random_state: int = 0, n_jobs: int | None = None
 ) -> tuple[Quantity, Quantity]:

@@ -11,7 +11,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from skinfo._numba import _LIMIT
+from skinfo._numba import ONE_BLAS_THREAD
 from skinfo._rows import check_activations, check_rows
 from skinfo.errors import SaturationWarning, warn_unless_noted
 from skinfo.noisy.bounds import pairwise_bounds
@@ -205,7 +205,7 @@ class NoisyMIEstimator(BaseEstimator):
         return (8.0 if self.population else 4.0) + self.pairwise_bounds
 
     @_fit_context(prefer_skip_nested_validation=True)
-    @_LIMIT
+    @ONE_BLAS_THREAD
     def fit(
         self, X: Any, y: Any = None, *, groups: Any = None, sample_weight: Any = None
     ) -> NoisyMIEstimator:
@@ -308,7 +308,7 @@ class NoisyMIEstimator(BaseEstimator):
         self.pairwise_bounds_ = tuple(end.value for end in ends if end is not None) or None
         self.notes_ = notes_of(self.quantities_)
 
-    @_LIMIT
+    @ONE_BLAS_THREAD
     def score(self, X: Any, y: Any = None) -> float:  # noqa: ARG002
         """Cross-information of other activations under the fitted mixture.
 
@@ -339,7 +339,7 @@ class NoisyMIEstimator(BaseEstimator):
         )
         return value * nats_to(self.units)
 
-    @_LIMIT
+    @ONE_BLAS_THREAD
     def score_samples(self, X: Any) -> np.ndarray:
         """Logarithm of the density of T at given points, log g(t); natural whatever ``units``.
 

@@ -11,7 +11,7 @@ import pandas as pd
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import validate_parameter_constraints
 
-from skinfo._numba import _LIMIT
+from skinfo._numba import ONE_BLAS_THREAD
 from skinfo._rows import check_list, check_rows
 from skinfo.noisy.estimator import NoisyMIEstimator, check_sigma
 from skinfo.noisy.information import measure_mixture, noted_at_an_end
@@ -23,7 +23,7 @@ _INFORMATION = {"mutual_info", "label_mutual_info"}
 _MEASURED = ("mutual_info", "ceiling", "label_mutual_info", "label_ceiling", "label_log_classes")
 
 
-@_LIMIT
+@ONE_BLAS_THREAD
 def sigma_curve(
     X: Any,
     y: Any = None,
