@@ -11,7 +11,7 @@ from sklearn.pipeline import Pipeline
 
 from skinfo.flow.estimators import needs_run_range, steps_before, transformed_ends
 from skinfo.flow.tasks import Place, SweepSettings, places_of
-from skinfo.flow.workers import in_workers
+from skinfo.flow.workers import in_workers, stop_if_asked
 from skinfo.runs import Run
 
 Range = tuple[float, float]
@@ -70,6 +70,7 @@ def _range(
             # It gets a row of its own in the table.
             return None
         for draw in range(loaded.n_draws(settings.n_noise_draws)):
+            stop_if_asked()
             rows = loaded.noisy_sample(settings.random_state, draw)
             if not rows.X.size:
                 return None
