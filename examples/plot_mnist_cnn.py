@@ -91,8 +91,9 @@ STATES = Path("mnist-states")
 def make_trainer(name: str) -> Trainer:
     """A network and its training, not begun."""
     sigma, dropout = NETWORKS[name]
+    model = make_cnn(images.shape[-1], dropout=dropout, random_state=SEED)
     return Trainer(
-        make_cnn(images.shape[-1], dropout=dropout, random_state=SEED),
+        model.to(memory_format=torch.channels_last),  # a third less time on a processor
         images[train], labels[train],
         sigma=dict.fromkeys(HIDDEN, sigma) if sigma else {},
         optimiser="sgd", learning_rate=5e-3, batch_size=32, random_state=SEED,
@@ -100,7 +101,7 @@ def make_trainer(name: str) -> Trainer:
 
 
 def train_until(trainer: Trainer, name: str, epoch: int) -> None:
-    """Train; a full run saves its state every eight epochs, and continues from the last one."""
+    """Train; a full run saves its state after every epoch, and continues from the last one."""
 
     def state(epoch: int) -> Path:
         return STATES / f"{name.replace(' ', '-')}-{n_train}-{SEED}-{epoch}.pt"
@@ -112,10 +113,12 @@ def train_until(trainer: Trainer, name: str, epoch: int) -> None:
         # Dropout draws from torch's own generator. Seeded by epoch, it resumes as it would go on.
         torch.manual_seed(trainer.epoch)
         trainer.train_until(trainer.epoch + 1)
-        if FULL and trainer.epoch % 8 == 0:
+        if FULL:
             STATES.mkdir(exist_ok=True)
             with write_atomically(state(trainer.epoch)) as file:
                 trainer.save(file)
+            if trainer.epoch - 1 not in STAGES:
+                state(trainer.epoch - 1).unlink(missing_ok=True)
 
 
 def normalise(trainer: Trainer, name: str, *, noise: bool) -> None:
