@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         SaturationWarning,
     )
     from skinfo.flow import information_flow
+    from skinfo.noise import dropout_sigma
     from skinfo.noisy import NoisyMIEstimator, sigma_curve
     from skinfo.runs import open_run, save_run
 
@@ -32,6 +33,7 @@ __all__ = [
     "SaturationWarning",
     "binning_sweep",
     "compare_flows",
+    "dropout_sigma",
     "information_flow",
     "open_run",
     "pool_flows",
@@ -40,7 +42,7 @@ __all__ = [
 ]
 __version__ = "0.1.0"
 
-_ROOMS = ("errors", "runs", "binned", "clustered", "noisy", "flow", "comparison")
+_ROOMS = ("errors", "noise", "runs", "binned", "clustered", "noisy", "flow", "comparison")
 
 
 def __getattr__(name: str) -> Any:
