@@ -1,6 +1,7 @@
 """Slow, obvious versions of what skinfo computes fast: loops over rows, one draw at a time."""
 
 import math
+from fractions import Fraction
 from itertools import pairwise
 
 import numpy as np
@@ -126,6 +127,34 @@ def log_sum_of_gaussians(query, weights, means, covariances, left_out):
             log_determinant = np.linalg.slogdet(2 * np.pi * covariance)[1]
             terms.append(np.log(p) - 0.5 * (square + log_determinant))
     return logsumexp(terms) if terms else -np.inf
+
+
+def inverse_covariance(points, deviations, weights):
+    """Mean of T, inverse and log-determinant of its covariance, in rational numbers.
+
+    A row and unit has its own deviation; the inverse is by Gauss and Jordan.
+    """
+    n, d = points.shape
+    w, s, v = ([*map(Fraction, array.ravel().tolist())] for array in (weights, points, deviations))
+    total = sum(w)
+    mean = [sum(w[j] * s[j * d + k] for j in range(n)) / total for k in range(d)]
+    matrix = [[Fraction(int(k == m)) for m in range(-d, d)] for k in range(d)]
+    for k in range(d):
+        for m in range(d):
+            terms = ((s[j * d + k] - mean[k]) * (s[j * d + m] - mean[m]) for j in range(n))
+            matrix[k][m] = sum(w[j] * term for j, term in enumerate(terms)) / total
+        matrix[k][k] += sum(w[j] * v[j * d + k] ** 2 for j in range(n)) / total
+    determinant = Fraction(1)
+    for k in range(d):
+        pivot = matrix[k][k]
+        determinant *= pivot
+        matrix[k] = [value / pivot for value in matrix[k]]
+        for m in range(d):
+            if m != k:
+                factor = matrix[m][k]
+                matrix[m] = [a - factor * b for a, b in zip(matrix[m], matrix[k], strict=True)]
+    log_determinant = math.log(determinant.numerator) - math.log(determinant.denominator)
+    return np.array(mean), np.array([row[d:] for row in matrix]), log_determinant
 
 
 def line_cross_entropy(points, weights, model, model_weights):

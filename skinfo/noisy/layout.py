@@ -68,10 +68,10 @@ class Subspace:
         """Find the directions whose variance the noise leaves visible."""
         n, d = rows.points.shape
         origin = np.zeros(d)
-        for part in _parts(n, d):
+        for part in parts(n, d):
             origin += rows.weights[part] @ rows.points[part].astype(np.float64, copy=False)
         second_moment, radius = np.zeros((d, d)), 0.0
-        for part in _parts(n, d):
+        for part in parts(n, d):
             with np.errstate(over="ignore"):
                 scaled = (rows.points[part] - origin) / sigma
                 square = float(np.einsum("ni,ni->n", scaled, scaled).max())
@@ -94,7 +94,7 @@ class Subspace:
             directions = np.linalg.svd(weighted, full_matrices=False)[2].T
         # The variance along a direction, measured there: rounding in the covariance may exceed it.
         variances = np.zeros(directions.shape[1])
-        for part in _parts(n, d):
+        for part in parts(n, d):
             along = (rows.points[part] - origin) / sigma @ directions
             variances += rows.weights[part] @ along**2
         kept = variances > _FLAT
@@ -141,9 +141,9 @@ class Subspace:
         return 0.5 * float(np.log1p(self.variances).sum())
 
 
-def _parts(n: int, d: int) -> Iterator[slice]:
+def parts(n: int, d: int) -> Iterator[slice]:
     """Slices of n rows that hold few numbers each."""
-    step = max(1, _AT_A_TIME // d)
+    step = max(1, _AT_A_TIME // max(d, 1))
     for start in range(0, n, step):
         yield slice(start, start + step)
 
