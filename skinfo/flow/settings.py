@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -49,7 +48,7 @@ def describe_settings(
     chosen = run.flattening
     return {
         "run": run.name,
-        "layers": [plain(asdict(layer)) | _flattened(run, layer.name) for layer in run.layers],
+        "layers": [layer.record() | _flattened(run, layer.name) for layer in run.layers],
         "seed": plain(run.seed),
         "subset": subset if subset is None or isinstance(subset, str) else (
             # Inputs differ between runs, so a mask is described by how much it keeps.

@@ -7,7 +7,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import asdict, replace
+from dataclasses import replace
 from math import isfinite
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -239,7 +239,7 @@ class FlowMonitor:
         if not isinstance(more, Mapping):
             raise ValueError(f"settings must be a mapping, such as vars(args); got {more!r}.")
         settings = {
-            "layers": [plain(asdict(layer)) for layer in self._layers],
+            "layers": [layer.record() for layer in self._layers],
             "estimators": plain(self._estimators),
             "flatten": plain(self._flattening.choice),
             "labels": _digest(self._labels),

@@ -33,6 +33,8 @@ _MOST_LOSSES = 60_000
 _UNWRITABLE = re.compile("[\0\ud800-\udfff]")
 
 Record = dict[str, Any]
+#: One number, one per unit, or two of these.
+Sigma = float | tuple[float | tuple[float, ...], ...]
 _installed = cache(version)
 
 
@@ -44,10 +46,13 @@ class Layer:
     ----------
     name : str
         Its name.
-    sigma : float or None
-        Standard deviation of the noise added to its output; 0 for none, None for unknown.
+    sigma : float, tuple or None
+        Standard deviation of the noise of its output, of all units or of each; for affine noise a
+        pair of these; 0 for none, None for unknown.
     noise_before : bool
         Whether noise enters the network before this layer, so that its rows need replicas.
+    noise : str
+        Which noise: "additive" or another name of :func:`skinfo.noise.make_noise`.
 
     Examples
     --------
@@ -57,11 +62,19 @@ class Layer:
     """
 
     name: str
-    sigma: float | None = None
+    sigma: Sigma | None = None
     noise_before: bool = False
+    noise: str = "additive"
 
     def __post_init__(self) -> None:
         check_name(self.name, "a layer")
+
+    def record(self) -> Record:
+        """What JSON holds of it; additive noise goes without saying, as in runs written before."""
+        described: Record = plain(asdict(self), np.inf)
+        if self.noise == "additive":
+            del described["noise"]
+        return described
 
 
 def check_name(name: Any, kind: str) -> None:
@@ -150,7 +163,7 @@ def make_record(
     record = {
         "schema": SCHEMA,
         "format": fmt,
-        "layers": [asdict(layer) for layer in layers],
+        "layers": [layer.record() for layer in layers],
         "train": train if np.ndim(train) == 0 else list(train),
         "seed": seed,
         "settings": settings or {},

@@ -222,7 +222,7 @@ def _with_sigma(
     if sigma is None:
         return layers
     names = [layer.name for layer in layers]
-    deviations: dict[str, float] = {}
+    deviations: dict[str, Any] = {}
     for stored, new in zip(layers, make_layers(names, sigma), strict=True):
         if stored.sigma is not None and new.sigma not in (None, stored.sigma):
             raise _contradicts(f"sigma of layer {stored.name!r}", store)
