@@ -217,6 +217,9 @@ QUANTITIES = _by_name(
        "layer, its noise included, has about the input."),
     _Q("label_mutual_info", "I(Y;T)", ceiling="label_ceiling", main=True, sentence="The "
        "information that the layer, its noise included, has about the label."),
+    _Q("conditional_mutual_info", "I(X;T|Y)", ceiling="conditional_ceiling", sentence="The "
+       "information that the layer, its noise included, has about the input beyond its label: "
+       "I(X;T) less I(Y;T)."),
     _Q("plug_in", "Plug-in I(X;T)", ceiling="ceiling", sentence="The estimate that published "
        "curves show: from few replicas it is biased upwards."),
     _Q("entropy", "h(T)", sentence="The differential entropy of the noisy layer."),
@@ -230,6 +233,8 @@ QUANTITIES = _by_name(
        "what a Gaussian channel with the same covariance carries."),
     _Q("label_ceiling", "H(Y)", sentence="The entropy of the labels, which no information about "
        "them exceeds. Of a population it is an estimate, with an error."),
+    _Q("conditional_ceiling", "H(X|Y)", sentence="The entropy of the inputs when their label is "
+       "known, which I(X;T|Y) cannot exceed."),
     _Q("label_log_classes", "log K", sentence="The logarithm of the number of classes seen in a "
        "sample of a population: what H(Y) would be were they equally likely."),
     # Of a layer cut into bins.

@@ -35,7 +35,7 @@ _Value = TypeVar("_Value")
 
 @dataclass(frozen=True)
 class Measured(Generic[_Value]):
-    """One value of each quantity: I(X;T), I(Y;T), h(T) and h(T|X).
+    """One value of each quantity: I(X;T), I(Y;T), h(T), h(T|X) and I(X;T|Y).
 
     Entropies are relative to the noise's, (d / 2) log(2 pi e sigma^2), until they are reported.
     """
@@ -44,6 +44,7 @@ class Measured(Generic[_Value]):
     label_mutual_info: _Value
     entropy: _Value
     conditional_entropy: _Value
+    conditional_mutual_info: _Value
 
     def __iter__(self) -> Iterator[_Value]:
         return (getattr(self, name) for name in MEASURED_NAMES)
@@ -64,7 +65,7 @@ _Candidates = dict[str, list[Average]]
 
 
 def contributions(densities: Densities, sums: DrawSums) -> Measured[np.ndarray]:
-    """Log g_x / g, log g_y / g, -log g, -log g_x at each draw: their means are the quantities."""
+    """Log g_x/g, log g_y/g, -log g, -log g_x, log g_x/g_y at each draw: means are measured."""
     log_input = densities.input - np.log(sums.input_weight)
     log_label = densities.label - np.log(sums.label_weight)
     with np.errstate(invalid="ignore"):
@@ -73,7 +74,17 @@ def contributions(densities: Densities, sums: DrawSums) -> Measured[np.ndarray]:
             label_mutual_info=_minus(log_label, densities.total),
             entropy=-densities.total,
             conditional_entropy=-log_input,
+            conditional_mutual_info=_minus(log_input, log_label),
         )
+
+
+def point_contributions(
+    plug_in: Measured[np.ndarray], half: Measured[np.ndarray] | None
+) -> Measured[np.ndarray]:
+    """Remove the bias of order 1/r by Richardson's extrapolation: 2 u_r - u_{r/2}."""
+    if half is None:
+        return plug_in
+    return Measured(*(2 * all_rows - part for all_rows, part in zip(plug_in, half, strict=True)))
 
 
 def _minus(logarithm: np.ndarray, total: np.ndarray) -> np.ndarray:
@@ -120,13 +131,15 @@ def plug_in_by_quadrature(mixture: Mixture) -> Measured[float] | None:
     if mixture.subspace.rank > 1:
         return None
     if mixture.subspace.rank == 0:
-        return Measured(0.0, 0.0, 0.0, 0.0)
+        return Measured(0.0, 0.0, 0.0, 0.0, 0.0)
     rows = mixture.in_subspace
     line = rows.points[:, 0]
     total = line_cross_entropy(line, rows.weights, line, rows.weights)
     of_input = line_information(line, rows.weights, rows.inputs) if rows.has_replicas else 0.0
     of_label = total if rows.labels is None else line_information(line, rows.weights, rows.labels)
-    return Measured(max(0.0, total - of_input), max(0.0, total - of_label), total, of_input)
+    informations = (total - of_input, total - of_label, of_label - of_input)
+    mutual_info, label, conditional = (max(0.0, difference) for difference in informations)
+    return Measured(mutual_info, label, total, of_input, conditional)
 
 
 class Averages:
@@ -146,11 +159,7 @@ class Averages:
         self._inputs = self.rows.inputs[draws.rows]
         self._plug_in = contributions(sums.all_data, sums)
         self._half = None if sums.half_data is None else contributions(sums.half_data, sums)
-        self._point = self._plug_in
-        if self._half is not None:
-            # The bias of order 1/r removed by Richardson's extrapolation: 2 u_r - u_{r/2}.
-            pairs = zip(self._plug_in, self._half, strict=True)
-            self._point = Measured(*(2 * all_rows - half for all_rows, half in pairs))
+        self._point = point_contributions(self._plug_in, self._half)
 
     def of(self, values: np.ndarray) -> Average:
         """Average one value per draw."""
@@ -287,11 +296,14 @@ def _with_replicas(
 ) -> tuple[_Candidates, _Candidates]:
     """Lower and upper ends that leave the own row out."""
     sums, plug_in, rows = averages.sums, averages.plug_in, mixture.rows
-    out = contributions(sums.without_own_row, sums)
+    every, out = contributions(sums.all_data, sums), contributions(sums.without_own_row, sums)
+    label_entropy = every.conditional_entropy + every.conditional_mutual_info
     conditional_highs = [averages.of(out.conditional_entropy)]
     several = rows.replicas[rows.inputs] > 1
     information = -sums.all_data.total - out.conditional_entropy
     information_lows = [_average_known(averages, information, several)]
+    within_label = label_entropy - out.conditional_entropy
+    within_label_lows = [_average_known(averages, within_label, several, rows.labels)]
     gaussians = InputGaussians.fit(mixture.in_subspace)
     if gaussians is not None:
         entropies = own_row_out_entropies(gaussians, mixture.in_subspace)
@@ -299,36 +311,60 @@ def _with_replicas(
         entropy = plug_in.entropy
         if not several.all():
             entropy = _average_known(averages, -sums.all_data.total, several)
-        within = averages.of_rows(np.where(several, entropies, 0.0))
-        information_lows.append(entropy.plus(_negative(within)))
+        within = _negative(averages.of_rows(np.where(several, entropies, 0.0)))
+        information_lows.append(entropy.plus(within))
+        of_label = _average_known(averages, label_entropy, several, rows.labels)
+        within_label_lows.append(of_label.plus(within))
     # A posterior needs equally many replicas of all inputs, else it is biased upwards.
     if np.ptp(mixture.rows.replicas) == 0:
         mixture_posterior = averages.of(out.mutual_info)
         information_lows.append(mixture_posterior)
+        within_label_lows.append(averages.of(out.conditional_mutual_info))
         # The Gaussians cost as much as all the rest, and can only close a gap that is open.
         gap = plug_in.mutual_info.mean - mixture_posterior.mean
         if gaussians is not None and gap > tol:
-            information_lows += _gaussian_posteriors(averages, mixture, gaussians, n_jobs)
+            posteriors = _gaussian_posteriors(averages, mixture, gaussians, n_jobs)
+            information_lows += [averages.of(posterior) for posterior in posteriors]
+            # I(X;T|Y) = I(X;T) - I(Y;T), of which the plug-in is an upper end.
+            within_label_lows += [averages.of(p - every.label_mutual_info) for p in posteriors]
         if not _any_positive(information_lows):
             information_lows += _mixed_with_prior(averages, out.mutual_info, out.entropy)
-    of_label = several if rows.labels is None else np.bincount(rows.labels)[rows.labels] > 1
-    label_lows = [_average_known(averages, out.label_mutual_info, of_label)]
+        if not _any_positive(within_label_lows):
+            of_label_out = -sums.without_own_row.label
+            within_label_lows += _mixed_with_prior(
+                averages, out.conditional_mutual_info, of_label_out
+            )
+    in_label = several if rows.labels is None else np.bincount(rows.labels)[rows.labels] > 1
+    label_lows = [_average_known(averages, out.label_mutual_info, in_label)]
     if not _any_positive(label_lows):
         label_lows += _mixed_with_prior(averages, out.label_mutual_info, out.entropy)
-    lows = {"mutual_info": information_lows, "label_mutual_info": label_lows}
+    lows = {
+        "mutual_info": information_lows,
+        "label_mutual_info": label_lows,
+        "conditional_mutual_info": within_label_lows,
+    }
     return lows, {"entropy": [averages.of(out.entropy)], "conditional_entropy": conditional_highs}
 
 
-def _average_known(averages: Averages, values: np.ndarray, known: np.ndarray) -> Average:
+def _average_known(
+    averages: Averages, values: np.ndarray, known: np.ndarray, labels: np.ndarray | None = None
+) -> Average:
     """Average a lower end where an input, or a class, of a single row has nothing to go by.
 
     With p the probability of the rows that are ``known`` and K whether one was drawn, a function
-    of X, I(X;T) >= p I(X;T|K), in which the law of T among them is at most 1 / p times that of T.
+    of X, I(X;T) >= p I(X;T|K), in which the law of T among them is at most 1 / p times that of T;
+    given ``labels``, that among those of a label.
     """
     if known.all():
         return averages.of(values)
-    log_share = np.log(averages.rows.weights[known].sum())
-    return averages.of(np.where(known[averages.draws.rows], values + log_share, 0.0))
+    weights, drawn = averages.rows.weights, averages.draws.rows
+    if labels is None:
+        log_share = np.log(weights[known].sum())
+    else:
+        with np.errstate(divide="ignore"):
+            shares = np.log(np.bincount(labels, weights * known) / np.bincount(labels, weights))
+        log_share = shares[labels[drawn]]
+    return averages.of(np.where(known[drawn], values + log_share, 0.0))
 
 
 def _of_population(averages: Averages, mixture: Mixture) -> tuple[_Candidates, _Candidates]:
@@ -340,14 +376,25 @@ def _of_population(averages: Averages, mixture: Mixture) -> tuple[_Candidates, _
     outside = averages.of_rows(own_input_out_entropies(mixture.in_subspace))
     within = _negative(averages.plug_in.conditional_entropy)
     missed = Average(_missed_entropy(rows))
+    log_label = sums.without_own_input.label - np.log(sums.label_weight)
+    rest_of_label = np.log1p(-np.minimum(sums.input_weight / sums.label_weight, 1 - 1e-16))
     upper = {
         "mutual_info": [averages.of(log_input + without.entropy + rest), outside.plus(within)],
         "entropy": [averages.of(without.entropy + rest), outside],
+        # Infinite where a class was drawn once.
+        "conditional_mutual_info": [averages.of(log_input - log_label + rest_of_label)],
     }
+    # One mode, of whatever class, adds no more to h(T|Y) than to h(T).
     highs = {name: [average.plus(missed) for average in upper[name]] for name in upper}
     lows = {
         "label_mutual_info": _mixed_with_prior(averages, without.label_mutual_info, without.entropy)
     }
+    # I(X;T|Y) = I(X;T) - I(Y;T).
+    highs["conditional_mutual_info"] += [
+        high.plus(_negative(low))
+        for high in highs["mutual_info"]
+        for low in lows["label_mutual_info"]
+    ]
     highs["label_mutual_info"] = [
         averages.plug_in.label_mutual_info.plus(_missing_label_entropy(rows))
     ]
@@ -415,8 +462,11 @@ def _negative(average: Average) -> Average:
 
 def _gaussian_posteriors(
     averages: Averages, mixture: Mixture, gaussians: InputGaussians, n_jobs: int | None
-) -> list[Average]:
-    """H(p) + E log q(x|t) for one Gaussian per input, and for half that and half the mixture."""
+) -> list[np.ndarray]:
+    """H(p) + E log q(x|t) for one Gaussian per input, and for half that and half the mixture.
+
+    A value per draw.
+    """
     sums, d = averages.sums, mixture.subspace.rank
     if not 0 < d <= MAX_POSTERIOR_DIMENSION:
         return []
@@ -430,7 +480,4 @@ def _gaussian_posteriors(
     without = sums.without_own_row
     both_own = np.logaddexp(own, without.input)
     both_total = np.logaddexp(np.logaddexp(own, others), without.total)
-    return [
-        averages.of(own - np.logaddexp(own, others) - log_p),
-        averages.of(both_own - both_total - log_p),
-    ]
+    return [own - np.logaddexp(own, others) - log_p, both_own - both_total - log_p]

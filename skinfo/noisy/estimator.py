@@ -26,7 +26,8 @@ class NoisyMIEstimator(BaseEstimator):
 
     A layer outputs S, and Gaussian noise is added: :math:`T = S + \sigma Z`. Given samples of S,
 
-    .. math:: I(X;T) = E \log g_x(t) / g(t), \qquad I(Y;T) = E \log g_y(t) / g(t)
+    .. math:: I(X;T) = E \log g_x(t) / g(t), \qquad I(Y;T) = E \log g_y(t) / g(t), \qquad
+       I(X;T|Y) = E \log g_x(t) / g_y(t)
 
     where :math:`g_x` is the mean over the rows of input x of the density of the noise around them,
     and :math:`g`, :math:`g_y` are the mixtures of these over all inputs and over the inputs of a
@@ -80,6 +81,12 @@ class NoisyMIEstimator(BaseEstimator):
         (lower, upper) end for H(Y), which of given inputs is exact; None without y.
     label_log_classes_ : float
         log K, with K the number of classes seen, for a population; else None.
+    conditional_mutual_info_, conditional_stderr_, conditional_bracket_, conditional_ceiling_ :
+        float, float, tuple, float
+        The same for I(X;T|Y), what T says about the input beyond its label: I(X;T) - I(Y;T) to
+        rounding, unless one of them was cut at its ceiling, and from the same draws, so that its
+        error is its own and not that of a difference. None without y. The ceiling is H(X|Y); a
+        population has none.
     entropy_, entropy_bracket_ : float, tuple of float
         Differential entropy h(T) and its bracket.
     conditional_entropy_, conditional_entropy_bracket_ : float, tuple of float
@@ -300,6 +307,11 @@ class NoisyMIEstimator(BaseEstimator):
         self.label_ceiling_ = None if limit is None else limit.value
         self.label_ceiling_bracket_ = None if limit is None else (limit.lower, limit.upper)
         self.label_log_classes_ = None if classes is None else classes.value
+        within, most = (by_name.get(f"conditional_{n}") for n in ("mutual_info", "ceiling"))
+        self.conditional_mutual_info_ = None if within is None else within.value
+        self.conditional_stderr_ = None if within is None else within.stderr
+        self.conditional_bracket_ = None if within is None else (within.lower, within.upper)
+        self.conditional_ceiling_ = None if most is None else most.value
         self.entropy_ = entropy.value
         self.entropy_bracket_ = (entropy.lower, entropy.upper)
         self.conditional_entropy_ = conditional.value

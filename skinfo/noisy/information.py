@@ -1,6 +1,7 @@
 """Information and entropy of activations with Gaussian noise: the log-ratio of two mixtures.
 
     I(X;T) = E log g_x(t) / g(t),   I(Y;T) = E log g_y(t) / g(t),   h(T) = -E log g(t)
+    I(X;T|Y) = E log g_x(t) / g_y(t)
 
 with t = s_i + sigma Z, g_x the mean over the replicas of x of the noise's density around them, and
 g, g_y the mixtures of these over all inputs and over the inputs of a label. Numerator and
@@ -53,6 +54,7 @@ _SATURATED = 0.99
 # nats.
 _ONE_SIDED, _FAR = 5.0, 0.1
 _AT_AN_END = "too few inputs"
+_OF_LABELS = ("label_mutual_info", "conditional_mutual_info", "conditional_ceiling")
 # An estimate is above a ceiling if it is so by more than rounding, of single precision, and by more
 # than so many 95 % margins: one of 20 healthy ones at their ceiling is above by one.
 _SLACK, _MARGINS = 2e-4, 2.0
@@ -66,6 +68,7 @@ class MixtureInformation(Measured[Quantity]):
 
     plug_in: Quantity  # the paper's estimate of I(X;T); in mutual_info its bias is reduced
     ceiling: float  # what I(X;T) cannot exceed
+    conditional_ceiling: float  # what I(X;T|Y) cannot exceed
     # H(Y), and of a population the logarithm of the number of classes seen; none without labels.
     label_ceilings: tuple[Quantity, ...]
     stderr_inputs: float  # standard error of I(X;T) from the finite number of inputs
@@ -82,10 +85,12 @@ class MixtureInformation(Measured[Quantity]):
             self.label_mutual_info,
             self.entropy,
             self.conditional_entropy,
+            self.conditional_mutual_info,
             Quantity.exact("ceiling", self.ceiling),
             *self.label_ceilings,
+            Quantity.exact("conditional_ceiling", self.conditional_ceiling),
         )
-        return tuple(q for q in every if self.label_ceilings or not q.name.startswith("label_"))
+        return tuple(q for q in every if self.label_ceilings or q.name not in _OF_LABELS)
 
 
 def measure_mixture(
@@ -97,7 +102,7 @@ def measure_mixture(
     seed: int = 0,
     n_jobs: int | None = None,
 ) -> MixtureInformation:
-    """Estimate I(X;T), I(Y;T), h(T) and h(T|X) of T = S + sigma Z, each with its bracket.
+    """Estimate I(X;T), I(Y;T), h(T), h(T|X) and I(X;T|Y) of T = S + sigma Z, each with its bracket.
 
     The parameters are those of :class:`skinfo.NoisyMIEstimator`, ``tol`` in nats.
 
@@ -150,9 +155,13 @@ def _assemble(
         np.inf if population else min(rows.input_entropy, mixture.subspace.gaussian_information)
     )
     label_ceilings = _label_ceilings(rows, population=population)
-    lowest = Measured(0.0, 0.0, -np.inf, -np.inf)
+    lowest = Measured(0.0, 0.0, -np.inf, -np.inf, 0.0)
     most = label_ceilings[0].upper if label_ceilings else np.nan
-    highest = Measured(ceiling, most, np.inf, np.inf)
+    conditional_ceiling = np.inf
+    if rows.label_weights is not None and not population:
+        # H(X|Y): the label is a function of the input.
+        conditional_ceiling = max(0.0, rows.input_entropy - discrete_entropy(rows.label_weights))
+    highest = Measured(ceiling, most, np.inf, np.inf, conditional_ceiling)
     in_brackets = zip(MEASURED_NAMES, averages.point, ends, lowest, highest, strict=True)
     found = [
         replace(_within(*parts, notes), **averages.repeated(parts[0], population=population))
@@ -160,7 +169,7 @@ def _assemble(
     ]
     if population:
         found = [noted_at_an_end(quantity) for quantity in found]
-    mutual_info, label, entropy, conditional = found
+    mutual_info, label, entropy, conditional, within_labels = found
     if 0 < _SATURATED * rows.input_entropy <= mutual_info.value:
         mutual_info = mutual_info.noted("saturated")
     if mixture.rows.has_replicas and mixture.rows.replicas.min() == 1:
@@ -170,11 +179,13 @@ def _assemble(
         label_mutual_info=label,
         entropy=_shifted(entropy, mixture.subspace.noise_entropy),
         conditional_entropy=_shifted(conditional, mixture.subspace.noise_entropy),
+        conditional_mutual_info=within_labels,
         plug_in=replace(
             _plug_in(averages.plug_in.mutual_info, ceiling),
             **averages.repeated("mutual_info", plug_in=True, population=population),
         ),
         ceiling=ceiling,
+        conditional_ceiling=conditional_ceiling,
         label_ceilings=label_ceilings,
         stderr_inputs=averages.point.mutual_info.inputs,
         n_evaluations=n_evaluations,

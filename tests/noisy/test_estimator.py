@@ -39,7 +39,7 @@ def test_attributes_are_views_of_the_quantities(X, y):
     by_name = {q.name: q for q in est.quantities_}
     assert set(by_name) == {
         "mutual_info", "plug_in", "label_mutual_info", "entropy", "conditional_entropy",
-        "ceiling", "label_ceiling",
+        "ceiling", "label_ceiling", "conditional_mutual_info", "conditional_ceiling",
     }  # fmt: skip
     assert est.mutual_info_ == by_name["mutual_info"].value
     assert est.stderr_ == by_name["mutual_info"].stderr > 0
@@ -59,6 +59,8 @@ def test_without_labels_what_needs_them_is_none(X):
     est = fitted(X)
     for name in ("label_mutual_info_", "label_stderr_", "label_bracket_", "label_ceiling_"):
         assert getattr(est, name) is None
+    for name in ("mutual_info_", "stderr_", "bracket_", "ceiling_"):
+        assert getattr(est, f"conditional_{name}") is None
 
 
 def test_bits_are_nats_over_log_2(X, y):
