@@ -267,7 +267,7 @@ def plane_information(points, sigma):
     return entropy - np.log(2 * np.pi * np.e * sigma**2)
 
 
-# --- noise on one unit, by adaptive quadrature -----------------------------------------------------
+# --- noise on one unit, by adaptive quadrature --------------------------------------------------
 
 
 def line_channel(noise, sigma, s):
