@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from compilation import COMPILED
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from skinfo._rows import Rows
@@ -13,6 +13,7 @@ from skinfo.noisy.brackets import contributions, line_cross_entropy, line_inform
 from skinfo.noisy.gaussians import InputGaussians, posterior_log_sums
 from skinfo.noisy.information import measure_mixture
 from skinfo.noisy.kernels.blocks import sort_kd, sort_segments_kd
+from skinfo.noisy.kernels.line import integrate_unequal
 from skinfo.noisy.mixture import Mixture
 
 import reference
@@ -226,6 +227,61 @@ def test_a_heavy_row_is_seen_past_a_light_one():
     points, weights = np.array([0.0, 10.0]), np.array([1.0, 1e-60])
     found = line_cross_entropy(points[1:], np.ones(1), points, weights)
     assert found == pytest.approx(10**2 / 2, rel=1e-12)
+
+
+@st.composite
+def unequal_laws(draw):
+    """Centres, deviations and weights: narrow inside wide, far apart, light beside heavy."""
+    rng = np.random.default_rng(draw(SEEDS))
+    n = draw(st.integers(1, 4))
+    points = 10.0 ** draw(st.sampled_from([-3, 0, 3, 5])) * rng.normal(size=n)
+    if draw(st.booleans()):
+        points[n // 2 :] = points[: n - n // 2]
+    low, high = draw(st.sampled_from([(-6, 6), (-6, 0), (-1, 1), (-0.1, 0.1)]))
+    weights = 10.0 ** (-draw(st.sampled_from([0, 1, 30])) * rng.uniform(size=n))
+    return points, 10.0 ** rng.uniform(low, high, size=n), weights / weights.sum()
+
+
+def relative_cross_entropy(law, model):
+    """What the oracle says of E log phi / q, phi the noise of the row drawn."""
+    noise = law[2] @ np.log(law[1]) + np.log(2 * np.pi * np.e) / 2
+    return reference.normals_cross_entropy(law, model) - noise
+
+
+@settings(max_examples=30 if COMPILED else 5)
+@given(law=unequal_laws())
+def test_the_integral_over_rows_of_unequal_deviations_is_that_of_adaptive_quadrature(law):
+    points, deviations, weights = law
+    one = np.zeros(len(points), dtype=int)
+    found = line_information(points, weights, one, deviations)
+    assert found == pytest.approx(relative_cross_entropy(law, law), abs=1e-10)
+
+
+@settings(max_examples=20 if COMPILED else 5)
+@given(law=unequal_laws(), model=unequal_laws())
+def test_the_integral_of_two_laws_of_unequal_deviations_is_that_of_adaptive_quadrature(law, model):
+    expected = relative_cross_entropy(law, model)
+    found = line_cross_entropy(*law[::2], *model[::2], law[1], model[1])
+    assert found == pytest.approx(expected, rel=1e-3, abs=1e-10)
+    itself = line_cross_entropy(*law[::2], *law[::2], law[1], law[1])
+    assert itself == pytest.approx(relative_cross_entropy(law, law), abs=1e-10)
+
+
+@given(law=line_laws(), seed=SEEDS, sigma=st.sampled_from([1e-3, 1.0, 1e4]))
+def test_equal_deviations_are_a_unit_of_length(law, seed, sigma):
+    points, weights = law
+    parts = np.random.default_rng(seed).integers(0, 3, size=len(points))
+    parts = np.unique(parts, return_inverse=True)[1]
+    found = line_information(points * sigma, weights, parts, np.full(len(points), sigma))
+    assert found == pytest.approx(line_information(points, weights, parts), abs=1e-10)
+
+
+def test_an_integral_that_takes_too_long_is_left_to_others():
+    points, deviations, weights = np.array([0.0, 1.0]), np.array([1e-3, 1.0]), np.full(2, 0.5)
+    enough, left = integrate_unequal(points, deviations, weights, 2, 2000.0)
+    assert 0 < left < 2000
+    assert enough == pytest.approx(integrate_unequal(points, deviations, weights, 2)[0])
+    assert np.isnan(integrate_unequal(points, deviations, weights, 2, 1000.0 - left / 2)[0])
 
 
 # --- Gaussians -----------------------------------------------------------------------------------
