@@ -151,15 +151,15 @@ def _in_parts(sigma: Any, model: Noise) -> tuple[Any, ...]:
 def _checked(value: Any, name: str) -> np.ndarray:
     """A parameter as numbers, positive and finite."""
     try:
-        numbers = np.asarray(value, dtype=np.float64)
+        numbers = np.asarray(value)
     except (TypeError, ValueError):
         numbers = np.empty((0, 0))
-    if numbers.ndim > 1 or not numbers.size:
+    if numbers.ndim > 1 or not numbers.size or numbers.dtype.kind not in "iuf":
         raise ValueError(f"{name} must be one standard deviation or one per unit; got {value!r}.")
     bad = np.flatnonzero(~((numbers > 0) & np.isfinite(numbers)))
     if len(bad):
         raise ValueError(_says_not_positive(numbers, int(bad[0]), name))
-    return numbers
+    return numbers.astype(np.float64)
 
 
 def _says_not_positive(numbers: np.ndarray, unit: int, name: str) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from skinfo._rows import as_array
+from skinfo.noise import AdditiveNoise
 from skinfo.runs.description import Layer
 
 
@@ -25,6 +26,8 @@ class Activations:
         Input of each row, where rows are replicas.
     replicas_missing : bool
         Whether noise precedes the layer but every input has one row: this is I(S;T).
+    scale : ndarray of shape (n_rows, n_units) or None
+        Standard deviation of the noise of each row and unit, where the run stores them.
 
     Examples
     --------
@@ -40,6 +43,7 @@ class Activations:
     y: np.ndarray | None
     groups: np.ndarray | None
     replicas_missing: bool
+    scale: np.ndarray | None = None
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -60,6 +64,8 @@ class LayerActivations:
         Label of each row's input.
     in_subset : ndarray of bool
         Of each input of the run that has rows, whether it was asked for.
+    scale : ndarray or None
+        Standard deviations of the noise, shaped like the array, where the run stores them.
 
     Examples
     --------
@@ -84,19 +90,21 @@ class LayerActivations:
     inputs: np.ndarray
     labels: np.ndarray | None
     in_subset: np.ndarray
+    scale: np.ndarray | None = None
 
     def replicas(self) -> Activations:
         """All rows, with the input of each: what information is estimated from."""
         has_replicas = np.count_nonzero(self.in_subset) < len(self.inputs)
         return Activations(
-            self._rows(),
+            _unfolded(self.array),
             self.labels,
             self.inputs if has_replicas else None,
             replicas_missing=self.layer.noise_before and not has_replicas,
+            scale=None if self.scale is None else _unfolded(self.scale),
         )
 
     def noisy_sample(self, random_state: int = 0, draw: int = 0) -> Activations:
-        """One sample of T per input: one of its replicas plus this layer's own noise.
+        """One sample of T per input: one of its replicas with this layer's own noise.
 
         Binning and clustering measure T itself, one row per input; where sigma is 0 or unknown it
         is S.
@@ -112,13 +120,16 @@ class LayerActivations:
         order = np.argsort(self.inputs, kind="stable")
         _, starts, counts = np.unique(self.inputs[order], return_index=True, return_counts=True)
         chosen = order[starts + draw % counts]
-        X = self._rows()[chosen]
+        X = _unfolded(self.array)[chosen]
         if self.layer.sigma:
             stream = [random_state, draw, self.epoch, *self.layer.name.encode()]
             shape = (len(self.in_subset), X.shape[1])
             noise = np.random.default_rng(stream).standard_normal(shape)
-            noise *= self.layer.sigma
-            X = X + (noise if self.in_subset.all() else noise[self.in_subset])
+            noise = noise if self.in_subset.all() else noise[self.in_subset]
+            if self.scale is not None:
+                X = AdditiveNoise.perturb(X, noise, _unfolded(self.scale)[chosen])
+            elif (model := self.layer.noise_model) is not None:
+                X = model.draw(X, noise)
         y = None if self.labels is None else self.labels[chosen]
         return Activations(X, y, None, replicas_missing=False)
 
@@ -132,8 +143,9 @@ class LayerActivations:
             return min(at_most, int(np.unique(self.inputs, return_counts=True)[1].min()))
         return at_most if self.layer.sigma else 1
 
-    def _rows(self) -> np.ndarray:
-        return self.array.reshape(-1, self.array.shape[-1])
+
+def _unfolded(array: np.ndarray) -> np.ndarray:
+    return array.reshape(-1, array.shape[-1])
 
 
 def subset_mask(subset: Any, train: np.ndarray | None, n_inputs: int | None) -> np.ndarray:

@@ -12,7 +12,7 @@ import numpy as np
 
 from skinfo._files import only_writer
 from skinfo.errors import RunError
-from skinfo.runs.description import Record, make_record
+from skinfo.runs.description import Record, make_record, stored_names
 from skinfo.runs.opening import open_run
 from skinfo.runs.run import Run
 from skinfo.runs.stores import find_store, format_for, growing_beside, new_store
@@ -38,7 +38,7 @@ def convert_run(
     Parameters
     ----------
     source : path-like or Run
-        What to convert; a Run may be one that others wrote, opened with its labels and sigma. Maps
+        What to convert; a Run may be one that others wrote, opened with its labels and noise. Maps
         and sequences are copied as they are stored, even where ``flatten`` was given.
     target : path-like
         Where to.
@@ -118,10 +118,10 @@ class _Checkpoint(Mapping[str, np.ndarray]):
         return array
 
     def __iter__(self) -> Iterator[str]:
-        return (layer.name for layer in self._run.layers)
+        return iter(stored_names(self._run.layers))
 
     def __len__(self) -> int:
-        return len(self._run.layers)
+        return len(stored_names(self._run.layers))
 
 
 def _begin(run: Run, growing: Path, fmt: str) -> tuple[DirectoryStore, Record]:

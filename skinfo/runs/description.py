@@ -21,8 +21,10 @@ import numpy as np
 from sklearn.base import BaseEstimator
 
 from skinfo.errors import RunError
+from skinfo.noise import NOISES, Noise, make_noise
 
-SCHEMA = 1
+# Version 2 knows noise other than additive, and deviations of units and rows.
+SCHEMA = 2
 #: Arrays that lie beside a description.
 BESIDE = ("labels", "groups")
 #: Beyond this two numbers become one where a table is read as doubles.
@@ -33,8 +35,6 @@ _MOST_LOSSES = 60_000
 _UNWRITABLE = re.compile("[\0\ud800-\udfff]")
 
 Record = dict[str, Any]
-#: One number, one per unit, or two of these.
-Sigma = float | tuple[float | tuple[float, ...], ...]
 _installed = cache(version)
 
 
@@ -46,28 +46,42 @@ class Layer:
     ----------
     name : str
         Its name.
-    sigma : float, tuple or None
-        Standard deviation of the noise of its output, of all units or of each; for affine noise a
-        pair of these; 0 for none, None for unknown.
+    sigma : float, tuple, str or None
+        Standard deviation of the noise of its output, or a tuple of one per unit; of a noise model
+        of several parameters a tuple of these. 0 for none, None for unknown. A name is that of the
+        stored array which holds a standard deviation for each row and unit, as the encoder of a
+        variational autoencoder gives them.
     noise_before : bool
         Whether noise enters the network before this layer, so that its rows need replicas.
     noise : str
-        Which noise: "additive" or another name of :func:`skinfo.noise.make_noise`.
+        Name of the noise model, see :func:`skinfo.noise.make_noise`.
+
+    Raises
+    ------
+    ValueError
+        For an unknown noise, and a sigma that it does not take.
 
     Examples
     --------
     >>> from skinfo.runs import Layer
     >>> [Layer("layer1", sigma=0.1), Layer("layer2", sigma=0.1, noise_before=True)][1].noise_before
     True
+    >>> Layer("dropped", sigma=[0.5, 1], noise="multiplicative").sigma
+    (0.5, 1.0)
     """
 
     name: str
-    sigma: Sigma | None = None
+    sigma: Any = None
     noise_before: bool = False
     noise: str = "additive"
 
     def __post_init__(self) -> None:
         check_name(self.name, "a layer")
+        try:
+            sigma = _plain_sigma(self.noise, self.sigma)
+        except ValueError as error:
+            raise ValueError(f"layer {self.name!r}: {error}") from error
+        object.__setattr__(self, "sigma", sigma)
 
     def record(self) -> Record:
         """What JSON holds of it; additive noise goes without saying, as in runs written before."""
@@ -75,6 +89,58 @@ class Layer:
         if self.noise == "additive":
             del described["noise"]
         return described
+
+    @property
+    def noise_model(self) -> Noise | None:
+        """The model with its parameters; None without noise, and where an array holds them."""
+        if not self.sigma or self.deviations is not None:
+            return None
+        return make_noise(self.noise, self.sigma)
+
+    @property
+    def deviations(self) -> str | None:
+        """Name of the stored array of standard deviations; None where there is none."""
+        return self.sigma if isinstance(self.sigma, str) else None
+
+
+def _plain_sigma(noise: Any, sigma: Any) -> Any:
+    """Sigma as numbers of Python, checked by the noise model."""
+    if isinstance(sigma, str):
+        if noise != "additive":
+            raise ValueError(
+                f"sigma={sigma!r} names an array of standard deviations, which are those of "
+                f"additive noise; got noise={noise!r}."
+            )
+        check_name(sigma, "a layer")
+        return sigma
+    none = sigma is None or (_is_scalar(sigma) and sigma == 0)
+    if none and noise in NOISES:
+        return None if sigma is None else 0.0
+    return _in_tuples(make_noise(noise, sigma).sigma)
+
+
+def _is_scalar(value: Any) -> bool:
+    return (
+        getattr(value, "ndim", 0) == 0
+        and isinstance(value, Real | np.ndarray)
+        and (not isinstance(value, bool | np.bool_))
+    )
+
+
+def _in_tuples(value: Any) -> Any:
+    return tuple(map(_in_tuples, value)) if isinstance(value, list) else float(value)
+
+
+def stored_names(layers: Sequence[Layer]) -> list[str]:
+    """Names of the arrays of a checkpoint: those of the layers, and of their deviations.
+
+    Examples
+    --------
+    >>> stored_names([Layer("mean", sigma="deviation"), Layer("decoded")])
+    ['mean', 'decoded', 'deviation']
+    """
+    beside = [layer.deviations for layer in layers if layer.deviations is not None]
+    return list(dict.fromkeys([*(layer.name for layer in layers), *beside]))
 
 
 def check_name(name: Any, kind: str) -> None:
@@ -94,58 +160,59 @@ def check_name(name: Any, kind: str) -> None:
 
 
 def make_layers(
-    names: Sequence[str], sigma: float | Mapping[str, float] | None
+    names: Sequence[str], sigma: Any = None, noise: str | Mapping[str, str] | None = None
 ) -> tuple[Layer, ...]:
-    """Describe layers given in network order: noise precedes all after the first noisy one."""
+    """Describe layers given in network order: noise precedes all after the first noisy one.
+
+    A name that is the sigma of another is no layer, but the array of that one's deviations.
+    """
     names = list(map(str, names))
-    if isinstance(sigma, Mapping):
-        unknown = sigma.keys() - set(names)
+    for what, given in (("sigma", sigma), ("noise", noise)):
+        unknown = given.keys() - set(names) if isinstance(given, Mapping) else ()
         if unknown:
             raise ValueError(
-                f"sigma names {min(unknown, key=str)!r}, which is not a layer of "
+                f"{what} names {min(unknown, key=str)!r}, which is not a layer of "
                 f"{', '.join(names)}."
             )
+    if isinstance(sigma, str):
+        raise ValueError(
+            f"sigma is a standard deviation, or a mapping of each layer to its own; got {sigma!r}."
+        )
+    own = dict(sigma) if isinstance(sigma, Mapping) else dict.fromkeys(names, sigma)
+    kinds = dict(noise) if isinstance(noise, Mapping) else dict.fromkeys(names, noise)
+    beside = {given for given in own.values() if isinstance(given, str)}
     layers: list[Layer] = []
     noise_before = False
     for name in names:
-        own = _deviation(sigma.get(name) if isinstance(sigma, Mapping) else sigma, name)
-        layers.append(Layer(name, own, noise_before))
-        noise_before = noise_before or bool(own)
+        if name not in beside:
+            kind = kinds.get(name)
+            kind = "additive" if kind is None else kind
+            layers.append(Layer(name, own.get(name), noise_before, kind))
+            noise_before = noise_before or bool(layers[-1].sigma)
     return tuple(layers)
 
 
-def _deviation(sigma: Any, layer: str) -> float | None:
-    if sigma is None:
-        return None
-    number = np.asarray(sigma)
-    if number.ndim or number.dtype.kind not in "iuf" or not 0 <= number < np.inf:
-        raise ValueError(
-            f"sigma of layer {layer!r} must be a standard deviation, one number for all layers or "
-            f"a mapping of each to its own; got {sigma!r}."
-        )
-    return float(number)
-
-
 def as_layers(
-    layers: Sequence[Layer | str], sigma: float | Mapping[str, float] | None = None
+    layers: Sequence[Layer | str], sigma: Any = None, noise: str | Mapping[str, str] | None = None
 ) -> tuple[Layer, ...]:
-    """Layers as they are, or names described by sigma.
+    """Layers as they are, or names described by sigma and noise.
 
     Examples
     --------
     >>> as_layers(["a", "b"], sigma={"a": 0.1})[1]
-    Layer(name='b', sigma=None, noise_before=True)
+    Layer(name='b', sigma=None, noise_before=True, noise='additive')
     """
     if isinstance(layers, str):
         raise ValueError(f"layers is a list of layers, also of one alone; got {layers!r}.")
     names = [layer for layer in layers if isinstance(layer, str)]
     described = [layer for layer in layers if isinstance(layer, Layer)]
     if len(described) == len(layers):
-        if layers and sigma is not None:
-            raise ValueError("sigma is given for names of layers; a Layer has its own.")
+        for what, given in (("sigma", sigma), ("noise", noise)):
+            if layers and given is not None:
+                raise ValueError(f"{what} is given for names of layers; a Layer has its own.")
         return tuple(described)
     if len(names) == len(layers):
-        return make_layers(names, sigma)
+        return make_layers(names, sigma, noise)
     raise ValueError(f"layers are names, or each a Layer(name, sigma); got {list(layers)!r}.")
 
 
@@ -160,10 +227,12 @@ def make_record(
     """Describe a run that has no checkpoints yet."""
     if not isinstance(settings, Mapping | None):
         raise RunError(f"settings must be a mapping, such as vars(args); got {settings!r}")
+    described_layers = [layer.record() for layer in layers]
     record = {
-        "schema": SCHEMA,
+        # Older versions read what they know.
+        "schema": SCHEMA if any(map(_needs_schema_2, described_layers)) else 1,
         "format": fmt,
-        "layers": [layer.record() for layer in layers],
+        "layers": described_layers,
         "train": train if np.ndim(train) == 0 else list(train),
         "seed": seed,
         "settings": settings or {},
@@ -216,6 +285,16 @@ def check_record(record: Any, where: str | Path) -> None:
                 f"{json.dumps(record.get(name))[:80]}",
                 path=where,
             )
+    for layer in record["layers"]:
+        try:
+            Layer(**layer)
+        except ValueError as error:
+            own = (
+                ""
+                if layer.get("noise", "additive") in NOISES
+                else (" A model of your own is known once its class has been imported.")
+            )
+            raise RunError(f"is no description of a run: {error}{own}", path=where) from error
     counts = Counter(layer["name"] for layer in record["layers"])
     twice, count = counts.most_common(1)[0]
     if count > 1:
@@ -231,16 +310,16 @@ def _is_number(value: Any) -> bool:
     return _is_whole(value) or isinstance(value, float)
 
 
-def _is_sigma(value: Any) -> bool:
-    return value is None or (_is_number(value) and value >= 0 and math.isfinite(value))
+def _needs_schema_2(layer: Record) -> bool:
+    return "noise" in layer or isinstance(layer["sigma"], list | str)
 
 
 def _is_layer(value: Any) -> bool:
     return (
         isinstance(value, dict)
-        and set(value) <= {"name", "sigma", "noise_before"}
+        and set(value) <= {"name", "sigma", "noise_before", "noise"}
         and isinstance(value.get("name"), str)
-        and _is_sigma(value.get("sigma"))
+        and isinstance(value.get("noise", "additive"), str)
         and isinstance(value.get("noise_before", False), bool)
     )
 
@@ -250,8 +329,8 @@ _PARTS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "schema": (lambda value: _is_whole(value) and value >= 1, "a whole number from 1 on"),
     "layers": (
         lambda value: isinstance(value, list) and bool(value) and all(map(_is_layer, value)),
-        "a list of at least one layer, each with a name, sigma (a standard deviation or null) and "
-        "noise_before (true or false)",
+        "a list of at least one layer, each with a name, sigma (a standard deviation or null), "
+        "noise_before (true or false) and noise (the name of a model)",
     ),
     "train": (
         lambda value: value is None or (isinstance(value, list) and all(map(_is_whole, value))),

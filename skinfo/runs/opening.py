@@ -25,7 +25,8 @@ def open_run(
     *,
     labels: Any = None,
     groups: Any = None,
-    sigma: float | Mapping[str, float] | None = None,
+    sigma: Any = None,
+    noise: str | Mapping[str, str] | None = None,
     layers: Sequence[str] | None = None,
     train: Any = None,
     format: str | None = None,  # noqa: A002
@@ -49,8 +50,14 @@ def open_run(
         itself; where a run does, it must agree.
     groups : array-like of shape (n_rows,), optional
         Input of each row of two-dimensional arrays whose rows are replicas, indexing ``labels``.
-    sigma : float or mapping of str to float, optional
-        Standard deviation of the noise of all layers, or of each.
+    sigma : float, array-like, or mapping of str to any of them or str, optional
+        Standard deviation of the noise of all layers, or of each, as of
+        :class:`skinfo.runs.Layer`: a number, one per unit, or in a mapping the name of the array
+        that holds one for each row and unit, which is then no layer.
+    noise : str or mapping of str to str, optional
+        What noise it is, of all layers or of each: "additive", "multiplicative" (Gaussian dropout),
+        "affine" or "lognormal"; see :func:`skinfo.noise.make_noise`. By default what the run says,
+        or else additive.
     layers : sequence of str, optional
         Names in network order; by default that of ``source``: of the dict, of the first .npz, of
         the HDF5 file if it tracks it; else by the numbers in the names, layer9 before layer10.
@@ -111,7 +118,7 @@ def open_run(
         "groups": checked_list(groups, "groups", name),
     }
     if not isinstance(source, Mapping):
-        run = _open_stored(*find_store(Path(source), format), given, sigma, layers, train)
+        run = _open_stored(*find_store(Path(source), format), given, sigma, noise, layers, train)
     else:
         if format is not None:
             raise TypeError("format= is for runs on disk; these arrays are in memory.")
@@ -120,7 +127,7 @@ def open_run(
             by_place = {(e, name): a for e, by in by_place.items() for name, a in by.items()}
         store = MemoryStore(by_place)
         names = store.layers() if layers is None else list(layers)
-        run = _undescribed_run(store, names, given, sigma, train, name)
+        run = _undescribed_run(store, names, given, sigma, noise, train, name)
     flattening.check_names([layer.name for layer in run.layers])
     run = replace(run, flattening=flattening)
     if labels is not None or groups is not None:
@@ -146,7 +153,8 @@ def _open_stored(
     store: DiskStore,
     record: Record | None,
     given: Mapping[str, np.ndarray | None],
-    sigma: float | Mapping[str, float] | None,
+    sigma: Any,
+    noise: str | Mapping[str, str] | None,
     layers: Sequence[str] | None,
     train: Any,
 ) -> Run:
@@ -160,7 +168,7 @@ def _open_stored(
             raise _contradicts(name, store)
     if record is None:
         names, guessed = _names_in(store) if layers is None else (list(layers), False)
-        run = _undescribed_run(store, names, arrays, sigma, train, str(store.path))
+        run = _undescribed_run(store, names, arrays, sigma, noise, train, str(store.path))
         return replace(run, order_from_names=guessed)
     if train is not None:
         numbers = [int(i) for i in np.asarray(train)]
@@ -170,7 +178,7 @@ def _open_stored(
     run = described_run(store, record, arrays, name=str(store.path), where=store.where)
     if layers is not None and list(layers) != [layer.name for layer in run.layers]:
         raise _contradicts("layers", store)
-    return replace(run, layers=_with_sigma(run.layers, sigma, store))
+    return replace(run, layers=_with_noise(run.layers, sigma, noise, store))
 
 
 def _contradicts(what: str, store: DiskStore) -> RunError:
@@ -215,23 +223,32 @@ def _names_in(store: DiskStore) -> tuple[list[str], bool]:
     return list(layers) if in_order else natural_order(layers), not in_order and len(layers) > 1
 
 
-def _with_sigma(
-    layers: tuple[Layer, ...], sigma: float | Mapping[str, float] | None, store: DiskStore
+def _with_noise(
+    layers: tuple[Layer, ...],
+    sigma: Any,
+    noise: str | Mapping[str, str] | None,
+    store: DiskStore,
 ) -> tuple[Layer, ...]:
-    """What is on record stays; an unknown sigma may be given."""
-    if sigma is None:
+    """What is on record stays; an unknown sigma, and its noise, may be given."""
+    if sigma is None and noise is None:
         return layers
     names = [layer.name for layer in layers]
+    # Names that are no layers are found here.
+    make_layers(names, None, noise)
+    kinds = {layer.name: layer.noise for layer in layers}
+    if noise is not None:
+        kinds |= noise if isinstance(noise, Mapping) else dict.fromkeys(names, noise)
     deviations: dict[str, Any] = {}
-    for stored, new in zip(layers, make_layers(names, sigma), strict=True):
+    for stored, new in zip(layers, make_layers(names, sigma, kinds), strict=True):
+        on_record = stored.sigma is not None or stored.noise != "additive"
+        if on_record and new.noise != stored.noise:
+            raise _contradicts(f"noise of layer {stored.name!r}", store)
         if stored.sigma is not None and new.sigma not in (None, stored.sigma):
             raise _contradicts(f"sigma of layer {stored.name!r}", store)
-        either = new.sigma if stored.sigma is None else stored.sigma
-        if either is not None:
-            deviations[stored.name] = either
+        deviations[stored.name] = new.sigma if stored.sigma is None else stored.sigma
     return tuple(
         replace(new, noise_before=new.noise_before or stored.noise_before)
-        for stored, new in zip(layers, make_layers(names, deviations), strict=True)
+        for stored, new in zip(layers, make_layers(names, deviations, kinds), strict=True)
     )
 
 
@@ -258,7 +275,8 @@ def _undescribed_run(
     store: Store,
     names: Sequence[str],
     arrays: Mapping[str, np.ndarray | None],
-    sigma: float | Mapping[str, float] | None,
+    sigma: Any,
+    noise: str | Mapping[str, str] | None,
     train: Any,
     name: str,
 ) -> Run:
@@ -271,7 +289,7 @@ def _undescribed_run(
                 f"labels hold one label per input, and groups index them; got {len(labels)} "
                 f"labels, one per row, for {n_inputs} inputs. Pass labels[i] for input i."
             )
-    layers = make_layers(names, sigma)
+    layers = make_layers(names, sigma, noise)
     return _fitted_run(store, layers, arrays, train, lambda _: name, name=name)
 
 

@@ -13,8 +13,9 @@ import numpy as np
 
 from skinfo._rows import check_whole
 from skinfo.errors import MissingExtraError, RunError, in_words
+from skinfo.noise import check_scale
 from skinfo.runs.activations import LayerActivations, subset_mask
-from skinfo.runs.description import Layer, whole_epoch
+from skinfo.runs.description import Layer, stored_names, whole_epoch
 from skinfo.runs.flatten import Flattener, Flattening
 
 _Answer = TypeVar("_Answer")
@@ -140,12 +141,14 @@ class Run:
         """Find a layer by name."""
         if name in self._by_name:
             return self._by_name[name]
-        names = ", ".join(self._by_name)
+        names = ", ".join(layer.name for layer in self.layers)
         raise RunError(f"there is no such layer; this run has: {names}", path=self.name, layer=name)
 
     @cached_property
     def _by_name(self) -> dict[str, Layer]:
-        return {layer.name: layer for layer in self.layers}
+        """The layers, and arrays of deviations as if they were layers without noise."""
+        named = {layer.name: layer for layer in self.layers}
+        return {name: named.get(name, Layer(name)) for name in stored_names(self.layers)}
 
     def load(
         self, epoch: int, layer: str, *, subset: str | np.ndarray | None = None
@@ -197,11 +200,13 @@ class Run:
         self._check_numbers(array.dtype, epoch, layer)
         inputs = self._inputs_of_rows(array, epoch, layer, tokens)
         self._check_width(array.shape[-1], epoch, layer)
+        self._check_noise(array.shape[-1], epoch, layer)
         if not np.isfinite(array).all():
             place = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
             raise self._error(f"holds NaN or infinity, first at {place}", epoch, layer)
         if array.ndim == 3 and not flattener.declared:
             self._check_replicas(array, flattener.axes, epoch, layer)
+        scale = self._load_scale(epoch, layer)
         with_rows = np.unique(inputs)
         in_subset = np.ones(len(with_rows), dtype=bool)
         if subset is not None:
@@ -209,10 +214,50 @@ class Run:
             mask = subset_mask(subset, self.train, n_inputs)
             in_subset = mask[with_rows // tokens]
             keep = mask[inputs // tokens]
-            array = array[keep.reshape(len(array), -1)[:, 0]]
+            kept = keep.reshape(len(array), -1)[:, 0]
+            array, scale = array[kept], None if scale is None else scale[kept]
             inputs = inputs[keep]
         labels = None if self.labels is None else self.labels[inputs // tokens]
-        return LayerActivations(epoch, self.layer(layer), array, inputs, labels, in_subset)
+        return LayerActivations(epoch, self.layer(layer), array, inputs, labels, in_subset, scale)
+
+    def _load_scale(self, epoch: int, layer: str) -> np.ndarray | None:
+        """The standard deviations stored for a layer, shaped as its rows; None where none are."""
+        deviations = self.layer(layer).deviations
+        if deviations is None:
+            return None
+        shape = self.shape(epoch, layer)
+        stored = self._ask_store(self.store.read, epoch, deviations)
+        self._check_numbers(stored.dtype, epoch, deviations)
+        scale = stored.reshape(shape)
+        try:
+            check_scale(scale.reshape(-1, shape[-1]))
+        except ValueError as error:
+            raise self._error(str(error), epoch, deviations) from error
+        return scale
+
+    def _check_noise(self, width: int, epoch: int, layer: str) -> None:
+        """A layer has one sigma, one per unit, or an array of them that is shaped like its own."""
+        described = self.layer(layer)
+        if described.deviations is not None:
+            shape, _ = self.stored_shape(epoch, layer)
+            beside, _ = self.stored_shape(epoch, described.deviations)
+            if shape != beside:
+                what = (f"has shape {shape}, and its standard deviations {described.deviations!r} "
+                        f"have {beside}: there must be one for each row and unit")  # fmt: skip
+                raise self._error(what, epoch, layer)
+            choice = self._flattener(*self.stored_shape(epoch, layer), epoch, layer).choice
+            if choice not in (None, "all"):
+                raise self._error(
+                    f"has a standard deviation {described.deviations!r} for each value, of which "
+                    f"flatten={choice!r} would make none for what it makes of the layer; only "
+                    "'all' keeps them",
+                    epoch, layer,
+                )  # fmt: skip
+        elif (model := described.noise_model) is not None:
+            try:
+                model.check_units(width)
+            except ValueError as error:
+                raise self._error(str(error), epoch, layer) from error
 
     def stored_shape(self, epoch: int, layer: str) -> tuple[tuple[int, ...], np.dtype]:
         """Find the shape and type of an array as it is stored, without reading it."""
@@ -223,9 +268,11 @@ class Run:
         shape, dtype = self.stored_shape(epoch, layer)
         flattener = self._flattener(shape, dtype, epoch, layer)
         try:
-            return flattener.shape(shape, dtype)
+            flat = flattener.shape(shape, dtype)
         except ValueError as error:
             raise self._error(str(error), epoch, layer) from error
+        self._check_noise(flat[-1], epoch, layer)
+        return flat
 
     def flattener(self, layer: str) -> Flattener | None:
         """Say how the arrays of a layer become rows; None where none of them can be looked at."""
@@ -276,6 +323,12 @@ class Run:
             raise self._misshapen(array.shape, epoch, layer)
         if self.groups is None or len(array) != len(self.groups):
             self._inputs_of_rows(array, epoch, layer, 1)
+        model = self.layer(layer).noise_model
+        if model is not None and array.ndim <= 3:
+            try:
+                model.check_units(array.shape[-1])
+            except ValueError as error:
+                raise self._error(str(error), epoch, layer) from error
         if not self._seen:
             self._seen.update(dict.fromkeys(self.epochs))
         for before in self._seen if array.ndim <= 3 else ():

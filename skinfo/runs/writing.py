@@ -22,6 +22,7 @@ from skinfo.runs.description import (
     check_name,
     check_record,
     make_record,
+    stored_names,
     training_mask,
     whole_epoch,
 )
@@ -127,7 +128,8 @@ def save_run(
     *,
     labels: Any = None,
     groups: Any = None,
-    sigma: float | Mapping[str, float] | None = None,
+    sigma: Any = None,
+    noise: str | Mapping[str, str] | None = None,
     layers: Sequence[Layer | str] | None = None,
     train: Any = None,
     losses: Mapping[str, float] | None = None,
@@ -139,8 +141,8 @@ def save_run(
 
     The checkpoint is there whole or not at all, however the process ends, and the others stay as
     they are; an earlier one of the same epoch is replaced. The description of the run (labels,
-    groups, sigma, layers, train, seed, settings) is needed at the first call only; if it is given
-    again it must be the same.
+    groups, sigma, noise, layers, train, seed, settings) is needed at the first call only; if it is
+    given again it must be the same.
 
     Parameters
     ----------
@@ -156,11 +158,16 @@ def save_run(
         Label of each input.
     groups : array-like of shape (n_rows,), optional
         Input of each row of two-dimensional arrays whose rows are replicas.
-    sigma : float or mapping of str to float, optional
-        Standard deviation of the noise of all layers, or of each, in units of the activations.
+    sigma : float, array-like, or mapping of str to any of them or str, optional
+        Standard deviation of the noise of all layers, or of each, as of
+        :class:`skinfo.runs.Layer`: a number, one per unit, or in a mapping the name of the array
+        that holds one for each row and unit, which is then no layer.
+    noise : str or mapping of str to str, optional
+        What noise it is, of all layers or of each: "additive" (by default), "multiplicative"
+        (Gaussian dropout), "affine" or "lognormal"; see :func:`skinfo.noise.make_noise`.
     layers : sequence of Layer or of str, optional
         The layers in network order, where that of ``activations`` is another: each with its noise,
-        or names alone, which ``sigma`` describes.
+        or names alone, which ``sigma`` and ``noise`` describe.
     train : array-like of shape (n_train,), optional
         Indices of the inputs that the network was trained on.
     losses : mapping of str to float, optional
@@ -199,11 +206,12 @@ def save_run(
     with _writing(path, format, epoch) as (store, record):
         on_record = None if record is None else [layer["name"] for layer in record["layers"]]
         # Names without sigma say nothing of the noise that is on record.
-        says_nothing = sigma is None and (layers is None or list(layers) == on_record)
+        names_alone = layers is None or list(layers) == on_record
+        says_nothing = sigma is None and noise is None and names_alone
         if layers is None:
             layers = on_record or list(activations)
         described = make_record(
-            as_layers(layers, sigma), store.format, train=train, seed=seed, settings=settings
+            as_layers(layers, sigma, noise), store.format, train=train, seed=seed, settings=settings
         )
         if record is None:
             record = described
@@ -238,8 +246,8 @@ def append(
     now: list[str] = []
 
     def arrays() -> Iterator[tuple[str, np.ndarray]]:
-        for layer in record["layers"]:
-            now[:] = [layer["name"]]
+        for name in stored_names(run.layers):
+            now[:] = [name]
             yield now[0], _array(run, activations, epoch, now[0])
         now.clear()
 
@@ -274,7 +282,7 @@ def naming_failure(
 
 
 def _check_names(record: Record, activations: Mapping[str, Any], path: Path, epoch: int) -> None:
-    names = {layer["name"] for layer in record["layers"]}
+    names = set(stored_names([Layer(**layer) for layer in record["layers"]]))
     if set(activations) != names:
         raise RunError(f"expected the layers {sorted(names)}, got {sorted(activations)}",
                        path=path, epoch=epoch)  # fmt: skip

@@ -158,10 +158,10 @@ def test_a_layer_that_is_gone_lists_those_there_are(fmt, written):
 
 def test_a_newer_schema_asks_for_a_newer_skinfo(fmt, written):
     store = open_run(written).store
-    store.write_record(store.record() | {"schema": 2})
-    with pytest.raises(RunError, match=r"run\.json: written with schema 2.*newer skinfo"):
+    store.write_record(store.record() | {"schema": 3})
+    with pytest.raises(RunError, match=r"run\.json: written with schema 3.*newer skinfo"):
         open_run(written)
-    with pytest.raises(RunError, match=r"run\.json: written with schema 2"):
+    with pytest.raises(RunError, match=r"run\.json: written with schema 3"):
         save_run(written, 30, two_layers())
 
 
@@ -173,8 +173,7 @@ LAYER = {"name": "a", "sigma": 0.1, "noise_before": False}
     [
         ("schema", 0), ("schema", True), ("schema", None), ("schema", "1"), ("schema", 1.0),
         ("layers", []), ("layers", None), ("layers", [{"name": 3}]), ("layers", ["a"]),
-        ("layers", [LAYER | {"sigma": -1}]), ("layers", [LAYER | {"sigma": "x"}]),
-        ("layers", [LAYER | {"sigma": float("nan")}]), ("layers", [LAYER | {"sigma": True}]),
+        ("layers", [LAYER | {"noise": 1}]), ("layers", [LAYER | {"noise": None}]),
         ("layers", [LAYER | {"noise_before": 1}]), ("layers", [LAYER | {"width": 2}]),
         ("train", "x"), ("train", [0.5]), ("train", [[0]]), ("seed", "x"), ("seed", 1.5),
         ("settings", None), ("settings", []), ("versions", None), ("versions", [1]),
@@ -186,6 +185,28 @@ def test_every_part_of_a_description_is_checked(tmp_path, part, value):
     record = json.loads((tmp_path / "run.json").read_text())
     (tmp_path / "run.json").write_text(json.dumps(record | {part: value}))
     with pytest.raises(RunError, match=rf"run\.json: is no description of a run: {part} must be"):
+        open_run(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"sigma": -1}, "layer 'a': sigma must be a positive standard deviation; got -1"),
+        ({"sigma": float("nan")}, "layer 'a': sigma must be a positive standard deviation; got na"),
+        ({"sigma": True}, "layer 'a': sigma must be one standard deviation or one per unit; got T"),
+        ({"sigma": [0.1, 0]}, "layer 'a': .* in every unit; unit 1 has 0"),
+        ({"sigma": "b", "noise": "lognormal"}, "layer 'a': sigma='b' names an array"),
+        ({"noise": "affine"}, r"layer 'a': noise=\"affine\" takes sigma=\(a, b\)"),
+        ({"noise": "gamma"}, "layer 'a': noise is one of 'additive', 'affine', 'lognormal', "
+         "'mult.*; got 'gamma'.*known once its class has been imported"),
+        ({"noise": "gamma", "sigma": None}, "layer 'a': noise is one of"),
+    ],
+)  # fmt: skip
+def test_noise_that_is_none_names_its_layer(tmp_path, given, said):
+    save_run(tmp_path, 1, {"a": np.zeros((4, 2))}, sigma=0.1)
+    record = json.loads((tmp_path / "run.json").read_text())
+    (tmp_path / "run.json").write_text(json.dumps(record | {"layers": [LAYER | given]}))
+    with pytest.raises(RunError, match=rf"run\.json: is no description of a run: {said}"):
         open_run(tmp_path)
 
 
@@ -219,7 +240,7 @@ def test_two_layers_of_one_name_are_refused(tmp_path):
     for write in (RunWriter, lambda path, layers: save_run(path, 1, {"a": [[1.0]]}, layers=layers)):
         with pytest.raises(RunError, match="run, layer 'a': .*two layers have this name"):
             write(tmp_path / "run", layers)
-    with pytest.raises(RunError, match="layers must be"):
+    with pytest.raises(ValueError, match="layer 'a': sigma must be a positive"):
         RunWriter(tmp_path / "run", [Layer("a", -1.0)])
     assert list((tmp_path / "run").glob("[!.]*")) == []
 
