@@ -107,7 +107,7 @@ def test_a_sample_is_drawn_by_the_layers_noise(noise, sigma, drawn):
     loaded = open_run({(1, "a"): S}, sigma={"a": sigma}, noise=noise).load(1, "a")
     z = np.random.default_rng([3, 1, 1, *b"a"]).standard_normal(S.shape)
     found = loaded.noisy_sample(random_state=3, draw=1).X
-    np.testing.assert_allclose(found, drawn(z), rtol=1e-14)
+    np.testing.assert_allclose(found, drawn(z), rtol=1e-14, atol=1e-14)
     if noise == "additive" and sigma == 0.3:
         # To the last bit, as it was before there were other models.
         z *= sigma
