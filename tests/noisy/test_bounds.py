@@ -2,8 +2,6 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from skinfo._rows import Rows
 from skinfo.noisy import bounds
@@ -71,25 +69,6 @@ def test_pairwise_bounds_by_their_formula(sigma, rng):
         assert quantity.stderr == 0
     information = measure_mixture(Mixture.of(Rows.make(X), sigma)).mutual_info
     assert lower.value <= information.value <= upper.value
-
-
-@given(
-    seed=st.integers(0, 10_000),
-    n=st.sampled_from([1, 2, 3, 17]),
-    d=st.sampled_from([1, 2, 40]),
-    spread=st.sampled_from([0, 1, 6]),
-    kinds=st.sampled_from([1, 3, 100]),
-)
-@settings(max_examples=25)
-def test_pairwise_bounds_of_unequal_noise_equal_the_oracle(seed, n, d, spread, kinds):
-    rng = np.random.default_rng(seed)
-    deviations = 10 ** rng.uniform(-spread, spread, size=(n, d))
-    X = deviations * rng.normal(size=(n, d)) * 10 ** rng.uniform(-1, 1)
-    X[n // 2 :], deviations[n // 2 :] = X[: n - n // 2], deviations[: n - n // 2]
-    strata = rng.integers(0, kinds, size=n)
-    found = pairwise_bounds(X, deviations, strata=strata)
-    expected = reference.pairwise_bounds(X, deviations, strata)
-    np.testing.assert_allclose([q.value for q in found], expected, rtol=0, atol=1e-10)
 
 
 def test_rows_beyond_a_block_have_their_own_strata(rng):
