@@ -30,6 +30,10 @@ class Rows:
     inputs: np.ndarray
     # (n,), int64, or None: the label of each row's input, 0 … n_labels - 1.
     labels: np.ndarray | None = None
+    # (n_labels,) or None: what the labels are called, sorted.
+    classes: np.ndarray | None = None
+    # (n_given,), bool, or None for all: which of the inputs given, in their order, are here.
+    kept: np.ndarray | None = None
 
     @classmethod
     def make(
@@ -49,6 +53,7 @@ class Rows:
         mass = np.ones(n) if input_weights is None else np.asarray(input_weights, dtype=np.float64)
         keep = counted(mass)
         mass = mass / mass.max()
+        kept = keep if groups is None else keep[np.unique(groups, return_index=True)[1]]
         if not keep.all():
             points, mass = points[keep], mass[keep]
             groups = None if groups is None else groups[keep]
@@ -57,8 +62,19 @@ class Rows:
         if groups is not None:
             _, inputs, counts = np.unique(groups, return_inverse=True, return_counts=True)
         weights = mass / counts[inputs]
-        codes = None if labels is None else np.unique(labels, return_inverse=True)[1]
-        return cls(points, weights / weights.sum(), inputs.astype(np.int64), codes)
+        classes, codes = None, None
+        if labels is not None:
+            classes, codes = np.unique(labels, return_inverse=True)
+        weights = weights / weights.sum()
+        return cls(points, weights, inputs.astype(np.int64), codes, classes, kept)
+
+    def of_given(self, values: np.ndarray) -> np.ndarray:
+        """A value of every input given; NaN for those of weight zero."""
+        if self.kept is None:
+            return values
+        every = np.full(len(self.kept), np.nan)
+        every[self.kept] = values
+        return every
 
     @cached_property
     def input_weights(self) -> np.ndarray:

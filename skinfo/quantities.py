@@ -225,6 +225,11 @@ QUANTITIES = _by_name(
     _Q("entropy", "h(T)", sentence="The differential entropy of the noisy layer."),
     _Q("conditional_entropy", "h(T|X)", sentence="The differential entropy of the noisy layer "
        "when the input is known."),
+    _Q("bayes_error", "Bayes error", "", ceiling="bayes_error_ceiling", sentence="How often the "
+       "best classifier that sees the layer, its noise included, takes one class for another: no "
+       "other errs less often."),
+    _Q("bayes_error_ceiling", "error of guessing", "", sentence="How often the likeliest class, "
+       "guessed without a look at the layer, is wrong."),
     _Q("mutual_info_pairwise_lower", "Pairwise lower bound of I(X;T)", sentence="A lower bound of "
        "I(X;T) from the distances between all pairs of rows."),
     _Q("mutual_info_pairwise_upper", "Pairwise upper bound of I(X;T)", sentence="An upper bound "

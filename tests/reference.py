@@ -350,16 +350,48 @@ def line_truth(noise, sigma, s, weights=None, inputs=None, labels=None):
     return entropy - of_input, entropy - of_label, entropy, of_input
 
 
-def pairwise_bounds(points, deviations, strata):
-    """Both bounds of Kolchinsky and Tracey, one pair at a time."""
-    n = len(points)
-    kl, half = np.full((2, n, n), np.inf)
-    for i, j in np.ndindex(n, n):
-        if strata[i] == strata[j]:
-            s, u, a, b = points[i], points[j], deviations[i], deviations[j]
-            both = np.hypot(a, b)
-            kl[i, j] = np.sum(np.log(b) - np.log(a) + ((a / b) ** 2 + ((s - u) / b) ** 2 - 1) / 2)
-            logs = np.log(both) - (np.log(2) + np.log(a) + np.log(b)) / 2
-            half[i, j] = np.sum(((s - u) / both / 2) ** 2 + logs)
-    lower, upper = (np.mean(np.log(n) - logsumexp(-of, axis=1)) for of in (half, kl))
-    return lower, upper
+# --- what T says of each input and class, by quadrature ----------------------------------------
+
+
+def line_facts(points, weights, labels, sigma):
+    """i(x) of every row, I(X;T|Y=y) and E[P(c'|t) | c] of every class, and the Bayes error.
+
+    Rows of one unit, by adaptive quadrature; every row is an input.
+    """
+    kinds = np.unique(labels)
+    of_class = np.array([weights * (labels == c) for c in kinds])
+    p = of_class.sum(axis=1)
+
+    def terms(t):
+        return np.exp(-((t - points) ** 2) / (2 * sigma**2)) / (sigma * np.sqrt(2 * np.pi))
+
+    def logs(t, chosen):
+        return logsumexp(-((t - points) ** 2) / (2 * sigma**2), b=chosen)
+
+    def integral(f):
+        ends = np.unique(np.concatenate([points - 9 * sigma, points, points + 9 * sigma]))
+        return quad(f, ends[0], ends[-1], points=ends, epsabs=1e-9, epsrel=1e-9, limit=2000)[0]
+
+    def ratio(t, i, chosen):
+        return -((t - points[i]) ** 2) / (2 * sigma**2) - logs(t, chosen)
+
+    pointwise, within = np.empty(len(points)), np.zeros(len(kinds))
+    for i in range(len(points)):
+        c = np.flatnonzero(kinds == labels[i])[0]
+        pointwise[i] = integral(lambda t, i=i: terms(t)[i] * ratio(t, i, weights))
+        of_label = integral(lambda t, i=i, c=c: terms(t)[i] * ratio(t, i, of_class[c] / p[c]))
+        within[c] += weights[i] / p[c] * of_label
+    confusion = np.empty((len(kinds), len(kinds)))
+    for a, b in np.ndindex(confusion.shape):
+
+        def joint(t, a=a, b=b):
+            f = of_class @ terms(t)
+            return f[a] * f[b] / max(f.sum(), 1e-300) / p[a]
+
+        confusion[a, b] = integral(joint)
+    return pointwise, within, confusion, 1 - integral(lambda t: (of_class @ terms(t)).max())
+
+
+def plane_conditional(points, labels, sigma):
+    """I(X;T|Y=y) of every class of equally likely points in the plane."""
+    return np.array([plane_information(points[labels == c], sigma) for c in np.unique(labels)])

@@ -28,6 +28,7 @@ from skinfo.noisy.sampling import (
     Average,
     Draws,
     average_draws,
+    class_means,
     integration_error,
     missed,
     randomisation_means,
@@ -58,8 +59,8 @@ class Measured(Generic[_Value]):
 #: What is measured, each with a bracket.
 MEASURED_NAMES = tuple(field.name for field in fields(Measured))
 
-# A mode of which so many rows are expected is missed by all of them with 5 %.
-_MISSED = 3.0
+#: A mode of which so many rows are expected is missed by all of them with 5 %.
+MISSED = 3.0
 # Shares of a posterior that go to p(y): no draw costs more than the logarithm of the share.
 _PRIOR_SHARES = (0.003, 0.01, 0.03, 0.1, 0.3)
 # The classes seen are all there are where each was drawn so often.
@@ -234,6 +235,17 @@ class Averages:
             mean = plug_in.mean + correction.mean
             corrected.append(replace(plug_in, mean=mean, integration=correction.integration))
         return Measured(*corrected)
+
+    def class_conditional(self) -> tuple[np.ndarray, np.ndarray]:
+        """E[log g_x / g_y | y] of every label and its standard error of integration."""
+        labels = self.rows.required_labels()
+        return class_means(
+            self._point.conditional_mutual_info,
+            self._control,
+            self.draws.weights,
+            labels[self.draws.rows],
+            np.bincount(labels, weights=self.rows.weights),
+        )
 
     def repeated(self, name: str, *, plug_in: bool = False, population: bool) -> dict[str, Any]:
         """How far repeated measurements of a value fall apart: fields of a quantity.
@@ -454,7 +466,7 @@ def _mixed_with_prior(
 
 def _missed_entropy(rows: Rows) -> float:
     """What a mode that no input was drawn from may add to h(T): the entropy of its mass."""
-    mass = min(0.5, _MISSED / rows.n_effective)
+    mass = min(0.5, MISSED / rows.n_effective)
     return discrete_entropy(np.array([mass, 1 - mass]))
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, _fit_context
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from skinfo._numba import ONE_BLAS_THREAD
 from skinfo._rows import check_activations, check_rows
@@ -17,6 +17,7 @@ from skinfo.errors import SaturationWarning, warn_unless_noted
 from skinfo.noisy.bounds import pairwise_bounds
 from skinfo.noisy.information import check_near, cross_information, measure_mixture
 from skinfo.noisy.mixture import Mixture
+from skinfo.noisy.posteriors import ClassPosteriors, measure_posteriors
 from skinfo.noisy.sampling import N_RANDOMISATIONS
 from skinfo.quantities import Quantity, nats_to, notes_of
 
@@ -51,6 +52,13 @@ class NoisyMIEstimator(BaseEstimator):
     pairwise_bounds : bool, default=False
         Whether to compute the pairwise-distance bounds of Kolchinsky & Tracey as well; they take
         every row for an input of its own, so not with groups, and no weights.
+    posterior_draws : int, default=0
+        Vectors of noise that are drawn for each input, at least, to measure input by input and
+        class by class: ``pointwise_mutual_info_``, ``confusion_``, ``bayes_error_`` and what stands
+        beside them. 0: they are None. The information itself needs one or two draws of each input;
+        16 for each, the least that gives each a standard error, cost several times as much (twice
+        as much again with labels), so that they are made only if asked for. They are draws of
+        their own: no other number changes.
     units : {"nats", "bits"}, default="nats"
         Unit of every information and entropy.
     n_jobs : int or None, default=None
@@ -87,6 +95,29 @@ class NoisyMIEstimator(BaseEstimator):
         rounding, unless one of them was cut at its ceiling, and from the same draws, so that its
         error is its own and not that of a difference. None without y. The ceiling is H(X|Y); a
         population has none.
+    classes_ : ndarray of shape (n_classes,)
+        The labels, sorted; None without y. Those of which all rows have weight zero are left out.
+    class_conditional_mutual_info_, class_conditional_stderr_ : ndarray of shape (n_classes,)
+        I(X;T|Y=y) of every class, E[log g_x / g_y | y], and its standard error: their mean over
+        p(y) is ``conditional_mutual_info_``, to rounding unless the rows lie on a line, where that
+        is integrated without draws. NaN for a class so light that none of it was drawn. None
+        without y.
+    pointwise_mutual_info_, pointwise_stderr_ : ndarray of shape (n_inputs,)
+        i(x) = E[log g_x / g | x] of every input and its standard error of integration: what the
+        layer still knows of it. Replicas count as in ``mutual_info_``, of which it is the mean over
+        p(x), within both errors. NaN for inputs of weight zero. None with ``posterior_draws=0``.
+    pointwise_inputs_ : ndarray of shape (n_inputs,)
+        The inputs in their order: numbers of the rows, or with groups their values, sorted.
+    confusion_, confusion_stderr_ : ndarray of shape (n_classes, n_classes)
+        E[P(c'|t) | c], with P(c|t) = p(c) g_c(t) / g(t): a row per class c, adding up to 1, in the
+        order of ``classes_``; and its standard error, of a population with that of the inputs.
+        None with ``posterior_draws=0`` or without y, like all that follows.
+    confusion_left_out_ : ndarray of shape (n_classes, n_classes)
+        The same with a P that has never seen the draw's own row or, of a population, its own input.
+        ``confusion_`` is too clear a picture, this one too dim: how far they are apart says what
+        either is worth. None where neither is missing: given inputs of one row.
+    bayes_error_, bayes_error_stderr_, bayes_error_bracket_ : float, float, tuple of float
+        1 - E max_c P(c|t): no classifier that sees T errs less often. See the notes.
     entropy_, entropy_bracket_ : float, tuple of float
         Differential entropy h(T) and its bracket.
     conditional_entropy_, conditional_entropy_bracket_ : float, tuple of float
@@ -121,6 +152,12 @@ class NoisyMIEstimator(BaseEstimator):
     all drawn five times or more are taken for all there are; else classes drawn once say how many
     were not drawn. The upper ends of I(X;T) and h(T) allow for one mode that was not drawn, of mass
     3 / n, but not for information within it.
+
+    The value of the Bayes error is that of the rows at hand, too small where a layer's noise is
+    known from replicas or the inputs are a sample: it is the lower end, and the upper end is how
+    often the likeliest class given the other rows, or inputs, is wrong, plus the probability 3 / n
+    of what none of them shows. That classifier knows nothing but these rows: in many dimensions it
+    errs often, and the bracket is wide.
 
     Rows in single precision stay so, with sums right to about 1e-4 nat; with population=False and
     without groups, more than 17 million numbers are never copied as a whole. The pairwise bounds
@@ -159,6 +196,13 @@ class NoisyMIEstimator(BaseEstimator):
     >>> round(est.mutual_info_, 6), round(est.label_mutual_info_, 6)
     (1.022587, 0.562335)
 
+    What that layer knows of each input, and how often its best classifier errs:
+
+    >>> est.set_params(posterior_draws=1024).fit(S, [0, 0, 0, 1])
+    NoisyMIEstimator(posterior_draws=1024, random_state=0, sigma=0.05)
+    >>> est.pointwise_mutual_info_.round(3).tolist(), est.bayes_error_ < 1e-9
+    ([0.681, 0.676, 1.353, 1.386], True)
+
     Two directions of a layer of four:
 
     >>> from sklearn.decomposition import PCA
@@ -177,6 +221,7 @@ class NoisyMIEstimator(BaseEstimator):
         "population": ["boolean"],
         "max_evaluations": [Interval(Integral, N_RANDOMISATIONS, None, closed="left")],
         "pairwise_bounds": ["boolean"],
+        "posterior_draws": [Interval(Integral, 0, None, closed="left")],
         "units": [StrOptions({"nats", "bits"})],
         "n_jobs": [Integral, None],
         "random_state": ["random_state"],
@@ -193,6 +238,7 @@ class NoisyMIEstimator(BaseEstimator):
         population: bool = False,
         max_evaluations: int = 2**20,
         pairwise_bounds: bool = False,
+        posterior_draws: int = 0,
         units: str = "nats",
         n_jobs: int | None = None,
         random_state: int | np.random.RandomState | None = None,
@@ -202,6 +248,7 @@ class NoisyMIEstimator(BaseEstimator):
         self.population = population
         self.max_evaluations = max_evaluations
         self.pairwise_bounds = pairwise_bounds
+        self.posterior_draws = posterior_draws
         self.units = units
         self.n_jobs = n_jobs
         self.random_state = random_state
@@ -265,8 +312,16 @@ class NoisyMIEstimator(BaseEstimator):
         self.converged_ = information.converged
         self.rank_ = information.rank
         self.stderr_inputs_ = information.stderr_inputs * nats_to(self.units)
+        self.classes_ = rows.classes
+        self.class_conditional_mutual_info_ = self.class_conditional_stderr_ = None
+        if information.class_conditional is not None:
+            means, stderrs = information.class_conditional
+            self.class_conditional_mutual_info_ = means * nats_to(self.units)
+            self.class_conditional_stderr_ = stderrs * nats_to(self.units)
+        of_classes = self._measure_posteriors(groups)
         self.quantities_ = tuple(
-            quantity.in_units(self.units) for quantity in (*information.quantities, *pairwise)
+            quantity.in_units(self.units)
+            for quantity in (*information.quantities, *pairwise, *of_classes)
         )
         self._name_quantities()
         if "saturated" in self.notes_:
@@ -278,6 +333,31 @@ class NoisyMIEstimator(BaseEstimator):
                 stacklevel=2,
             )
         return self
+
+    def _measure_posteriors(self, groups: Any) -> tuple[Quantity, ...]:
+        """Draw for every input, if asked to; what is a number of the whole layer comes back."""
+        self.pointwise_mutual_info_ = self.pointwise_stderr_ = self.pointwise_inputs_ = None
+        classes: ClassPosteriors | None = None
+        if self.posterior_draws:
+            found = measure_posteriors(
+                self._mixture,
+                n_draws=self.posterior_draws,
+                population=self.population,
+                seed=self._seed,
+                n_jobs=self.n_jobs,
+            )
+            rows, factor, classes = self._mixture.rows, nats_to(self.units), found.classes
+            self.pointwise_mutual_info_ = rows.of_given(found.pointwise) * factor
+            self.pointwise_stderr_ = rows.of_given(found.pointwise_stderr) * factor
+            self.pointwise_inputs_ = (
+                np.arange(len(self.pointwise_mutual_info_))
+                if groups is None
+                else np.unique(column_or_1d(groups))
+            )
+        self.confusion_ = None if classes is None else classes.confusion
+        self.confusion_stderr_ = None if classes is None else classes.confusion_stderr
+        self.confusion_left_out_ = None if classes is None else classes.confusion_left_out
+        return () if classes is None else (classes.bayes_error, classes.ceiling)
 
     def check_settings(self) -> None:
         """Check what can be wrong whatever the activations; ``sigma=None`` is for a run to fill.
@@ -312,6 +392,10 @@ class NoisyMIEstimator(BaseEstimator):
         self.conditional_stderr_ = None if within is None else within.stderr
         self.conditional_bracket_ = None if within is None else (within.lower, within.upper)
         self.conditional_ceiling_ = None if most is None else most.value
+        error = by_name.get("bayes_error")
+        self.bayes_error_ = None if error is None else error.value
+        self.bayes_error_stderr_ = None if error is None else error.stderr
+        self.bayes_error_bracket_ = None if error is None else (error.lower, error.upper)
         self.entropy_ = entropy.value
         self.entropy_bracket_ = (entropy.lower, entropy.upper)
         self.conditional_entropy_ = conditional.value

@@ -71,6 +71,8 @@ class MixtureInformation(Measured[Quantity]):
     conditional_ceiling: float  # what I(X;T|Y) cannot exceed
     # H(Y), and of a population the logarithm of the number of classes seen; none without labels.
     label_ceilings: tuple[Quantity, ...]
+    # E[log g_x / g_y | y] of every label, and its standard error; None without labels.
+    class_conditional: tuple[np.ndarray, np.ndarray] | None
     stderr_inputs: float  # standard error of I(X;T) from the finite number of inputs
     n_evaluations: int  # points at which the mixture was evaluated
     converged: bool  # whether the standard errors fell below the tolerance
@@ -187,6 +189,7 @@ def _assemble(
         ceiling=ceiling,
         conditional_ceiling=conditional_ceiling,
         label_ceilings=label_ceilings,
+        class_conditional=averages.class_conditional() if label_ceilings else None,
         stderr_inputs=averages.point.mutual_info.inputs,
         n_evaluations=n_evaluations,
         converged=converged,
@@ -291,10 +294,13 @@ def _shifted(quantity: Quantity, constant: float) -> Quantity:
     return replace(quantity, value=value, lower=lower, upper=upper)
 
 
-def noted_at_an_end(quantity: Quantity) -> Quantity:
-    """Note, or no longer, a value in nats that is one end of a bracket which goes on far beyond."""
+def noted_at_an_end(quantity: Quantity, far: float = _FAR) -> Quantity:
+    """Note, or no longer, a value that is one end of a bracket which goes on far beyond.
+
+    Beyond ``far``, by default a number of nats.
+    """
     sides = (quantity.value - quantity.lower, quantity.upper - quantity.value)
-    if max(sides) > max(_ONE_SIDED * min(sides), _FAR):
+    if max(sides) > max(_ONE_SIDED * min(sides), far):
         return quantity.noted(_AT_AN_END)
     return replace(quantity, notes=tuple(note for note in quantity.notes if note != _AT_AN_END))
 

@@ -301,6 +301,35 @@ class Mixture:
         labels = self.rows.labels
         return np.zeros(len(self.order), dtype=np.int64) if labels is None else labels
 
+    @cached_property
+    def _classes(self) -> list[Mixture]:
+        """The rows of each class alone, with the weights that they have among all."""
+        in_order = self._labels[self.order]
+        return [replace(self, order=self.order[in_order == label]) for label in np.unique(in_order)]
+
+    def class_sums(self, draws: Draws, floors: np.ndarray, n_jobs: int | None) -> np.ndarray:
+        """Logarithm of p(c) g_c(t) of every class but the own at draws from the mixture's own rows.
+
+        They are relative as the sums of :meth:`sums_at`, of shape (N_RANDOMISATIONS, m, n_classes);
+        -inf for the own class. What is negligible beside the logarithms ``floors``,
+        (N_RANDOMISATIONS, m), is left out.
+        """
+        drawn = draws.rows.ravel()
+        noise = draws.noise.reshape(len(drawn), -1)
+        points = self.subspace.project(self.rows.points[drawn]) + noise
+        references = 0.5 * np.einsum("ni,ni->n", noise, noise)
+        floors = floors.ravel()
+        found = np.full((len(drawn), len(self._classes)), -np.inf)
+        turns = np.argsort(self._position[drawn], kind="stable")
+        for label, mixture in enumerate(self._classes):
+            at = turns[self._labels[drawn[turns]] != label]
+            if not len(at):
+                continue
+            found[at, label] = mixture.log_ratios(
+                points[at], references[at], n_jobs, floors=floors[at]
+            )
+        return found.reshape(*draws.rows.shape, -1)
+
     def log_ratios(
         self,
         points: np.ndarray,
@@ -308,13 +337,17 @@ class Mixture:
         n_jobs: int | None,
         *,
         in_double: bool = False,
+        floors: np.ndarray | None = None,
     ) -> np.ndarray:
         """Logarithm of the mixture at any points of the subspace, times exp(references).
 
         The factor (2 pi)^(-rank / 2) is left out. ``points`` are in units of sigma. Far from all
-        rows the logarithm is large, and single precision rounds it by 1e-7 of itself.
+        rows the logarithm is large, and single precision rounds it by 1e-7 of itself. What is
+        negligible beside the logarithms ``floors`` is left out.
         """
         queries = Queries.at(points * BINARY, references / LOG2)
+        if floors is not None:
+            queries = queries._replace(floors=floors / LOG2)
         total = np.full(len(points), -np.inf)
         farthest = float(np.sqrt(np.einsum("ni,ni->n", points, points).max(initial=0.0)))
         if in_double:

@@ -230,6 +230,37 @@ def integration_error(
     return float(means.mean()), float(means.std(ddof=1) / np.sqrt(N_RANDOMISATIONS))
 
 
+def class_means(
+    values: np.ndarray,
+    control: np.ndarray,
+    draw_weights: np.ndarray,
+    classes: np.ndarray,
+    class_weights: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mean of the values of each class and its standard error, as :func:`integration_error` does.
+
+    The class of every draw, (N_RANDOMISATIONS, m), and the probability of each class; the means
+    add up to that of all draws. A class of which none was drawn has NaN.
+    """
+    n = len(class_weights)
+    cells = classes + n * np.arange(N_RANDOMISATIONS)[:, None]
+
+    def by_class(numbers: np.ndarray) -> np.ndarray:
+        flat = np.bincount(cells.ravel(), numbers.ravel(), n * N_RANDOMISATIONS)
+        return flat.reshape(N_RANDOMISATIONS, n)
+
+    total = draw_weights.sum()
+    centred = control - np.sum(draw_weights * control) / total
+    variance = np.sum(draw_weights * centred**2)
+    of_values = by_class(draw_weights * values)
+    along = by_class(draw_weights * centred * values).sum(axis=0)
+    slope = along / variance if variance > 0 else np.zeros(n)
+    of_control = np.sum(draw_weights * control, axis=1)
+    means = (of_values - slope * of_control[:, None]) / draw_weights.sum(axis=1)[:, None]
+    means = np.where(by_class(draw_weights).any(axis=0), means / class_weights, np.nan)
+    return means.mean(axis=0), means.std(axis=0, ddof=1) / np.sqrt(N_RANDOMISATIONS)
+
+
 def missed(leverage: np.ndarray) -> bool:
     """Tell whether rows far out were missed: whether a mean of draws is far from its truth, 0.
 
