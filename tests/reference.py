@@ -395,3 +395,18 @@ def line_facts(points, weights, labels, sigma):
 def plane_conditional(points, labels, sigma):
     """I(X;T|Y=y) of every class of equally likely points in the plane."""
     return np.array([plane_information(points[labels == c], sigma) for c in np.unique(labels)])
+
+
+def pairwise_bounds(points, deviations, strata):
+    """Both bounds of Kolchinsky and Tracey, one pair at a time."""
+    n = len(points)
+    kl, half = np.full((2, n, n), np.inf)
+    for i, j in np.ndindex(n, n):
+        if strata[i] == strata[j]:
+            s, u, a, b = points[i], points[j], deviations[i], deviations[j]
+            both = np.hypot(a, b)
+            kl[i, j] = np.sum(np.log(b) - np.log(a) + ((a / b) ** 2 + ((s - u) / b) ** 2 - 1) / 2)
+            logs = np.log(both) - (np.log(2) + np.log(a) + np.log(b)) / 2
+            half[i, j] = np.sum(((s - u) / both / 2) ** 2 + logs)
+    lower, upper = (np.mean(np.log(n) - logsumexp(-of, axis=1)) for of in (half, kl))
+    return lower, upper

@@ -10,8 +10,10 @@ import sys
 import numpy as np
 from scipy.special import ndtri
 
-from skinfo._numba import ONE_BLAS_THREAD
+from skinfo._numba import ONE_BLAS_THREAD, in_order, slices_of
 from skinfo._rows import Rows
+from skinfo.noisy.kernels.blocks import BLOCK
+from skinfo.noisy.kernels.pairwise import sum_divergences
 from skinfo.noisy.mixture import Mixture
 from skinfo.quantities import Quantity
 
@@ -23,23 +25,32 @@ _SHORTEST, _LONGEST = 1e-50, 1e50
 
 @ONE_BLAS_THREAD
 def pairwise_bounds(
-    X: np.ndarray, sigma: float, *, random_state: int = 0, n_jobs: int | None = None
+    X: np.ndarray,
+    sigma: float | np.ndarray,
+    *,
+    strata: np.ndarray | None = None,
+    random_state: int = 0,
+    n_jobs: int | None = None,
 ) -> tuple[Quantity, Quantity]:
     r"""Bound the information of rows with Gaussian noise by their pairwise distances.
 
     .. math::
 
-        I_{upper} = -\frac1n \sum_i \log \frac1n \sum_j e^{-|s_i - s_j|^2 / (2 \sigma^2)}
+        I_{upper} = -\frac1n \sum_i \log \frac1n \sum_j e^{-D_{KL}(p_i \| p_j)}
+                  = -\frac1n \sum_i \log \frac1n \sum_j e^{-|s_i - s_j|^2 / (2 \sigma^2)}
 
-    and the lower bound has 8 sigma^2 in the place of 2 sigma^2. These are the "KDE" estimates of
-    Saxe et al. (2018).
+    where all rows have the same sigma. The lower bound has the Bhattacharyya distance, Chernoff's
+    of 1/2, in the place of the Kullback-Leibler divergence, and so 8 sigma^2 in that of 2 sigma^2.
+    These are the "KDE" estimates of Saxe et al. (2018).
 
     Parameters
     ----------
     X : ndarray of shape (n, d)
         Activations before the noise, each row an input of its own.
-    sigma : float
-        Standard deviation of the noise.
+    sigma : float, or ndarray of shape (d,) or (n, d)
+        Standard deviation of the noise, of each unit or of each row and unit.
+    strata : ndarray of shape (n,) or None
+        Rows of different strata are never confused, as noise does not lead from one to another.
     random_state : int
         Seed of the sample, where there are more than 10,000 rows.
     n_jobs : int or None
@@ -48,13 +59,14 @@ def pairwise_bounds(
     Returns
     -------
     lower, upper : Quantity
-        The bounds of I(S; S + sigma Z), in nats; their standard error is that of the sample of
-        rows, which is noted, and 0 where all were used.
+        The bounds of I(S;T), in nats; their standard error is that of the sample of rows, which is
+        noted, and 0 where all were used.
 
     Raises
     ------
     ValueError
-        For activations that are no table of finite numbers, a sigma that is not positive, and
+        For activations that are no table of finite numbers, a sigma that is not positive or of
+        another shape, strata of another number, and, where all rows have the same noise, for
         activations that span more than 1e11 sigma.
 
     References
@@ -68,32 +80,96 @@ def pairwise_bounds(
     >>> lower, upper = pairwise_bounds(np.array([[-1.0], [1.0]]), sigma=0.5)
     >>> round(lower.value, 4), round(upper.value, 4)
     (0.5662, 0.6928)
+
+    Gaussian dropout, whose noise is in proportion to the activation:
+
+    >>> X = np.array([[1.0], [2.0], [3.0]])
+    >>> lower, upper = pairwise_bounds(X, 0.3 * X)
+    >>> round(lower.value, 4), round(upper.value, 4)
+    (0.3964, 0.8401)
     """
-    rows = Rows.make(_check_points(X, sigma))
-    n = len(rows.points)
+    points = _check_points(X)
+    deviations = _check_sigma(sigma, points)
+    n = len(points)
     chosen = np.arange(n)
     if n > MOST_ROWS:
         chosen = np.random.default_rng(random_state).choice(n, size=MOST_ROWS, replace=False)
+    if deviations.ndim == 2 or strata is not None:
+        values = _of_divergences(points, deviations, strata, chosen, n_jobs)
+    elif deviations.ndim == 1:
+        values = _of_distances(points / deviations, 1.0, chosen, n_jobs)
+    else:
+        values = _of_distances(points, float(deviations), chosen, n_jobs)
+    lower, upper = values
 
-    def bound(name: str, width: float) -> Quantity:
-        mixture = Mixture.of(rows, width)
-        values = -mixture.log_ratios(
-            mixture.subspace.project(mixture.rows.points[chosen]), np.zeros(len(chosen)), n_jobs
-        )
+    def average(name: str, values: np.ndarray) -> Quantity:
         mean = float(values.mean())
         if len(chosen) == n:
             return Quantity.exact(name, mean)
         stderr = float(values.std(ddof=1) / np.sqrt(len(values)) * np.sqrt(1 - len(values) / n))
         return Quantity.sampled(name, mean, stderr)
 
+    return average("mutual_info_pairwise_lower", lower), average(
+        "mutual_info_pairwise_upper", upper
+    )
+
+
+def _of_distances(
+    points: np.ndarray, sigma: float, chosen: np.ndarray, n_jobs: int | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """What each chosen row adds to the lower and the upper bound, with the same noise in all."""
+    rows = Rows.make(points)
+
+    def values(width: float) -> np.ndarray:
+        mixture = Mixture.of(rows, width)
+        return -mixture.log_ratios(
+            mixture.subspace.project(mixture.rows.points[chosen]), np.zeros(len(chosen)), n_jobs
+        )
+
     # The upper one first: it is this sigma that an error of the activations' span names.
-    upper = bound("mutual_info_pairwise_upper", sigma)
-    return bound("mutual_info_pairwise_lower", 2 * sigma), upper
+    upper = values(sigma)
+    return values(2 * sigma), upper
 
 
-def _check_points(X: np.ndarray, sigma: float) -> np.ndarray:
-    if not (sigma > 0 and np.isfinite(sigma)):
-        raise ValueError(f"sigma must be a positive standard deviation; got {sigma!r}.")
+def _of_divergences(
+    points: np.ndarray,
+    deviations: np.ndarray,
+    strata: np.ndarray | None,
+    chosen: np.ndarray,
+    n_jobs: int | None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """What each chosen row adds to the lower and the upper bound, with noise of its own in each."""
+    n, d = points.shape
+    codes = np.zeros(n, dtype=np.int64)
+    if strata is not None:
+        if np.shape(strata) != (n,):
+            raise ValueError(f"strata has shape {np.shape(strata)}; one per row is ({n},).")
+        codes = np.unique(strata, return_inverse=True)[1]
+    order = np.argsort(codes, kind="stable")
+    place = np.empty(n, dtype=np.int64)
+    place[order] = np.arange(n)
+    starts = np.concatenate([[0], np.cumsum(np.bincount(codes))])
+    spans = np.column_stack([starts[codes[chosen]], starts[codes[chosen] + 1]])
+
+    def in_blocks(values: np.ndarray, padding: float) -> np.ndarray:
+        blocks = np.full((-(-n // BLOCK) * BLOCK, d), padding)
+        blocks[:n] = values[order]
+        return np.ascontiguousarray(blocks.reshape(-1, BLOCK, d).swapaxes(1, 2))
+
+    wide = in_blocks(np.broadcast_to(deviations, points.shape), 1.0)
+    rows = in_blocks(points, 0.0), wide, 1 / wide, np.log(wide).sum(axis=1)
+    sums = np.empty((len(chosen), 2))
+
+    def work(part: slice) -> None:
+        sum_divergences(*rows, place[chosen[part]], spans[part], sums[part])
+
+    for _ in in_order(work, slices_of(len(chosen)), n_jobs):
+        pass
+    upper, lower = np.log(n) - np.log(sums).T
+    return lower, upper
+
+
+def _check_points(X: np.ndarray) -> np.ndarray:
     points = np.asarray(X, dtype=np.float64)
     if points.ndim != 2 or not points.size:
         raise ValueError(
@@ -105,6 +181,23 @@ def _check_points(X: np.ndarray, sigma: float) -> np.ndarray:
         row, column = bad[0].tolist()
         raise ValueError(f"X holds {points[row, column]} in row {row}, column {column}.")
     return points
+
+
+def _check_sigma(sigma: float | np.ndarray, points: np.ndarray) -> np.ndarray:
+    deviations = np.asarray(sigma, dtype=np.float64)
+    if deviations.shape not in ((), points.shape[1:], points.shape):
+        raise ValueError(
+            f"sigma must be one number, one per unit, {points.shape[1:]}, or one per row and unit, "
+            f"{points.shape}; got shape {deviations.shape}."
+        )
+    bad = np.argwhere(~((deviations > 0) & np.isfinite(deviations)))
+    if len(bad):
+        where = tuple(bad[0].tolist())
+        at = f" at {where}" if where else ""
+        raise ValueError(
+            f"sigma must be a positive standard deviation; got {float(deviations[where])}{at}."
+        )
+    return deviations
 
 
 def bounded_risk(n: float, d: int, sigma: float) -> float:

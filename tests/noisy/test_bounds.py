@@ -16,6 +16,8 @@ from skinfo.noisy.bounds import (
 from skinfo.noisy.information import measure_mixture
 from skinfo.noisy.mixture import Mixture
 
+import reference
+
 TABLE_I = {
     1: 7.41e-4, 2: 0.00166, 3: 0.00369, 5: 0.0179, 7: 0.0856, 9: 0.402, 10: 0.869, 11: 1.87,
     12: 4.02,
@@ -69,12 +71,39 @@ def test_pairwise_bounds_by_their_formula(sigma, rng):
     assert lower.value <= information.value <= upper.value
 
 
+def test_rows_beyond_a_block_have_their_own_strata(rng):
+    """64 rows are a block, 512 a slice of a thread."""
+    n = 150
+    X, strata = rng.normal(size=(n, 2)), rng.integers(0, 3, size=n)
+    deviations = np.exp(rng.normal(size=(n, 2)))
+    found = [q.value for q in pairwise_bounds(X, deviations, strata=strata)]
+    expected = reference.pairwise_bounds(X, deviations, strata)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-10)
+    more = np.tile(X, (8, 1)), np.tile(deviations, (8, 1))
+    one, four = (pairwise_bounds(*more, strata=np.tile(strata, 8), n_jobs=k) for k in (1, 4))
+    assert one == four
+    np.testing.assert_allclose([q.value for q in one], expected, rtol=0, atol=1e-10)
+
+
+def test_noise_of_each_unit_alone_is_a_unit_of_length(rng):
+    X, sigma = rng.normal(size=(70, 3)), np.array([1e-3, 1.0, 1e3])
+    expected = pairwise_bounds(X, 1.0)
+    for wide in (sigma, np.tile(sigma, (70, 1))):
+        for q, e in zip(pairwise_bounds(X * sigma, wide), expected, strict=True):
+            assert q.value == pytest.approx(e.value, abs=1e-10)
+    apart = [q.value for q in pairwise_bounds(X, 1.0, strata=np.arange(70))]
+    assert apart == pytest.approx([np.log(70)] * 2)
+
+
 def test_a_sample_of_rows_says_its_error(rng, monkeypatch):
     X = rng.normal(size=(2000, 2))
     _, exact = pairwise_bounds(X, 0.5)
     monkeypatch.setattr(bounds, "MOST_ROWS", 300)
     sampled = [pairwise_bounds(X, 0.5, random_state=s)[1] for s in range(30)]
     assert sum(q.lower <= exact.value <= q.upper for q in sampled) >= 25
+    of_rows = pairwise_bounds(X, np.full(X.shape, 0.5), random_state=0)[1]
+    assert of_rows.value == pytest.approx(sampled[0].value, abs=1e-10)
+    assert (of_rows.stderr, of_rows.notes) == (pytest.approx(sampled[0].stderr), ("sampled",))
     assert sampled[0].stderr > 0
     assert sampled[0].notes == ("sampled",)
     assert exact.notes == ()
@@ -136,8 +165,15 @@ def test_risks_in_many_dimensions_are_infinite(sigma):
         ([0.0, 1.0], 1.0, r"array of shape \(2,\)"),
         (np.empty((0, 2)), 1.0, r"array of shape \(0, 2\)"),
         ([[0.0], [1e15]], 1.0, r"1e\+11 sigma \(1\)"),
+        ([[0.0], [1.0]], [1.0, 2.0], r"per unit, \(1,\), or one .*, \(2, 1\); got shape \(2,\)"),
+        ([[0.0], [1.0]], [[1.0], [0.0]], r"positive standard deviation; got 0.0 at \(1, 0\)"),
     ],
 )
 def test_pairwise_bounds_name_what_is_wrong(X, sigma, says):
     with pytest.raises(ValueError, match=says):
         pairwise_bounds(X, sigma)
+
+
+def test_strata_of_another_number_than_rows_are_refused():
+    with pytest.raises(ValueError, match=r"strata has shape \(3,\); one per row is \(2,\)"):
+        pairwise_bounds([[0.0], [1.0]], 1.0, strata=np.zeros(3))

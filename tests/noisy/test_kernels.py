@@ -9,6 +9,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from skinfo._rows import Rows
+from skinfo.noisy.bounds import pairwise_bounds
 from skinfo.noisy.brackets import contributions, line_cross_entropy, line_information
 from skinfo.noisy.gaussians import InputGaussians, posterior_log_sums
 from skinfo.noisy.information import measure_mixture
@@ -319,6 +320,28 @@ def test_sums_of_gaussians_equal_the_oracle(seed, n_inputs, d, scale, spread, fl
             t, p[inputs[row]][None], *zip(alone, strict=True), None
         )
         assert own[k] == pytest.approx(expected - relative, rel=1e-7, abs=1e-7)
+
+
+# --- pairs of rows -------------------------------------------------------------------------------
+
+
+@given(
+    seed=SEEDS,
+    n=st.sampled_from([1, 2, 5, 65]),
+    d=st.sampled_from([1, 2] + [40] * COMPILED),
+    spread=st.sampled_from([0, 1, 6]),
+    kinds=st.sampled_from([1, 3, 100]),
+)
+@settings(max_examples=25 if COMPILED else 5)
+def test_pairwise_bounds_of_unequal_noise_equal_the_oracle(seed, n, d, spread, kinds):
+    rng = np.random.default_rng(seed)
+    deviations = 10 ** rng.uniform(-spread, spread, size=(n, d))
+    X = deviations * rng.normal(size=(n, d)) * 10 ** rng.uniform(-1, 1)
+    X[n // 2 :], deviations[n // 2 :] = X[: n - n // 2], deviations[: n - n // 2]
+    strata = rng.integers(0, kinds, size=n)
+    found = pairwise_bounds(X, deviations, strata=strata)
+    expected = reference.pairwise_bounds(X, deviations, strata)
+    np.testing.assert_allclose([q.value for q in found], expected, rtol=0, atol=1e-10)
 
 
 # --- order, numbers, pairs -----------------------------------------------------------------------
