@@ -101,7 +101,7 @@ def our_engine(T: np.ndarray, S: np.ndarray) -> Engine:
     mixture = Mixture.of(Rows.make(S), SIGMA)
 
     def total() -> np.ndarray:
-        logs = mixture.log_ratios(mixture.subspace.project(T), np.zeros(len(T)), N_JOBS)
+        logs = mixture.log_ratios(mixture.space.project(T), np.zeros(len(T)), N_JOBS)
         return logs + np.log(len(S))
 
     return total

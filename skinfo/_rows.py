@@ -30,6 +30,8 @@ class Rows:
     inputs: np.ndarray
     # (n,), int64, or None: the label of each row's input, 0 … n_labels - 1.
     labels: np.ndarray | None = None
+    # (n, d) or None: standard deviations of the noise, where each row has noise of its own.
+    deviations: np.ndarray | None = None
     # (n_labels,) or None: what the labels are called, sorted.
     classes: np.ndarray | None = None
     # (n_given,), bool, or None for all: which of the inputs given, in their order, are here.
@@ -43,6 +45,7 @@ class Rows:
         groups: np.ndarray | None = None,
         labels: np.ndarray | None = None,
         input_weights: np.ndarray | None = None,
+        deviations: np.ndarray | None = None,
     ) -> Rows:
         """Build rows from arrays of any codes; rows of weight zero are dropped.
 
@@ -58,6 +61,7 @@ class Rows:
             points, mass = points[keep], mass[keep]
             groups = None if groups is None else groups[keep]
             labels = None if labels is None else labels[keep]
+            deviations = None if deviations is None else deviations[keep]
         inputs, counts = np.arange(len(points)), np.ones(len(points), dtype=np.int64)
         if groups is not None:
             _, inputs, counts = np.unique(groups, return_inverse=True, return_counts=True)
@@ -66,7 +70,7 @@ class Rows:
         if labels is not None:
             classes, codes = np.unique(labels, return_inverse=True)
         weights = weights / weights.sum()
-        return cls(points, weights, inputs.astype(np.int64), codes, classes, kept)
+        return cls(points, weights, inputs.astype(np.int64), codes, deviations, classes, kept)
 
     def of_given(self, values: np.ndarray) -> np.ndarray:
         """A value of every input given; NaN for those of weight zero."""
@@ -75,6 +79,16 @@ class Rows:
         every = np.full(len(self.kept), np.nan)
         every[self.kept] = values
         return every
+
+    def take(self, members: np.ndarray) -> Rows:
+        """Some of the rows, with the weights that they have."""
+        return Rows(
+            self.points[members],
+            self.weights[members],
+            np.unique(self.inputs[members], return_inverse=True)[1],
+            None if self.labels is None else self.labels[members],
+            None if self.deviations is None else self.deviations[members],
+        )
 
     @cached_property
     def input_weights(self) -> np.ndarray:
@@ -283,9 +297,16 @@ def _first_not_finite(X: Any) -> tuple[int, int] | None:
 
 
 def check_rows(
-    estimator: Any, X: Any, y: Any, groups: Any, sample_weight: Any, *, reset: bool = True
+    estimator: Any,
+    X: Any,
+    y: Any,
+    groups: Any,
+    sample_weight: Any,
+    *,
+    scale: Any = None,
+    reset: bool = True,
 ) -> Rows:
-    """Check activations with their labels, groups and weights.
+    """Check activations with their labels, groups and weights, and the scale of their noise.
 
     Raises
     ------
@@ -294,6 +315,7 @@ def check_rows(
         hold no replicas, two labels or two weights within a group, negative or all-zero weights.
     """
     points = check_activations(estimator, X, reset=reset)
+    deviations = None if scale is None else as_scale(scale, points)
     groups = None if groups is None else _unframed(groups, "groups")
     labels = None if y is None else check_labels(y, len(points))
     codes = None if groups is None else _check_groups(groups, len(points))
@@ -311,7 +333,27 @@ def check_rows(
     if codes is not None:
         _check_constant_within(codes, labels, "y", "the label of its input")
         _check_constant_within(codes, weights, "sample_weight", "the weight of its input")
-    return Rows.make(points, groups=codes, labels=labels, input_weights=weights)
+    return Rows.make(
+        points, groups=codes, labels=labels, input_weights=weights, deviations=deviations
+    )
+
+
+def as_scale(scale: Any, points: np.ndarray) -> np.ndarray:
+    """Check that there is a standard deviation for every row and unit.
+
+    Examples
+    --------
+    >>> as_scale([1.0, 2.0], np.zeros((2, 1)))
+    Traceback (most recent call last):
+    ValueError: scale must hold one standard deviation per row and unit, shape (2, 1); got (2,).
+    """
+    deviations = np.asarray(as_array(scale, "scale"), dtype=np.float64)
+    if deviations.shape != points.shape:
+        raise ValueError(
+            f"scale must hold one standard deviation per row and unit, shape {points.shape}; got "
+            f"{deviations.shape}."
+        )
+    return deviations
 
 
 def check_labels(y: Any, n: int) -> np.ndarray:

@@ -230,6 +230,11 @@ QUANTITIES = _by_name(
        "other errs less often."),
     _Q("bayes_error_ceiling", "error of guessing", "", sentence="How often the likeliest class, "
        "guessed without a look at the layer, is wrong."),
+    _Q("pattern_information", "I(X;pattern)", ceiling="ceiling", sentence="The part of I(X;T) that "
+       "needs no more than which units are exactly zero, or their signs, which the noise leaves."),
+    _Q("label_pattern_information", "I(Y;pattern)", ceiling="label_ceiling", sentence="The part "
+       "of I(Y;T) that needs no more than which units are exactly zero, or their signs, which the "
+       "noise leaves."),
     _Q("mutual_info_pairwise_lower", "Pairwise lower bound of I(X;T)", sentence="A lower bound of "
        "I(X;T) from the distances between all pairs of rows."),
     _Q("mutual_info_pairwise_upper", "Pairwise upper bound of I(X;T)", sentence="An upper bound "

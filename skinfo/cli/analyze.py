@@ -105,7 +105,7 @@ def analyze(
     """
     from skinfo.flow.defaults import default_estimators
     from skinfo.flow.tables import check_table_name, write_table
-    from skinfo.noisy.estimator import check_sigma
+    from skinfo.noise import AdditiveNoise
 
     check_table_name(output)
     check_output(output, force=force)
@@ -119,7 +119,7 @@ def analyze(
         estimators = make_estimators(descriptions, config)
     else:
         if sigma is not None:
-            check_sigma(sigma)
+            AdditiveNoise(sigma)
         estimators = default_estimators(
             opened, subset=subset, sigma=sigma, bin_width=bin_width, tol=tol, units=units,
             population=population, random_state=random_state,

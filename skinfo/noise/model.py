@@ -170,7 +170,7 @@ def _says_not_positive(numbers: np.ndarray, unit: int, name: str) -> str:
 
 
 def check_scale(scale: np.ndarray) -> None:
-    """Check standard deviations of rows and units, (n, n_units): positive and finite, every one."""
+    """Check the standard deviations of rows and units, (n, n_units): all positive and finite."""
     bad = np.argwhere(~((scale > 0) & np.isfinite(scale)))
     if len(bad):
         row, unit = bad[0].tolist()

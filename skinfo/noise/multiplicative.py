@@ -29,8 +29,7 @@ class MultiplicativeNoise(Noise):
 
     def coordinates(self, values: np.ndarray) -> Coordinates:
         """The values themselves; which of them are zero never changes."""
-        pattern = (values != 0).astype(np.int8)
-        return Coordinates(values, None if pattern.all() else pattern)
+        return Coordinates(values, (values != 0).astype(np.int8))
 
     def deviations(self, s: np.ndarray) -> np.ndarray:
         """Sigma times the size of each activation."""

@@ -123,7 +123,7 @@ def _of_distances(
     def values(width: float) -> np.ndarray:
         mixture = Mixture.of(rows, width)
         return -mixture.log_ratios(
-            mixture.subspace.project(mixture.rows.points[chosen]), np.zeros(len(chosen)), n_jobs
+            mixture.space.project(mixture.rows.points[chosen]), np.zeros(len(chosen)), n_jobs
         )
 
     # The upper one first: it is this sigma that an error of the activations' span names.

@@ -161,16 +161,31 @@ def line_information(
 
 def plug_in_by_quadrature(mixture: Mixture) -> Measured[float] | None:
     """Integrate where all rows lie on a line or in a point; None elsewhere."""
-    if mixture.subspace.rank > 1:
+    rows, components = mixture.in_space, mixture.components
+    if mixture.space.rank > 1:
         return None
-    if mixture.subspace.rank == 0:
-        return Measured(0.0, 0.0, 0.0, 0.0, 0.0)
-    rows = mixture.in_subspace
-    line = rows.points[:, 0]
-    total = line_cross_entropy(line, rows.weights, line, rows.weights)
-    of_input = line_information(line, rows.weights, rows.inputs) if rows.has_replicas else 0.0
-    of_label = total if rows.labels is None else line_information(line, rows.weights, rows.labels)
+    nobody = np.zeros(len(rows.points), dtype=np.int64)
+
+    def within(parts: np.ndarray) -> float:
+        """Information of S within each part: of its pattern, and of T given that."""
+        of_pattern = components.pattern_entropy_within(parts)
+        if mixture.space.rank == 0:
+            return of_pattern
+        line = rows.points[:, 0]
+        deviations = None if rows.deviations is None else rows.deviations[:, 0]
+        if components.strata is not None:
+            cells = np.column_stack([parts, components.strata])
+            parts = np.unique(cells, axis=0, return_inverse=True)[1].ravel()
+        elif parts is nobody and deviations is None:
+            return line_cross_entropy(line, rows.weights, line, rows.weights)
+        return of_pattern + line_information(line, rows.weights, parts, deviations)
+
+    total = within(nobody)
+    of_input = within(rows.inputs) if rows.has_replicas else 0.0
+    of_label = total if rows.labels is None else within(rows.labels)
     informations = (total - of_input, total - of_label, of_label - of_input)
+    if not np.isfinite(informations).all():
+        return None
     mutual_info, label, conditional = (max(0.0, difference) for difference in informations)
     return Measured(mutual_info, label, total, of_input, conditional)
 
@@ -299,9 +314,7 @@ def _error_of_light_rows(weights: np.ndarray, draws: Draws) -> float:
 def _error_of_far_rows(mixture: Mixture, draws: Draws) -> float:
     """What rows that lie farther out than all that were drawn may contribute, at most."""
     weights = mixture.rows.weights
-    parts = np.array_split(
-        np.arange(len(weights)), 1 + weights.size * mixture.subspace.rank // 2**20
-    )
+    parts = np.array_split(np.arange(len(weights)), 1 + weights.size * mixture.space.rank // 2**20)
     leverages = np.concatenate([mixture.leverages(part) for part in parts])
     far = leverages > leverages[draws.rows].max()
     return float(weights[far] @ -np.log(weights[far]))
@@ -348,9 +361,10 @@ def _with_replicas(
     information_lows = [_average_known(averages, information, several)]
     within_label = label_entropy - out.conditional_entropy
     within_label_lows = [_average_known(averages, within_label, several, rows.labels)]
-    gaussians = InputGaussians.fit(mixture.in_subspace)
+    # Gaussians know of no strata.
+    gaussians = InputGaussians.fit(mixture.in_space) if mixture.components.strata is None else None
     if gaussians is not None:
-        entropies = own_row_out_entropies(gaussians, mixture.in_subspace)
+        entropies = own_row_out_entropies(gaussians, mixture.in_space)
         conditional_highs.append(averages.of_rows(entropies))
         entropy = plug_in.entropy
         if not several.all():
@@ -417,7 +431,7 @@ def _of_population(averages: Averages, mixture: Mixture) -> tuple[_Candidates, _
     without = contributions(sums.without_own_input, sums)
     rest = np.log1p(-np.minimum(sums.input_weight, 1 - 1e-16))
     log_input = -contributions(sums.all_data, sums).conditional_entropy
-    outside = averages.of_rows(own_input_out_entropies(mixture.in_subspace))
+    outside = averages.of_rows(own_input_out_entropies(mixture.in_space))
     within = _negative(averages.plug_in.conditional_entropy)
     missed = Average(_missed_entropy(rows))
     log_label = sums.without_own_input.label - np.log(sums.label_weight)
@@ -511,14 +525,14 @@ def _gaussian_posteriors(
 
     A value per draw.
     """
-    sums, d = averages.sums, mixture.subspace.rank
+    sums, d = averages.sums, mixture.space.rank
     if not 0 < d <= MAX_POSTERIOR_DIMENSION:
         return []
     shape = averages.draws.rows.shape
     drawn, noise = averages.draws.rows.ravel(), averages.draws.noise.reshape(-1, d)
     own, others = (
         logs.reshape(shape)
-        for logs in posterior_log_sums(gaussians, mixture.in_subspace, drawn, noise, n_jobs)
+        for logs in posterior_log_sums(gaussians, mixture.in_space, drawn, noise, n_jobs)
     )
     log_p = np.log(sums.input_weight)
     without = sums.without_own_row

@@ -12,8 +12,9 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from skinfo._numba import ONE_BLAS_THREAD
-from skinfo._rows import check_activations, check_rows
+from skinfo._rows import as_scale, check_activations, check_rows
 from skinfo.errors import SaturationWarning, warn_unless_noted
+from skinfo.noise import AdditiveNoise, Noise, check_scale, make_noise
 from skinfo.noisy.bounds import pairwise_bounds
 from skinfo.noisy.information import check_near, cross_information, measure_mixture
 from skinfo.noisy.mixture import Mixture
@@ -216,7 +217,8 @@ class NoisyMIEstimator(BaseEstimator):
     """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        "sigma": [Real, None],
+        "sigma": [Real, None, "array-like", tuple],
+        "noise": [str],
         "tol": [Interval(Real, 0, None, closed="neither")],
         "population": ["boolean"],
         "max_evaluations": [Interval(Integral, N_RANDOMISATIONS, None, closed="left")],
@@ -232,8 +234,9 @@ class NoisyMIEstimator(BaseEstimator):
 
     def __init__(
         self,
-        sigma: float | None = 0.1,
+        sigma: Any = 0.1,
         *,
+        noise: str = "additive",
         tol: float = 0.01,
         population: bool = False,
         max_evaluations: int = 2**20,
@@ -244,6 +247,7 @@ class NoisyMIEstimator(BaseEstimator):
         random_state: int | np.random.RandomState | None = None,
     ) -> None:
         self.sigma = sigma
+        self.noise = noise
         self.tol = tol
         self.population = population
         self.max_evaluations = max_evaluations
@@ -261,7 +265,13 @@ class NoisyMIEstimator(BaseEstimator):
     @_fit_context(prefer_skip_nested_validation=True)
     @ONE_BLAS_THREAD
     def fit(
-        self, X: Any, y: Any = None, *, groups: Any = None, sample_weight: Any = None
+        self,
+        X: Any,
+        y: Any = None,
+        *,
+        groups: Any = None,
+        sample_weight: Any = None,
+        scale: Any = None,
     ) -> NoisyMIEstimator:
         """Learn the mixture of the rows and measure their information.
 
@@ -275,6 +285,9 @@ class NoisyMIEstimator(BaseEstimator):
             Input of each row; rows of one group are replicas of it. None: every row is an input.
         sample_weight : array-like of shape (n_samples,), default=None
             Probability of each row's input, up to a factor; equal within a group. Zero drops a row.
+        scale : array-like of shape (n_samples, n_units), default=None
+            Standard deviation of the noise of each row and unit, as an encoder gives it; it takes
+            the place of sigma, with ``noise="additive"``.
 
         Returns
         -------
@@ -284,17 +297,19 @@ class NoisyMIEstimator(BaseEstimator):
         Raises
         ------
         ValueError
-            If sigma is not positive, or for the input errors named in the message.
+            If a standard deviation is not positive, or for the input errors named in the message.
         """
-        sigma = check_sigma(self.sigma)
-        rows = check_rows(self, X, y, groups, sample_weight)
+        noise = self._checked_noise(scale)
+        rows = check_rows(self, X, y, groups, sample_weight, scale=scale)
+        if rows.deviations is not None:
+            check_scale(rows.deviations)
         if self.pairwise_bounds and (groups is not None or sample_weight is not None):
             raise ValueError(
                 "pairwise_bounds=True takes every row for an input of its own and of the same "
                 "weight; fit without groups and sample_weight, or with pairwise_bounds=False."
             )
         self._seed = int(check_random_state(self.random_state).randint(2**31 - 1))
-        self._mixture = Mixture.of(rows, sigma)
+        self._mixture = Mixture.of(rows, noise)
         information = measure_mixture(
             self._mixture,
             tol=self.tol / nats_to(self.units),
@@ -305,9 +320,7 @@ class NoisyMIEstimator(BaseEstimator):
         )
         pairwise: tuple[Quantity, ...] = ()
         if self.pairwise_bounds:
-            pairwise = pairwise_bounds(
-                rows.points, sigma, random_state=self._seed, n_jobs=self.n_jobs
-            )
+            pairwise = self._pairwise_bounds()
         self.n_evaluations_ = information.n_evaluations
         self.converged_ = information.converged
         self.rank_ = information.rank
@@ -327,8 +340,8 @@ class NoisyMIEstimator(BaseEstimator):
         if "saturated" in self.notes_:
             warn_unless_noted(
                 f"mutual_info_ = {self.mutual_info_:.4g} {self.units} is within 1 % of the entropy "
-                f"of the inputs: at sigma={sigma:g} all of them can be told apart, and the value "
-                "says no more than that.",
+                f"of the inputs: behind noise{_in_words(noise, scale)} all of them can be told "
+                "apart, and the value says no more than that.",
                 SaturationWarning,
                 stacklevel=2,
             )
@@ -359,6 +372,17 @@ class NoisyMIEstimator(BaseEstimator):
         self.confusion_left_out_ = None if classes is None else classes.confusion_left_out
         return () if classes is None else (classes.bayes_error, classes.ceiling)
 
+    def _pairwise_bounds(self) -> tuple[Quantity, Quantity]:
+        components = self._mixture.components
+        rows, shared = components.rows, components.channel.sigma or 1.0
+        return pairwise_bounds(
+            rows.points,
+            shared if rows.deviations is None else rows.deviations,
+            strata=components.strata,
+            random_state=self._seed,
+            n_jobs=self.n_jobs,
+        )
+
     def check_settings(self) -> None:
         """Check what can be wrong whatever the activations; ``sigma=None`` is for a run to fill.
 
@@ -368,7 +392,17 @@ class NoisyMIEstimator(BaseEstimator):
             For a sigma that is not positive.
         """
         if self.sigma is not None:
-            check_sigma(self.sigma)
+            make_noise(self.noise, self.sigma)
+
+    def _checked_noise(self, scale: Any) -> Noise:
+        if scale is None:
+            return checked_noise(self.noise, self.sigma)
+        if self.noise != AdditiveNoise.name:
+            raise ValueError(
+                f'scale is the standard deviation of additive noise, and noise="{self.noise}"; '
+                'fit without scale, or with noise="additive".'
+            )
+        return AdditiveNoise(1.0)
 
     def _name_quantities(self) -> None:
         by_name = {quantity.name: quantity for quantity in self.quantities_}
@@ -380,6 +414,10 @@ class NoisyMIEstimator(BaseEstimator):
         self.bracket_ = (information.lower, information.upper)
         self.plug_in_ = by_name["plug_in"].value
         self.ceiling_ = by_name["ceiling"].value
+        of_patterns = (by_name.get(f"{whose}pattern_information") for whose in ("", "label_"))
+        self.pattern_information_, self.label_pattern_information_ = (
+            None if part is None else part.value for part in of_patterns
+        )
         self.label_mutual_info_ = None if label is None else label.value
         self.label_stderr_ = None if label is None else label.stderr
         self.label_bracket_ = None if label is None else (label.lower, label.upper)
@@ -405,7 +443,7 @@ class NoisyMIEstimator(BaseEstimator):
         self.notes_ = notes_of(self.quantities_)
 
     @ONE_BLAS_THREAD
-    def score(self, X: Any, y: Any = None) -> float:  # noqa: ARG002
+    def score(self, X: Any, y: Any = None, *, scale: Any = None) -> float:  # noqa: ARG002
         """Cross-information of other activations under the fitted mixture.
 
         E log phi(Z) / g_fit(s + sigma Z) over the rows s of X, one by one. On the rows of ``fit``
@@ -417,6 +455,8 @@ class NoisyMIEstimator(BaseEstimator):
             Activations before this layer's noise.
         y : None
             Ignored.
+        scale : array-like of shape (n_samples, n_units), default=None
+            Standard deviation of the noise of each row and unit, if ``fit`` was given them.
 
         Returns
         -------
@@ -425,9 +465,16 @@ class NoisyMIEstimator(BaseEstimator):
         """
         check_is_fitted(self)
         points = check_activations(self, X, reset=False)
+        channel = self._mixture.components.channel
+        if (scale is None) != (channel.noise is not None):
+            missing = "fit was given a scale per row and unit; give score that of its rows."
+            raise ValueError(missing if scale is None else "scale is given; fit was given none.")
+        deviations = None if scale is None else as_scale(scale, points)
+        if deviations is not None:
+            check_scale(deviations)
         value = cross_information(
             self._mixture,
-            points,
+            channel.place(points, deviations),
             tol=self.tol / nats_to(self.units),
             max_evaluations=self.max_evaluations,
             seed=self._seed,
@@ -451,23 +498,23 @@ class NoisyMIEstimator(BaseEstimator):
         """
         check_is_fitted(self)
         points = check_activations(self, X, reset=False)
-        check_near(self._mixture.subspace, points, 1e150, "the square of the distance overflows")
+        placed = self._mixture.components.channel.place(points).points
+        check_near(self._mixture.space, placed, 1e150, "the square of the distance overflows")
         return self._mixture.log_density(points, self.n_jobs)
 
 
-def check_sigma(sigma: float | None) -> float:
-    """Check that sigma is a positive number; the message explains why it must be."""
+def checked_noise(noise: str, sigma: Any) -> Noise:
+    """Make a noise model; the message for ``sigma=None`` says who knows it."""
     if sigma is None:
         raise ValueError(
             "sigma=None means the sigma that a run was recorded with, which only "
-            "information_flow knows; give a number here."
+            "information_flow knows; give a number here, or the scale of each row."
         )
-    if not (sigma > 0 and np.isfinite(sigma)):
-        raise ValueError(
-            f"sigma must be a positive standard deviation; got {sigma!r}. Without noise nothing "
-            "tells near from far: inputs with different activations are told apart, so I(X;T) of a "
-            "tanh network is H(X) for a finite data set and infinite for a continuous input, for "
-            "almost all weights. For deterministic networks use BinningMIEstimator or "
-            "ClusteringScore, which measure how the activations cluster."
-        )
-    return float(sigma)
+    return make_noise(noise, sigma)
+
+
+def _in_words(noise: Noise, scale: Any) -> str:
+    """A single sigma, for a message."""
+    if scale is not None or len(noise.sigmas) > 1 or noise.sigmas[0].ndim:
+        return ""
+    return f" of sigma={float(noise.sigmas[0]):g}"

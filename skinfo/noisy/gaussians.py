@@ -3,6 +3,8 @@
 A density that never saw a row gives a cross-entropy that is, in expectation, an upper bound of an
 entropy; a posterior that never saw it gives a lower bound of an information. All lengths are in
 units of sigma and all values relative to the entropy of the noise, (d / 2) log(2 pi e sigma^2).
+Where each row has a noise of its own, lengths are in units of its root mean square in each unit,
+which is what the fitted Gaussians are widened by.
 """
 
 from __future__ import annotations
@@ -126,10 +128,26 @@ class _WithoutOwnRow:
             np.einsum("ni,nij,nj->n", vectors, self.inverse, vectors) + self.correction * along**2
         )
 
-    def trace(self) -> np.ndarray:
-        return np.trace(self.inverse, axis1=1, axis2=2) + self.correction * np.einsum(
-            "ni,ni->n", self.direction, self.direction
+    def trace(self, deviations: np.ndarray | None) -> np.ndarray:
+        """Trace of the inverse covariance times that of the noise of the rows."""
+        along = self.direction if deviations is None else self.direction * deviations
+        return _trace(self.inverse, deviations) + self.correction * np.einsum(
+            "ni,ni->n", along, along
         )
+
+
+def _trace(inverse: np.ndarray, deviations: np.ndarray | None) -> np.ndarray:
+    if deviations is None:
+        return np.trace(inverse, axis1=1, axis2=2)
+    return np.einsum("nii,ni->n", inverse, deviations**2)
+
+
+def _log_volumes(rows: Rows) -> np.ndarray:
+    """Logarithm of the volume of the noise of each row beside that of the unit noise."""
+    if rows.deviations is None:
+        return np.zeros(len(rows.points))
+    volumes: np.ndarray = np.log(rows.deviations).sum(axis=1)
+    return volumes
 
 
 def own_row_out_entropies(gaussians: InputGaussians, rows: Rows) -> np.ndarray:
@@ -142,8 +160,9 @@ def own_row_out_entropies(gaussians: InputGaussians, rows: Rows) -> np.ndarray:
     several = np.flatnonzero(gaussians.counts[rows.inputs] > 1)
     for part in np.array_split(several, max(1, len(several) * d * d // _BATCH)):
         fit = _WithoutOwnRow.of(gaussians, rows.points[part], rows.inputs[part])
-        values[part] = 0.5 * (fit.log_determinant + fit.quadratic(fit.shift) + fit.trace() - d)
-    return values
+        trace = fit.trace(None if rows.deviations is None else rows.deviations[part])
+        values[part] = 0.5 * (fit.log_determinant + fit.quadratic(fit.shift) + trace - d)
+    return values if rows.deviations is None else values - _log_volumes(rows)
 
 
 def own_input_out_entropies(rows: Rows) -> np.ndarray:
@@ -183,9 +202,12 @@ def own_input_out_entropies(rows: Rows) -> np.ndarray:
         inverse = np.linalg.inv(fitted)
         difference = points[part] - means[local]
         quadratic = np.einsum("ni,nij,nj->n", difference, inverse[local], difference)
-        constant = log_determinants + np.trace(inverse, axis1=1, axis2=2) - d
-        values[part] = 0.5 * (constant[local] + quadratic)
-    return values
+        if rows.deviations is None:
+            traces = np.trace(inverse, axis1=1, axis2=2)[local]
+        else:
+            traces = _trace(inverse[local], rows.deviations[part])
+        values[part] = 0.5 * (log_determinants[local] + traces - d + quadratic)
+    return values if rows.deviations is None else values - _log_volumes(rows)
 
 
 def posterior_log_sums(
@@ -203,8 +225,11 @@ def posterior_log_sums(
     m, d = noise.shape
     points = rows.points[drawn]
     inputs = rows.inputs[drawn]
-    queries = points + noise
     reference = 0.5 * np.einsum("ni,ni->n", noise, noise)
+    if rows.deviations is not None:
+        noise = noise * rows.deviations[drawn]
+        reference += _log_volumes(rows)[drawn]
+    queries = points + noise
     own = np.empty(m)
     for part in np.array_split(np.arange(m), max(1, m * d * d // _BATCH)):
         fit = _WithoutOwnRow.of(gaussians, points[part], inputs[part])

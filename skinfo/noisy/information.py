@@ -27,6 +27,7 @@ from skinfo.noisy.brackets import (
     plug_in_by_quadrature,
     sampled_label_entropy,
 )
+from skinfo.noisy.channel import Components, Placed
 from skinfo.noisy.gaussians import MAX_POSTERIOR_DIMENSION
 from skinfo.noisy.layout import RESOLVED, Subspace, order_rows
 from skinfo.noisy.mixture import DrawSums, Mixture
@@ -41,6 +42,7 @@ from skinfo.noisy.sampling import (
     level_sizes,
     missed,
 )
+from skinfo.noisy.units import ScaledUnits
 from skinfo.quantities import Quantity
 
 # Draws that tell whether information is near its ceiling: below it by less than this, in nats.
@@ -73,6 +75,7 @@ class MixtureInformation(Measured[Quantity]):
     label_ceilings: tuple[Quantity, ...]
     # E[log g_x / g_y | y] of every label, and its standard error; None without labels.
     class_conditional: tuple[np.ndarray, np.ndarray] | None
+    of_patterns: tuple[Quantity, ...]  # parts of the values that zeros or signs alone give
     stderr_inputs: float  # standard error of I(X;T) from the finite number of inputs
     n_evaluations: int  # points at which the mixture was evaluated
     converged: bool  # whether the standard errors fell below the tolerance
@@ -91,6 +94,7 @@ class MixtureInformation(Measured[Quantity]):
             Quantity.exact("ceiling", self.ceiling),
             *self.label_ceilings,
             Quantity.exact("conditional_ceiling", self.conditional_ceiling),
+            *self.of_patterns,
         )
         return tuple(q for q in every if self.label_ceilings or q.name not in _OF_LABELS)
 
@@ -123,9 +127,9 @@ def measure_mixture(
     exact = plug_in_by_quadrature(mixture)
     spread, spent = 1.0, 0
     if exact is None and not population and max_evaluations >= 4 * _PILOT:
-        pilot = independent_draws(mixture.rows.weights, mixture.subspace.rank, _PILOT, seed)
+        pilot = independent_draws(mixture.rows.weights, mixture.space.rank, _PILOT, seed)
         sums = mixture.sums_at(pilot, population=False, n_jobs=n_jobs)
-        spread, spent = _choose_spread(sums, mixture.subspace.rank), _PILOT
+        spread, spent = _choose_spread(sums, mixture.space.rank), _PILOT
     stream = mixture.draw_stream(seed, spread)
     rule = StoppingRule(tol)
     all_draws: list[Draws] = []
@@ -133,7 +137,7 @@ def measure_mixture(
     for m in level_sizes(max_evaluations - spent):
         draws = stream.take(m)
         sums = mixture.sums_at(draws, population=population, n_jobs=n_jobs)
-        if mixture.subspace.rank > MAX_POSTERIOR_DIMENSION:
+        if mixture.space.rank > MAX_POSTERIOR_DIMENSION:
             # Only the Gaussian posteriors need the noise again.
             draws = replace(draws, noise=draws.noise[:, :, :0])
         all_draws.append(draws)
@@ -153,9 +157,7 @@ def _assemble(
     """Put every value into its bracket and below its ceiling, with the notes that belong to it."""
     notes = () if converged else ("tolerance not met",)
     rows = mixture.rows
-    ceiling = (
-        np.inf if population else min(rows.input_entropy, mixture.subspace.gaussian_information)
-    )
+    ceiling = np.inf if population else min(rows.input_entropy, mixture.most_information)
     label_ceilings = _label_ceilings(rows, population=population)
     lowest = Measured(0.0, 0.0, -np.inf, -np.inf, 0.0)
     most = label_ceilings[0].upper if label_ceilings else np.nan
@@ -179,8 +181,8 @@ def _assemble(
     return MixtureInformation(
         mutual_info=mutual_info,
         label_mutual_info=label,
-        entropy=_shifted(entropy, mixture.subspace.noise_entropy),
-        conditional_entropy=_shifted(conditional, mixture.subspace.noise_entropy),
+        entropy=_shifted(entropy, mixture.components.noise_entropy),
+        conditional_entropy=_shifted(conditional, mixture.components.noise_entropy),
         conditional_mutual_info=within_labels,
         plug_in=replace(
             _plug_in(averages.plug_in.mutual_info, ceiling),
@@ -190,10 +192,11 @@ def _assemble(
         conditional_ceiling=conditional_ceiling,
         label_ceilings=label_ceilings,
         class_conditional=averages.class_conditional() if label_ceilings else None,
+        of_patterns=_pattern_information(mixture.components),
         stderr_inputs=averages.point.mutual_info.inputs,
         n_evaluations=n_evaluations,
         converged=converged,
-        rank=mixture.subspace.rank,
+        rank=mixture.space.rank,
     )
 
 
@@ -206,42 +209,53 @@ def _choose_spread(sums: DrawSums, rank: int) -> float:
 
 def cross_information(
     mixture: Mixture,
-    points: np.ndarray,
+    new: Placed,
     *,
     tol: float,
     max_evaluations: int,
     seed: int,
     n_jobs: int | None,
 ) -> float:
-    """Compute E log phi(Z) / g(s + sigma Z) over rows s of ``points``, in nats, rows one by one."""
-    subspace = mixture.subspace
-    check_near(subspace, points, RESOLVED, "in double precision its rounding hides the noise")
-    off = float(np.mean(subspace.squared_distances(points))) / 2
-    new = Rows.make(subspace.project(points))
-    rank = subspace.rank
-    if rank == 0:
+    """Compute E log of the noise's density over g at T of new rows, in nats, rows one by one."""
+    space = mixture.space
+    check_near(space, new.points, RESOLVED, "in double precision its rounding hides the noise")
+    off = float(np.mean(_off_the_rows(space, new)))
+    in_space = Rows.make(space.project(new.points))
+    rank = space.rank
+    if rank == 0 and new.strata is None:
         return off
-    if rank == 1:
-        model = mixture.in_subspace
+    if rank == 1 and isinstance(space, Subspace) and new.strata is None:
+        model = mixture.in_space
         return off + line_cross_entropy(
-            new.points[:, 0], new.weights, model.points[:, 0], model.weights
+            in_space.points[:, 0], in_space.weights, model.points[:, 0], model.weights
         )
-    stream = DrawStream(new.weights, order_rows(new), rank, seed)
+    stream = DrawStream(in_space.weights, order_rows(in_space), rank, seed)
     rule = StoppingRule(tol)
-    squares = subspace.standardised_squares(new.points)
+    squares = space.standardised_squares(in_space.points)
+    spread: float | np.ndarray = np.trace(space.precision)
+    deviations = log_volumes = None
+    if isinstance(space, ScaledUnits) and new.deviations is not None:
+        deviations = new.deviations[:, space.kept] / space.scale
+        spread = deviations**2 @ np.diag(space.precision)
+        log_volumes = np.log(deviations).sum(axis=1)
     values = control = leverage = np.empty((N_RANDOMISATIONS, 0))
     for m in level_sizes(max_evaluations):
         draws = stream.take(m)
-        noise = draws.noise.reshape(-1, rank)
+        drawn, noise = draws.rows.ravel(), draws.noise.reshape(draws.rows.size, rank)
         square = np.einsum("ni,ni->n", noise, noise)
-        t = new.points[draws.rows.ravel()] + noise
-        logs = mixture.log_ratios(t, 0.5 * square, n_jobs)
+        t = in_space.points[drawn] + (noise if deviations is None else noise * deviations[drawn])
+        references = 0.5 * square + (0.0 if log_volumes is None else log_volumes[drawn])
+        strata = None if new.strata is None else new.strata[drawn]
+        logs = mixture.log_ratios(t, references, n_jobs, strata=strata)
         values = np.concatenate([values, -logs.reshape(N_RANDOMISATIONS, m)], axis=1)
-        along = subspace.standardised_squares(t) - square
-        centred = 0.5 * (along - squares.mean() - np.trace(subspace.precision) + rank)
+        along = space.standardised_squares(t) - square
+        centred = 0.5 * (along - squares.mean() - np.mean(spread) + rank)
         control = np.concatenate([control, centred.reshape(N_RANDOMISATIONS, m)], axis=1)
-        of_rows = 0.5 * (squares - squares.mean())[draws.rows]
+        of_rows = 0.5 * (squares + spread - squares.mean() - np.mean(spread))[draws.rows]
         leverage = np.concatenate([leverage, of_rows], axis=1)
+        if not np.isfinite(values).all():
+            # A row whose zeros or signs no fitted row has.
+            return np.inf
         seen = control - leverage if missed(leverage) else control
         value, stderr = integration_error(values, seen, np.ones_like(values))
         if rule.is_done(stderr):
@@ -249,15 +263,33 @@ def cross_information(
     return off + value
 
 
-def check_near(subspace: Subspace, points: np.ndarray, limit: float, why: str) -> None:
-    """Check that no point lies ``limit`` sigma or more from the mean of the fitted rows."""
+def _off_the_rows(space: Subspace | ScaledUnits, new: Placed) -> np.ndarray:
+    """What rows contribute in directions or units in which the fitted rows are all the same.
+
+    The Kullback-Leibler divergence of their noise from that of the fitted rows.
+    """
+    values = 0.5 * space.squared_distances(new.points)
+    if isinstance(space, ScaledUnits) and new.deviations is not None:
+        left_out = np.setdiff1d(np.arange(space.dimension), space.kept)
+        ratios = new.deviations[:, left_out] / space.common
+        values += (0.5 * (ratios**2 - 1) - np.log(ratios)).sum(axis=1)
+    return values
+
+
+def check_near(space: Subspace | ScaledUnits, points: np.ndarray, limit: float, why: str) -> None:
+    """Check that no point lies ``limit`` sigma or more from the fitted rows."""
+    unit: np.ndarray | float
+    if isinstance(space, ScaledUnits):
+        unit, what = np.ones(space.dimension), "of the noise from the fitted rows"
+        unit[space.kept] = space.scale
+    else:
+        unit, what = space.sigma, f"({space.sigma:g}) from the mean of the fitted rows"
     with np.errstate(over="ignore"):
-        farthest = np.abs((points - subspace.origin) / subspace.sigma).max(axis=1)
+        farthest = np.abs((points - space.origin) / unit).max(axis=1)
     row = int(farthest.argmax())
     if not farthest[row] < limit:
         raise ValueError(
-            f"Row {row} lies {farthest[row]:.1e} sigma ({subspace.sigma:g}) from the mean of the "
-            f"fitted rows: {why}. Check its units."
+            f"Row {row} lies {farthest[row]:.1e} sigma {what}: {why}. Check its units."
         )
 
 
@@ -324,3 +356,19 @@ def _plug_in(average: Average, ceiling: float) -> Quantity:
         "plug_in", average.mean, average.integration, average.mean - margin, average.mean + margin
     )
     return quantity.noted("above ceiling") if _is_above(average, ceiling) else quantity
+
+
+def _pattern_information(components: Components) -> tuple[Quantity, ...]:
+    """What zeros, or signs, that the noise leaves tell of the input and of the label.
+
+    Parts of the values of the rows at hand, I(X;A) and I(Y;A), with A the pattern.
+    """
+    rows = components.rows
+    if components.strata is None:
+        return ()
+    parts = {"pattern_information": rows.inputs}
+    if rows.labels is not None:
+        parts["label_pattern_information"] = rows.labels
+    return tuple(
+        Quantity.exact(name, components.pattern_information(codes)) for name, codes in parts.items()
+    )

@@ -13,14 +13,23 @@ from functools import cached_property
 
 import numpy as np
 
+from skinfo._numba import in_order, slices_of
 from skinfo._rows import Rows
+from skinfo.noise import AdditiveNoise, Noise
+from skinfo.noisy.channel import Components
 from skinfo.noisy.kernels.blocks import WIDE, Queries
+from skinfo.noisy.kernels.rows import sum_by_rows
 from skinfo.noisy.layout import BINARY, LOG2, Layout, Subspace, lay_out, order_rows
 from skinfo.noisy.sampling import Draws, DrawStream
+from skinfo.noisy.units import ScaledUnits
 
 # A mixture of more numbers is laid out in parts, each time it is summed.
 _MOST_KEPT = 2**24
 _PER_PART = 2**21
+# Strata of more rows have blocks of their own.
+_FEW = 256
+# No draw has this label.
+_NO_LABEL = -2
 # In single precision rows lie within so many sigma of their mean, else double is used.
 _FARTHEST_SINGLE = 1000.0
 
@@ -98,73 +107,198 @@ class DrawSums:
 class _Part:
     """Rows that are summed together, and where they stand among themselves."""
 
-    members: np.ndarray  # (n_members,): the rows, in order; those of an input are neighbours
+    members: np.ndarray  # (n_members,): the rows, in order; those of a cell are neighbours
     # (n,): where each row stands; negative, far below, for rows of other parts.
     positions: np.ndarray
-    spans: np.ndarray  # (n_inputs, 2): first and one past the last position of each input
+    spans: np.ndarray  # (n_cells, 2): first and one past the last position of each cell
     rows: Rows  # all rows, with the weights that they have in this part
 
     @classmethod
-    def of(cls, members: np.ndarray, rows: Rows) -> _Part:
-        inputs = rows.inputs
-        positions = np.full(len(inputs), -len(inputs), dtype=np.int64)
+    def of(cls, members: np.ndarray, rows: Rows, cells: np.ndarray) -> _Part:
+        """Find where the rows of each cell, an input's within a stratum, stand."""
+        positions = np.full(len(cells), -len(cells), dtype=np.int64)
         positions[members] = np.arange(len(members))
-        spans = np.zeros((int(inputs.max()) + 1, 2), dtype=np.int64)
-        begins = np.flatnonzero(np.diff(inputs[members], prepend=-1))
-        spans[inputs[members[begins]], 0] = begins
-        spans[inputs[members[begins]], 1] = np.append(begins[1:], len(members))
-        return cls(members, positions, spans, rows)
+        return cls(members, positions, _spans(cells[members], int(cells.max()) + 1), rows)
+
+
+def _spans(codes: np.ndarray, n_codes: int) -> np.ndarray:
+    """First and one past the last place of each code, (n_codes, 2); equal ones are neighbours."""
+    spans = np.zeros((n_codes, 2), dtype=np.int64)
+    begins = np.flatnonzero(np.diff(codes, prepend=-1))
+    spans[codes[begins], 0] = begins
+    spans[codes[begins], 1] = np.append(begins[1:], len(codes))
+    return spans
+
+
+@dataclass(frozen=True)
+class _FewRows:
+    """Rows of the small strata of a part, those of a stratum side by side."""
+
+    members: np.ndarray  # (n_members,): the rows
+    spans: np.ndarray  # (n_strata, 2): where those of each stratum stand among them
+    points: np.ndarray  # (n_members, rank): scaled as the queries are
+    widths: np.ndarray | None  # (n_members, rank): one over the deviations
+    volumes: np.ndarray  # (n_members,): log2 of the volumes
+
+    def sum_at(
+        self, queries: Queries, strata: np.ndarray, drawn: np.ndarray | None, rows: Rows,
+        n_jobs: int | None,
+    ) -> np.ndarray:  # fmt: skip
+        """Sum the rows at each query, as :meth:`Layout.sum_at`."""
+        spans = np.where(strata[:, None] >= 0, self.spans[strata], 0)
+        labels = np.full(len(rows.inputs), _NO_LABEL) if rows.labels is None else rows.labels
+        sums, none = np.empty((len(strata), 3)), np.full(len(strata), -1)
+        inputs = none if drawn is None else rows.inputs[drawn]
+        of_labels = none if drawn is None or rows.labels is None else labels[drawn]
+        own = none if drawn is None else drawn
+
+        def fill(part: slice) -> None:
+            sum_by_rows(
+                queries.points[part], queries.references[part], own[part],
+                inputs[part], of_labels[part], spans[part, 0], spans[part, 1],
+                self.points, self.widths, self.volumes, rows.weights[self.members], self.members,
+                rows.inputs[self.members], labels[self.members], sums[part],
+            )  # fmt: skip
+
+        list(in_order(fill, slices_of(len(sums)), n_jobs))
+        return sums
 
 
 @dataclass(frozen=True)
 class Mixture:
     """The mixture of Gaussians around rows of activations, ready to be summed."""
 
-    rows: Rows  # the rows as they were given
-    subspace: Subspace  # the directions in which they vary
-    # (n,): neighbours in space are neighbours here, unless the rows are too many to be kept sorted.
+    components: Components  # the rows as Gaussians, with what the noise makes of them
+    # The directions in which they vary, where all have the same noise; else the units that differ.
+    space: Subspace | ScaledUnits
+    # (n,): rows of a stratum are neighbours, and so are those that lie near each other in it,
+    # unless they are too many to be kept sorted.
     order: np.ndarray
 
     @classmethod
-    def of(cls, rows: Rows, sigma: float, order: np.ndarray | None = None) -> Mixture:
-        """Reduce and sort the rows; ``order`` is that of a mixture of the same rows."""
-        subspace = Subspace.of(rows, sigma)
+    def of(cls, rows: Rows, noise: Noise | float, order: np.ndarray | None = None) -> Mixture:
+        """Reduce and sort the rows; ``order`` is that of a mixture of the same rows.
+
+        A number is the sigma of additive noise.
+        """
+        components = Components.of(
+            rows, noise if isinstance(noise, Noise) else AdditiveNoise(noise)
+        )
+        rows = components.rows
+        space: Subspace | ScaledUnits
+        if rows.deviations is None:
+            space = Subspace.of(rows, components.channel.sigma or 1.0)
+        else:
+            space = ScaledUnits.of(rows, rows.deviations)
         if order is None:
-            few = len(rows.points) * subspace.rank <= _MOST_KEPT
-            keys = (rows.inputs,) if rows.labels is None else (rows.inputs, rows.labels)
-            order = order_rows(rows) if few else np.lexsort(keys)
-        return cls(rows, subspace, order)
+            order = _sorted(components, space)
+        return cls(components, space, order)
+
+    @property
+    def rows(self) -> Rows:
+        """The rows in the coordinates in which their noise is Gaussian."""
+        return self.components.rows
 
     @cached_property
-    def in_subspace(self) -> Rows:
-        """The rows in their subspace, in units of sigma."""
-        return replace(self.rows, points=self.subspace.project(self.rows.points))
+    def most_information(self) -> float:
+        """What I(X;T) cannot exceed, whatever the law, given covariance and noise, in nats."""
+        if self.components.strata is None:
+            return self.space.gaussian_information
+        return self.components.most_information()
 
-    def layouts(self, part: int, farthest: float = 0.0) -> Iterator[tuple[int, Layout]]:
-        """Rows of one part in blocks, at once or portion by portion, and the position of the first.
+    @cached_property
+    def in_space(self) -> Rows:
+        """The rows in their space, in units of sigma or of the units' scales."""
+        points = self.space.project(self.rows.points)
+        return replace(self.rows, points=points, deviations=self._deviations)
 
-        They are for queries no farther than ``farthest`` from the mean, in units of sigma.
+    @property
+    def _deviations(self) -> np.ndarray | None:
+        return self.space.deviations if isinstance(self.space, ScaledUnits) else None
+
+    def layouts(self, part: int, farthest: float = 0.0) -> Iterator[tuple[int | None, int, Layout]]:
+        """Rows of one part in blocks, at once or portion by portion.
+
+        With each the stratum, None where there is one, and the position of its first row. They are
+        for queries no farther than ``farthest`` from the mean, in units of sigma.
         """
-        members, dtype = self._parts[part].members, self._dtype(farthest)
-        kept = len(self.order) * self.subspace.rank <= _MOST_KEPT
+        rows, members = self._parts[part].rows, self._parts[part].members
+        dtype = self._dtype(farthest)
+        kept = len(self.order) * self.space.rank <= _MOST_KEPT
         if kept and dtype == self._dtype(0.0):
-            yield 0, self._whole_layouts[part]
+            yield from self._whole_layouts[part]
             return
-        step = len(members) if kept else max(1, _PER_PART // (WIDE * self.subspace.rank)) * WIDE
-        for start in range(0, len(members), step):
-            rows = self._parts[part].rows
-            yield start, lay_out(rows, members[start : start + step], self.subspace, dtype)
+        portion = max(1, _PER_PART // (WIDE * max(self.space.rank, 1))) * WIDE
+        for stratum, first, last in self._large_strata(part):
+            for start in range(first, last, last - first if kept else portion):
+                stop = last if kept else min(start + portion, last)
+                yield stratum, start, lay_out(rows, members[start:stop], self.space, dtype)
+
+    def _large_strata(self, part: int) -> list[tuple[int | None, int, int]]:
+        """Strata that have blocks of their own: each with the first and one past its last row."""
+        members = self._parts[part].members
+        strata = self._strata
+        if strata is None:
+            return [(None, 0, len(members))]
+        if isinstance(self.space, ScaledUnits):
+            return []
+        spans = _spans(strata[members], int(strata.max()) + 1)
+        large = np.flatnonzero(spans[:, 1] - spans[:, 0] > _FEW)
+        return [(int(k), int(spans[k, 0]), int(spans[k, 1])) for k in large]
 
     def _dtype(self, farthest: float) -> np.dtype:
-        """Single precision for rows that came so, as long as its digits do."""
+        """Single precision for rows that came so, as long as its digits do and noise is shared."""
+        if isinstance(self.space, ScaledUnits):
+            return np.dtype(np.float64)
         single = self.rows.points.dtype == np.float32
-        near = max(self.subspace.radius, farthest) < _FARTHEST_SINGLE
+        near = max(self.space.radius, farthest) < _FARTHEST_SINGLE
         return np.dtype(np.float32 if single and near else np.float64)
 
     @cached_property
-    def _whole_layouts(self) -> list[Layout]:
+    def _whole_layouts(self) -> list[list[tuple[int | None, int, Layout]]]:
         dtype = self._dtype(0.0)
-        return [lay_out(p.rows, p.members, self.subspace, dtype) for p in self._parts]
+        return [
+            [
+                (stratum, first, lay_out(p.rows, p.members[first:last], self.space, dtype))
+                for stratum, first, last in self._large_strata(part)
+            ]
+            for part, p in enumerate(self._parts)
+        ]
+
+    @property
+    def _strata(self) -> np.ndarray | None:
+        if self.components.strata is None and isinstance(self.space, ScaledUnits):
+            return np.zeros(len(self.rows.points), dtype=np.int64)
+        return self.components.strata
+
+    @cached_property
+    def _few_rows(self) -> list[_FewRows | None]:
+        """Of each part the rows of strata without blocks; None where there is one stratum."""
+        strata = self._strata
+        if strata is None:
+            return [None] * len(self._parts)
+        n_strata = int(strata.max()) + 1
+        few_rows: list[_FewRows | None] = []
+        for part, p in enumerate(self._parts):
+            large = [stratum for stratum, _, _ in self._large_strata(part)]
+            members = p.members[~np.isin(strata[p.members], np.array(large, dtype=np.int64))]
+            points = self.space.project(self.rows.points[members]) * BINARY
+            widths, volumes = None, np.zeros(len(members))
+            if isinstance(self.space, ScaledUnits):
+                widths = 1 / self.space.deviations[members]
+                volumes = self.space.log_volumes[members] / LOG2
+            few_rows.append(
+                _FewRows(members, _spans(strata[members], n_strata), points, widths, volumes)
+            )
+        return few_rows
+
+    @cached_property
+    def _cells(self) -> np.ndarray:
+        """Input and stratum of each row as one number."""
+        strata, inputs = self.components.strata, self.rows.inputs
+        if strata is None:
+            return inputs
+        return np.unique(inputs * (int(strata.max()) + 1) + strata, return_inverse=True)[1]
 
     @cached_property
     def half_of_row(self) -> np.ndarray:
@@ -189,13 +323,13 @@ class Mixture:
         """
         rows, half = self.rows, self.half_of_row[self.order]
         if not rows.has_replicas:
-            return [_Part.of(self.order, rows)]
+            return [_Part.of(self.order, rows, self._cells)]
         if self._equal_replicas:
-            return [_Part.of(self.order[half == h], rows) for h in (0, 1)]
+            return [_Part.of(self.order[half == h], rows, self._cells) for h in (0, 1)]
         restored = replace(rows, weights=rows.weights * np.exp(self._half_share))
         alone = rows.replicas[rows.inputs[self.order]] == 1
-        halves = [_Part.of(self.order[(half == h) | alone], restored) for h in (0, 1)]
-        return [_Part.of(self.order, rows), *halves]
+        halves = [_Part.of(self.order[(half == h) | alone], restored, self._cells) for h in (0, 1)]
+        return [_Part.of(self.order, rows, self._cells), *halves]
 
     @cached_property
     def _half_share(self) -> np.ndarray:
@@ -205,7 +339,7 @@ class Mixture:
 
     def draw_stream(self, seed: int, spread: float = 1.0) -> DrawStream:
         """Start drawing from the mixture."""
-        return DrawStream(self.rows.weights, self.order, self.subspace.rank, seed, spread)
+        return DrawStream(self.rows.weights, self.order, self.space.rank, seed, spread)
 
     def sums_at(self, draws: Draws, *, population: bool, n_jobs: int | None) -> DrawSums:
         """Evaluate the four disjoint sums at draws from the mixture's own rows."""
@@ -220,16 +354,51 @@ class Mixture:
             mine = np.arange(len(drawn))
             if part >= self._n_adding:
                 mine = np.flatnonzero(self.half_of_row[drawn[turns]] == part - 1)
-            for start, layout in self.layouts(part):
-                placed = self._placed(queries.take(mine), drawn[turns[mine]], part, start, layout)
-                at = part, turns[mine]
-                sums[at] = np.logaddexp2(sums[at], layout.sum_at(placed, n_jobs))
+            rows = drawn[turns[mine]]
+            strata = None if self._strata is None else self._strata[rows]
+            sums[part, turns[mine]] = self._sum_part(
+                part, queries.take(mine), strata, rows, n_jobs=n_jobs
+            )
         return self._draw_sums(draws, sums * LOG2)
+
+    def _sum_part(
+        self,
+        part: int,
+        queries: Queries,
+        strata: np.ndarray | None,
+        drawn: np.ndarray | None = None,
+        *,
+        farthest: float = 0.0,
+        n_jobs: int | None,
+    ) -> np.ndarray:
+        """Sum the rows of one part at queries, each over its stratum; ``drawn`` are their rows."""
+        sums = np.full((len(queries.points), 3), -np.inf)
+        for stratum, start, layout in self.layouts(part, farthest):
+            everywhere = stratum is None or strata is None
+            inside = slice(None) if everywhere else np.flatnonzero(strata == stratum)
+            placed = queries.take(inside)
+            if drawn is not None:
+                placed = self._placed(placed, drawn[inside], part, start, layout)
+            sums[inside] = np.logaddexp2(sums[inside], layout.sum_at(placed, n_jobs))
+        few_rows = self._few_rows[part]
+        if few_rows is not None and strata is not None:
+            of_few = few_rows.sum_at(queries, strata, drawn, self._parts[part].rows, n_jobs)
+            sums = np.logaddexp2(sums, of_few)
+        return sums
+
+    def points_at(self, drawn: np.ndarray, noise: np.ndarray) -> np.ndarray:
+        """Points of the space, (m, rank), at rows and standard normal noise."""
+        centres = self.space.project(self.rows.points[drawn])
+        if isinstance(self.space, ScaledUnits):
+            return centres + noise * self.space.deviations[drawn]
+        return centres + noise
 
     def _queries(self, drawn: np.ndarray, noise: np.ndarray, *, population: bool) -> Queries:
         """Draws as the kernels read them, without the slots of their rows."""
-        points = (self.subspace.project(self.rows.points[drawn]) + noise) * BINARY
+        points = self.points_at(drawn, noise) * BINARY
         references = np.einsum("ni,ni->n", noise, noise) * BINARY**2
+        if isinstance(self.space, ScaledUnits):
+            references += self.space.log_volumes[drawn] / LOG2
         queries = Queries.at(points, references, nested=not population)
         # With other replicas the own row does not count as a reference: the ends leave it out.
         if population or self.rows.has_replicas:
@@ -243,7 +412,7 @@ class Mixture:
         members = self._parts[part]
         return queries._replace(
             own=layout.slots_of(members.positions[drawn] - start),
-            group_slots=layout.spans_of(members.spans[self.rows.inputs[drawn]] - start),
+            group_slots=layout.spans_of(members.spans[self._cells[drawn]] - start),
             label_blocks=layout.label_blocks[self._labels[drawn]],
         )
 
@@ -279,15 +448,26 @@ class Mixture:
         )
 
     def leverages(self, rows: np.ndarray) -> np.ndarray:
-        """Half of s' C^-1 s less its mean: how far out each row is."""
-        s = self.subspace.project(self.rows.points[rows])
-        mean = self.subspace.rank - np.trace(self.subspace.precision)
-        return 0.5 * (self.subspace.standardised_squares(s) - mean)
+        """Mean of the control at each row: half of s' C^-1 s less its mean, how far out it is."""
+        space = self.space
+        squares = space.standardised_squares(space.project(self.rows.points[rows]))
+        if isinstance(space, ScaledUnits):
+            squares += space.deviations[rows] ** 2 @ np.diag(space.precision)
+            return 0.5 * (squares - space.rank) - self._volumes(rows)
+        return 0.5 * (squares - (space.rank - np.trace(space.precision)))
+
+    def _volumes(self, rows: np.ndarray) -> np.ndarray:
+        """Logarithm of the volume of each row's noise less its mean."""
+        space = self.space
+        if isinstance(space, ScaledUnits):
+            return space.log_volumes[rows] - space.mean_log_volume
+        return np.zeros(len(rows))
 
     def _control(self, drawn: np.ndarray, noise: np.ndarray) -> np.ndarray:
         """Half of t' C^-1 t - |z|^2 with C the covariance of T: both terms have mean rank."""
-        t = self.subspace.project(self.rows.points[drawn]) + noise
-        return 0.5 * (self.subspace.standardised_squares(t) - np.einsum("ni,ni->n", noise, noise))
+        squares = self.space.standardised_squares(self.points_at(drawn, noise))
+        gaussian = 0.5 * (squares - np.einsum("ni,ni->n", noise, noise))
+        return gaussian - self._volumes(drawn)
 
     @cached_property
     def _position(self) -> np.ndarray:
@@ -316,8 +496,10 @@ class Mixture:
         """
         drawn = draws.rows.ravel()
         noise = draws.noise.reshape(len(drawn), -1)
-        points = self.subspace.project(self.rows.points[drawn]) + noise
+        points = self.points_at(drawn, noise)
         references = 0.5 * np.einsum("ni,ni->n", noise, noise)
+        if isinstance(self.space, ScaledUnits):
+            references += self.space.log_volumes[drawn]
         floors = floors.ravel()
         found = np.full((len(drawn), len(self._classes)), -np.inf)
         turns = np.argsort(self._position[drawn], kind="stable")
@@ -325,8 +507,9 @@ class Mixture:
             at = turns[self._labels[drawn[turns]] != label]
             if not len(at):
                 continue
+            strata = None if self.components.strata is None else self.components.strata[drawn[at]]
             found[at, label] = mixture.log_ratios(
-                points[at], references[at], n_jobs, floors=floors[at]
+                points[at], references[at], n_jobs, strata=strata, floors=floors[at]
             )
         return found.reshape(*draws.rows.shape, -1)
 
@@ -336,16 +519,20 @@ class Mixture:
         references: np.ndarray,
         n_jobs: int | None,
         *,
+        strata: np.ndarray | None = None,
         in_double: bool = False,
         floors: np.ndarray | None = None,
     ) -> np.ndarray:
-        """Logarithm of the mixture at any points of the subspace, times exp(references).
+        """Logarithm of the mixture at any points of the space, times exp(references).
 
-        The factor (2 pi)^(-rank / 2) is left out. ``points`` are in units of sigma. Far from all
-        rows the logarithm is large, and single precision rounds it by 1e-7 of itself. What is
-        negligible beside the logarithms ``floors`` is left out.
+        The factor (2 pi)^(-rank / 2) is left out. ``points`` are in units of sigma, or of the
+        units' scales; ``strata`` are theirs. Far from all rows the logarithm is large, and single
+        precision rounds it by 1e-7 of itself. What is negligible beside the logarithms ``floors``
+        is left out.
         """
         queries = Queries.at(points * BINARY, references / LOG2)
+        if strata is None and isinstance(self.space, ScaledUnits):
+            strata = np.zeros(len(points), dtype=np.int64)
         if floors is not None:
             queries = queries._replace(floors=floors / LOG2)
         total = np.full(len(points), -np.inf)
@@ -353,13 +540,40 @@ class Mixture:
         if in_double:
             farthest = np.inf
         for part in range(self._n_adding):
-            for _, layout in self.layouts(part, farthest):
-                total = np.logaddexp2(total, layout.sum_at(queries, n_jobs)[:, 2])
+            sums = self._sum_part(part, queries, strata, farthest=farthest, n_jobs=n_jobs)
+            total = np.logaddexp2(total, sums[:, 2])
+        if strata is not None:
+            total[strata < 0] = -np.inf
         return total * LOG2
 
-    def log_density(self, points: np.ndarray, n_jobs: int | None = None) -> np.ndarray:
-        """Logarithm of g at points of the layer's full space, in nats."""
-        projected = self.subspace.project(points)
-        logs = self.log_ratios(projected, np.zeros(len(points)), n_jobs, in_double=True)
-        constant = self.subspace.noise_entropy - 0.5 * self.subspace.dimension
-        return logs - 0.5 * self.subspace.squared_distances(points) - constant
+    def log_density(self, values: np.ndarray, n_jobs: int | None = None) -> np.ndarray:
+        """Logarithm of g at values of the layer, in nats; a unit without noise has a mass."""
+        placed = self.components.channel.place(values)
+        projected, space = self.space.project(placed.points), self.space
+        logs = self.log_ratios(
+            projected, np.zeros(len(values)), n_jobs, strata=placed.strata, in_double=True
+        )
+        volume = space.noise_entropy - 0.5 * space.dimension
+        if isinstance(space, ScaledUnits):
+            volume -= space.mean_log_volume
+        off = 0.5 * space.squared_distances(placed.points)
+        return logs - off - volume - placed.log_volumes
+
+
+def _sorted(components: Components, space: Subspace | ScaledUnits) -> np.ndarray:
+    """Rows by stratum, and in each large one by label and place; ``order_rows`` says how."""
+    rows, strata = components.rows, components.strata
+    keys = [rows.inputs] if rows.labels is None else [rows.inputs, rows.labels]
+    keys += [] if strata is None else [strata]
+    if len(rows.points) * space.rank > _MOST_KEPT:
+        return np.lexsort(keys)
+    if isinstance(space, ScaledUnits):
+        rows = replace(rows, points=space.project(rows.points))
+    if strata is None:
+        return order_rows(rows)
+    order = np.lexsort(keys)
+    for first, last in _spans(strata[order], int(strata.max()) + 1):
+        if last - first > _FEW:
+            members = order[first:last]
+            order[first:last] = members[order_rows(rows.take(members))]
+    return order

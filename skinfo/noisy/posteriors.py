@@ -98,7 +98,7 @@ def _points_per_randomisation(n_draws: int) -> int:
 
 def _portions(mixture: Mixture, m: int, seed: int) -> Iterator[tuple[np.ndarray, Draws]]:
     """Inputs that are neighbours, and m draws of each in every randomisation."""
-    rows, rank = mixture.rows, mixture.subspace.rank
+    rows, rank = mixture.rows, mixture.space.rank
     in_order = rows.inputs[mixture.order]
     inputs = in_order[np.sort(np.unique(in_order, return_index=True)[1])]
     by_input = np.argsort(rows.inputs, kind="stable")

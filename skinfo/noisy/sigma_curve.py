@@ -13,7 +13,8 @@ from sklearn.utils._param_validation import validate_parameter_constraints
 
 from skinfo._numba import ONE_BLAS_THREAD
 from skinfo._rows import check_list, check_rows
-from skinfo.noisy.estimator import NoisyMIEstimator, check_sigma
+from skinfo.noise import AdditiveNoise
+from skinfo.noisy.estimator import NoisyMIEstimator
 from skinfo.noisy.information import measure_mixture, noted_at_an_end
 from skinfo.noisy.mixture import Mixture
 from skinfo.quantities import CURVE_COLUMNS, Quantity, nats_to
@@ -131,7 +132,7 @@ def sigma_curve(
     validate_parameter_constraints(
         NoisyMIEstimator._parameter_constraints, estimator.get_params(), "sigma_curve"
     )
-    declared = check_list(sigmas, "sigmas", "standard deviations", check_sigma)
+    declared = check_list(sigmas, "sigmas", "standard deviations", _check_sigma)
     rows = check_rows(estimator, X, y, None, sample_weight)
     seed = int(check_random_state(random_state).randint(2**31 - 1))
     # The smallest sigma resolves the most directions.
@@ -155,6 +156,10 @@ def sigma_curve(
         if name in processed[sigma]
     ]
     return pd.DataFrame(table, columns=list(CURVE_COLUMNS))
+
+
+def _check_sigma(sigma: float) -> float:
+    return float(AdditiveNoise(sigma).sigmas[0])
 
 
 def _obey_data_processing(

@@ -85,7 +85,7 @@ def mixture_cases(draw):
 def draws_of(mixture, m=1, seed=3):
     """Draws, the row of each, and its noise as a vector of all coordinates."""
     draws = mixture.draw_stream(seed).take(m)
-    basis = mixture.subspace.basis
+    basis = mixture.space.basis
     noise = draws.noise if basis is None else draws.noise @ basis.T
     return draws, draws.rows.ravel(), noise.reshape(draws.rows.size, -1)
 
@@ -142,8 +142,8 @@ def test_log_density_anywhere_equals_the_oracle(case, reach):
     # The mean of the rows, from which distances off their subspace count, is rounded.
     tolerance = {"rtol": 1e-6 if offset else 1e-9, "atol": 1e-9}
     np.testing.assert_allclose(mixture.log_density(t + offset, 1), expected, **tolerance)
-    queries = mixture.subspace.project(t + offset)
-    off = 0.5 * mixture.subspace.squared_distances(t + offset)
+    queries = mixture.space.project(t + offset)
+    off = 0.5 * mixture.space.squared_distances(t + offset)
     constant = 0.5 * t.shape[1] * np.log(2 * np.pi * sigma**2)
     references = np.arange(len(t), dtype=float)
     found = mixture.log_ratios(queries, references, 1) - references - off - constant

@@ -22,7 +22,7 @@ I_BPSK = {0.3: 0.691906123814, 0.5: 0.632720193737, 1.0: 0.336830820347, 2.0: 0.
 
 def draws_in_original_space(mixture, draws):
     """The noise of each draw as a vector of all coordinates."""
-    basis = mixture.subspace.basis
+    basis = mixture.space.basis
     noise = draws.noise if basis is None else draws.noise @ basis.T
     return draws.rows.ravel(), noise.reshape(draws.rows.size, -1)
 
@@ -172,7 +172,8 @@ def test_far_clusters_have_the_same_information_however_far(log2_far, d, dtype):
     population = measure_mixture(mixture, tol=0.005, seed=1, population=True)
     assert population.mutual_info.lower < entropy + d * I_BPSK[1.0] < population.mutual_info.upper
     score = cross_information(
-        mixture, X, tol=0.005, max_evaluations=2**20, seed=1, n_jobs=1
+        mixture, mixture.components.channel.place(X), tol=0.005, max_evaluations=2**20, seed=1,
+        n_jobs=1,
     )  # fmt: skip
     assert score == pytest.approx(-0.5 * np.log(0.25 * 0.75) + d * I_BPSK[1.0], abs=0.02)
 
@@ -233,7 +234,7 @@ def test_dropping_flat_directions_changes_nothing(rng):
     X = rng.normal(size=(100, 3))
     wide = np.hstack([X, X @ rng.normal(size=(3, 4)), np.ones((100, 2))])
     mixture = Mixture.of(Rows.make(wide), 0.7)
-    assert mixture.subspace.rank == 3
+    assert mixture.space.rank == 3
     points = wide + 0.7 * rng.normal(size=wide.shape)
     square = ((points[:, None] - wide[None]) ** 2).sum(axis=2) / (2 * 0.7**2)
     expected = logsumexp(-square, axis=1) - np.log(100) - 9 / 2 * np.log(2 * np.pi * 0.7**2)

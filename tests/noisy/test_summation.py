@@ -117,7 +117,7 @@ def test_parts_add_up_to_the_whole(case, kernel, monkeypatch):
     found = in_parts.sums_at(draws, population=True, n_jobs=1)
     for name in ("group", "label", "other"):
         assert_same(getattr(found, name), getattr(expected, name), 1e-9)
-    points = whole.subspace.project(rows.points[:50])
+    points = whole.space.project(rows.points[:50])
     np.testing.assert_allclose(
         in_parts.log_ratios(points, np.zeros(50), 1),
         whole.log_ratios(points, np.zeros(50), 1),
@@ -138,8 +138,8 @@ def test_many_rows_in_parts_give_the_same_information(monkeypatch):
 
 def test_single_precision_stays_single_unless_its_digits_would_be_lost():
     near = make_rows(300, 3, dtype=np.float32)
-    assert next(Mixture.of(near, 0.1).layouts(0))[1].blocks.points.dtype == np.float32
-    assert next(Mixture.of(near, 1e-4).layouts(0))[1].blocks.points.dtype == np.float64
+    assert next(Mixture.of(near, 0.1).layouts(0))[2].blocks.points.dtype == np.float32
+    assert next(Mixture.of(near, 1e-4).layouts(0))[2].blocks.points.dtype == np.float64
 
 
 def test_products_are_chosen_where_most_rows_count():
