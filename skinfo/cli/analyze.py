@@ -58,6 +58,14 @@ def analyze(
     population: Annotated[
         bool, typer.Option("--population", help="The inputs are drawn from a larger population.")
     ] = False,
+    posterior_draws: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            help="Vectors of noise for each input, 16 or more, to measure pointwise information, "
+            "confusion and Bayes error; 0: not measured.",
+        ),
+    ] = 0,
     units: Annotated[str, typer.Option(help="nats or bits.")] = "nats",
     subset: Annotated[
         str | None, typer.Option(help="Only the inputs of the run's train or test split.")
@@ -122,7 +130,7 @@ def analyze(
             AdditiveNoise(sigma)
         estimators = default_estimators(
             opened, subset=subset, sigma=sigma, bin_width=bin_width, tol=tol, units=units,
-            population=population, random_state=random_state,
+            population=population, posterior_draws=posterior_draws, random_state=random_state,
         )  # fmt: skip
         _warn_of_missing_estimators(opened, estimators, sigma)
     table, snapshots = _measure(

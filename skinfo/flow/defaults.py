@@ -96,7 +96,8 @@ def measure_run(
         The flow table, with its settings in ``attrs``; ``attrs["files"]`` of a run on disk is what
         ``skinfo._files.describe_files`` found before anything was read.
     snapshots : Snapshots
-        Losses, distributions of activations and distances; ``settings`` are those of the table.
+        Losses, distributions of activations and distances, and what each layer knows of each input
+        if an estimator has ``posterior_draws``; ``settings`` are those of the table.
 
     Raises
     ------
@@ -123,4 +124,6 @@ def measure_run(
     settings = {str(name): value for name, value in table.attrs.items()}
     lost = table.loc[table["notes"].str.contains("read error", regex=False), ["epoch", "layer"]]
     unread = set(lost.itertuples(index=False, name=None))
-    return table, collect_snapshots(run, subset=subset, settings=settings, unread=unread)
+    return table, collect_snapshots(
+        run, subset=subset, estimators=estimators, settings=settings, unread=unread
+    )

@@ -171,8 +171,8 @@ def for_layer(
     return copy
 
 
-def fit_quantities(estimator: BaseEstimator, rows: Activations) -> tuple[Quantity, ...]:
-    """Fit a copy and return its quantities; the groups go to the last step alone."""
+def fit_last_step(estimator: BaseEstimator, rows: Activations) -> BaseEstimator:
+    """Fit a copy and return its last step, to which alone the groups go."""
     estimator, X = clone(estimator), rows.X
     steps, prefix, last = _unnested(estimator)
     if steps and _asks_population(last):
@@ -181,6 +181,12 @@ def fit_quantities(estimator: BaseEstimator, rows: Activations) -> tuple[Quantit
     # The sweep itself hands over the groups; no request for metadata is needed.
     with config_context(enable_metadata_routing=False):
         estimator.fit(X, rows.y, **groups)
+    return last
+
+
+def fit_quantities(estimator: BaseEstimator, rows: Activations) -> tuple[Quantity, ...]:
+    """Fit a copy and return its quantities."""
+    last = fit_last_step(estimator, rows)
     quantities = getattr(last, "quantities_", None)
     if not (isinstance(quantities, tuple) and all(isinstance(q, Quantity) for q in quantities)):
         raise TypeError(

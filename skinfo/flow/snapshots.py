@@ -8,10 +8,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from sklearn.base import BaseEstimator
 
 from skinfo._rows import Rows
 from skinfo.clustered.distances import measure_distances
 from skinfo.clustered.pairs import makes_pairs
+from skinfo.flow.remembered import collect_remembered, estimator_of_inputs
 from skinfo.runs import Activations, Run
 
 __all__ = ["DRAWN_CELLS", "Snapshots", "coarsen", "collect_snapshots", "pick_snapshots"]
@@ -21,6 +23,10 @@ DRAWN_CELLS = 64
 _SCATTER_ROWS = 1000
 # Beyond this a range cannot be cut into cells.
 _DRAWABLE = 1e300
+
+
+def _nothing() -> np.ndarray:
+    return np.empty(0)
 
 
 @dataclass(frozen=True)
@@ -47,6 +53,18 @@ class Snapshots:
         Cells of the pairwise distances.
     within, between : ndarray of shape (n_layers, n_snapshots, 64)
         Number of pairs of one class, of two; zeros without labels.
+    pointwise, pointwise_stderr : ndarray of shape (n_layers, n_snapshots, n_inputs)
+        What the layer knows of each input and its standard error, in nats; see
+        :class:`skinfo.NoisyMIEstimator`. NaN where not measured. This and all that follows is
+        empty unless an estimator with ``posterior_draws`` was given.
+    inputs, input_classes : ndarray of shape (n_inputs,)
+        Numbers of these inputs in the run, and of their classes among ``classes``.
+    classes : ndarray of shape (n_classes,), str
+        Their names; empty without labels, like all that follows.
+    confusion, confusion_stderr : ndarray of shape (n_layers, n_snapshots, n_classes, n_classes)
+        E[P(c'|t) | c], a row per class c, and its standard error.
+    class_conditional, class_conditional_stderr : ndarray, (n_layers, n_snapshots, n_classes)
+        I(X;T|Y=y) of every class in nats and its standard error.
     losses : dict of str to ndarray of shape (n_epochs,)
         Losses and accuracies by name; NaN where not recorded.
     settings : dict
@@ -76,6 +94,15 @@ class Snapshots:
     between: np.ndarray
     losses: dict[str, np.ndarray] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
+    pointwise: np.ndarray = field(default_factory=_nothing)
+    pointwise_stderr: np.ndarray = field(default_factory=_nothing)
+    inputs: np.ndarray = field(default_factory=_nothing)
+    input_classes: np.ndarray = field(default_factory=_nothing)
+    classes: np.ndarray = field(default_factory=_nothing)
+    confusion: np.ndarray = field(default_factory=_nothing)
+    confusion_stderr: np.ndarray = field(default_factory=_nothing)
+    class_conditional: np.ndarray = field(default_factory=_nothing)
+    class_conditional_stderr: np.ndarray = field(default_factory=_nothing)
 
     @classmethod
     def without_activations(
@@ -104,6 +131,7 @@ def collect_snapshots(
     run: Run,
     *,
     subset: str | np.ndarray | None = None,
+    estimators: Mapping[str, BaseEstimator] | None = None,
     settings: Mapping[str, Any] | None = None,
     unread: Collection[tuple[int, str]] = (),
 ) -> Snapshots:
@@ -117,6 +145,9 @@ def collect_snapshots(
         What is drawn.
     subset : {"train", "test"} or ndarray of shape (n_inputs,), bool, optional
         Inputs to draw.
+    estimators : mapping of str to estimator, optional
+        What the run is measured with. The first that has ``posterior_draws`` is fitted once more at
+        the snapshots, for what it knows of each input and each class.
     settings : mapping, optional
         What produced the table beside it.
     unread : collection of (epoch, layer), optional
@@ -174,11 +205,14 @@ def collect_snapshots(
     scatter_array = np.full((len(snapshot_epochs), len(scatter_labels), width), np.nan)
     for k, points in scatter.items():
         scatter_array[k] = points
+    remembered: dict[str, np.ndarray] = {}
+    if (of_inputs := estimator_of_inputs(estimators or {})) is not None:
+        remembered = collect_remembered(run, of_inputs, snapshot_epochs, subset)
     by_epoch = run.losses
     losses = _losses_by_name({epoch: by_epoch.get(epoch, {}) for epoch in epochs.tolist()})
     return Snapshots(
         names, epochs, value_edges, value_counts, snapshot_epochs, scatter_array, scatter_labels,
-        distance_edges, within, between, losses, dict(settings or {}),
+        distance_edges, within, between, losses, dict(settings or {}), **remembered,
     )  # fmt: skip
 
 
