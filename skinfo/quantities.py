@@ -53,6 +53,7 @@ NOTES = {
     "one noise draw": "more draws were asked for than replicas, of which there is one: no error",
     "single rows": "some inputs have no replica: the value is too large, the lower end omits them",
     "sigma differs from run": "measured at another sigma than the network was run with",
+    "noise differs from run": "measured with another kind of noise than the network was run with",
     "noise added": "noise was added for measuring: the network has none here",
     "at ceiling": "H(Bin(T)) is stuck within 1 % of the entropy of the inputs: bins too narrow",
     "in one cell": "all inputs fall into one cell: bins too wide to show anything",

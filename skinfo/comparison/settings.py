@@ -14,14 +14,16 @@ _HARMLESS = {
     "units", "memory", "verbose", "copy",
 }  # fmt: skip
 _ABSENT = object()
+# A longer list is shown by its first parts.
+_MOST_LISTED = 4
 
 
 def settings_differ(one: pd.DataFrame, other: pd.DataFrame, layer: str, estimator: str) -> str:
     """Say in which settings two flows differ at a layer; empty where they do not, or none is known.
 
-    What counts is what changes the meaning of a number: sigma, bins, inputs, the subset, how maps
-    become units, the steps of a pipeline. Seeds and tolerances do not. Settings stand in a table's
-    ``attrs``, where :func:`skinfo.information_flow` puts them.
+    What counts is what changes the meaning of a number: noise and sigma, bins, inputs, the subset,
+    how maps become units, the steps of a pipeline. Seeds and tolerances do not. Settings stand in a
+    table's ``attrs``, where :func:`skinfo.information_flow` puts them.
 
     Examples
     --------
@@ -42,22 +44,41 @@ def settings_differ(one: pd.DataFrame, other: pd.DataFrame, layer: str, estimato
     )
 
 
-def sigma_of_layer(flow: pd.DataFrame, estimator: str, layer: str) -> float | None:
-    """Sigma that an estimator measured a layer with; None where there is none, or none on record.
+def noise_of_layer(flow: pd.DataFrame, estimator: str, layer: str) -> tuple[str, Any] | None:
+    """Noise that an estimator measured a layer with, its model and sigma; None where none is known.
+
+    Sigma is as of :class:`skinfo.runs.Layer`, or an empty tuple for one per unit that the table
+    does not list.
 
     Examples
     --------
     >>> import pandas as pd
     >>> flow = pd.DataFrame()
     >>> flow.attrs = {"estimators": {"noisy": {"class": "N", "sigma": None}},
-    ...               "layers": [{"name": "a", "sigma": 0.5}, {"name": "b", "sigma": None}]}
-    >>> sigma_of_layer(flow, "noisy", "a"), sigma_of_layer(flow, "noisy", "b")
-    (0.5, None)
+    ...               "layers": [{"name": "a", "sigma": 0.5}, {"name": "b", "sigma": None},
+    ...                          {"name": "c", "sigma": [0.5, 1], "noise": "multiplicative"}]}
+    >>> noise_of_layer(flow, "noisy", "a"), noise_of_layer(flow, "noisy", "b")
+    (('additive', 0.5), None)
+    >>> noise_of_layer(flow, "noisy", "c")
+    ('multiplicative', (0.5, 1.0))
     """
-    sigma = _steps(_described(flow, estimator))[-1].get("sigma", _ABSENT)
+    step = _steps(_described(flow, estimator))[-1]
+    sigma, owner = step.get("sigma", _ABSENT), step
     if sigma is None:
-        sigma = _layer(flow, layer).get("sigma")
-    return float(sigma) if isinstance(sigma, int | float) and sigma > 0 else None
+        owner = _layer(flow, layer)
+        sigma = owner.get("sigma")
+    elif isinstance(sigma, str):
+        # The digest of a long array.
+        sigma = []
+    kind = owner.get("noise", "additive")
+    known = isinstance(sigma, str | list) or (isinstance(sigma, int | float) and sigma > 0)
+    return (kind, _in_tuples(sigma)) if known and isinstance(kind, str) else None
+
+
+def _in_tuples(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return tuple(map(_in_tuples, value))
+    return value if isinstance(value, str) else float(value)
 
 
 def own_bins(one: pd.DataFrame, other: pd.DataFrame, estimator: str) -> str:
@@ -104,9 +125,13 @@ def _settings(flow: pd.DataFrame, layer: str, estimator: str) -> dict[str, Any]:
         meaningful = [name for name in step if name not in _HARMLESS and name != "class"]
         settings |= {f"{name}{owner}": step[name] for name in meaningful}
     of_layer = _layer(flow, layer)
+    if "sigma" in settings:
+        # Older tables, and layers of additive noise, do not say it.
+        settings.setdefault("noise", "additive")
     if settings.get("sigma", _ABSENT) is None:
         sigma = of_layer.get("sigma")
         settings["sigma"] = "each layer's own" if sigma is None else sigma
+        settings["noise"] = of_layer.get("noise", "additive")
     if "flatten" in of_layer:
         settings["flatten"] = of_layer["flatten"]
     if "subset" in flow.attrs:
@@ -137,4 +162,7 @@ def _same(one: Any, other: Any) -> bool:
 def _shown(value: Any) -> str:
     if value is None:
         return "none"
+    if isinstance(value, list) and len(value) > _MOST_LISTED:
+        first = ", ".join(map(_shown, value[:_MOST_LISTED]))
+        return f"[{first}, … {len(value)} in all]"
     return f"{value:g}" if isinstance(value, float) else str(value)

@@ -104,7 +104,7 @@ def needs_run_range(estimator: BaseEstimator) -> bool:
 
 
 def needs_sigma(estimator: BaseEstimator) -> bool:
-    """Whether an estimator that uses replicas takes its sigma from each layer."""
+    """Whether an estimator that uses replicas takes its sigma, and its noise, from each layer."""
     parameters = last_step(estimator).get_params(deep=False)
     return uses_replicas(estimator) and parameters.get("sigma", 0) is None
 
@@ -136,6 +136,24 @@ def check_estimators(
                 "record. Give a sigma, or measure deterministic layers with BinningMIEstimator or "
                 "ClusteringScore."
             )
+        if needs_sigma(estimator):
+            _check_own_noise(name, noise_asked(last), layers)
+
+
+def noise_asked(last: BaseEstimator) -> str:
+    """The noise that an estimator with a sigma was given; a class without the choice adds it."""
+    return str(last.get_params(deep=False).get("noise", "additive"))
+
+
+def _check_own_noise(name: str, asked: str, layers: Sequence[Layer]) -> None:
+    """Check that noise is asked of layers, beside their own sigma, only where it is theirs."""
+    for layer in layers:
+        if layer.sigma and asked not in ("additive", layer.noise):
+            raise ValueError(
+                f"{name}: noise={asked!r} is asked of a run recorded with {layer.noise} noise "
+                f"(layer {layer.name!r}). sigma=None takes each layer's own noise: leave noise= "
+                "out, or give a sigma as well to measure with other noise than the network's."
+            )
 
 
 def _asks_population(last: BaseEstimator) -> bool:
@@ -160,27 +178,37 @@ def check_noise_draws(n_noise_draws: int) -> int:
 def for_layer(
     estimator: BaseEstimator, layer: Layer, bin_range: tuple[float, float] | None
 ) -> BaseEstimator | None:
-    """A copy with the layer's own sigma or range if it has none; None if the layer has no sigma."""
+    """A copy with the layer's own noise or range if it has none; None if the layer has no sigma."""
     copy, (_, prefix, _) = clone(estimator), _unnested(estimator)
     if needs_run_range(copy) and bin_range is not None:
         copy.set_params(**{f"{prefix}bin_range": bin_range})
     if needs_sigma(copy):
         if not layer.sigma:
             return None
-        copy.set_params(**{f"{prefix}sigma": layer.sigma})
+        # Where an array holds the deviations, they are handed to fit.
+        own = {"sigma": None if layer.deviations else layer.sigma, "noise": layer.noise}
+        names = last_step(copy).get_params(deep=False)
+        copy.set_params(**{f"{prefix}{name}": own[name] for name in own if name in names})
     return copy
 
 
 def fit_last_step(estimator: BaseEstimator, rows: Activations) -> BaseEstimator:
-    """Fit a copy and return its last step, to which alone the groups go."""
+    """Fit a copy and return its last step, to which alone groups and scale go."""
     estimator, X = clone(estimator), rows.X
     steps, prefix, last = _unnested(estimator)
+    uses_scale = rows.scale is not None and needs_sigma(estimator)
+    if uses_scale and steps:
+        raise ValueError(
+            "the standard deviations stored for this layer are those of its own units, not of what "
+            "the steps of a pipeline make of them; measure it without steps, or give a sigma."
+        )
     if steps and _asks_population(last):
         X, estimator, prefix = _fit_without_labels(make_pipeline(*steps), X), last, ""
-    groups = {} if rows.groups is None else {f"{prefix}groups": rows.groups}
-    # The sweep itself hands over the groups; no request for metadata is needed.
+    given = {"groups": rows.groups, "scale": rows.scale if uses_scale else None}
+    beside = {f"{prefix}{name}": array for name, array in given.items() if array is not None}
+    # The sweep itself hands them over; no request for metadata is needed.
     with config_context(enable_metadata_routing=False):
-        estimator.fit(X, rows.y, **groups)
+        estimator.fit(X, rows.y, **beside)
     return last
 
 

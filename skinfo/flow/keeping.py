@@ -15,14 +15,15 @@ import joblib
 from sklearn.base import BaseEstimator, clone
 
 from skinfo.flow.estimators import last_step
-from skinfo.flow.own_code import digest_code
+from skinfo.flow.own_code import digest_code, digest_noise
+from skinfo.noise import NOISES
 from skinfo.quantities import Quantity
 from skinfo.runs import Activations
 from skinfo.runs.description import software_versions
 
 Result = TypeVar("Result", bound=tuple[Any, ...])
 # What a step before the estimator or the sweep sets for each layer.
-_OF_A_LAYER = ("sigma", "bin_range")
+_OF_A_LAYER = ("sigma", "noise", "bin_range")
 # Longer files are none of ours.
 _LONGEST = 2**24
 
@@ -58,7 +59,11 @@ class Keep:
 
     def digest(self, rows: Activations) -> str:
         """Hash the data, once for all estimators that share them."""
-        return "" if self._directory is None else joblib.hash((rows.X, rows.y, rows.groups))
+        return (
+            ""
+            if self._directory is None
+            else joblib.hash((rows.X, rows.y, rows.groups, rows.scale))
+        )
 
     def result(
         self,
@@ -73,6 +78,7 @@ class Keep:
             return work(estimator, rows)
         parameters = last_step(estimator).get_params(deep=False)
         of_layer = joblib.hash([parameters.get(name) for name in _OF_A_LAYER])
+        of_layer += digest_noise(NOISES.get(parameters.get("noise", "")))
         key = [software_versions(), work.__name__, self._codes[name], of_layer, digest]
         file = self._directory / f"{_sha256(json.dumps(key))}.json"
         kept = _read(file)

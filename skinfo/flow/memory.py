@@ -63,7 +63,8 @@ class Budget:
 
         It is the array in double precision times the largest ``memory_factor`` that an estimator
         declares (4 by default), and 3 more where steps of a pipeline come first. With several draws
-        of the noise the array is kept beside what is drawn: once more.
+        of the noise the array is kept beside what is drawn, and so are the deviations that a run
+        may store: once more each.
         """
         if self.limit is None:
             return 0
@@ -71,7 +72,9 @@ class Budget:
             getattr(last_step(estimator), "memory_factor", _FACTOR)
             + (0.0 if steps_before(estimator) is None else _STEPS)
             for estimator in estimators
-        ) + (n_noise_draws > 1)
+        )
+        # Several draws are made of an array that is kept, and so are deviations beside it.
+        factor += (n_noise_draws > 1) + (run.layer(layer).deviations is not None)
         try:
             values, reading = prod(run.shape(epoch, layer)), run.nbytes(epoch, layer)
         except (RunError, MemoryError):

@@ -9,7 +9,7 @@ import platform
 import sys
 import sysconfig
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module, util
 from importlib.metadata import packages_distributions, version
 from itertools import chain, pairwise
@@ -22,6 +22,7 @@ from sklearn.base import BaseEstimator
 
 from skinfo._rows import as_array
 from skinfo.errors import in_words
+from skinfo.noise import Noise
 
 _STANDARD = Path(sysconfig.get_paths()["stdlib"])
 # What such a method is called on is what the code counts or logs in, not what it depends on.
@@ -34,9 +35,19 @@ _VALUELESS = (
 
 def digest_code(name: str, estimator: BaseEstimator) -> str:
     """Digest of the parameters of an estimator and of all code that is not from a package."""
+    # An estimator may leave parameters out of its state.
+    return _digest(name, lambda: (estimator, estimator.get_params()))
+
+
+@functools.cache
+def digest_noise(noise: type[Noise] | None) -> str:
+    """Digest of the code of a noise model that is not from a package."""
+    return _digest("noise", lambda: noise)
+
+
+def _digest(name: str, value: Callable[[], Any]) -> str:
     try:
-        # An estimator may leave parameters out of its state.
-        return str(_CodeHasher().hash((estimator, estimator.get_params())))
+        return str(_CodeHasher().hash(value()))
     # Objects raise errors of their own when they are asked for what they hold.
     except Exception as error:
         raise ValueError(

@@ -41,7 +41,12 @@ from skinfo.runs import Layer, Run, open_run
 from skinfo.runs.description import plain
 
 # Of another channel than that of the network, for which the inequality need not hold.
-_OTHER_CHANNEL = ("sigma differs from run", "noise added", "replicas missing")
+_OTHER_CHANNEL = (
+    "sigma differs from run",
+    "noise differs from run",
+    "noise added",
+    "replicas missing",
+)
 
 
 def information_flow(
@@ -63,7 +68,7 @@ def information_flow(
     estimators : estimator, iterable of estimators, or mapping of str to estimator
         What to measure with; a pipeline whose last step is such an estimator is one too.
         Those that declare ``uses_replicas``, such as NoisyMIEstimator, get all replicas; with
-        ``sigma=None`` they take each layer's own sigma. Others get noisy samples with one row per
+        ``sigma=None`` they take each layer's own noise. Others get noisy samples with one row per
         input. BinningMIEstimator with ``bin_range="run"`` cuts each layer into the same bins at all
         checkpoints: their range is learnt in a first pass over the run, one checkpoint at a time.
     run : Run or path-like
@@ -109,9 +114,10 @@ def information_flow(
     ValueError
         For a mistake in the call, before anything is measured: no estimators, parameters of
         theirs that are out of range, a subset that the run does not have, ``sigma=None`` where no
-        layer has a sigma on record, labels that the run lacks, maps or tokens without a choice of
-        how to flatten them, a layer that nowhere fits into ``memory_limit``, a ``memory`` that
-        cannot be written, or estimators whose code and parameters it cannot tell from others.
+        layer has a sigma on record, or one has other noise than ``noise`` asks for, labels that the
+        run lacks, maps or tokens without a choice of how to flatten them, a layer that nowhere
+        fits into ``memory_limit``, a ``memory`` that cannot be written, or estimators whose code
+        and parameters it cannot tell from others.
 
     Warns
     -----

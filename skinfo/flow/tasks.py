@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,10 +12,11 @@ from scipy.special import stdtrit
 from sklearn.base import BaseEstimator
 
 from skinfo.errors import OF_THE_CALL, RunError, in_words
-from skinfo.flow.estimators import fit_quantities, last_step, uses_replicas
+from skinfo.flow.estimators import fit_quantities, last_step, noise_asked, uses_replicas
 from skinfo.flow.keeping import Keep
 from skinfo.flow.memory import Budget
 from skinfo.flow.workers import stop_if_asked
+from skinfo.noise import make_noise
 from skinfo.quantities import QUANTITIES, Quantity, notes_of
 from skinfo.runs import Activations, Layer, LayerActivations, Run
 from skinfo.runs.stores.memory import MemoryStore
@@ -252,9 +254,21 @@ def _average(draws: Sequence[Quantity]) -> Quantity:
 def _notes(layer: Layer, estimator: BaseEstimator, rows: Activations) -> list[str]:
     """What the run knows of a number from replicas and its estimator does not."""
     notes = ["replicas missing"] if rows.replicas_missing else []
-    sigma = last_step(estimator).get_params(deep=False).get("sigma")
-    if sigma is None or layer.sigma is None:
+    last = last_step(estimator)
+    sigma, noise = last.get_params(deep=False).get("sigma"), noise_asked(last)
+    if layer.sigma is None or (sigma is None and noise == layer.noise):
         return notes
     if layer.sigma == 0:
         return [*notes, "noise added"]
-    return notes if np.isclose(sigma, layer.sigma, atol=0) else [*notes, "sigma differs from run"]
+    if noise != layer.noise:
+        return [*notes, "noise differs from run"]
+    return notes if _is_own(sigma, layer) else [*notes, "sigma differs from run"]
+
+
+def _is_own(sigma: Any, layer: Layer) -> bool:
+    """Whether a sigma, of the layer's kind of noise, is the layer's own."""
+    own = layer.noise_model
+    if own is None:
+        return False
+    given = make_noise(layer.noise, sigma)
+    return all(map(partial(np.allclose, atol=0), given.sigmas, own.sigmas))

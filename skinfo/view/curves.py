@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from skinfo.comparison.settings import sigma_of_layer
+from skinfo.comparison.settings import noise_of_layer
 from skinfo.errors import name_some
 from skinfo.quantities import (
     QUANTITIES,
@@ -132,8 +132,9 @@ class Curves:
         Where the table has a row.
     notes : ndarray of shape (n_layers, n_epochs), object
         Cells of the table; "" where not measured.
-    sigmas : tuple of float or None
-        Noise that each layer was measured with; None where there is none or it is not on record.
+    noises : tuple of (str, sigma) or None
+        Noise that each layer was measured with, its model and sigma; None where there is none or it
+        is not on record.
 
     Examples
     --------
@@ -159,7 +160,7 @@ class Curves:
     ceiling: np.ndarray
     measured: np.ndarray
     notes: np.ndarray
-    sigmas: tuple[float | None, ...]
+    noises: tuple[tuple[str, Any] | None, ...]
 
     @classmethod
     def of(
@@ -208,7 +209,7 @@ class Curves:
             ceiling=grid(limits, "value").astype(np.float64),
             measured=grid(rows.assign(row=1.0), "row") == 1.0,
             notes=np.where(pd.isna(notes), "", notes),
-            sigmas=tuple(sigma_of_layer(table, estimator, layer) for layer in layers),
+            noises=tuple(noise_of_layer(table, estimator, layer) for layer in layers),
         )  # fmt: skip
 
     @property

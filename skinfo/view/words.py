@@ -139,22 +139,6 @@ def epoch_ranges(chosen: Sequence[float], epochs: Sequence[float]) -> str:
     return f"epoch{'s' if len(wanted) > 1 else ''} {', '.join(texts)}"
 
 
-def sigma_in_words(sigmas: Sequence[float | None]) -> str:
-    """Say the noise of all layers; empty where there is none.
-
-    Examples
-    --------
-    >>> sigma_in_words((0.5, None, 0.5)), sigma_in_words((0.1, 0.5)), sigma_in_words((None,))
-    ('σ = 0.5', 'σ = 0.1 to 0.5, each layer its own', '')
-    """
-    different = sorted({sigma for sigma in sigmas if sigma is not None})
-    if not different:
-        return ""
-    if len(different) == 1:
-        return f"σ = {different[0]:g}"
-    return f"σ = {different[0]:g} to {different[-1]:g}, each layer its own"
-
-
 @dataclass
 class Flag:
     """One note, wherever it stands in a table."""

@@ -124,7 +124,10 @@ def test_data_processing_joins_the_notes_that_are_there():
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("notes", ["sigma differs from run", "noise added", "replicas missing"])
+@pytest.mark.parametrize(
+    "notes",
+    ["sigma differs from run", "noise differs from run", "noise added", "replicas missing"],
+)
 def test_data_processing_is_asked_of_the_networks_own_channel_alone(notes):
     table = hand_made({"a": (1, 2), "b": (3, 4)}, notes=notes)
     layers = [Layer("a", 0.1), Layer("b", 0.1)]
@@ -154,6 +157,7 @@ def test_notes_are_words_of_the_fixed_list():
         "sampled",
         "replicas missing",
         "sigma differs from run",
+        "noise differs from run",
         "noise added",
         "read error",
         "no noise",
@@ -176,7 +180,7 @@ def test_notes_are_words_of_the_fixed_list():
     assert found <= set(NOTES)
     elsewhere = {
         "above ceiling", "sampled", "no noise", "not measured", "zero by zero", "too few inputs",
-        "single rows", "one noise draw",
+        "single rows", "one noise draw", "noise differs from run",
     }  # fmt: skip
     assert found >= set(NOTES) - of_bins - elsewhere
     assert found & of_bins == {"at ceiling"}

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from skinfo.errors import needs_extra
+from skinfo.noise.words import noise_in_words
 from skinfo.quantities import split_notes
 from skinfo.view.curves import Curves, is_log
-from skinfo.view.words import bracket, epoch_name, number, short_name, sigma_in_words, with_error
+from skinfo.view.words import bracket, epoch_name, number, short_name, with_error
 
 #: Markers by layer, in plotly's names and as a letter of a legend.
 MARKERS = (
@@ -200,8 +201,8 @@ def point_in_words(curves: Curves, k: int, j: int) -> list[str]:
     unit = f" {curves.unit}" if curves.unit else ""
     value = with_error(curves.value[k, j], curves.stderr[k, j])
     lines = [f"{curves.quantity.title} {value}{unit}"]
-    if curves.sigmas[k]:
-        lines.append(f"σ = {curves.sigmas[k]:g}")
+    if curves.noises[k]:
+        lines.append(noise_in_words([curves.noises[k]]))
     if between := bracket(curves.lower[k, j], curves.upper[k, j]):
         lines.append(f"bracket {between}")
     if not np.isnan(limit := curves.ceiling[k, j]):
@@ -211,5 +212,5 @@ def point_in_words(curves: Curves, k: int, j: int) -> list[str]:
 
 def made_by(curves: Curves, *, several: bool) -> str:
     """The estimator, where others measured the same, and the noise that it measured with."""
-    words = [curves.estimator if several else "", sigma_in_words(curves.sigmas)]
+    words = [curves.estimator if several else "", noise_in_words(curves.noises)]
     return ", ".join(filter(None, words))

@@ -15,6 +15,7 @@ from skinfo._files import write_atomically
 from skinfo.errors import name_some, needs_extra
 from skinfo.flow.snapshots import Snapshots
 from skinfo.flow.tables import check_output, checked_table, is_curve, read_table
+from skinfo.noise.words import noise_in_words
 from skinfo.quantities import describe_quantity, split_notes
 from skinfo.view.curves import PAIR_KINDS, PLANES, Curves, layer_colours, layers_in_order
 from skinfo.view.report.drawing import draw_curves, draw_distances, draw_plane, draw_recorded
@@ -24,7 +25,6 @@ from skinfo.view.words import (
     epoch_name,
     flags_of,
     number,
-    sigma_in_words,
     with_error,
 )
 
@@ -232,7 +232,7 @@ def _figures(every: list[Curves], chosen: list[Curves]) -> list[Figure]:
 def _heading(curves: Curves) -> dict[str, str]:
     flat = curves.flat_ceiling(-1)
     below = [
-        curves.estimator, curves.unit, sigma_in_words(curves.sigmas),
+        curves.estimator, curves.unit, noise_in_words(curves.noises),
         "" if flat is None else f"ceiling {number(flat)}",
     ]  # fmt: skip
     return {"title": curves.quantity.title, "below": " · ".join(filter(None, below))}
@@ -243,8 +243,8 @@ def _cell(curves: Curves, k: int) -> dict[str, Any] | None:
     if not curves.measured[k, -1]:
         return None
     below = [bracket(curves.lower[k, -1], curves.upper[k, -1])]
-    if len(set(curves.sigmas)) > 1 and curves.sigmas[k]:
-        below.append(f"σ = {curves.sigmas[k]:g}")
+    if len(set(curves.noises)) > 1:
+        below.append(noise_in_words([curves.noises[k]]))
     if curves.flat_ceiling(-1) is None and np.isfinite(curves.ceiling[k, -1]):
         below.append(f"ceiling {number(curves.ceiling[k, -1])}")
     return {
@@ -267,20 +267,23 @@ def _numbers(curves: Curves, k: int) -> list[str]:
 
 
 def _in_words(settings: Mapping[Any, Any]) -> dict[Any, Any]:
-    """Settings without what says nothing, and with what stands for each layer's own sigma."""
+    """Settings without what says nothing, and with what stands for each layer's own noise."""
     hidden = {"quantities"} | ({"errors"} if not settings.get("errors") else set())
     shown = {name: value for name, value in settings.items() if name not in hidden}
     estimators = shown.get("estimators")
     if isinstance(estimators, Mapping):
-        shown["estimators"] = {name: _own_sigma(given) for name, given in estimators.items()}
+        shown["estimators"] = {name: _own_noise(given) for name, given in estimators.items()}
     return shown
 
 
-def _own_sigma(described: Any) -> Any:
+def _own_noise(described: Any) -> Any:
     if isinstance(described, list | tuple):
-        return [_own_sigma(inner) for inner in described]
+        return [_own_noise(inner) for inner in described]
     if not isinstance(described, Mapping):
         return described
-    steps = {name: _own_sigma(value) for name, value in described.items() if name == "steps"}
-    own = {"sigma": "each layer's own"} if described.get("sigma", "") is None else {}
+    steps = {name: _own_noise(value) for name, value in described.items() if name == "steps"}
+    of_layers = described.get("sigma", "") is None
+    own = {
+        name: "each layer's own" for name in ("sigma", "noise") if of_layers and name in described
+    }
     return {**described, **steps, **own}
