@@ -431,7 +431,8 @@ def _of_population(averages: Averages, mixture: Mixture) -> tuple[_Candidates, _
     without = contributions(sums.without_own_input, sums)
     rest = np.log1p(-np.minimum(sums.input_weight, 1 - 1e-16))
     log_input = -contributions(sums.all_data, sums).conditional_entropy
-    outside = averages.of_rows(own_input_out_entropies(mixture.in_space))
+    entropies = own_input_out_entropies(mixture.in_space)
+    outside = averages.of_rows(entropies + mixture.components.own_input_out_lengths())
     within = _negative(averages.plug_in.conditional_entropy)
     missed = Average(_missed_entropy(rows))
     log_label = sums.without_own_input.label - np.log(sums.label_weight)

@@ -143,6 +143,40 @@ class Components:
         both = discrete_entropy(np.bincount(cells.ravel(), weights=weights))
         return both - discrete_entropy(np.bincount(parts, weights=weights))
 
+    def own_input_out_lengths(self) -> np.ndarray:
+        """Minus the logarithm of the pattern's probability as the other inputs suggest it, (n,).
+
+        Half of it goes to the strata that they are in, half to units that are independent of each
+        other, each value with half an input more than was seen (Krichevsky and Trofimov).
+        """
+        strata, patterns, rows = self.strata, self.channel.patterns, self.rows
+        if strata is None or patterns is None:
+            return np.zeros(len(rows.points))
+        rest = 1 - rows.input_weights[rows.inputs]
+
+        def others(holds: np.ndarray) -> np.ndarray:
+            """Mass of other inputs of what holds in some rows, at these rows."""
+            weighted = rows.weights * holds
+            of_input = np.bincount(rows.inputs, weights=weighted)
+            return weighted.sum() - of_input[rows.inputs]
+
+        n_strata, n = len(patterns), len(rows.input_weights)
+        cells = np.unique(rows.inputs * n_strata + strata, return_inverse=True)[1]
+        of_cell = np.bincount(cells, weights=rows.weights)[cells]
+        same = np.bincount(strata, weights=rows.weights)[strata] - of_cell
+        values = np.unique(patterns)
+        logs = np.zeros(len(strata))
+        for unit in patterns.T:
+            of_rows = unit[strata]
+            for value in values:
+                holds = of_rows == value
+                share = (others(holds) + 0.5 / n) / (rest + 0.5 * len(values) / n)
+                logs += np.where(holds, np.log(np.where(holds, share, 1.0)), 0.0)
+        seen = np.maximum(same, 0.0) / np.maximum(rest, 1e-300)
+        lengths: np.ndarray = -np.log(0.5 * seen + 0.5 * np.exp(logs))
+        # Where both underflow the units alone say how improbable a pattern is.
+        return np.where(np.isfinite(lengths), lengths, np.log(2) - logs)
+
     def most_information(self) -> float:
         """What I(X;T) cannot exceed, in nats: what the strata tell, and Gaussians within them.
 
