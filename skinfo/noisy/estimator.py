@@ -26,21 +26,35 @@ from skinfo.quantities import Quantity, nats_to, notes_of
 class NoisyMIEstimator(BaseEstimator):
     r"""Mutual information of a noisy layer with its input and its label.
 
-    A layer outputs S, and Gaussian noise is added: :math:`T = S + \sigma Z`. Given samples of S,
+    A layer outputs S, and noise makes T of it, with Z standard normal in every unit:
+
+    - ``noise="additive"``: :math:`T = S + \sigma Z`;
+    - ``"multiplicative"``: :math:`T = S (1 + \sigma Z)`, Gaussian dropout, at a rate p with
+      :math:`\sigma^2 = p / (1 - p)` (:func:`skinfo.dropout_sigma`);
+    - ``"affine"``: :math:`T = S + \sqrt{a^2 + b^2 S^2} Z`, as of analog hardware;
+    - ``"lognormal"``: :math:`T = S e^{\sigma Z}`, information dropout;
+    - ``fit(X, scale=V)``: :math:`T = S + V Z`, a standard deviation per row and unit, as a
+      variational encoder has them.
+
+    Given samples of S,
 
     .. math:: I(X;T) = E \log g_x(t) / g(t), \qquad I(Y;T) = E \log g_y(t) / g(t), \qquad
        I(X;T|Y) = E \log g_x(t) / g_y(t)
 
-    where :math:`g_x` is the mean over the rows of input x of the density of the noise around them,
-    and :math:`g`, :math:`g_y` are the mixtures of these over all inputs and over the inputs of a
-    label. Numerator and denominator are evaluated at the same draws (randomised quasi-Monte Carlo
-    over rows and noise), as many as the tolerance needs.
+    where :math:`g_x` is the mean over the rows of input x of the density of T given them, and
+    :math:`g`, :math:`g_y` are the mixtures of these over all inputs and over the inputs of a label.
+    Numerator and denominator are evaluated at the same draws (randomised quasi-Monte Carlo over
+    rows and noise), as many as the tolerance needs.
 
     Parameters
     ----------
-    sigma : float or None, default=0.1
-        Standard deviation of the noise added to this layer, in the units of the activations. None
-        means the run's own, layer by layer, and is understood by ``information_flow`` alone.
+    sigma : float, array-like of shape (n_units,), tuple or None, default=0.1
+        Standard deviation of this layer's noise, of all units or of each: of additive noise in the
+        units of the activations. A pair (a, b) of these for affine noise. None means the run's own
+        noise, layer by layer, and is understood by ``information_flow`` alone.
+    noise : str, default="additive"
+        "additive", "multiplicative", "affine", "lognormal", or the name of a subclass of
+        :class:`skinfo.noise.Noise`.
     tol : float, default=0.01
         Standard error of the integration to reach, in ``units``.
     population : bool, default=False
@@ -82,8 +96,12 @@ class NoisyMIEstimator(BaseEstimator):
     bracket_ : tuple of float
         (lower, upper) end for the true I(X;T), widened by their 95 % errors.
     ceiling_ : float
-        What I(X;T) cannot exceed: the smaller of H(X) and the capacity of a Gaussian channel with
-        this covariance; infinite for a population.
+        What I(X;T) cannot exceed: the smaller of H(X) and what a Gaussian T of this covariance
+        would carry, (log det Cov(T) - E sum log v) / 2 with v the variances of the noise given a
+        row; infinite for a population.
+    pattern_information_, label_pattern_information_ : float
+        The parts of I(X;T) and I(Y;T) that need no more than the pattern of zeros, or of signs,
+        that the noise leaves as it is (see the notes). None where all rows have the same.
     label_mutual_info_, label_stderr_, label_bracket_, label_ceiling_ : float, float, tuple, float
         The same for I(Y;T); None without y. The ceiling is H(Y), of a population its estimate.
     label_ceiling_bracket_ : tuple of float
@@ -160,9 +178,20 @@ class NoisyMIEstimator(BaseEstimator):
     of what none of them shows. That classifier knows nothing but these rows: in many dimensions it
     errs often, and the bracket is wide.
 
-    Rows in single precision stay so, with sums right to about 1e-4 nat; with population=False and
-    without groups, more than 17 million numbers are never copied as a whole. The pairwise bounds
-    copy them to double precision.
+    Multiplicative and log-normal noise leave a unit that is exactly zero at zero, and log-normal
+    noise leaves signs. This pattern A of a row is seen in T for certain, so that the rows fall into
+    strata, and where A is a function of the input
+
+    .. math:: I(X;T) = H(A) + \sum_a P(a) I(X;T|A=a)
+
+    Units that are zero in a whole stratum have no noise there: a dead unit adds nothing. With
+    hundreds of ReLU units the patterns alone often tell all inputs apart. h(T) is then an entropy
+    with respect to lengths and to a mass of one at zero. An input whose replicas have patterns of
+    their own is not found again by its other replicas, which leaves the lower end low.
+
+    Rows in single precision stay so under additive noise, with sums right to about 1e-4 nat; with
+    population=False and without groups, more than 17 million numbers are never copied as a whole.
+    Under other noise, and for the pairwise bounds, they are copied to double precision.
 
     In a pipeline, ``make_pipeline(PCA(10), NoisyMIEstimator(0.1))``, sigma lives in the space that
     the steps before make of the layer: measured is :math:`I(X; f(S) + \sigma Z)`. PCA without
@@ -184,7 +213,9 @@ class NoisyMIEstimator(BaseEstimator):
     References
     ----------
     Goldfeld, van den Berg, Greenewald, Melnyk, Nguyen, Kingsbury, Polyanskiy, "Estimating
-    Information Flow in Deep Neural Networks", ICML 2019, equations (9) and (10).
+    Information Flow in Deep Neural Networks", ICML 2019, equations (9) and (10). Kolchinsky and
+    Tracey, "Estimating Mixture Entropy with Pairwise Distances", Entropy 2017, for the pairwise
+    bounds.
 
     Examples
     --------
@@ -203,6 +234,19 @@ class NoisyMIEstimator(BaseEstimator):
     NoisyMIEstimator(posterior_draws=1024, random_state=0, sigma=0.05)
     >>> est.pointwise_mutual_info_.round(3).tolist(), est.bayes_error_ < 1e-9
     ([0.681, 0.676, 1.353, 1.386], True)
+
+    Gaussian dropout after a ReLU; which inputs it leaves at zero alone tells log 2:
+
+    >>> S = np.array([[0.0], [0.0], [1.0], [2.0]])
+    >>> est = NoisyMIEstimator(0.3, noise="multiplicative", random_state=0).fit(S)
+    >>> round(est.mutual_info_, 6), round(est.pattern_information_, 6)
+    (0.890271, 0.693147)
+
+    An encoder with standard deviations of its own:
+
+    >>> est = NoisyMIEstimator(random_state=0).fit([[-1.0], [1.0]], scale=[[1.0], [0.5]])
+    >>> round(est.mutual_info_, 6)
+    0.474307
 
     Two directions of a layer of four:
 

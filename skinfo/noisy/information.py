@@ -120,7 +120,7 @@ def measure_mixture(
     Examples
     --------
     >>> import numpy as np
-    >>> mixture = Mixture.of(Rows.make(np.array([[-1.0], [1.0]])), sigma=0.5)
+    >>> mixture = Mixture.of(Rows.make(np.array([[-1.0], [1.0]])), 0.5)
     >>> round(measure_mixture(mixture).mutual_info.value, 6)
     0.63272
     """

@@ -65,7 +65,7 @@ def measure_posteriors(
 
     >>> from skinfo._rows import Rows
     >>> rows = Rows.make(np.array([[-1.0], [1.0]]), labels=np.array([0, 1]))
-    >>> found = measure_posteriors(Mixture.of(rows, sigma=0.5), n_draws=2**14)
+    >>> found = measure_posteriors(Mixture.of(rows, 0.5), n_draws=2**14)
     >>> round(found.classes.bayes_error.value, 3), found.pointwise.round(3).tolist()
     (0.023, [0.633, 0.633])
     """
