@@ -80,12 +80,13 @@ class Journal:
                 connection.execute("INSERT INTO header VALUES (?, ?)", header)
             stored, self.versions, self.entries = _read(connection, path)
             self._number = _last_number(connection)
-        different = [name for name in self.settings if stored.get(name) != self.settings[name]]
+        now = self.settings
+        different = [name for name in now | stored if stored.get(name) != now.get(name)]
         if different:
             name = different[0]
             raise RunError(
                 f"the file holds another measurement: its {name} differ ({stored.get(name)!r} in "
-                f"the file, {self.settings[name]!r} now). Choose another path, or remove the file.",
+                f"the file, {now.get(name)!r} now). Choose another path, or remove the file.",
                 path=path,
             )
 

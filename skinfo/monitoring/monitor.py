@@ -34,7 +34,14 @@ from skinfo.monitoring.journal import Journal
 from skinfo.monitoring.schedule import Schedule, as_condition
 from skinfo.quantities import declared_quantities
 from skinfo.runs import Layer, open_run
-from skinfo.runs.description import as_layers, check_losses, plain, software_versions, whole_epoch
+from skinfo.runs.description import (
+    as_layers,
+    check_losses,
+    plain,
+    software_versions,
+    stored_names,
+    whole_epoch,
+)
 from skinfo.runs.flatten import Flatten, Flattening
 
 # The table is written again when the journal has grown by a tenth, so that an epoch costs the same
@@ -60,8 +67,9 @@ class FlowMonitor:
         The layers in network order, as :class:`skinfo.runs.RunWriter` takes them.
     labels : array-like of shape (n_inputs,), optional
         Label of each input.
-    sigma : float or mapping of str to float, optional
-        Standard deviation of the noise that the network adds to each layer, where layers are names.
+    sigma, noise : optional
+        The noise of each layer of the network, where layers are names; see
+        :func:`skinfo.open_run`.
     flatten : str, int, callable, or mapping of str to these, optional
         How maps and sequences become rows of units; see :func:`skinfo.open_run`.
     settings : mapping, optional
@@ -113,7 +121,8 @@ class FlowMonitor:
         layers: Sequence[Layer] | Sequence[str],
         labels: Any = None,
         *,
-        sigma: float | Mapping[str, float] | None = None,
+        sigma: Any = None,
+        noise: str | Mapping[str, str] | None = None,
         flatten: Flatten = None,
         settings: Mapping[str, Any] | None = None,
         every: Schedule = 1,
@@ -124,7 +133,7 @@ class FlowMonitor:
         n_jobs: int | None = None,
     ) -> None:
         self._estimators = name_estimators(estimators)
-        self._layers = as_layers(layers, sigma)
+        self._layers = as_layers(layers, sigma, noise)
         names = [layer.name for layer in self._layers]
         if len(set(names)) != len(names) or not names:
             raise ValueError(f"layers are one or more of different names; got {names}.")
@@ -164,7 +173,8 @@ class FlowMonitor:
         X: Any,
         y: Any = None,
         *,
-        sigma: float | Mapping[str, float] | None = None,
+        sigma: Any = None,
+        noise: str | Mapping[str, str] = "additive",
         n_replicas: int = 24,
         batch_size: int = 4096,
         flatten: Flatten = None,
@@ -181,7 +191,7 @@ class FlowMonitor:
             What to measure with.
         model : torch.nn.Module
             What is trained.
-        layers, sigma, n_replicas, batch_size, flatten
+        layers, sigma, noise, n_replicas, batch_size, flatten
             As for :class:`skinfo.networks.Recorder`.
         X : array-like of shape (n_inputs, …), tuple or mapping of them
             Inputs to run the model on, as it takes them.
@@ -215,15 +225,19 @@ class FlowMonitor:
 
         with _generators_untouched():
             recorder = Recorder(
-                model, layers, sigma=sigma, n_replicas=n_replicas, batch_size=batch_size,
-                random_state=random_state, flatten=flatten,
+                model, layers, sigma=sigma, noise=noise, n_replicas=n_replicas,
+                batch_size=batch_size, random_state=random_state, flatten=flatten,
             )  # fmt: skip
             described = recorder.describe(X)
         n_inputs = len(ModelInputs.of(X, model))
         if y is not None and len(y) != n_inputs:
             raise ValueError(f"one label per input; got {len(y)} labels for {n_inputs} inputs.")
+        noisy = recorder.noisy
+        others = {n: layer.noise for n, layer in noisy.items() if layer.noise != "additive"}
         settings = {
-            "sigma": recorder.noise, "n_replicas": n_replicas, "batch_size": batch_size,
+            "sigma": {name: layer.sigma for name, layer in noisy.items()},
+            **({"noise": others} if others else {}),
+            "n_replicas": n_replicas, "batch_size": batch_size,
             "recorded_flatten": plain(flatten), "inputs": _digest(X),
         }  # fmt: skip
         monitor = cls(
@@ -339,7 +353,7 @@ class FlowMonitor:
                 if self._record is None:
                     raise RunError("there is no model to run; give activations", epoch=epoch)
                 activations = stack.enter_context(self._record())
-            names = [layer.name for layer in self._layers]
+            names = stored_names(self._layers)
             if set(activations) != set(names):
                 raise RunError(
                     f"expected the layers {sorted(names)}, got {sorted(activations)}", epoch=epoch

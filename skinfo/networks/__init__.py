@@ -5,11 +5,20 @@ from skinfo.errors import needs_extra
 with needs_extra("Training and recording networks", "torch"):
     import torch  # noqa: F401
 
-from skinfo.networks.noise import GaussianNoise, noisy_layers
+from skinfo.networks.noise import (
+    GaussianDropout,
+    GaussianNoise,
+    LayerNoise,
+    LogNormalDropout,
+    noisy_layers,
+)
 from skinfo.networks.recorder import Recorder
 
 __all__ = [
+    "GaussianDropout",
     "GaussianNoise",
+    "LayerNoise",
+    "LogNormalDropout",
     "Recorder",
     "noisy_layers",
 ]

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from skinfo._rows import as_array
 
@@ -35,6 +36,26 @@ def uncompiled() -> Iterator[None]:
             stance = _stances.pop()
             if not _stances:
                 stance.__exit__(None, None, None)
+
+
+class _Watching(TorchDispatchMode):
+    """Keep the names of random choices of zero or one, whichever module or function makes them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[str] = []
+
+    def __torch_dispatch__(self, call: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if any(word in str(call) for word in ("bernoulli", "dropout")):
+            self.seen.append(str(call))
+        return call(*args, **(kwargs or {}))
+
+
+@contextmanager
+def leaving_units_out() -> Iterator[list[str]]:
+    """Yield a list of what leaves units out at random, as dropout does, while the context lasts."""
+    with _Watching() as watching:
+        yield watching.seen
 
 
 @contextmanager

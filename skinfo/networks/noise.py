@@ -4,30 +4,87 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from math import inf
-from numbers import Real
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import nn
 
 from skinfo.networks.inputs import uncompiled
+from skinfo.noise import NOISES
+from skinfo.runs import Layer
+from skinfo.runs.description import make_layers
 
 
-class GaussianNoise(nn.Module):
-    """Add Gaussian noise to its input, in training mode.
+class LayerNoise(nn.Module):
+    """Noise of a layer, in training mode.
 
     Parameters
     ----------
-    sigma : float
-        Standard deviation of the noise.
+    sigma : float, tuple of float, or of these
+        Standard deviation of the noise: a number, or one for each of the values of an input; affine
+        noise has two parameters. 0: no noise.
+    noise : str, default="additive"
+        Which noise; see :func:`skinfo.noise.make_noise`.
 
     Attributes
     ----------
     active : bool or None
-        Whether noise is added; None: in training mode only, as dropout does.
+        Whether there is noise; None: in training mode only, as dropout does.
     generator : torch.Generator or None
         Source of the noise; None: torch's global one.
+
+    Raises
+    ------
+    ValueError
+        For an unknown noise, and a sigma that it does not take. From a pass, for an input of
+        another number of values than sigma has.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skinfo.networks import LayerNoise
+    >>> noise = LayerNoise((0.3, 0.4), noise="affine")  # of hardware
+    >>> [round(float((noise(x) - x).std()), 1) for x in (torch.zeros(10_000), torch.ones(10_000))]
+    [0.3, 0.5]
+    """
+
+    def __init__(self, sigma: Any, noise: str = "additive") -> None:
+        super().__init__()
+        layer = _known(Layer(type(self).__name__, sigma, noise=noise))
+        self.sigma, self.noise = layer.sigma, layer.noise
+        self.active: bool | None = None
+        self.generator: torch.Generator | None = None
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Make the output noisy."""
+        active = self.training if self.active is None else self.active
+        return self.perturbed(x) if active else x
+
+    # Without it torch.jit would script what it cannot; it reads no types that are written as words.
+    @torch.jit.unused
+    def perturbed(self, x):  # type: ignore[no-untyped-def]
+        """The output with noise, whatever the mode."""
+        return with_noise(x, self.sigma, self.noise, self.generator)
+
+    def extra_repr(self) -> str:
+        """Show sigma, and which noise where the class does not tell."""
+        named = f", noise={self.noise!r}" if type(self) is LayerNoise else ""
+        return f"sigma={self.sigma}{named}"
+
+
+class GaussianNoise(LayerNoise):
+    """Add Gaussian noise to its input, in training mode: T = S + sigma Z.
+
+    Parameters
+    ----------
+    sigma : float, or tuple of float
+        Standard deviation of the noise: a number, or one per unit.
+
+    Attributes
+    ----------
+    active, generator
+        As of :class:`LayerNoise`.
 
     Examples
     --------
@@ -39,36 +96,120 @@ class GaussianNoise(nn.Module):
     (0.5, 0.0)
     """
 
-    def __init__(self, sigma: float) -> None:
-        super().__init__()
-        if not _is_deviation(sigma):
-            raise ValueError(f"sigma is a standard deviation and must be >= 0; got {sigma!r}.")
-        self.sigma = float(sigma)
-        self.active: bool | None = None
-        self.generator: torch.Generator | None = None
+    def __init__(self, sigma: Any) -> None:
+        super().__init__(sigma)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Add the noise."""
-        active = self.training if self.active is None else self.active
-        return add_noise(x, self.sigma, self.generator) if active else x
-
-    def extra_repr(self) -> str:
-        """Show sigma."""
-        return f"sigma={self.sigma:g}"
+    def perturbed(self, x: torch.Tensor) -> torch.Tensor:
+        """The output with noise, whatever the mode."""
+        if not torch.jit.is_scripting():
+            noisy: torch.Tensor = super().perturbed(x)
+            return noisy
+        return torch.add(x, torch.randn_like(x), alpha=self.sigma)
 
 
-def add_noise(
-    x: torch.Tensor, sigma: float, generator: torch.Generator | None = None
+class GaussianDropout(LayerNoise):
+    """Multiply its input by Gaussian noise around 1, in training mode: T = S (1 + sigma Z).
+
+    Unlike the dropout that leaves units out, it has a finite I(X;T). Mean and variance are those of
+    ``torch.nn.Dropout(p)`` where sigma is :func:`skinfo.dropout_sigma` of p.
+
+    Parameters
+    ----------
+    sigma : float, or tuple of float
+        Standard deviation of the noise: a number, or one per unit.
+
+    Attributes
+    ----------
+    active, generator
+        As of :class:`LayerNoise`.
+
+    References
+    ----------
+    Srivastava et al., "Dropout: A Simple Way to Prevent Neural Networks from Overfitting", JMLR
+    2014, section 10.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skinfo import dropout_sigma
+    >>> from skinfo.networks import GaussianDropout
+    >>> dropout, x = GaussianDropout(dropout_sigma(0.2)), torch.full((10_000,), 2.0)
+    >>> dropout, round(float(dropout(x).std()), 1)
+    (GaussianDropout(sigma=0.5), 1.0)
+    """
+
+    def __init__(self, sigma: Any) -> None:
+        super().__init__(sigma, "multiplicative")
+
+
+class LogNormalDropout(LayerNoise):
+    """Multiply its input by log-normal noise, in training mode: T = S exp(sigma Z).
+
+    Its median is S, its mean S exp(sigma^2 / 2).
+
+    Parameters
+    ----------
+    sigma : float, or tuple of float
+        Standard deviation of the noise's logarithm: a number, or one per unit.
+
+    Attributes
+    ----------
+    active, generator
+        As of :class:`LayerNoise`.
+
+    References
+    ----------
+    Achille and Soatto, "Information Dropout: Learning Optimal Representations Through Noisy
+    Computation", IEEE PAMI 2018.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skinfo.networks import LogNormalDropout
+    >>> dropout, x = LogNormalDropout(0.3), torch.ones(10_000)
+    >>> round(float(dropout(x).log().std()), 1)
+    0.3
+    """
+
+    def __init__(self, sigma: Any) -> None:
+        super().__init__(sigma, "lognormal")
+
+
+def with_noise(
+    x: torch.Tensor,
+    sigma: Any,
+    noise: str = "additive",
+    generator: torch.Generator | None = None,
 ) -> torch.Tensor:
-    """Add Gaussian noise of standard deviation ``sigma`` to a tensor."""
-    if sigma == 0:
+    """What a layer's output ``x`` becomes by its noise."""
+    if not sigma:
         return x
-    device = x.device
-    if not torch.jit.is_scripting() and generator is not None:
+    if generator is None:
+        # Compiled code of any size of batch does not take a generator, even where it is None.
+        z = torch.randn(x.shape, device=x.device, dtype=x.dtype)
+    else:
         # It draws on its own device alone; the layers of a model may lie on several.
         device = generator.device
-    noise = torch.randn(x.shape, generator=generator, device=device, dtype=x.dtype)
-    return torch.add(x, noise.to(x.device), alpha=sigma)
+        z = torch.randn(x.shape, generator=generator, device=device, dtype=x.dtype).to(x.device)
+    if noise == "additive" and isinstance(sigma, float):
+        # Rounded once, where the sum of a product is rounded twice.
+        return torch.add(x, z, alpha=sigma)
+    model = NOISES[noise]
+    parameters = (sigma,) if len(model.parameters) == 1 else sigma
+    noisy: torch.Tensor = model.perturb(x, z, *(_for_units(value, x) for value in parameters))
+    return noisy
+
+
+def _for_units(sigma: Any, x: torch.Tensor) -> Any:
+    """A standard deviation, or one for each value of an input, in the order of flattening."""
+    if isinstance(sigma, float):
+        return sigma
+    if len(sigma) != x[0].numel():
+        raise ValueError(
+            f"sigma has {len(sigma)} standard deviations, but an input has {x[0].numel()} values "
+            f"here, of shape {tuple(x.shape[1:])}; give one number, or one per value."
+        )
+    return x.new_tensor(sigma).reshape(x.shape[1:])
 
 
 def tensor_of(output: Any, name: str) -> torch.Tensor:
@@ -126,43 +267,53 @@ def find_layers(model: nn.Module, names: Sequence[str]) -> dict[str, nn.Module]:
 
 def _is_noise(module: nn.Module) -> bool:
     """Whether it is a noise module, also where torch.jit has made another class of it."""
-    return getattr(module, "original_name", type(module).__name__) == GaussianNoise.__name__
+    kinds: list[type] = [LayerNoise, *LayerNoise.__subclasses__()]
+    name = getattr(module, "original_name", type(module).__name__)
+    return name in {kind.__name__ for kind in kinds}
 
 
-def check_by_layer(sigma: Any) -> None:
-    """Check that sigma says which layers are noisy, as a number does not."""
+def noise_by_layer(sigma: Any, noise: Any) -> dict[str, Layer]:
+    """Check the noise of each layer; a number does not say which layers are noisy."""
     if not isinstance(sigma, Mapping):
         raise TypeError(
             f'sigma must say which layers are noisy, as in {{"layer1": 0.1}}; got {sigma!r}.'
         )
+    silent = noise.keys() - sigma.keys() if isinstance(noise, Mapping) else ()
+    if silent:
+        raise ValueError(f"noise names layer {min(silent)!r}, for which there is no sigma.")
+    layers = make_layers(list(sigma), sigma, noise)
+    return {layer.name: replace(_known(layer), noise_before=False) for layer in layers}
 
 
-def check_deviations(sigma: Mapping[str, Any]) -> dict[str, float]:
-    """Check the standard deviation of the noise of each layer."""
-    for name, value in sigma.items():
-        if not _is_deviation(value):
-            raise ValueError(f"sigma of layer {name!r} must be >= 0 and finite; got {value!r}.")
-    return {name: float(value) for name, value in sigma.items()}
-
-
-def _is_deviation(value: Any) -> bool:
-    return isinstance(value, Real | torch.Tensor) and 0 <= float(value) < inf
+def _known(layer: Layer) -> Layer:
+    """A layer whose noise can be drawn here: its sigma is no unknown one, and no array."""
+    if layer.sigma is None or isinstance(layer.sigma, str):
+        raise ValueError(
+            f"layer {layer.name!r}: sigma must be a standard deviation; got {layer.sigma!r}."
+        )
+    return layer
 
 
 @contextmanager
 def noisy_layers(
-    model: nn.Module, sigma: Mapping[str, float], generator: torch.Generator | None = None
+    model: nn.Module,
+    sigma: Mapping[str, Any],
+    generator: torch.Generator | None = None,
+    noise: str | Mapping[str, str] = "additive",
 ) -> Iterator[None]:
-    """Add noise to the outputs of named layers while the context lasts.
+    """Make the outputs of named layers noisy while the context lasts.
 
     Parameters
     ----------
     model : torch.nn.Module
         Any module; its own noise modules, if it has any, are switched on as well.
-    sigma : mapping of str to float
-        Standard deviation of the noise on the output of each named submodule.
+    sigma : mapping of str to float, or to tuple of float
+        Standard deviation of the noise on the output of each named submodule, as of
+        :class:`LayerNoise`.
     generator : torch.Generator, optional
         Source of the noise; torch's global one by default.
+    noise : str or mapping of str to str, default="additive"
+        Which noise, of all these layers or by layer; see :func:`skinfo.noise.make_noise`.
 
     Raises
     ------
@@ -170,13 +321,14 @@ def noisy_layers(
         For a number instead of a mapping: it does not say which layers are noisy. From a pass of
         the model, for a layer that does not return floating-point numbers.
     ValueError
-        For a layer that the model does not have or that torch.jit has scripted or traced, or a
-        negative sigma. From a pass of the model, for a layer that has not been called.
+        For a layer that the model does not have or that torch.jit has scripted or traced, an
+        unknown noise, or a sigma that it does not take. From a pass of the model, for a layer that
+        has not been called or has another number of units than sigma.
 
     Notes
     -----
     What torch.compile made runs uncompiled while the context lasts, since compiled code does not
-    call new hooks. To train compiled code with noise, put :class:`GaussianNoise` modules into the
+    call new hooks. To train compiled code with noise, put :class:`LayerNoise` modules into the
     model, and train it outside of this context. Where torch.utils.checkpoint runs layers again for
     their gradients, leave ``generator`` out: torch restores the state of its global one alone.
 
@@ -191,19 +343,21 @@ def noisy_layers(
     >>> noisy, bool((model(x) == model(x)).all())
     (False, True)
     """
-    check_by_layer(sigma)
-    deviations = check_deviations(sigma)
-    layers = find_layers(model, list(sigma))
-    not_yet = {name for name in layers if deviations[name] > 0}
+    noises = noise_by_layer(sigma, noise)
+    layers = find_layers(model, list(noises))
+    not_yet = {name for name in layers if noises[name].sigma}
 
-    def add(name: str, output: Any) -> torch.Tensor:
+    def perturb(name: str, output: Any) -> torch.Tensor:
         not_yet.discard(name)
         x = tensor_of(output, name)
         if not x.is_floating_point():
             raise TypeError(
-                f"Layer {name!r} returns {x.dtype}; noise is added to floating-point numbers."
+                f"Layer {name!r} returns {x.dtype}; only floating-point numbers can be noisy."
             )
-        return add_noise(x, deviations[name], generator)
+        try:
+            return with_noise(x, noises[name].sigma, noises[name].noise, generator)
+        except ValueError as error:
+            raise ValueError(f"Layer {name!r}: {error}") from error
 
     def check(*_: Any) -> None:
         if not_yet:
@@ -214,7 +368,7 @@ def noisy_layers(
         undo.enter_context(switching_noise(model, True, generator))
         for name in sorted(not_yet):
             hook = layers[name].register_forward_hook(
-                lambda _module, _args, output, name=name: add(name, output)
+                lambda _module, _args, output, name=name: perturb(name, output)
             )
             undo.callback(hook.remove)
         undo.callback(model.register_forward_hook(check).remove)
@@ -226,7 +380,7 @@ def switching_noise(
     model: nn.Module, active: bool, generator: torch.Generator | None = None
 ) -> Iterator[None]:
     """Switch the noise modules of a model on or off while the context lasts."""
-    modules = [module for module in model.modules() if isinstance(module, GaussianNoise)]
+    modules = [module for module in model.modules() if isinstance(module, LayerNoise)]
     before = [(module, module.active, module.generator) for module in modules]
     try:
         for module in modules:

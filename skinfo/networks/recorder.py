@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from itertools import zip_longest
 from numbers import Integral
 from pathlib import Path
@@ -17,16 +18,17 @@ from torch import nn
 from skinfo.networks.inputs import (
     ModelInputs,
     evaluating,
+    leaving_units_out,
     make_generator,
     one_thread_if_small,
     tensors_in,
     uncompiled,
 )
 from skinfo.networks.noise import (
-    GaussianNoise,
-    check_deviations,
+    LayerNoise,
     find_layers,
     nested_tensors,
+    noise_by_layer,
     noisy_layers,
     not_called,
     switching_noise,
@@ -41,6 +43,22 @@ _AXES = {1: "n", 2: "nc", 3: "ncl", 4: "nchw", 5: "ncdhw"}
 _TRIED, _TRIED_BYTES, _FEW = 256, 2**26, 8
 # Rounding depends on the size of a batch, and may turn over a few rows of codes or spikes.
 _ROUNDED_ROWS = 0.02
+# Models of which one noise after another is again one, with the root of the sum of squares.
+_ADDING_UP = ("additive", "lognormal")
+# Choices of flatten that take the mean of values.
+_MEANS = ("channel_mean", "spatial", "token_mean")
+_UNKNOWN_NOISE = (
+    "The model gives two results for one input, with skinfo's own noise off: it has noise that the "
+    "recorder does not know of, or keeps a state between passes. Add noise by a LayerNoise or "
+    "sigma, so that its standard deviation is recorded."
+)
+_DROPOUT = (
+    "The model gives two results for one input: in evaluation mode, too, it has dropout that "
+    "leaves units out. Then I(X;T) is infinite for continuous inputs (Adilova, Geiger and Fischer, "
+    "ICLR 2023, theorem 3.1), so nothing of it can be measured. Use Gaussian dropout of the same "
+    "variance, GaussianDropout(skinfo.dropout_sigma(p)), in its place, or switch it off to measure "
+    "the network without."
+)
 
 #: The outputs of layers in the order of running, and last of all, without a name, the result.
 Seen = list[tuple[str, Any]]
@@ -54,10 +72,13 @@ class Recorder:
     model : torch.nn.Module
         Any module.
     layers : sequence of str
-        Names of the submodules to record; of a :class:`GaussianNoise` its input is recorded.
-    sigma : float or mapping of str to float, optional
-        Standard deviation of the noise to add to the outputs of the recorded layers: one number for
-        all of them, or a mapping by name, which may name layers that are not recorded.
+        Names of the submodules to record; of a :class:`LayerNoise` its input is recorded.
+    sigma : float or tuple of float, or mapping of str to these, optional
+        Standard deviation of the noise of the outputs of the recorded layers, as of
+        :class:`LayerNoise`: one for all of them, or a mapping by name, which may name layers that
+        are not recorded. The noise modules of a model have theirs.
+    noise : str or mapping of str to str, default="additive"
+        Which noise, of all these layers or by layer; see :func:`skinfo.noise.make_noise`.
     n_replicas : int, default=24
         Passes over the inputs, each with fresh noise. A layer with no noise before it is recorded
         once.
@@ -92,7 +113,8 @@ class Recorder:
         model: nn.Module,
         layers: Sequence[str],
         *,
-        sigma: float | Mapping[str, float] | None = None,
+        sigma: Any = None,
+        noise: str | Mapping[str, str] = "additive",
         n_replicas: int = 24,
         batch_size: int = 4096,
         random_state: int | None = 0,
@@ -109,19 +131,21 @@ class Recorder:
         self.model = model
         if not isinstance(sigma, Mapping):
             sigma = dict.fromkeys(layers, 0.0 if sigma is None else sigma)
-        self.sigma = check_deviations(sigma)
+        self._added = noise_by_layer(sigma, noise)
         self.n_replicas = n_replicas
         self.batch_size = batch_size
         self.random_state = random_state
         self.flatten = flatten
         self._modules = find_layers(model, layers)
-        find_layers(model, list(self.sigma))
+        find_layers(model, list(self._added))
+        for name in self._added:
+            self._noise_of(name)
 
     @property
-    def noise(self) -> dict[str, float]:
-        """Standard deviation of the noise of every layer that has some, recorded or not."""
-        deviations = {name: self._sigma_of(name) for name, _ in self.model.named_modules()}
-        return {name: sigma for name, sigma in deviations.items() if sigma > 0}
+    def noisy(self) -> dict[str, Layer]:
+        """The noise of every layer that has some, recorded or not."""
+        layers = {name: self._noise_of(name) for name, _ in self.model.named_modules() if name}
+        return {name: layer for name, layer in layers.items() if layer.sigma}
 
     def describe(self, inputs: Any) -> tuple[Layer, ...]:
         """Find the order of the layers, their sigma and what has noise before it.
@@ -160,13 +184,17 @@ class Recorder:
                     "input must not depend on its batch."
                 ) from error
             units = self._units_in(alone, 1)
-            for name, _ in alone[:-1]:
+            for name, output in alone[:-1]:
+                own = self._noise_of(name)
                 if name in units:
                     noise_before[name] = noise_seen
-                noise_seen = noise_seen or self._sigma_of(name) > 0
+                    self._check_noise(own, output, units[name].shape[1])
+                noise_seen = noise_seen or bool(own.sigma)
             n_bytes = sum(row.nbytes for row in units.values())
             self._check_rows(inputs, run, max(_FEW, _TRIED_BYTES // max(1, n_bytes)))
-        return tuple(Layer(name, self._sigma_of(name), noise_before[name]) for name in noise_before)
+        return tuple(
+            replace(self._noise_of(name), noise_before=noise_before[name]) for name in noise_before
+        )
 
     @contextmanager
     def _quiet_passes(self, device: torch.device) -> Iterator[Callable[[ModelInputs], Seen]]:
@@ -180,7 +208,7 @@ class Recorder:
 
         with ExitStack() as undo:
             for name, module in self.model.named_modules():
-                if name in self._modules or self._sigma_of(name) > 0:
+                if name in self._modules or (name and self._noise_of(name).sigma):
                     hook = module.register_forward_hook(
                         lambda _module, _args, output, name=name: seen.append((name, output))
                     )
@@ -204,6 +232,25 @@ class Recorder:
                     raise ValueError(nested_tensors(*self._modules)) from error
                 raise
 
+    def _check_noise(self, layer: Layer, output: Any, n_units: int) -> None:
+        """Check that the noise of a layer is that of the units that are recorded."""
+        model, choice = layer.noise_model, self._choice(layer.name)
+        if model is None:
+            return
+        if output.ndim > 2 and choice in _MEANS:
+            raise ValueError(
+                f"Layer {layer.name!r} has noise on each of its values, and flatten={choice!r} "
+                "makes means of them, whose noise is another. Record it with flatten='all', or "
+                "take the mean in a module of its own and give that the noise."
+            )
+        try:
+            model.check_units(n_units)
+        except ValueError as error:
+            raise ValueError(f"Layer {layer.name!r}: {error}") from error
+
+    def _choice(self, name: str) -> Any:
+        return self.flatten.get(name) if isinstance(self.flatten, Mapping) else self.flatten
+
     def _check_rows(
         self, inputs: ModelInputs, run: Callable[[ModelInputs], Seen], n_most: int
     ) -> None:
@@ -218,12 +265,9 @@ class Recorder:
         for rows in _companies(n, self.batch_size):
             seen, again = run(inputs.take(rows)), run(inputs.take(rows))
             if not _equal(seen, again):
-                raise ValueError(
-                    "The model gives two results for one input, with skinfo's own noise off: it "
-                    "has noise that the recorder does not know of, or keeps a state between passes."
-                    " Add noise by GaussianNoise or sigma, so that its standard deviation is "
-                    "recorded."
-                )
+                with leaving_units_out() as calls:
+                    run(inputs.take(rows))
+                raise ValueError(_DROPOUT if calls else _UNKNOWN_NOISE)
             for name, units in self._units_in(seen, len(rows)).items():
                 scale = np.abs(together[name][np.isfinite(together[name])]).max(initial=0)
                 differs[name][rows] = ~np.isclose(
@@ -242,7 +286,7 @@ class Recorder:
     def _units_in(self, seen: Seen, n_inputs: int) -> dict[str, np.ndarray]:
         """Rows of units of each layer, in the order of running; each layer has run once."""
         called = [name for name, _ in seen]
-        for name in (*self._modules, *(name for name in self.sigma if self.sigma[name] > 0)):
+        for name in (*self._modules, *(name for name in self._added if self._added[name].sigma)):
             if name not in called:
                 raise not_called(name)
             if name in self._modules and called.count(name) > 1:
@@ -262,7 +306,7 @@ class Recorder:
                 f"Layer {name!r} returns shape {tuple(output.shape)} for {count}; its first axis "
                 "must be that of the inputs. Record a layer before it is folded or pooled."
             )
-        choice = self.flatten.get(name) if isinstance(self.flatten, Mapping) else self.flatten
+        choice = self._choice(name)
         if output.ndim != 2 and choice is None:
             raise ValueError(
                 f"Layer {name!r} returns {tuple(output.shape[1:])} values per input; keep all of "
@@ -282,10 +326,22 @@ class Recorder:
             )
         return units
 
-    def _sigma_of(self, name: str) -> float:
+    def _noise_of(self, name: str) -> Layer:
+        """A layer with the noise of its module and the noise that is added to that."""
         module = self.model.get_submodule(name)
-        own = module.sigma if isinstance(module, GaussianNoise) else 0.0
-        return float(np.hypot(own, self.sigma.get(name, 0.0)))
+        added = self._added.get(name, Layer(name, 0.0))
+        if not isinstance(module, LayerNoise):
+            return added
+        own = Layer(name, module.sigma, noise=module.noise)
+        if not (own.sigma and added.sigma):
+            return added if added.sigma else own
+        if own.noise != added.noise or own.noise not in _ADDING_UP:
+            raise ValueError(
+                f"Layer {name!r} has {own.noise} noise of its own, and with {added.noise} noise "
+                "after that it has no noise of one model; put an nn.Identity behind it, and add "
+                "the noise there."
+            )
+        return replace(own, sigma=np.hypot(own.sigma, added.sigma))
 
     @contextmanager
     def record(self, inputs: Any) -> Iterator[dict[str, np.ndarray]]:
@@ -356,7 +412,7 @@ class Recorder:
             stack.enter_context(self._undisturbed(generator.device))
             # Hooks run in the order of registration: what is kept has no noise yet.
             for name, module in self._modules.items():
-                if isinstance(module, GaussianNoise):
+                if isinstance(module, LayerNoise):
                     hook = module.register_forward_pre_hook(
                         lambda _module, args, given, name=name: keep(
                             name, next(iter((*args, *given.values())))
@@ -368,7 +424,9 @@ class Recorder:
                         lambda _module, _args, output, name=name: keep(name, output)
                     )
                 stack.callback(hook.remove)
-            stack.enter_context(noisy_layers(self.model, self.sigma, generator))
+            sigma = {name: layer.sigma for name, layer in self._added.items()}
+            noise = {name: layer.noise for name, layer in self._added.items()}
+            stack.enter_context(noisy_layers(self.model, sigma, generator, noise))
             yield
 
 

@@ -19,7 +19,7 @@ from skinfo.networks.inputs import (
     make_generator,
     one_thread_if_small,
 )
-from skinfo.networks.noise import check_by_layer, noisy_layers
+from skinfo.networks.noise import noise_by_layer, noisy_layers
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "tanh": nn.Tanh,
@@ -88,8 +88,10 @@ class Trainer:
         Maps inputs to class scores.
     X, y : array-like of shape (n_samples, …) and (n_samples,)
         Training inputs and class numbers.
-    sigma : mapping of str to float, default={}
+    sigma : mapping of str to float, or to tuple of float, default={}
         Standard deviation of the noise on the outputs of named layers.
+    noise : str or mapping of str to str, default="additive"
+        Which noise, of all these layers or by layer; see :func:`skinfo.noise.make_noise`.
     learning_rate, batch_size : float and int, default 4e-4 and 256
         Step of the optimiser and inputs per step.
     optimiser : {"adam", "sgd"}, default="adam"
@@ -119,7 +121,8 @@ class Trainer:
         X: Any,
         y: Any,
         *,
-        sigma: Mapping[str, float] | None = None,
+        sigma: Mapping[str, Any] | None = None,
+        noise: str | Mapping[str, str] = "additive",
         learning_rate: float = 4e-4,
         batch_size: int = 256,
         optimiser: str = "adam",
@@ -132,7 +135,8 @@ class Trainer:
         self._X = _exactly(X, torch.float32)
         self._y = _exactly(y, torch.int64)
         self._sigma = {} if sigma is None else sigma
-        check_by_layer(self._sigma)
+        self._noise = noise
+        noise_by_layer(self._sigma, noise)
         self._batch_size = batch_size
         self._parseval = parseval
         self._generator = make_generator(random_state)
@@ -151,7 +155,7 @@ class Trainer:
             while self.epoch < epoch:
                 with (
                     keeping_modes(self.model),
-                    noisy_layers(self.model, self._sigma, self._generator),
+                    noisy_layers(self.model, self._sigma, self._generator, self._noise),
                 ):
                     self.model.train()
                     self._train_epoch()

@@ -9,7 +9,13 @@ import pytest
 import torch
 from torch import nn
 
-from skinfo.networks import GaussianNoise, Recorder
+from skinfo.networks import (
+    GaussianDropout,
+    GaussianNoise,
+    LayerNoise,
+    LogNormalDropout,
+    Recorder,
+)
 from skinfo.runs import Layer, RunWriter, open_run
 from skinfo.szt import Trainer, make_mlp
 
@@ -186,6 +192,96 @@ def test_the_sigma_of_a_layer_is_that_of_the_noise_it_gets(X):
     assert recorder.describe(X)[0].sigma == pytest.approx(spread, rel=0.02)
 
 
+MODULES = {
+    "multiplicative": GaussianDropout(0.5),
+    "lognormal": LogNormalDropout(0.5),
+    "affine": LayerNoise((0.3, (0.1, 0.2, 0.3, 0.4)), "affine"),
+}
+
+
+@pytest.mark.parametrize(("noise", "module"), MODULES.items(), ids=list(MODULES))
+def test_noise_modules_are_recognised_and_make_replicas_of_their_noise(X, noise, module):
+    """Behind the noise there is T itself: its spread given S is that of the model's formula."""
+    model = nn.Sequential(nn.Linear(6, 4), module, nn.Identity())
+    recorder = Recorder(model, ["1", "2"], n_replicas=500)
+    assert recorder.describe(X) == (Layer("1", module.sigma, False, noise), Layer("2", 0.0, True))
+    arrays = recorded(recorder, X)
+    with torch.no_grad():
+        S = model[0](torch.as_tensor(X)).numpy()
+    np.testing.assert_array_equal(arrays["1"], S)
+    T = arrays["2"].astype(np.float64).transpose(1, 0, 2)
+    if noise == "lognormal":
+        np.testing.assert_array_equal(np.sign(T), np.broadcast_to(np.sign(S), T.shape))
+        T, S, spread = np.log(np.abs(T)), np.log(np.abs(S)), np.full(S.shape, 0.5)
+    elif noise == "multiplicative":
+        spread = 0.5 * np.abs(S)
+    else:
+        spread = np.hypot(0.3, np.array([0.1, 0.2, 0.3, 0.4]) * S)
+    np.testing.assert_allclose(T.std(axis=0), spread, rtol=5 / np.sqrt(2 * len(T)))
+    assert np.abs((T.mean(axis=0) - S) / spread).max() < 5 / np.sqrt(len(T))
+
+
+def test_layers_are_recorded_with_the_noise_that_is_named(X):
+    model = make_mlp(SIZES, activation="relu")
+    kinds = {"layer1": "multiplicative", "layer3": "lognormal"}
+    recorder = Recorder(model, NAMES, sigma=SIGMAS, noise=kinds, n_replicas=3)
+    assert recorder.describe(X) == (
+        Layer("layer1", 0.1, False, "multiplicative"),
+        Layer("layer2", 0.2, True),
+        Layer("layer3", 0.3, True, "lognormal"),
+    )
+    arrays = recorded(recorder, X)
+    assert [array.shape for array in arrays.values()] == [(50, 5), (50, 3, 4), (50, 3, 3)]
+    with torch.no_grad():
+        first = model.layer1(torch.as_tensor(X)).numpy()
+    np.testing.assert_array_equal(arrays["layer1"], first)
+    # Where the first layer is dead there is no noise for the second.
+    with torch.no_grad():
+        model.layer1[0].bias.fill_(-100)
+    still = recorded(recorder, X)["layer2"]
+    np.testing.assert_array_equal(still, np.broadcast_to(still[:1, :1], still.shape))
+
+
+def test_noise_that_adds_up_to_one_model_does_and_other_noise_is_refused(X):
+    for kind, noise in ((GaussianNoise, "additive"), (LogNormalDropout, "lognormal")):
+        model = nn.Sequential(kind((0.3, 0.6)), nn.Identity())
+        (layer,) = Recorder(model, ["0"], sigma=0.4, noise=noise).describe(X[:, :2])
+        assert layer.noise == noise
+        assert layer.sigma == pytest.approx((0.5, np.sqrt(0.52)))
+    for module, noise in (
+        (GaussianDropout(0.3), "multiplicative"),
+        (GaussianDropout(0.3), "additive"),
+        (GaussianNoise(0.3), "lognormal"),
+    ):
+        message = f"'0' has {module.noise} noise of its own, and with {noise} noise after"
+        with pytest.raises(ValueError, match=message):
+            Recorder(nn.Sequential(module), ["0"], sigma=0.4, noise=noise)
+    assert Recorder(nn.Sequential(module), ["0"], sigma=0.0).noisy == {"0": Layer("0", 0.3)}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"sigma": {"layer2": (0.1, 0.2)}}, r"'layer2': sigma must be .* shape \(4,\); got .*\(2,"),
+        ({"sigma": 0.1, "noise": "binary"}, r"'layer1': noise is one of 'additive', .*'binary'"),
+        ({"sigma": {"layer2": 0.1}, "noise": {"layer3": "affine"}}, "noise names layer 'layer3'"),
+        ({"sigma": 0.1, "noise": "affine"}, r'noise="affine" takes sigma=\(a, b\)'),
+        ({"sigma": {"layer2": (0.1, 0.2, 0.0, 1)}}, "positive .* in every unit; unit 2 has 0"),
+    ],
+)
+def test_noise_that_cannot_be_is_refused(X, options, message):
+    with pytest.raises(ValueError, match=message):
+        Recorder(make_mlp(SIZES), NAMES, **options).describe(X)
+
+
+def test_means_of_noisy_values_are_refused_and_those_behind_them_are_not():
+    model = make_conv_net()
+    given = {"sigma": {"features.conv": 0.1}, "flatten": "channel_mean"}
+    with pytest.raises(ValueError, match="'features.conv' has noise on each of its values, and"):
+        Recorder(model, ["features.conv"], **given).describe(images(20))
+    assert Recorder(model, ["features.pool"], **given).describe(images(20))[0].noise_before
+
+
 def test_convolutional_layers_are_recorded():
     model, x = make_conv_net().eval(), images(20)
     recorder = Recorder(
@@ -225,7 +321,7 @@ def test_recording_an_unknown_layer_lists_the_layers():
 
 def test_one_sigma_is_that_of_every_recorded_layer(X):
     recorder = Recorder(make_mlp(SIZES), NAMES[:2], sigma=0.1)
-    assert recorder.noise == {"layer1": 0.1, "layer2": 0.1}
+    assert recorder.noisy == {name: Layer(name, 0.1) for name in ("layer1", "layer2")}
 
 
 def test_without_a_random_state_noise_is_fresh_in_every_recording(X):
@@ -453,6 +549,34 @@ def test_parameters_that_are_not_made_yet_are_an_error():
         Recorder(model, ["0"]).describe(torch.zeros(5, 2))
 
 
+class Always(nn.Module):
+    """Dropout in evaluation mode, too."""
+
+    def __init__(self, dropout):
+        super().__init__()
+        self.dropout = dropout
+
+    def forward(self, x):
+        return self.dropout.train()(x)
+
+
+@pytest.mark.parametrize(
+    "dropout",
+    [
+        nn.Dropout(0.2), nn.Dropout1d(0.2), nn.AlphaDropout(0.2), nn.FeatureAlphaDropout(0.2),
+        nn.TransformerEncoderLayer(6, 2, 8, 0.2, batch_first=True),
+    ],
+)  # fmt: skip
+def test_dropout_that_leaves_units_out_has_infinite_information(rng, dropout):
+    X = rng.standard_normal((20, 4, 6))
+    recorder = Recorder(nn.Sequential(nn.Linear(6, 6), Always(dropout)), ["1"], flatten="all")
+    with pytest.raises(ValueError, match=r"infinite for continuous .*GaussianDropout\(.*\(p"):
+        recorder.describe(X)
+    # In its own mode it is off, and what is recorded is a function of the input.
+    off = Recorder(nn.Sequential(nn.Linear(6, 6), dropout), ["1"], flatten="all")
+    assert off.describe(X) == (Layer("1", 0.0, False),)
+
+
 def test_noise_of_unknown_size_in_a_layer_is_found_behind_other_results():
     class Hidden(nn.Module):
         def __init__(self):
@@ -460,7 +584,7 @@ def test_noise_of_unknown_size_in_a_layer_is_found_behind_other_results():
             self.first = nn.Linear(6, 4)
 
         def forward(self, x):
-            return {"value": [nn.functional.dropout(self.first(x), training=True)]}
+            return {"value": [nn.functional.rrelu(self.first(x), training=True)]}
 
     with pytest.raises(ValueError, match="noise that the recorder does not know of"):
         Recorder(Hidden(), ["first"]).describe(torch.ones(5, 6))
@@ -653,7 +777,9 @@ class Sometimes(nn.Module):
 def test_noise_of_unknown_size_is_found_whatever_the_first_input(rng, model, layer):
     X = rng.standard_normal((300, 6))
     X[0] = 0
-    with pytest.raises(ValueError, match="noise that the recorder does not know of"):
+    with pytest.raises(
+        ValueError, match="noise that the recorder does not know of|leaves units out"
+    ):
         Recorder(model, [layer]).describe(X)
 
 
