@@ -80,7 +80,7 @@ def load_mnist(path: str | Path | None = None, *, random_state: int = 0) -> Digi
             f"{images.shape} and {labels.shape}",
             path=path,
         )
-    return _digits(images, labels, f"{len(labels):,} digits, {kind} in {path}", len(y_test))
+    return _digits(images, labels, f"{len(labels):,} digits of MNIST, from {kind}", len(y_test))
 
 
 def _read_part(directory: Path, part: str) -> tuple[np.ndarray, np.ndarray]:

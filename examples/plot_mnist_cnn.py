@@ -57,6 +57,7 @@ from skinfo.view.curves import layer_colours
 
 PATH = sys.argv[sys.argv.index("--mnist") + 1] if "--mnist" in sys.argv else None
 EPOCHS = int(sys.argv[sys.argv.index("--epochs") + 1]) if "--epochs" in sys.argv else 128
+OPTIONS = [*(["--mnist PATH"] if PATH else []), *([f"--epochs {EPOCHS}"] if EPOCHS != 128 else [])]
 SEED = 0
 torch.set_num_threads(1)  # batches of 32 gain little from more, and on a busy machine lose
 started = time.perf_counter()
@@ -79,10 +80,10 @@ NETWORKS = {
     "deterministic": (0.0, 0.0),
     "sigma 0.05": (0.05, 0.0),
     "dropout 0.2": (0.0, 0.2),
-    "sigma 0.5": (0.5, 0.0),
 }
-if FULL:
-    NETWORKS |= {"sigma 0.1": (0.1, 0.0), "sigma 0.2": (0.2, 0.0)}
+NETWORKS |= (
+    {"sigma 0.1": (0.1, 0.0), "sigma 0.2": (0.2, 0.0)} if FULL else {"sigma 0.5": (0.5, 0.0)}
+)
 HIDDEN = ("conv1", "conv2", "fc")
 STAGES = [epoch for epoch in (8, 16, 32, 64, 128) if epoch <= EPOCHS] if FULL else [3]
 STATES = Path("mnist-states")
@@ -150,7 +151,7 @@ def mistakes(trainer: Trainer, rows: slice) -> np.ndarray:
     return guessed != labels[rows]
 
 
-def renormalised(trainer: Trainer, name: str) -> Trainer:
+def with_own_statistics(trainer: Trainer, name: str) -> Trainer:
     """A copy of a trained network with the statistics that it has without noise and dropout."""
     twin = copy.deepcopy(trainer)
     normalise(twin, name, noise=False)
@@ -162,14 +163,14 @@ def standard_error(wrong: np.ndarray) -> float:
     return np.std(wrong) / np.sqrt(len(wrong))
 
 
-def error_row(name: str, epoch: int, twin_wrong: dict[str, np.ndarray]) -> dict:
+def error_row(name: str, epoch: int) -> dict:
     """Test errors; the difference to the deterministic network is paired, digit by digit."""
-    wrong, without_noise = mistakes(trainers[name], test), twin_wrong[name]
-    difference = without_noise.astype(float) - twin_wrong["deterministic"]
+    wrong, renormalised = mistakes(trainers[name], test), without_noise[name, epoch]
+    difference = renormalised.astype(float) - without_noise["deterministic", epoch]
     return {
         "network": name, "sigma": NETWORKS[name][0], "dropout": NETWORKS[name][1], "epochs": epoch,
         "test_error": wrong.mean(), "stderr": standard_error(wrong),
-        "renormalised": without_noise.mean(), "renormalised_stderr": standard_error(without_noise),
+        "renormalised": renormalised.mean(), "renormalised_stderr": standard_error(renormalised),
         "difference": difference.mean(), "difference_stderr": standard_error(difference),
         "n_train": n_train, "n_test": len(wrong), "seed": SEED,
     }  # fmt: skip
@@ -179,18 +180,19 @@ def keep(name: str, table: pd.DataFrame) -> None:
     """Write a table of a full run, and beside it what it was made with."""
     write_results(
         name, table.round(6), script="mnist_cnn", source=digits.source, seed=SEED,
+        command=" ".join(["python examples/plot_mnist_cnn.py --full", *OPTIONS]),
         seconds=time.perf_counter() - started,
         seconds_of="the last call; what it resumed took its own",
     )  # fmt: skip
 
 
 trainers = {name: make_trainer(name) for name in NETWORKS}
-rows, twin_wrong = [], {}
-for stage in STAGES:
-    for name, trainer in trainers.items():
+rows, without_noise = [], {}
+for name, trainer in trainers.items():
+    for stage in STAGES:
         train_until(trainer, name, stage)
-        twin_wrong[name] = mistakes(renormalised(trainer, name), test)
-        rows.append(error_row(name, stage, twin_wrong))
+        without_noise[name, stage] = mistakes(with_own_statistics(trainer, name), test)
+        rows.append(error_row(name, stage))
         if FULL:
             errors_so_far = [100 * rows[-1][key] for key in ("test_error", "renormalised")]
             print(
