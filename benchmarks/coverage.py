@@ -15,6 +15,7 @@ end of the table: with False) is to hold the population's information in at leas
 
 import argparse
 import warnings
+from typing import Any
 
 import laws
 import numpy as np
@@ -27,19 +28,30 @@ ROUNDING = 1e-9
 MARGIN = 0.1
 
 
+def make_estimator(law: laws.FiniteLaw | laws.Population, **options: Any) -> NoisyMIEstimator:
+    if law.noise == "per row":
+        return NoisyMIEstimator(**options)
+    return NoisyMIEstimator(law.sigma, noise=law.noise, **options)
+
+
+def in_words(sigma: Any) -> str:
+    """The sigma of a law, a number or several."""
+    return "of each" if sigma is None else np.array2string(np.asarray(sigma), separator=", ")
+
+
 def estimate_finite(law: laws.FiniteLaw, seed: int) -> tuple[float, ...]:
     """Value, standard error, both ends, evaluations."""
     warnings.simplefilter("ignore")
-    est = NoisyMIEstimator(law.sigma, tol=law.tol, random_state=seed).fit(law.points)
+    est = make_estimator(law, tol=law.tol, random_state=seed).fit(law.points, scale=law.scale)
     return est.mutual_info_, est.stderr_, *est.bracket_, est.n_evaluations_
 
 
 def estimate_population(law: laws.Population, seed: int) -> tuple[float, ...]:
     """Value, both ends, both ends of the label's information, evaluations."""
     warnings.simplefilter("ignore")
-    S, groups, y = law.draw(np.random.default_rng(seed))
-    estimator = NoisyMIEstimator(law.sigma, population=law.population, random_state=seed)
-    est = estimator.fit(S, y, groups=groups)
+    S, groups, y, *scale = law.draw(np.random.default_rng(seed))
+    estimator = make_estimator(law, population=law.population, random_state=seed)
+    est = estimator.fit(S, y, groups=groups, scale=scale[0] if scale else None)
     label = (np.nan, np.nan) if y is None else est.label_bracket_
     return est.mutual_info_, *est.bracket_, *label, est.n_evaluations_
 
@@ -79,7 +91,7 @@ def judge_finite(law: laws.FiniteLaw, n_seeds: int, n_jobs: int) -> None:
     rms = np.sqrt(np.mean(error**2))
     ratio = "–" if exact else f"{rms / stderr.mean():.2f}"
     print_row(
-        law.name, law.points.shape[1], len(law.points), f"{law.sigma:g}",
+        law.name, law.points.shape[1], len(law.points), in_words(law.sigma),
         f"{law.information:.4f}", f"{law.deficit:.4f}", f"{law.tol:g}",
         f"{np.median(evaluations):,.0f}", share(inside), f"{100 * close.mean():.1f}", f"{rms:.1e}",
         ratio, target, verdict,
@@ -97,8 +109,9 @@ def judge_population(law: laws.Population, n_seeds: int, n_jobs: int) -> None:
     for name, truth, low, high, bias in lines:
         inside = holds(low, high, truth)
         print_row(
-            law.name, name, d, f"{law.sigma:g}", f"{truth:.4f}", f"{np.median(evaluations):,.0f}",
-            f"{np.median(high - low):.3f}", bias, f"{100 * np.mean(low > truth + ROUNDING):.1f}",
+            law.name, name, d, in_words(law.sigma), f"{truth:.4f}",
+            f"{np.median(evaluations):,.0f}", f"{np.median(high - low):.3f}", bias,
+            f"{100 * np.mean(low > truth + ROUNDING):.1f}",
             f"{100 * np.mean(high < truth - ROUNDING):.1f}", share(inside),
             met(inside.mean() >= 0.95),
         )  # fmt: skip

@@ -6,9 +6,10 @@ trapezoidal rule, which converges faster than any power of its step; ``check`` h
 each other and against values computed elsewhere.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import product
+from typing import Any
 
 import numpy as np
 from scipy.special import logsumexp
@@ -28,9 +29,11 @@ class FiniteLaw:
 
     name: str
     points: np.ndarray
-    sigma: float
+    sigma: Any
     information: float
     tol: float
+    noise: str = "additive"
+    scale: np.ndarray | None = None  # of every row and unit, in the place of sigma
 
     @property
     def deficit(self) -> float:
@@ -40,20 +43,66 @@ class FiniteLaw:
 
 @dataclass(frozen=True)
 class Population:
-    """A law to draw inputs from: ``draw(rng)`` gives rows, their inputs or None, labels or None."""
+    """A law to draw inputs from.
+
+    ``draw(rng)`` gives rows, their inputs or None, labels or None, and the scale of their noise if
+    they have one.
+    """
 
     name: str
-    draw: Callable[[np.random.Generator], tuple[np.ndarray, np.ndarray | None, np.ndarray | None]]
-    sigma: float
+    draw: Callable[[np.random.Generator], tuple[np.ndarray | None, ...]]
+    sigma: Any
     information: float
     label_information: float | None = None
     population: bool = True
+    noise: str = "additive"
 
 
 def line_information(points: np.ndarray, sigma: float) -> float:
     """Information of equally likely points on a line."""
     weights = np.full(len(points), 1 / len(points))
     return line_entropy(points, weights, sigma) - noise_entropy(sigma)
+
+
+def unequal_information(
+    points: np.ndarray, deviations: np.ndarray, weights: np.ndarray | None = None
+) -> float:
+    """Information of points on a line, each with a deviation of its own, equally likely or not."""
+    weights = np.full(len(points), 1 / len(points)) if weights is None else weights
+    step = deviations.min() / 16
+    low, high = np.min(points - 9 * deviations), np.max(points + 9 * deviations)
+    entropy = 0.0
+    for t in np.array_split(np.arange(low, high, step), 1 + int((high - low) / step / 2000)):
+        z = (t[:, None] - points) / deviations
+        density = np.exp(-(z**2) / 2) @ (weights / deviations) / np.sqrt(2 * np.pi)
+        positive = density[density > 0]
+        entropy -= float(positive @ np.log(positive)) * step
+    return entropy - float(weights @ np.log(deviations)) - noise_entropy(1.0)
+
+
+def unit_information(
+    noise: str, sigma: Any, rows: Sequence[float], weights: np.ndarray | None = None
+) -> float:
+    """Information of one unit; exact zeros, or signs, and what noise leaves of the others."""
+    s = np.asarray(rows, dtype=float)
+    weights = np.full(len(s), 1 / len(s)) if weights is None else weights
+    if noise == "per row":
+        return unequal_information(s, np.asarray(sigma, dtype=float), weights)
+    if noise == "affine":
+        return unequal_information(s, np.hypot(sigma[0], sigma[1] * s), weights)
+    kinds = np.sign(s) if noise == "lognormal" else (s != 0).astype(float)
+    total = 0.0
+    for kind in np.unique(kinds):
+        own = kinds == kind
+        mass = weights[own].sum()
+        total -= mass * np.log(mass)
+        if kind:
+            size = np.abs(s[own])
+            inside = (s[own], sigma * size)
+            if noise == "lognormal":
+                inside = (np.log(size), np.full(len(size), sigma))
+            total += mass * unequal_information(*inside, weights[own] / mass)
+    return float(total)
 
 
 def plane_information(points: np.ndarray, sigma: float) -> float:
@@ -115,6 +164,15 @@ def check() -> None:
     np.testing.assert_allclose(normal, 0.5 * np.log(5), atol=1e-10)
     np.testing.assert_allclose(binary_information(0.5), 0.632720193737, atol=1e-11)
     np.testing.assert_allclose(uniform_entropy(0.1), 0.7834669091, atol=1e-6)
+    for noise, sigma, rows, value in (
+        ("multiplicative", 0.3, (1, 2, 3), 0.5415799937),
+        ("multiplicative", 0.3, (0, 0, 1, 2), 0.8902710791),
+        ("affine", (0.2, 0.3), (0, 1, 2), 0.7981178210),
+        ("lognormal", 0.5, (-1, 1, np.e), 0.8610680485),
+        ("per row", (1, 0.5), (-1, 1), 0.4743074112),
+        ("per row", (1, 10), (0, 0), 0.4333107188),
+    ):
+        np.testing.assert_allclose(unit_information(noise, sigma, rows), value, atol=1e-9)
 
 
 def cube(d: int, sigma: float, tol: float) -> FiniteLaw:
@@ -137,6 +195,34 @@ def constellation(kind: str, n: int, sigma: float, tol: float) -> FiniteLaw:
     return FiniteLaw(f"{n}-{kind.upper()}", points, sigma, value, tol)
 
 
+def product_law(
+    noise: str, sigma: Any, rows: Sequence[float], d: int, tol: float, name: str
+) -> FiniteLaw:
+    """All combinations of the rows of d units; "per row" sigma holds their scales."""
+    points = np.array(list(product(rows, repeat=d)), dtype=float)
+    scale = np.array(list(product(sigma, repeat=d)), dtype=float) if noise == "per row" else None
+    information = d * unit_information(noise, sigma, rows)
+    return FiniteLaw(f"{noise}: {name}", points, sigma, information, tol, noise, scale)
+
+
+def noisy_laws() -> list[FiniteLaw]:
+    """Laws of noise that is not additive, or not the same for all rows."""
+    return [
+        product_law("multiplicative", 0.3, (1, 2, 3), 2, 0.002, "1, 2, 3"),
+        product_law("multiplicative", 0.3, (0, 0, 1, 2), 2, 0.002, "ReLU of four points"),
+        product_law("multiplicative", 1.0, (-2, -1, 1, 2), 3, 0.005, "both signs"),
+        product_law("affine", (0.2, 0.3), (0, 1, 2), 2, 0.002, "0, 1, 2"),
+        product_law("affine", (0.2, 0.3), (0, 1, 2), 4, 0.005, "0, 1, 2"),
+        product_law("affine", (0.5, 1.0), (-1, 0, 3), 3, 0.005, "-1, 0, 3"),
+        product_law("lognormal", 0.5, (np.exp(-1), 1, np.e), 3, 0.005, "1/e, 1, e"),
+        product_law("lognormal", 0.5, (-1, 1, np.e), 2, 0.002, "-1, 1, e"),
+        product_law("lognormal", 0.5, (0, 0, 1, 2), 3, 0.005, "ReLU of four points"),
+        product_law("per row", (1, 2), (0, 0), 4, 0.002, "one centre, deviations 1, 2"),
+        product_law("per row", (1, 0.5), (-1, 1), 3, 0.002, "-1 ± 1, 1 ± 0.5"),
+        product_law("per row", (0.1, 1, 10), (0, 0, 0), 3, 0.005, "one centre, 0.1, 1, 10"),
+    ]
+
+
 def finite_laws() -> list[FiniteLaw]:
     """Constellations, cubes and orthogonal signals, from almost no information to almost all."""
     return [
@@ -156,6 +242,7 @@ def finite_laws() -> list[FiniteLaw]:
         *(cube(d, 8.0, 0.01) for d in (2, 5)),
         *(orthogonal(16, sigma, 0.01) for sigma in (0.8, 1.0, 12.0)),
         *(orthogonal(32, sigma, 0.01) for sigma in (0.8, 1.0, 16.0)),
+        *noisy_laws(),
     ]
 
 
@@ -306,6 +393,116 @@ def rare_mode(share: float, n: int) -> Population:
     return Population(f"a mode of {share:g}/n, {n} rows", draw, 1.0, entropy + (1 - mass) * inside)
 
 
+def drawn_points(
+    noise: str, sigma: Any, rows: Sequence[float], d: int, n: int, name: str
+) -> Population:
+    """Inputs whose every unit is one of a few points, equally likely."""
+    return Population(
+        f"{noise}: {name}, {n} rows",
+        lambda rng: (rng.choice(np.asarray(rows, dtype=float), size=(n, d)), None, None),
+        sigma,
+        d * unit_information(noise, sigma, rows),
+        noise=noise,
+    )
+
+
+def uniform_between(noise: str, sigma: Any, low: float, high: float, d: int, n: int) -> Population:
+    """Rows uniform on a cube."""
+    middles = low + (high - low) * (np.arange(2000) + 0.5) / 2000
+    return Population(
+        f"{noise}: uniform on [{low:g}, {high:g}], {n} rows",
+        lambda rng: (rng.uniform(low, high, size=(n, d)), None, None),
+        sigma,
+        d * unit_information(noise, sigma, middles),
+        noise=noise,
+    )
+
+
+def lognormal_layer(d: int, n: int, sigma: float) -> Population:
+    """Logarithms that are standard normal: d Gaussian channels."""
+    return Population(
+        f"lognormal: exp(normal), {n} rows",
+        lambda rng: (np.exp(rng.normal(size=(n, d))), None, None),
+        sigma,
+        0.5 * d * float(np.log1p(sigma**-2)),
+        noise="lognormal",
+    )
+
+
+def signed_layer(n: int, sigma: float) -> Population:
+    """Of either sign, which is the label, and a normal logarithm; the noise leaves the sign."""
+
+    def draw(rng: np.random.Generator):
+        y = rng.integers(0, 2, size=n)
+        return ((2 * y - 1) * np.exp(rng.normal(size=n)))[:, None], None, y
+
+    inside = 0.5 * float(np.log1p(sigma**-2))
+    name = f"lognormal: ±exp(normal), {n} rows"
+    return Population(name, draw, sigma, np.log(2) + inside, np.log(2), noise="lognormal")
+
+
+def lognormal_chain(d: int, n: int, r: int, sigma: float) -> Population:
+    """exp(x + sigma z) of normal x: noise before the layer, and as much in it."""
+
+    def draw(rng: np.random.Generator):
+        return replicated(np.exp(rng.normal(size=(n, 1, d)) + sigma * rng.normal(size=(n, r, d))))
+
+    truth = 0.5 * d * float(np.log1p(1 / (2 * sigma**2)))
+    return Population(f"lognormal: chain, {n} x {r}", draw, sigma, truth, noise="lognormal")
+
+
+def given_dropout_chain(d: int, r: int, sigma: float) -> Population:
+    """Given inputs 1, 2, 4 in each unit, times 0.7, 1 or 1.3 before the layer, and noise in it."""
+    inputs = np.array(list(product((1.0, 2.0, 4.0), repeat=d)))
+    factors = np.array([0.7, 1.0, 1.3])
+
+    def draw(rng: np.random.Generator):
+        return replicated(inputs[:, None] * rng.choice(factors, size=(len(inputs), r, d)))
+
+    every = np.outer((1, 2, 4), factors).ravel()
+    truth = unit_information("multiplicative", sigma, every) - unit_information(
+        "multiplicative", sigma, factors
+    )
+    return Population(
+        f"multiplicative: given inputs, {len(inputs)} x {r}", draw, sigma, d * truth,
+        population=False, noise="multiplicative",
+    )  # fmt: skip
+
+
+def matched_encoder(d: int, n: int, scales: tuple[float, float]) -> Population:
+    """Centres of variance 1 - v^2 where the deviation is v, so that T is standard normal for each.
+
+    The label, which deviation the first unit has, leaves no trace in T.
+    """
+
+    def draw(rng: np.random.Generator):
+        which = rng.integers(0, 2, size=(n, d))
+        scale = np.asarray(scales)[which]
+        S = np.sqrt(1 - scale**2) * rng.normal(size=(n, d))
+        return S, None, which[:, 0], scale
+
+    truth = -d * float(np.mean(np.log(scales)))
+    return Population(
+        f"per row: matched encoder, {n} rows", draw, None, truth, 0.0, noise="per row"
+    )
+
+
+def noisy_populations() -> list[Population]:
+    """Populations of noise that is not additive, or not the same for all rows."""
+    return [
+        *(uniform_between("multiplicative", 0.3, 1, 3, d, 500) for d in (1, 2)),
+        *(drawn_points("multiplicative", 0.3, (0, 0, 1, 2), d, 500, "ReLU") for d in (1, 2)),
+        *(given_dropout_chain(d, 30, 0.3) for d in (1, 2)),
+        *(uniform_between("affine", (0.2, 0.5), -1, 1, d, 500) for d in (1, 2)),
+        drawn_points("affine", (0.2, 0.3), (0, 1, 2), 2, 300, "0, 1, 2"),
+        *(lognormal_layer(d, 500, 0.5) for d in (1, 2)),
+        signed_layer(500, 0.5),
+        *(lognormal_chain(d, 200, 20, 0.5) for d in (1, 2)),
+        *(matched_encoder(d, 500, (0.3, 0.9)) for d in (1, 2)),
+        matched_encoder(2, 500, (0.1, 0.99)),
+    ]
+
+
 def populations() -> list[Population]:
     """With and without replicas, d = 1 to 3; at last those whose inputs are given."""
     return [
@@ -333,4 +530,5 @@ def populations() -> list[Population]:
         gaussian_chain(2, 200, 5),
         *(tanh_chain(d, 200, 20, 0.3) for d in (1, 2)),
         *(given_chain(d, 64, 20) for d in (1, 2)),
+        *noisy_populations(),
     ]
