@@ -22,7 +22,9 @@ from skinfo.flow.snapshots import Snapshots
 from skinfo.quantities import COLUMNS, CURVE_COLUMNS
 from skinfo.runs.description import LAST_EPOCH, plain
 
-_WORDS = ("layer", "estimator", "quantity", "unit", "notes", "randomisations", "seed_values")
+_WORDS = (
+    "layer", "estimator", "quantity", "unit", "notes", "randomisations", "seed_values", "noise",
+)  # fmt: skip
 # Empty in a file where they are not known.
 _NUMBERS = (
     "value", "stderr", "lower", "upper", "spread", "bias_below", "bias_above", "stderr_sampling",

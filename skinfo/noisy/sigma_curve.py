@@ -1,9 +1,10 @@
-"""One layer of a network trained without noise, measured with noise of many sigmas."""
+"""One layer, measured with noise of many sigmas."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,15 +14,20 @@ from sklearn.utils._param_validation import validate_parameter_constraints
 
 from skinfo._numba import ONE_BLAS_THREAD
 from skinfo._rows import check_list, check_rows
-from skinfo.noise import AdditiveNoise
+from skinfo.noise import NOISES, make_noise
 from skinfo.noisy.estimator import NoisyMIEstimator
 from skinfo.noisy.information import measure_mixture, noted_at_an_end
 from skinfo.noisy.mixture import Mixture
 from skinfo.quantities import CURVE_COLUMNS, Quantity, nats_to
 
 _INFORMATION = {"mutual_info", "label_mutual_info"}
-# Each information with what it cannot exceed.
-_MEASURED = ("mutual_info", "ceiling", "label_mutual_info", "label_ceiling", "label_log_classes")
+# Each information with what it cannot exceed, and what of it no sigma takes away.
+_MEASURED = (
+    "mutual_info", "ceiling", "pattern_information", "label_mutual_info", "label_ceiling",
+    "label_log_classes", "label_pattern_information",
+)  # fmt: skip
+# Noise of a larger sigma is that of a smaller one and more, independent of the activations.
+_DIVISIBLE = ("additive", "lognormal")
 
 
 @ONE_BLAS_THREAD
@@ -30,6 +36,7 @@ def sigma_curve(
     y: Any = None,
     *,
     sigmas: Any,
+    noise: str = "additive",
     sample_weight: Any = None,
     tol: float = 0.01,
     population: bool = False,
@@ -38,7 +45,7 @@ def sigma_curve(
     n_jobs: int | None = None,
     random_state: int | np.random.RandomState | None = None,
 ) -> pd.DataFrame:
-    r"""Measure one layer of a network trained without noise, at every sigma of a list.
+    r"""Measure one layer at every sigma of a list, or at every rate of Gaussian dropout.
 
     A layer outputs S, and for the measurement alone Gaussian noise of a declared standard deviation
     is added to it, :math:`T = S + \sigma Z`. As S is a function of the input X,
@@ -47,7 +54,9 @@ def sigma_curve(
 
     against :math:`\sigma`, both estimated as by :class:`skinfo.NoisyMIEstimator` without groups.
     Such a network has no sigma of its own and no single one is right: a statement about it holds
-    for the sigmas at which its curve says so.
+    for the sigmas at which its curve says so. Other noise than additive takes its place by
+    ``noise``: with ``sigmas=dropout_sigma(rates)`` and "multiplicative" the curve is one over the
+    rates of :func:`skinfo.noise.dropout_sigma`.
 
     Parameters
     ----------
@@ -56,7 +65,10 @@ def sigma_curve(
     y : array-like of shape (n_samples,), default=None
         Label of each row's input.
     sigmas : array-like of shape (n_sigmas,)
-        Standard deviations of the noise, in the units of the activations, all different.
+        Standard deviations of the noise, all different; of additive noise in the units of the
+        activations.
+    noise : {"additive", "multiplicative", "lognormal"} or str, default="additive"
+        Noise of one parameter, see :func:`skinfo.noise.make_noise`.
     sample_weight : array-like of shape (n_samples,), default=None
         Probability of each row's input, up to a factor. Zero drops a row.
     tol : float, default=0.01
@@ -78,22 +90,28 @@ def sigma_curve(
     pandas.DataFrame
         Columns sigma, quantity, value, stderr, lower, upper, unit, notes; sigmas in the order
         given. The quantities are mutual_info and ceiling, with y also label_mutual_info and
-        label_ceiling, and of a population label_log_classes. A note is made of words from
-        :data:`skinfo.quantities.NOTES`, joined by "; ": "saturated" takes the place of a
+        label_ceiling, and of a population label_log_classes; with noise that leaves zeros or signs
+        as they are also pattern_information and label_pattern_information, what these tell by
+        themselves. Of other noise than additive a column noise names it. A note is made of words
+        from :data:`skinfo.quantities.NOTES`, joined by "; ": "saturated" takes the place of a
         SaturationWarning.
 
     Raises
     ------
     ValueError
-        For no sigma, one that is not positive and finite, one given twice, a parameter out of its
-        range, and the input errors of :class:`skinfo.NoisyMIEstimator`.
+        For no sigma, one that is not positive and finite, one given twice, noise that is unknown or
+        has two parameters ("affine"), a parameter out of its range, and the input errors of
+        :class:`skinfo.NoisyMIEstimator`.
 
     Notes
     -----
     Every sigma meets the same draws of (row, Z), common random numbers: neighbouring points err
-    alike, and the curve is smoother than its standard errors. More noise knows less: a lower end
-    holds at every smaller sigma and an upper end at every larger one, so ends are moved to the best
-    of these, and a value with them only where it would lie outside. Else a point is what
+    alike, and the curve is smoother than its standard errors. More additive noise, and more
+    log-normal noise, knows less: T of the larger sigma is T of the smaller one and independent
+    noise. There a lower end holds at every smaller sigma and an upper end at every larger one, so
+    ends are moved to the best of these, and a value with them only where it would lie outside. Of
+    multiplicative noise that is not known (what is to be added depends on S, which T hides), and
+    its ends stay as measured. Else a point is what
     NoisyMIEstimator gives with this sigma and seed, to the last bit, unless exact ties between
     coordinates, or directions that drown in larger noise, would make it order the rows in another
     way there: then the two differ by their errors.
@@ -120,8 +138,24 @@ def sigma_curve(
     3   0.50      ceiling  0.6931  nats
     4   1.00  mutual_info  0.3368  nats
     5   1.00      ceiling  0.3466  nats
+
+    Dropout leaves exactly zero what is zero, so that half of the inputs are told apart for good:
+
+    >>> from skinfo.noise import dropout_sigma
+    >>> relu, rates = [[0.0], [0.0], [1.0], [2.0]], [0.1, 0.5]
+    >>> sigmas = dropout_sigma(rates)
+    >>> curve = sigma_curve(relu, sigmas=sigmas, noise="multiplicative", random_state=0)
+    >>> curve[["sigma", "quantity", "value", "noise"]].round(4)
+        sigma             quantity   value           noise
+    0  0.3333          mutual_info  0.8687  multiplicative
+    1  0.3333              ceiling  0.9094  multiplicative
+    2  0.3333  pattern_information  0.6931  multiplicative
+    3  1.0000          mutual_info  0.7572  multiplicative
+    4  1.0000              ceiling  0.7728  multiplicative
+    5  1.0000  pattern_information  0.6931  multiplicative
     """
     estimator = NoisyMIEstimator(
+        noise=noise,
         tol=tol,
         population=population,
         max_evaluations=max_evaluations,
@@ -132,14 +166,20 @@ def sigma_curve(
     validate_parameter_constraints(
         NoisyMIEstimator._parameter_constraints, estimator.get_params(), "sigma_curve"
     )
-    declared = check_list(sigmas, "sigmas", "standard deviations", _check_sigma)
+    parameters = NOISES[noise].parameters if noise in NOISES else ()
+    if len(parameters) > 1:
+        raise ValueError(
+            f"noise={noise!r} has {len(parameters)} parameters ({', '.join(parameters)}), and a "
+            "curve is against one; measure each choice of them with NoisyMIEstimator."
+        )
+    declared = check_list(sigmas, "sigmas", "standard deviations", partial(_checked, noise))
     rows = check_rows(estimator, X, y, None, sample_weight)
     seed = int(check_random_state(random_state).randint(2**31 - 1))
     # The smallest sigma resolves the most directions.
-    order = Mixture.of(rows, min(declared)).order
+    order = Mixture.of(rows, make_noise(noise, min(declared))).order
     found = {
         sigma: measure_mixture(
-            Mixture.of(rows, sigma, order),
+            Mixture.of(rows, make_noise(noise, sigma), order),
             tol=tol / nats_to(units),
             population=population,
             max_evaluations=max_evaluations,
@@ -148,18 +188,21 @@ def sigma_curve(
         ).quantities
         for sigma in declared
     }
-    processed = _obey_data_processing(found, population=population)
+    processed = {sigma: {q.name: q for q in quantities} for sigma, quantities in found.items()}
+    if noise in _DIVISIBLE:
+        processed = _obey_data_processing(found, population=population)
     table = [
         {"sigma": sigma} | processed[sigma][name].in_units(units).cells()
         for sigma in declared
         for name in _MEASURED
         if name in processed[sigma]
     ]
-    return pd.DataFrame(table, columns=list(CURVE_COLUMNS))
+    curve = pd.DataFrame(table, columns=list(CURVE_COLUMNS))
+    return curve if noise == "additive" else curve.assign(noise=noise)
 
 
-def _check_sigma(sigma: float) -> float:
-    return float(AdditiveNoise(sigma).sigmas[0])
+def _checked(noise: str, sigma: float) -> float:
+    return float(make_noise(noise, sigma).sigmas[0])
 
 
 def _obey_data_processing(

@@ -17,8 +17,11 @@ from sklearn.datasets import load_digits
 
 from skinfo import NoisyMIEstimator, SaturationWarning, sigma_curve
 from skinfo.flow.tables import read_table, write_table
+from skinfo.noise import dropout_sigma
 from skinfo.quantities import CURVE_COLUMNS
 from skinfo.view import SigmaCurveDisplay
+
+from reference import line_truth
 
 SIGMAS = [0.2, 0.5, 1.0, 3.0]
 
@@ -290,6 +293,63 @@ def test_a_damaged_curve_is_named(tmp_path, X):
         read_table(path)
 
 
+# --- other noise ---------------------------------------------------------------------------------
+
+RATES = np.array([0.05, 0.2, 0.5, 0.8])
+
+
+def test_a_curve_over_rates_of_dropout_is_the_quadratures():
+    relu, labels = np.array([0.0, 0.0, 1.0, 2.0]), np.array([0, 1, 0, 1])
+    sigmas = dropout_sigma(RATES)
+    curve = measure(relu[:, None], sigmas, labels, noise="multiplicative")
+    truth = [line_truth("multiplicative", sigma, relu, labels=labels) for sigma in sigmas]
+    for k, name in enumerate(("mutual_info", "label_mutual_info")):
+        np.testing.assert_allclose(column(curve, name), [t[k] for t in truth], atol=1e-9)
+    np.testing.assert_allclose(column(curve, "pattern_information"), np.log(2), rtol=1e-12)
+    np.testing.assert_allclose(column(curve, "label_pattern_information"), 0, atol=1e-12)
+    assert set(curve["noise"]) == {"multiplicative"}
+    assert "noise" not in measure([[0.0], [1.0]])
+
+
+def test_a_curve_of_log_normal_noise_is_one_of_logarithms(X):
+    positive = np.exp(X)
+    curve = measure(positive, SIGMAS, noise="lognormal")
+    expected = measure(X, SIGMAS)
+    for name in ("value", "lower", "upper"):
+        np.testing.assert_allclose(column(curve, name=name), column(expected, name=name), atol=0.03)
+
+
+@pytest.mark.parametrize("noise", ["multiplicative", "lognormal"])
+def test_ends_are_moved_only_where_more_noise_knows_less(noise):
+    """What dropout of a larger rate adds depends on S, so that one rate bounds no other."""
+    digits = load_digits()
+    X, y = np.exp(digits.data[:60, 2:6] / 16), digits.target[:60]
+    options = {"population": True, "tol": 0.1}
+    low, high = 0.01, 0.3
+    curve = measure(X, [low, high], y, noise=noise, **options)
+    label = column(curve, "label_mutual_info", "lower")
+    with pytest.warns(SaturationWarning):
+        alone = [
+            NoisyMIEstimator(s, noise=noise, random_state=0, **options).fit(X, y).label_bracket_[0]
+            for s in (low, high)
+        ]
+    assert alone[0] < alone[1]
+    assert label.tolist() == (alone if noise == "multiplicative" else [alone[1], alone[1]])
+
+
+@pytest.mark.parametrize(
+    ("noise", "said"),
+    [
+        ("affine", r"noise='affine' has 2 parameters \(a, b\), and a curve is against one"),
+        ("gaussian", "noise is one of 'additive', .*; got 'gaussian'"),
+        (3, "The 'noise' parameter of sigma_curve must be"),
+    ],
+)
+def test_noise_of_which_there_is_no_curve_is_named(noise, said, X):
+    with pytest.raises(ValueError, match=said):
+        measure(X, noise=noise)
+
+
 # --- bad input -----------------------------------------------------------------------------------
 
 
@@ -430,3 +490,31 @@ def test_what_is_no_curve_is_refused(curve):
         SigmaCurveDisplay.from_table(pd.concat([curve, curve]))
     with pytest.raises(ValueError, match="no mutual_info"):
         SigmaCurveDisplay.from_table(curve[curve["quantity"] == "ceiling"]).plot()
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_a_curve_over_rates_says_so_also_when_it_comes_from_disk(tmp_path, suffix):
+    curve = measure([[0.0], [1.0], [2.0]], dropout_sigma(RATES), noise="multiplicative")
+    write_table(tmp_path / f"curve{suffix}", curve)
+    table = read_table(tmp_path / f"curve{suffix}")[0]
+    assert table.equals(curve)
+    display = drawn(SigmaCurveDisplay.from_table(table).plot())
+    ax = display.axes_["mutual_info"]
+    assert display.noise == "multiplicative"
+    assert ax.get_xlabel() == "Standard deviation σ of Gaussian dropout"
+    (above,) = ax.child_axes
+    marked = {text.get_text(): x for text, x in zip(above.get_xticklabels(), above.get_xticks(),
+                                                    strict=True)}  # fmt: skip
+    assert marked["0.5"] == 1.0
+    assert marked["0.2"] == 0.5
+    pattern = lines(ax)["zeros and signs alone"]
+    # One of three inputs is zero.
+    np.testing.assert_allclose(pattern.get_ydata(), np.log(3) - 2 / 3 * np.log(2), rtol=1e-12)
+    again = drawn(SigmaCurveDisplay.from_table(curve).plot(display.axes_, label="again"))
+    assert len(again.axes_["mutual_info"].child_axes) == 1
+    additive = measure([[0.0], [1.0]], [0.5])
+    with pytest.raises(ValueError, match="curve of additive noise cannot be drawn into .*dropout"):
+        SigmaCurveDisplay.from_table(additive).plot(display.axes_)
+    both = pd.concat([curve.iloc[:2], additive.assign(noise="lognormal")])
+    with pytest.raises(ValueError, match="curves of multiplicative, lognormal noise"):
+        SigmaCurveDisplay.from_table(both)

@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from skinfo.errors import name_some
 from skinfo.flow.tables import checked_table
+from skinfo.noise import dropout_sigma
 from skinfo.quantities import QUANTITIES
 from skinfo.view.curves import BLUE
 from skinfo.view.pictures.figures import draw_legend, plain_axes, pyplot
@@ -16,11 +18,28 @@ from skinfo.view.pictures.figures import draw_legend, plain_axes, pyplot
 _QUANTITIES = ("mutual_info", "label_mutual_info")
 _SATURATED = "saturated"
 _CEILING = "ceiling"
+# What of each information no noise takes away, and how it is named.
+_OF_PATTERN = {
+    "mutual_info": "pattern_information",
+    "label_mutual_info": "label_pattern_information",
+}
+_PATTERN = "zeros and signs alone"
+_ACROSS = {
+    "additive": "Noise standard deviation σ, in the units of the activations",
+    "multiplicative": "Standard deviation σ of Gaussian dropout",
+    "lognormal": "Standard deviation σ of log-normal noise",
+}
+# Rates of dropout that may be marked, and how much of the axes' height they take above them.
+_RATES = (0.001, 0.01, 0.1, 0.2, 0.3, 0.5, 0.7, 0.8, 0.9, 0.99, 0.999)
+_ROOM_OF_RATES = 0.19
 _NAMELESS = "_curve"
 
 
 class SigmaCurveDisplay:
     """I(X;T) and I(Y;T) of a layer against sigma, with brackets and ceilings.
+
+    Where noise leaves zeros or signs as they are, a dotted line is what these tell by themselves;
+    sigmas of Gaussian dropout have its rates above them.
 
     Parameters
     ----------
@@ -29,6 +48,8 @@ class SigmaCurveDisplay:
 
     Attributes
     ----------
+    noise : str
+        Name of the noise model that the curve is of.
     figure_ : matplotlib Figure
         The figure.
     axes_ : dict of str to matplotlib Axes
@@ -46,6 +67,10 @@ class SigmaCurveDisplay:
     def __init__(self, table: pd.DataFrame) -> None:
         several = "Draw several curves one by one, each into the axes_ of the first, with a label."
         self.table = checked_table(table, "The table", curve=True, advice=several)
+        kinds = self.table["noise"].unique().tolist() if "noise" in self.table else ["additive"]
+        if len(kinds) > 1:
+            raise ValueError(f"The table holds curves of {name_some(kinds, 3)} noise. {several}")
+        self.noise: str = kinds[0]
 
     @classmethod
     def from_table(cls, table: pd.DataFrame) -> SigmaCurveDisplay:
@@ -70,27 +95,38 @@ class SigmaCurveDisplay:
         ------
         ValueError
             If the table holds no mutual_info, ``axes`` lack one that this curve needs, or the
-            curve there has another unit.
+            curve there has another unit or is of other noise.
         """
         names = [name for name in _QUANTITIES if name in set(self.table["quantity"])]
         if not names:
             raise ValueError("The table holds no mutual_info.")
-        self.axes_ = _new_axes(names) if axes is None else dict(axes)
+        self.axes_ = _new_axes(names, self.noise) if axes is None else dict(axes)
+        lowest = list(self.axes_.values())[-1]
+        if lowest.get_xlabel() not in ("", _across(self.noise)):
+            raise ValueError(
+                f"A curve of {self.noise} noise cannot be drawn into axes of "
+                f"{lowest.get_xlabel()!r}."
+            )
         missing = [name for name in names if name not in self.axes_]
         if missing:
             raise ValueError(f"axes has no {missing[0]!r}; draw a curve that has labels first.")
         for name in names:
             ax, described = self.axes_[name], QUANTITIES[name]
             _set_ylabel(ax, f"{described.symbol} [{self._sorted(name)['unit'].iloc[0]}]")
-            self._draw_ceiling(ax, described.ceiling or "", color)
+            self._draw_limit(ax, described.ceiling or "", color, "--", _CEILING)
+            self._draw_limit(ax, _OF_PATTERN[name], color, ":", _PATTERN)
             self._draw_curve(ax, name, label, color)
             # Another curve may reach higher than the one before.
             ax.autoscale(axis="y")
             ax.set_ylim(0, None)
         top = next(iter(self.axes_.values()))
+        above = 1.0
+        if self.noise == "multiplicative":
+            _draw_rates(top)
+            above += _ROOM_OF_RATES
         self.figure_ = top.figure
         self.figure_.align_ylabels(list(self.axes_.values()))
-        _draw_legend(top)
+        _draw_legend(top, above)
         return self
 
     def _sorted(self, quantity: str) -> pd.DataFrame:
@@ -106,14 +142,18 @@ class SigmaCurveDisplay:
             ax.plot(sigma[saturated], value[saturated], "o", color=color, ms=3.5, mfc="white",
                     label=_SATURATED)  # fmt: skip
 
-    def _draw_ceiling(self, ax: Any, quantity: str, color: str) -> None:
-        ceiling = self._sorted(quantity)
-        if np.isfinite(ceiling["value"]).any():
-            ax.plot(ceiling["sigma"], ceiling["value"], "--", color=color, lw=0.9, alpha=0.7,
-                    label=_CEILING)  # fmt: skip
+    def _draw_limit(self, ax: Any, quantity: str, color: str, style: str, label: str) -> None:
+        limit = self._sorted(quantity)
+        if np.isfinite(limit["value"]).any():
+            ax.plot(limit["sigma"], limit["value"], style, color=color, lw=0.9, alpha=0.7,
+                    label=label)  # fmt: skip
 
 
-def _new_axes(names: list[str]) -> dict[str, Any]:
+def _across(noise: str) -> str:
+    return _ACROSS.get(noise, f"Standard deviation σ of {noise} noise")
+
+
+def _new_axes(names: list[str], noise: str) -> dict[str, Any]:
     n = len(names)
     _, axes = pyplot().subplots(
         n, 1, figsize=(5.6, 1.0 + 2.3 * n), sharex=True, squeeze=False, layout="constrained"
@@ -121,8 +161,21 @@ def _new_axes(names: list[str]) -> dict[str, Any]:
     for ax in axes[:, 0]:
         ax.set_xscale("log")
         plain_axes(ax)
-    axes[-1, 0].set_xlabel("Noise standard deviation σ, in the units of the activations")
+    axes[-1, 0].set_xlabel(_across(noise))
     return dict(zip(names, axes[:, 0], strict=True))
+
+
+def _draw_rates(ax: Any) -> None:
+    """The rates of dropout that sigmas stand for, on an axis of their own above."""
+    for old in list(ax.child_axes):
+        old.remove()
+    low, high = ax.get_xlim()
+    rates = [rate for rate in _RATES if low <= dropout_sigma(rate) <= high]
+    above = ax.secondary_xaxis("top")
+    above.set_xticks([dropout_sigma(rate) for rate in rates], [f"{rate:g}" for rate in rates])
+    above.set_xticks([], minor=True)
+    above.set_xlabel("Rate p of dropout, σ² = p / (1 − p)", fontsize=8)
+    above.tick_params(labelsize=7)
 
 
 def _set_ylabel(ax: Any, label: str) -> None:
@@ -131,24 +184,24 @@ def _set_ylabel(ax: Any, label: str) -> None:
     ax.set_ylabel(label)
 
 
-def _draw_legend(ax: Any) -> None:
-    """Above the axes: the curves by name, then once what holds for all of them."""
+def _draw_legend(ax: Any, height: float) -> None:
+    """Above the axes, at a height of theirs: the curves by name, then once what holds for all of them."""
     # Not by matplotlib's own list: it leaves out names that begin with an underscore.
     named = {
         line.get_label(): line
         for line in ax.lines
         if not line.get_label().startswith((_NAMELESS, "_child"))
     }
-    for common in (_SATURATED, _CEILING):
+    for common in (_SATURATED, _CEILING, _PATTERN):
         if common in named:
             named[common] = named.pop(common)
     if not named:
         return
     legend = draw_legend(
-        ax, named.values(), named, loc="lower left", bbox_to_anchor=(0, 1.0), ncols=4,
+        ax, named.values(), named, loc="lower left", bbox_to_anchor=(0, height), ncols=4,
         fontsize=8, borderaxespad=0.2, handlelength=1.8,
     )  # fmt: skip
     for handle in legend.legend_handles:
-        if handle.get_label() in (_SATURATED, _CEILING):
+        if handle.get_label() in (_SATURATED, _CEILING, _PATTERN):
             handle.set(color="0.4", alpha=1.0)
             handle.set_markerfacecolor("white")
