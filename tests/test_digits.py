@@ -38,7 +38,7 @@ def test_raw_files_are_training_then_test(tmp_path, end):
     np.testing.assert_array_equal(digits.labels, np.concatenate([train[1], test[1]]))
     assert (digits.images.dtype, digits.labels.dtype) == (np.float32, np.int64)
     assert digits.n_test == 4
-    assert digits.source == f"16 digits, raw files in {tmp_path}"
+    assert digits.source == "16 digits of MNIST, from raw files"
 
 
 def test_archives(tmp_path):
