@@ -15,6 +15,7 @@ class AffineNoise(Noise):
     name = "affine"
     formula = "T = S + √(a² + b² S²) Z"
     parameters = ("a", "b")
+    may_be_zero = frozenset({"b"})
 
     @staticmethod
     def perturb(s: Any, z: Any, *sigmas: Any) -> Any:

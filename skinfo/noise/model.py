@@ -64,6 +64,8 @@ class Noise(ABC):
     formula: ClassVar[str]
     #: Names of its parameters.
     parameters: ClassVar[tuple[str, ...]] = ("sigma",)
+    #: Those without which noise is left all the same.
+    may_be_zero: ClassVar[frozenset[str]] = frozenset()
 
     def __init_subclass__(cls) -> None:
         NOISES[cls.name] = cls
@@ -71,7 +73,8 @@ class Noise(ABC):
     def __init__(self, sigma: Any) -> None:
         several = (sigma,) if len(self.parameters) == 1 else _in_parts(sigma, self)
         self.sigmas = tuple(
-            _checked(value, name) for value, name in zip(several, self.parameters, strict=True)
+            _checked(value, name, may_be_zero=name in self.may_be_zero)
+            for value, name in zip(several, self.parameters, strict=True)
         )
 
     @staticmethod
@@ -148,7 +151,7 @@ def _in_parts(sigma: Any, model: Noise) -> tuple[Any, ...]:
     return tuple(sigma)
 
 
-def _checked(value: Any, name: str) -> np.ndarray:
+def _checked(value: Any, name: str, *, may_be_zero: bool) -> np.ndarray:
     """A parameter as numbers, positive and finite."""
     try:
         numbers = np.asarray(value)
@@ -156,7 +159,8 @@ def _checked(value: Any, name: str) -> np.ndarray:
         numbers = np.empty((0, 0))
     if numbers.ndim > 1 or not numbers.size or numbers.dtype.kind not in "iuf":
         raise ValueError(f"{name} must be one standard deviation or one per unit; got {value!r}.")
-    bad = np.flatnonzero(~((numbers > 0) & np.isfinite(numbers)))
+    positive = (numbers > 0) | (may_be_zero & (numbers == 0))
+    bad = np.flatnonzero(~(positive & np.isfinite(numbers)))
     if len(bad):
         raise ValueError(_says_not_positive(numbers, int(bad[0]), name))
     return numbers.astype(np.float64)
@@ -172,7 +176,7 @@ def _says_not_positive(numbers: np.ndarray, unit: int, name: str) -> str:
 def check_scale(scale: np.ndarray) -> None:
     """Check the standard deviations of rows and units, (n, n_units): all positive and finite."""
     bad = np.argwhere(~((scale > 0) & np.isfinite(scale)))
-    if len(bad):
+    if scale.ndim == 2 and len(bad):
         row, unit = bad[0].tolist()
         raise ValueError(
             f"scale must be a positive standard deviation in every row and unit; row {row}, unit "

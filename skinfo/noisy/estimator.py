@@ -12,7 +12,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from skinfo._numba import ONE_BLAS_THREAD
-from skinfo._rows import as_scale, check_activations, check_rows
+from skinfo._rows import as_array, as_scale, check_activations, check_rows
 from skinfo.errors import SaturationWarning, warn_unless_noted
 from skinfo.noise import AdditiveNoise, Noise, check_scale, make_noise
 from skinfo.noisy.bounds import pairwise_bounds
@@ -344,9 +344,10 @@ class NoisyMIEstimator(BaseEstimator):
             If a standard deviation is not positive, or for the input errors named in the message.
         """
         noise = self._checked_noise(scale)
+        if scale is not None:
+            scale = as_array(scale, "scale")
+            check_scale(scale)
         rows = check_rows(self, X, y, groups, sample_weight, scale=scale)
-        if rows.deviations is not None:
-            check_scale(rows.deviations)
         if self.pairwise_bounds and (groups is not None or sample_weight is not None):
             raise ValueError(
                 "pairwise_bounds=True takes every row for an input of its own and of the same "
