@@ -10,10 +10,15 @@ from scipy.special import logsumexp
 
 
 def log_terms(points, weights, row, noise, sigma):
-    """log of w_j phi(t - s_j) / phi(sigma Z) for all j, at t = s_row + sigma Z."""
-    t = points[row] + sigma * noise
-    square = ((t - points) ** 2).sum(axis=1) / (2 * sigma**2)
-    return np.log(weights) - square + (noise**2).sum() / 2
+    """log of w_j N(t; s_j, sigma_j) / N(t; s_row, sigma_row) for all j, at t = s_row + sigma_row Z.
+
+    ``sigma`` is a number, or one per row and unit.
+    """
+    sigma = np.broadcast_to(np.asarray(sigma, dtype=np.longdouble), points.shape)
+    t = points[row] + sigma[row] * noise
+    logs = -(((t - points) / sigma) ** 2).sum(axis=1) / 2 - np.log(sigma).sum(axis=1)
+    own = -(noise**2).sum() / 2 - np.log(sigma[row]).sum()
+    return (np.log(weights) + logs - own).astype(float)
 
 
 def disjoint_sums(points, weights, inputs, labels, row, noise, sigma, keep=None):

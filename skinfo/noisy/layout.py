@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,8 +20,11 @@ from skinfo.noisy.kernels.blocks import (
     Queries,
     sort_segments_kd,
 )
-from skinfo.noisy.kernels.dense import Arithmetic, sum_densely
+from skinfo.noisy.kernels.dense import COARSEST, Arithmetic, sum_densely
 from skinfo.noisy.kernels.skipping import sum_by_skipping
+
+if TYPE_CHECKING:
+    from skinfo.noisy.units import ScaledUnits
 
 #: With lengths in units of sigma, this factor turns exp(-x^2 / 2) into 2^(-x^2).
 BINARY = float(np.sqrt(0.5 / np.log(2.0)))
@@ -39,8 +43,6 @@ _AT_A_TIME = 2**17
 # Queries that tell which kernel to take, and the share of blocks from which on products are faster.
 _PILOTS = 8
 _DENSE = 0.3
-# An expanded exponent that rounding may change by more tells nothing.
-_COARSEST = 0.5
 _ARITHMETIC = {
     "float64": Arithmetic(rounding=4e-16, tolerance=1e-11, least=-900.0, most=900.0),
     "float32": Arithmetic(rounding=2e-7, tolerance=1e-4, least=-70.0, most=60.0),
@@ -198,9 +200,10 @@ class Layout:
 
 def _most_count(blocks: Blocks, queries: Queries, rounding: float) -> bool:
     """Whether so many blocks count that leaving out the others costs more than summing all."""
-    farthest = float(np.einsum("ni,ni->n", queries.points, queries.points).max())
-    if rounding * (farthest + blocks.largest_square) > _COARSEST:
-        return False
+    if not len(blocks.centres):
+        farthest = float(np.einsum("ni,ni->n", queries.points, queries.points).max())
+        if rounding * (farthest + blocks.largest_square) > COARSEST:
+            return False
     pilots = queries.take(np.linspace(0, len(queries.points) - 1, _PILOTS).astype(np.int64))
     summed = sum_by_skipping(pilots, blocks, np.empty((_PILOTS, 3)))
     return bool(summed > _DENSE * _PILOTS * np.count_nonzero(np.isfinite(blocks.boxes.log_weight)))
@@ -240,8 +243,10 @@ def order_rows(rows: Rows) -> np.ndarray:
     return order
 
 
-def lay_out(rows: Rows, members: np.ndarray, subspace: Subspace, dtype: np.dtype) -> Layout:
-    """Store the rows that ``members`` names, in that order."""
+def lay_out(
+    rows: Rows, members: np.ndarray, space: Subspace | ScaledUnits, dtype: np.dtype
+) -> Layout:
+    """Store the rows that ``members`` names, in that order; double precision for diagonal ones."""
     n_labels = 1 if rows.label_weights is None else len(rows.label_weights)
     label = np.zeros(len(members), dtype=np.int64) if rows.labels is None else rows.labels[members]
     counts = np.bincount(label, minlength=n_labels)
@@ -249,56 +254,85 @@ def lay_out(rows: Rows, members: np.ndarray, subspace: Subspace, dtype: np.dtype
     label_blocks = np.column_stack([np.concatenate([[0], label_stops[:-1]]), label_stops])
     first_of_label = np.concatenate([[0], np.cumsum(counts)[:-1]])
     slot = np.arange(len(members)) - first_of_label[label] + label_blocks[label, 0] * BLOCK
-    return Layout(
-        _fill_blocks(
-            rows, members, slot, -(-int(label_stops[-1]) // BLOCKS_PER_WIDE), subspace, dtype
-        ),
-        slot,
-        label_blocks if rows.labels is not None else np.zeros((1, 2), dtype=np.int64),
-    )
-
-
-def _fill_blocks(
-    rows: Rows, members: np.ndarray, slot: np.ndarray, n_wide: int, subspace: Subspace,
-    dtype: np.dtype,
-) -> Blocks:  # fmt: skip
-    shape = (n_wide, BLOCKS_PER_WIDE, BLOCK)
+    n_wide = -(-int(label_stops[-1]) // BLOCKS_PER_WIDE)
     # Padding lies where the row before it does, so that it spoils no box and no largest value.
     filled = np.zeros(n_wide * WIDE, dtype=np.int64)
     filled[slot] = np.arange(len(members))
-    filled = np.maximum.accumulate(filled)
-    coordinates = subspace.project(rows.points[members[filled]])
+    filled = members[np.maximum.accumulate(filled)]
+    weights = np.zeros(n_wide * WIDE)
+    weights[slot] = rows.weights[members]
+    coordinates = space.project(rows.points[filled])
     coordinates *= BINARY
+    if isinstance(space, Subspace):
+        blocks = _round_blocks(coordinates, weights, dtype)
+    else:
+        blocks = _diagonal_blocks(
+            coordinates, 1 / space.deviations[filled], space.log_volumes[filled] / -LOG2, weights
+        )
+    no_labels = np.zeros((1, 2), dtype=np.int64)
+    return Layout(blocks, slot, no_labels if rows.labels is None else label_blocks)
+
+
+def _round_blocks(coordinates: np.ndarray, weights: np.ndarray, dtype: np.dtype) -> Blocks:
+    """Rows whose noise is the same in all directions."""
     d = coordinates.shape[1]
-    points = np.empty((n_wide, d + 1, BLOCKS_PER_WIDE, BLOCK), dtype=dtype)
-    points[:, :d] = coordinates.reshape(*shape, d).transpose(0, 3, 1, 2)
+    points = np.empty((len(weights) // WIDE, d + 1, BLOCKS_PER_WIDE, BLOCK), dtype=dtype)
+    points[:, :d] = _in_lanes(coordinates)
     stored = points[:, :d]
     squares = np.einsum("wkbl,wkbl->wbl", stored, stored, dtype=np.float64)
     points[:, d] = -squares
-    weights = np.zeros(n_wide * WIDE)
-    weights[slot] = rows.weights[members]
-    by_block = weights.reshape(-1, BLOCK).sum(axis=1)
-    low, high = _by_coordinate(stored.min(axis=3)), _by_coordinate(stored.max(axis=3))
-    starts = np.arange(0, n_wide * BLOCKS_PER_WIDE, SUPERBLOCK)
+    return _blocks(points, d, weights, float(squares.max()), np.empty((0, 0)))
+
+
+def _diagonal_blocks(
+    coordinates: np.ndarray, inverse: np.ndarray, constants: np.ndarray, weights: np.ndarray
+) -> Blocks:
+    """Rows with inverse deviations and constants of their own."""
+    d = coordinates.shape[1]
+    points = _in_lanes(np.column_stack([coordinates, inverse, constants]))
+    by_row = points.reshape(len(points), 2 * d + 1, WIDE)
+    squares = by_row[:, d : 2 * d] ** 2
+    centres = (squares * by_row[:, :d]).sum(axis=2) / squares.sum(axis=2)
+    return _blocks(points, d, weights, 0.0, centres)
+
+
+def _in_lanes(values: np.ndarray) -> np.ndarray:
+    """Turn one row of numbers per slot, (n, k), into (n_wide, k, 4, 64)."""
+    n, k = values.shape
+    by_slot = values.reshape(n // WIDE, BLOCKS_PER_WIDE, BLOCK, k)
+    return np.ascontiguousarray(by_slot.transpose(0, 3, 1, 2))
+
+
+def _blocks(
+    points: np.ndarray, d: int, weights: np.ndarray, largest_square: float, centres: np.ndarray
+) -> Blocks:
+    """Store points of d coordinates, and the boxes around them."""
+    n_wide = len(points)
+    weight = weights.reshape(-1, BLOCK).sum(axis=1)
+    low, high = _by_coordinate(points[:, :d].min(axis=3)), _by_coordinate(points[:, :d].max(axis=3))
+    least, top = _by_coordinate(points[:, d:-1].min(axis=3)), np.zeros(len(weight))
+    if len(centres):
+        top = points[:, -1].max(axis=2).ravel()
+    starts = np.arange(0, len(weight), SUPERBLOCK)
+    with np.errstate(divide="ignore"):
+        log_weight, log_super = np.log2(weight), np.log2(np.add.reduceat(weight, starts))
     return Blocks(
         points,
-        weights.reshape(shape).astype(dtype),
-        _boxes(low, high, by_block),
-        _boxes(
+        weights.reshape(n_wide, BLOCKS_PER_WIDE, BLOCK).astype(points.dtype),
+        Boxes(low, high, log_weight, top, least),
+        Boxes(
             np.minimum.reduceat(low, starts, axis=1),
             np.maximum.reduceat(high, starts, axis=1),
-            np.add.reduceat(by_block, starts),
+            log_super,
+            np.maximum.reduceat(top, starts),
+            np.minimum.reduceat(least, starts, axis=1),
         ),
-        float(squares.max()),
+        largest_square,
+        centres,
     )
 
 
 def _by_coordinate(values: np.ndarray) -> np.ndarray:
     """Turn (n_wide, d, 4) into (d, n_blocks)."""
     n_wide, d, width = values.shape
-    return values.transpose(1, 0, 2).reshape(d, n_wide * width)
-
-
-def _boxes(low: np.ndarray, high: np.ndarray, weight: np.ndarray) -> Boxes:
-    with np.errstate(divide="ignore"):
-        return Boxes(np.ascontiguousarray(low), np.ascontiguousarray(high), np.log2(weight))
+    return np.ascontiguousarray(values.transpose(1, 0, 2).reshape(d, n_wide * width))

@@ -1,6 +1,7 @@
 """Every kernel against its slow oracle, on shapes small enough to run without compilation too."""
 
 from itertools import pairwise
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -13,9 +14,11 @@ from skinfo.noisy.bounds import pairwise_bounds
 from skinfo.noisy.brackets import contributions, line_cross_entropy, line_information
 from skinfo.noisy.gaussians import InputGaussians, posterior_log_sums
 from skinfo.noisy.information import measure_mixture
-from skinfo.noisy.kernels.blocks import sort_kd, sort_segments_kd
+from skinfo.noisy.kernels.blocks import Queries, sort_kd, sort_segments_kd
 from skinfo.noisy.kernels.line import integrate_unequal
+from skinfo.noisy.layout import BINARY, LOG2, lay_out, order_rows
 from skinfo.noisy.mixture import Mixture
+from skinfo.noisy.units import ScaledUnits
 
 import reference
 
@@ -172,6 +175,97 @@ def test_one_row_or_rows_in_one_place_carry_nothing(population, labelled):
         entropy = X.shape[1] / 2 * np.log(2 * np.pi * np.e * 0.01)
         assert found.entropy.value == pytest.approx(entropy)
         assert found.conditional_entropy.value == pytest.approx(entropy)
+
+
+# --- a deviation per row and unit ----------------------------------------------------------------
+
+
+@st.composite
+def diagonal_cases(draw):
+    """Rows whose deviations span twelve powers of ten between rows and units, or few."""
+    rng = np.random.default_rng(draw(SEEDS))
+    n, d = draw(st.sampled_from(SIZES)), draw(st.sampled_from(DIMENSIONS))
+    span = draw(st.sampled_from([0.0, 0.3, 6.0]))
+    deviations = 10.0 ** rng.uniform(-span, span, size=(n, 1 if draw(st.booleans()) else d))
+    deviations = deviations * 10.0 ** rng.uniform(-span, span, size=d)
+    # As multiplicative noise has it, rows lie some of their own deviations from the origin.
+    X = deviations * rng.normal(size=(n, d)) * 10.0 ** rng.uniform(-1, 2, size=d)
+    if draw(st.booleans()):
+        X[n // 2 :] = X[: n - n // 2]
+        deviations[n // 2 :] = deviations[: n - n // 2] * draw(st.sampled_from([1.0, 2.0]))
+    if draw(st.booleans()):
+        X[:, 0], deviations[:, 0] = 1.0, 0.1
+    groups = make_groups(draw(st.sampled_from(["none", "one", "equal", "unequal"])), n, rng)
+    inputs = np.arange(n) if groups is None else np.unique(groups, return_inverse=True)[1]
+    labels = make_labels(draw(st.sampled_from(["none", "one", "distinct", "few"])), inputs, rng)
+    weights = make_weights(draw(st.sampled_from(["none", "unequal"])), inputs, rng)
+    return Rows.make(X, groups=groups, labels=labels, input_weights=weights), deviations
+
+
+def sum_diagonal(rows, deviations, drawn, noise, dense, n_jobs=1, nested=False):
+    """The four disjoint sums at draws: boxes first, or by products."""
+    units, order = ScaledUnits.of(rows, deviations), order_rows(rows)
+    layout = lay_out(rows, order, units, rows.points.dtype)
+    position, along = np.argsort(order), noise[:, units.kept]
+    points = units.project(rows.points[drawn]) + units.deviations[drawn] * along
+    references = (along**2).sum(axis=1) * BINARY**2 + units.log_volumes[drawn] / LOG2
+    of_input = [position[rows.inputs == rows.inputs[row]] for row in drawn]
+    spans = np.array([[places.min(), places.max() + 1] for places in of_input])
+    queries = Queries.at(points * BINARY, references, nested=nested)._replace(
+        own=layout.slots_of(position[drawn]),
+        group_slots=layout.spans_of(spans),
+        label_blocks=layout.label_blocks[
+            np.zeros(1, int) if rows.labels is None else rows.labels[drawn]
+        ]
+        + np.zeros((len(drawn), 1), dtype=np.int64),
+    )
+    with mock.patch("skinfo.noisy.layout._most_count", return_value=dense):
+        sums = layout.sum_at(queries, n_jobs) * LOG2
+    return np.column_stack([np.log(rows.weights[drawn]), sums])
+
+
+@pytest.mark.parametrize("dense", [False, True])
+@given(case=diagonal_cases(), nested=st.booleans())
+def test_sums_of_diagonal_components_equal_the_oracle(dense, case, nested):
+    rows, deviations = case
+    n, d = rows.points.shape
+    rng = np.random.default_rng(n)
+    drawn, noise = rng.integers(0, n, size=6), rng.normal(size=(6, d))
+    found = sum_diagonal(rows, deviations, drawn, noise, dense, nested=nested)
+    known = rows.weights, rows.inputs, rows.labels
+    for k, row in enumerate(drawn):
+        expected = np.array(reference.disjoint_sums(rows.points, *known, row, noise[k], deviations))
+        # Where sums are only used together, what is negligible beside the ones before is left out.
+        sums = [np.logaddexp.accumulate(one) if nested else one for one in (found[k], expected)]
+        np.testing.assert_allclose(*sums, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("far", [1e3, 1e5, 1e9])
+def test_diagonal_components_far_apart_in_one_block_keep_their_digits(far):
+    """Products around a common centre would be off by 1e-16 far^2, up to hundreds."""
+    rng = np.random.default_rng(0)
+    X, deviations = rng.normal(size=(200, 2)), 10.0 ** rng.uniform(-0.3, 0.3, size=(200, 2))
+    X[::2] += far
+    drawn, noise = np.arange(40), rng.normal(size=(40, 2))
+    found = sum_diagonal(Rows.make(X), deviations, drawn, noise, dense=True)[:, 3]
+    weights = np.full(200, 1 / 200)
+    for row in drawn:
+        terms = reference.log_terms(X, weights, row, noise[row], deviations)
+        expected = np.logaddexp.reduce(np.delete(terms, row))
+        # The draw itself is rounded.
+        assert found[row] == pytest.approx(expected, rel=1e-9, abs=1e-10 + 1e-15 * far)
+
+
+def test_sums_of_diagonal_components_have_the_same_bits_for_any_number_of_threads():
+    rng = np.random.default_rng(0)
+    rows = Rows.make(rng.normal(size=(300, 3)), groups=np.arange(300) // 3)
+    deviations = 10.0 ** rng.uniform(-0.3, 0.3, size=(300, 3))
+    drawn, noise = rng.integers(0, 300, size=1100), rng.normal(size=(1100, 3))
+    for dense in (False, True):
+        one, three = (
+            sum_diagonal(rows, deviations, drawn, noise, dense, n_jobs) for n_jobs in (1, 3)
+        )
+        np.testing.assert_array_equal(one, three)
 
 
 # --- the line ------------------------------------------------------------------------------------

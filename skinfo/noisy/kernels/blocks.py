@@ -1,8 +1,11 @@
 """Rows of a mixture in blocks: their order in space, and what one query adds of a block to a sum.
 
 Lengths are scaled by sqrt(log2(e) / 2) / sigma, so that a Gaussian term is 2 ** -distance**2 and
-every exponent is a base-2 logarithm. Blocks of 64 rows lie four side by side, in arrays of shape
-(n_wide, d, 4, 64), coordinates outermost, so that loops over rows run in vector registers.
+every exponent is a base-2 logarithm. Components are round, or diagonal: then each row has its own
+deviation in each coordinate, its term is 2 ** (constant - sum of (difference / deviation)**2), and
+the constant is minus the sum of log2 of the deviations. Blocks of 64 rows lie four side by side, in
+arrays of shape (n_wide, d, 4, 64), coordinates outermost, so that loops over rows run in vector
+registers.
 
 Functions that run once per query take tuples of arrays; those that run once per block take whole
 arrays and indices: reading a tuple, or slicing, counts references, which costs as much as a block.
@@ -68,19 +71,27 @@ class Boxes(NamedTuple):
     low: np.ndarray
     high: np.ndarray
     log_weight: np.ndarray  # (n_boxes,): log2 of the total weight, -inf for padding
+    # (n_boxes,): largest constant; and (d, n_boxes): smallest inverse deviations, (0, 0) for round
+    # components, whose constants are 0.
+    top: np.ndarray
+    least: np.ndarray
 
 
 class Blocks(NamedTuple):
     """Rows of a mixture as the kernels read them."""
 
-    # (n_wide, d + 1, 4, 64): scaled coordinates, then minus the squared length of the row; padding
+    # (n_wide, d + 1, 4, 64): scaled coordinates, then minus the squared length of the row; or
+    # (n_wide, 2 d + 1, 4, 64): scaled coordinates, inverse deviations, then the constant. Padding
     # lies where a row does.
     points: np.ndarray
     weights: np.ndarray  # (n_wide, 4, 64): probabilities, 0 for padding
     # Bounding boxes of the blocks and of every 16 of them.
     boxes: Boxes
     superboxes: Boxes
-    largest_square: float  # squared length of the longest row
+    largest_square: float  # squared length of the longest row; 0 for diagonal components
+    # (n_wide, d): points from which 256 diagonal components are not far in their own deviations;
+    # (0, 0) for round ones.
+    centres: np.ndarray
 
 
 # Polynomials nearest to 2^f on [-1/2, 1/2] in relative error: 8e-13 in double precision, 7e-8 in
@@ -155,12 +166,27 @@ def _exp2_of(x):
 
 
 @kernel(FAST, inline=True)
+def is_diagonal(points, blocks):
+    """Whether each row of the blocks has deviations of its own."""
+    return blocks.shape[1] > points.shape[1] + 1
+
+
+@kernel(FAST, inline=True)
 def fill_exponents(points, i, start, blocks, b, exponents):
-    """Fill ``start`` minus the squared distances of query i from the rows of block b."""
-    wide, part = b // BLOCKS_PER_WIDE, b % BLOCKS_PER_WIDE
+    """Fill ``start`` plus the exponents of query i at the rows of block b."""
+    wide, part, d = b // BLOCKS_PER_WIDE, b % BLOCKS_PER_WIDE, points.shape[1]
+    if is_diagonal(points, blocks):
+        for lane in range(BLOCK):
+            exponents[lane] = start + blocks[wide, 2 * d, part, lane]
+        for k in range(d):
+            q = points[i, k]
+            for lane in range(BLOCK):
+                difference = (q - blocks[wide, k, part, lane]) * blocks[wide, d + k, part, lane]
+                exponents[lane] -= difference * difference
+        return
     for lane in range(BLOCK):
         exponents[lane] = start
-    for k in range(points.shape[1]):
+    for k in range(d):
         q = points[i, k]
         for lane in range(BLOCK):
             difference = q - blocks[wide, k, part, lane]

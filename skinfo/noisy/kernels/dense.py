@@ -1,8 +1,9 @@
 """Sums of a mixture where most rows count: matrix products of 128 queries and 256 rows.
 
 A squared distance is expanded, |t - s|^2 = |t|^2 + |s|^2 - 2 t s, so that almost all of the work is
-a matrix product; the blocks hold -|s|^2 behind the coordinates of each row. Where the rounding of
-that would show, rows are summed again by differences.
+a matrix product; the blocks hold -|s|^2 behind the coordinates of each row. Diagonal components
+take twice the work: (t - c)^2 times -1 / v^2 plus t - c times 2 (s - c) / v^2, with c a centre of
+the 256 rows. Where the rounding of that would show, rows are summed again by differences.
 """
 
 from __future__ import annotations
@@ -21,11 +22,14 @@ from skinfo.noisy.kernels.blocks import (
     add_own_blocks,
     exp2,
     fill_exponents,
+    is_diagonal,
     log2_sum,
     own_blocks,
     sum_block,
 )
 
+#: An expanded exponent that rounding may change by more tells nothing.
+COARSEST = 0.5
 # Queries of a tile.
 _TILE = 128
 # Columns of a tile's state: exponents are products plus _BASE; sums are relative to 2^_BEGIN;
@@ -36,7 +40,8 @@ _BASE, _BEGIN, _ROUNDING, _BESIDE = range(4)
 class Arithmetic(NamedTuple):
     """What a floating-point type leaves of an expanded square, and what a sum may span in it."""
 
-    # Rounding of an expanded exponent as a share of |t|^2 + the longest row's |s|^2.
+    # Rounding of an expanded exponent as a share of |t|^2 + the longest row's |s|^2, lengths in
+    # units of the row's deviations.
     rounding: float
     tolerance: float  # share of a sum that 256 rows may bring with such rounding
     # Exponents that a sum can hold, relative to where it begins.
@@ -101,15 +106,64 @@ def _fill_factors(queries, start, rows, arithmetic, factors, state):
 
 
 @kernel(FAST)
+def _fill_diagonal_factors(queries, start, rows, wide, arithmetic, left, right, squares, state):
+    """Write both factors of the products with the rows of ``wide``, expanded around its centre.
+
+    Of exponents that count, rounding is bounded by the rows alone: the query is near the row.
+    """
+    points, blocks, centres = queries.points, rows.points, rows.centres
+    d = points.shape[1]
+    by_row = blocks.reshape(blocks.shape[0], blocks.shape[1], WIDE)
+    for lane in range(WIDE):
+        squares[lane] = 0.0
+    for k in range(d):
+        centre = centres[wide, k]
+        for lane in range(WIDE):
+            inverse, from_centre = by_row[wide, d + k, lane], by_row[wide, k, lane] - centre
+            inverse *= inverse
+            right[k, lane] = -inverse
+            right[d + k, lane] = 2.0 * inverse * from_centre
+            squares[lane] += inverse * from_centre * from_centre
+    largest = 0.0
+    for lane in range(WIDE):
+        right[2 * d, lane] = by_row[wide, 2 * d, lane] - squares[lane]
+        largest = max(largest, squares[lane])
+    # |t - c| <= |t - s| + |s - c|, and |t - s|^2 is not much where the exponent counts.
+    rounding = 8.0 * arithmetic.rounding * largest
+    if not rounding <= COARSEST:
+        rounding = np.inf
+    for row in range(left.shape[0]):
+        for k in range(d):
+            from_centre = points[start + row, k] - centres[wide, k]
+            left[row, k] = from_centre * from_centre
+            left[row, d + k] = from_centre
+        left[row, 2 * d] = 1.0
+        state[row, _ROUNDING] = rounding
+
+
+@kernel(FAST)
 def _find_beginnings(queries, start, rows, factors, state):
     """Let the sums begin at their floor or the largest term among one row of every 256."""
-    blocks, floors = rows.points, queries.floors
+    points, references, floors = queries.points, queries.references, queries.floors
+    blocks, d = rows.points, points.shape[1]
     n_wide, depth, _, _ = blocks.shape
     scouts = np.empty((depth, n_wide), blocks.dtype)
     for wide in range(n_wide):
         for k in range(depth):
             scouts[k, wide] = blocks[wide, k, 0, 0]
-    products = np.dot(factors, scouts)
+    if is_diagonal(points, blocks):
+        products = np.empty((factors.shape[0], n_wide), blocks.dtype)
+        for row in range(factors.shape[0]):
+            state[row, _BASE] = references[start + row]
+            for wide in range(n_wide):
+                products[row, wide] = scouts[2 * d, wide]
+            for k in range(d):
+                q = points[start + row, k]
+                for wide in range(n_wide):
+                    difference = (q - scouts[k, wide]) * scouts[d + k, wide]
+                    products[row, wide] -= difference * difference
+    else:
+        products = np.dot(factors, scouts)
     for row in range(factors.shape[0]):
         largest = np.float64(products[row, 0])
         for wide in range(1, n_wide):
@@ -153,7 +207,8 @@ def _add_products(products, queries, start, rows, wide, tolerance, tile):
             else:
                 part = _sum_one(by_block, row, shift, weights, b)
             whole = totals[row, c] + part + state[row, _BESIDE]
-            if part * state[row, _ROUNDING] > tolerance * whole:
+            # Also where rounding is infinite and the part is 0.
+            if not part * state[row, _ROUNDING] <= tolerance * whole:
                 part = _sum_by_differences(
                     points, i, references[i] - state[row, _BEGIN], blocks, weights, b, b + step,
                     exponents,
@@ -173,10 +228,11 @@ def _fill_log2_sums(tile, row, floor, nested, arithmetic, out, i):
         of_own = log2_sum(own, c)
         of_others = -np.inf
         if tile.seen[row, c]:
-            of_others = begin + np.log2(tile.totals[row, c])
+            from_begin = np.log2(tile.totals[row, c])
+            of_others = begin + from_begin
             negligible = begin + arithmetic.least <= max(lower_bound, of_own) + NEGLIGIBLE
-            too_small = of_others < begin + arithmetic.least and not negligible
-            if of_others > begin + arithmetic.most or too_small:
+            too_small = from_begin < arithmetic.least and not negligible
+            if from_begin > arithmetic.most or too_small:
                 left = True
         larger = max(of_own, of_others)
         out[i, c] = larger
@@ -194,9 +250,12 @@ def sum_densely(queries, rows, arithmetic, out, failed):
     ``out``, (m, 3), gets log2 of the sums of Blocks at Queries, -inf where there is nothing to add;
     ``failed``, (m,), whether a sum left its span, so that the query must be summed by skipping.
     """
-    m, d = queries.points.shape
-    blocks = rows.points
-    factors = np.empty((_TILE, d + 1), blocks.dtype)
+    m, blocks = len(queries.points), rows.points
+    n_wide, depth, _, _ = blocks.shape
+    diagonal = is_diagonal(queries.points, blocks)
+    factors = np.empty((_TILE, depth), blocks.dtype)
+    expanded = np.empty((depth if diagonal else 0, WIDE), blocks.dtype)
+    squares = np.empty(WIDE)
     products = np.empty((_TILE, WIDE), blocks.dtype)
     tile = _Tile(
         np.empty((_TILE, 4)),
@@ -209,7 +268,8 @@ def sum_densely(queries, rows, arithmetic, out, failed):
     for start in range(0, m, _TILE):
         size = min(_TILE, m - start)
         left, right = factors[:size], products[:size]
-        _fill_factors(queries, start, rows, arithmetic, left, state)
+        if not diagonal:
+            _fill_factors(queries, start, rows, arithmetic, left, state)
         _find_beginnings(queries, start, rows, left, state)
         own[:, :, 0] = ABSENT
         own[:, :, 1] = 0.0
@@ -217,8 +277,14 @@ def sum_densely(queries, rows, arithmetic, out, failed):
         seen[:] = False
         for row in range(size):
             add_own_blocks(queries, start + row, rows, exponents, own[row])
-        for wide in range(blocks.shape[0]):
-            np.dot(left, blocks[wide].reshape(d + 1, WIDE), right)
+        for wide in range(n_wide):
+            if diagonal:
+                _fill_diagonal_factors(
+                    queries, start, rows, wide, arithmetic, left, expanded, squares, state
+                )
+                np.dot(left, expanded, right)
+            else:
+                np.dot(left, blocks[wide].reshape(depth, WIDE), right)
             _add_products(right, queries, start, rows, wide, arithmetic.tolerance, tile)
         for row in range(size):
             i = start + row

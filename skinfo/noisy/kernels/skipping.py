@@ -38,10 +38,17 @@ class _Scratch(NamedTuple):
 
 
 @kernel(FAST, inline=True)
-def _fill_bounds(points, i, reference, low, high, log_weight, start, stop, bound):
+def _fill_bounds(points, i, reference, low, high, log_weight, top, least, start, stop, bound):
     """Upper bound of the logarithm of each box's share: its weight at its nearest corner."""
     for b in range(start, stop):
-        bound[b] = reference + log_weight[b]
+        bound[b] = reference + log_weight[b] + top[b]
+    for k in range(least.shape[0]):
+        q = points[i, k]
+        for b in range(start, stop):
+            gap = max(max(low[k, b] - q, q - high[k, b]), 0.0) * least[k, b]
+            bound[b] -= gap * gap
+    if least.shape[0] > 0:
+        return
     for k in range(points.shape[1]):
         q = points[i, k]
         for b in range(start, stop):
@@ -72,7 +79,7 @@ def _add_blocks(
     """
     points, reference = queries.points, queries.references[i]
     blocks, weights = rows.points, rows.weights
-    low, high, log_weight = rows.boxes
+    low, high, log_weight, top, least = rows.boxes
     bound, super_bound, opened = scratch.bound, scratch.super_bound, scratch.opened
     exponents, running = scratch.exponents, scratch.running
     n_blocks = bound.shape[0]
@@ -90,7 +97,9 @@ def _add_blocks(
         if super_bound[g] >= promising:
             first, last = g * SUPERBLOCK, min((g + 1) * SUPERBLOCK, n_blocks)
             if not opened[g]:
-                _fill_bounds(points, i, reference, low, high, log_weight, first, last, bound)
+                _fill_bounds(
+                    points, i, reference, low, high, log_weight, top, least, first, last, bound
+                )
                 opened[g] = True
             for b in range(max(first, start), min(last, stop)):
                 if b < skip_start or b >= skip_stop:
@@ -111,7 +120,9 @@ def _add_blocks(
             continue
         first, last = g * SUPERBLOCK, min((g + 1) * SUPERBLOCK, n_blocks)
         if not opened[g]:
-            _fill_bounds(points, i, reference, low, high, log_weight, first, last, bound)
+            _fill_bounds(
+                points, i, reference, low, high, log_weight, top, least, first, last, bound
+            )
             opened[g] = True
         for b in range(max(first, start), min(last, stop)):
             if skip_start <= b < skip_stop or bound[b] < cut or bound[b] == -np.inf:
@@ -132,7 +143,7 @@ def sum_by_skipping(queries, rows, out):
     ``out``, (m, 3), gets log2 of the sums of Blocks at Queries, -inf where there is nothing to add.
     Returns the number of blocks that were summed.
     """
-    low, high, log_weight = rows.superboxes
+    low, high, log_weight, top, least = rows.superboxes
     n_blocks, n_superblocks = rows.boxes.low.shape[1], low.shape[1]
     scratch = _Scratch(
         np.empty(n_blocks),
@@ -148,7 +159,10 @@ def sum_by_skipping(queries, rows, out):
         for c in range(3):
             running[c, 0] = -np.inf
             running[c, 1] = 0.0
-        _fill_bounds(points, i, references[i], low, high, log_weight, 0, n_superblocks, super_bound)
+        _fill_bounds(
+            points, i, references[i], low, high, log_weight, top, least, 0, n_superblocks,
+            super_bound,
+        )  # fmt: skip
         opened[:] = False
         add_own_blocks(queries, i, rows, scratch.exponents, running)
         label_start, label_stop = queries.label_blocks[i, 0], queries.label_blocks[i, 1]

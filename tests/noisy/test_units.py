@@ -1,4 +1,4 @@
-"""Components with a standard deviation per row and unit: units, scale, sums."""
+"""Rows with a standard deviation per row and unit: scale, ceiling, units left out, limits."""
 
 import numpy as np
 import pytest
@@ -20,9 +20,6 @@ def hostile_rows(seed, n, d, span):
     # As multiplicative noise has it: a row lies some of its own deviations from the origin.
     points = deviations * rng.normal(size=(n, d)) * 10.0 ** rng.uniform(-1, 2, size=d)
     return Rows.make(points, input_weights=rng.uniform(0.2, 3, size=n)), deviations
-
-
-# --- units and scale -----------------------------------------------------------------------------
 
 
 @given(seed=SEEDS, n=st.integers(1, 6), d=st.integers(1, 4), span=st.sampled_from([0.3, 6.0]))
