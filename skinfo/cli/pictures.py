@@ -10,7 +10,8 @@ import typer
 from skinfo.cli.application import Force, app, check_output, headless, warn
 
 _OF_DISTANCES = ("distances", "ridges")
-_KINDS = ("overview", "plane", *_OF_DISTANCES, "curve")
+_OF_SNAPSHOTS = (*_OF_DISTANCES, "inputs", "confusion")
+_KINDS = ("overview", "plane", *_OF_SNAPSHOTS, "curve")
 TablePath = Annotated[Path, typer.Argument(help="Table that `skinfo analyze` wrote.")]
 
 
@@ -21,7 +22,7 @@ def plot(
         Path | None, typer.Option("-o", "--output", help="Picture; default: the table's name.png.")
     ] = None,
     kind: Annotated[
-        str, typer.Option(help="overview, plane, distances, ridges or curve.")
+        str, typer.Option(help="overview, plane, distances, ridges, inputs, confusion or curve.")
     ] = "overview",
     quantity: Annotated[
         str | None,
@@ -35,7 +36,9 @@ def plot(
 ) -> None:
     """Draw a table: the overview of all curves, the information plane, distances, or one curve.
 
-    Distances within and between classes are drawn at four checkpoints in cells, or as ridges.
+    Distances within and between classes are drawn at four checkpoints in cells, or as ridges. What
+    each layer knows of each input, and which classes it confuses, were measured if
+    `skinfo analyze` had --posterior-draws.
     A curve against sigma is drawn as one.
     """
     headless()
@@ -54,8 +57,9 @@ def plot(
         if estimator is not None:
             raise ValueError(f"{table} is a curve against sigma: --estimator has no effect.")
         figure = SigmaCurveDisplay.from_table(flow).plot().figure_
-    elif snapshots is None and kind in _OF_DISTANCES:
-        raise ValueError(f"{table.with_suffix('.npz')}: the distances are kept there; not found.")
+    elif snapshots is None and kind in _OF_SNAPSHOTS:
+        kept = "the distances are" if kind in _OF_DISTANCES else f"what --kind {kind} draws is"
+        raise ValueError(f"{table.with_suffix('.npz')}: {kept} kept there; not found.")
     else:
         figure = _draw(kind, flow, snapshots, quantity, estimator)
     save_figure(figure, target)
@@ -70,7 +74,7 @@ def _check_options(kind: str, quantity: str | None, estimator: str | None) -> No
             f"--quantity has no effect on --kind {kind}: "
             f"--kind curve --quantity {quantity} draws it."
         )
-    if estimator is not None and kind in _OF_DISTANCES:
+    if estimator is not None and kind in _OF_SNAPSHOTS:
         raise ValueError(f"--estimator has no effect on --kind {kind}: it shows the run itself.")
 
 
@@ -81,6 +85,10 @@ def _draw(kind: str, flow: Any, snapshots: Any, quantity: str, estimator: str | 
         return view.plot_distances(snapshots)
     if kind == "ridges":
         return view.DistanceRidgesDisplay.from_snapshots(snapshots).plot().figure_
+    if kind == "inputs":
+        return view.plot_remembered(snapshots)
+    if kind == "confusion":
+        return view.plot_confusions(snapshots)
     display: Any
     if kind == "overview":
         display = view.InformationFlowDisplay.from_flow(flow, snapshots, estimator=estimator)

@@ -129,8 +129,8 @@ class NoisyMIEstimator(BaseEstimator):
         The inputs in their order: numbers of the rows, or with groups their values, sorted.
     confusion_, confusion_stderr_ : ndarray of shape (n_classes, n_classes)
         E[P(c'|t) | c], with P(c|t) = p(c) g_c(t) / g(t): a row per class c, adding up to 1, in the
-        order of ``classes_``; and its standard error, of a population with that of the inputs.
-        None with ``posterior_draws=0`` or without y, like all that follows.
+        order of ``classes_``; and its standard error of integration. None with
+        ``posterior_draws=0`` or without y, like all that follows.
     confusion_left_out_ : ndarray of shape (n_classes, n_classes)
         The same with a P that has never seen the draw's own row or, of a population, its own input.
         ``confusion_`` is too clear a picture, this one too dim: how far they are apart says what

@@ -137,12 +137,12 @@ class _Classes:
         self._weights = weights = np.bincount(self._labels, weights=rows.input_weights)
         self._leaves_out = population or rows.has_replicas
         self._error = np.empty(shape)
+        # Whether the likeliest class is wrong: of the same mean, and what an input moves it by.
+        self._wrong = np.empty(shape)
         self._error_left_out = np.empty(shape if self._leaves_out else (0,))
         n = len(weights)
         self._sums = np.zeros((N_RANDOMISATIONS, n, n))
         self._sums_left_out = np.zeros((n, n))
-        # Sums of squared weights times 1, P and P^2.
-        self._squares = np.zeros((3, n, n))
 
     def add(
         self, inputs: np.ndarray, sums: DrawSums, mixture: Mixture, draws: Draws, n_jobs: int | None
@@ -158,14 +158,13 @@ class _Classes:
         labels = self._labels[inputs]
         posterior = _posterior(logs, own, labels, shape, self._weights)
         self._error[:, inputs] = 1 - posterior.max(axis=-1)
+        self._wrong[:, inputs] = posterior.argmax(axis=-1) != labels[:, None]
         means = posterior.mean(axis=2)
         weights = self._rows.input_weights[inputs]
         for label in np.unique(labels):
             of_label = labels == label
             p, some = weights[of_label], means[:, of_label]
             self._sums[:, label] += np.einsum("x,rxc->rc", p, some)
-            for power in range(3):
-                self._squares[power, label] += p**2 @ some.mean(axis=0) ** power
         if self._leaves_out:
             posterior = _posterior(logs, left_out, labels, shape, self._weights)
             likeliest = posterior.argmax(axis=-1)
@@ -176,17 +175,14 @@ class _Classes:
         by_randomisation = self._sums / self._weights[:, None]
         confusion = by_randomisation.mean(axis=0)
         stderr = by_randomisation.std(axis=0, ddof=1) / np.sqrt(N_RANDOMISATIONS)
-        if self._population:
-            ones, first, second = self._squares
-            spread = second - 2 * confusion * first + confusion**2 * ones
-            stderr = np.sqrt(np.maximum(spread, 0)) / self._weights[:, None]
         left_out = self._sums_left_out / self._weights[:, None] if self._leaves_out else None
         ceiling = self._ceiling()
         return ClassPosteriors(confusion, stderr, left_out, self._bayes_error(ceiling), ceiling)
 
     def _bayes_error(self, ceiling: Quantity) -> Quantity:
         """The plug-in, which is no larger than the truth; the classifier left out errs as often."""
-        plug_in = self._average(self._error)
+        wrong = self._average(self._wrong)
+        plug_in = replace(self._average(self._error), replicas=wrong.replicas, inputs=wrong.inputs)
         upper = plug_in.mean + plug_in.margin(population=self._population)
         if self._leaves_out:
             without = self._average(self._error_left_out)

@@ -12,22 +12,32 @@ from skinfo.view.pictures.distances import (
 from skinfo.view.pictures.figures import save_figure
 from skinfo.view.pictures.overview import InformationFlowDisplay, cell_edges
 from skinfo.view.pictures.plane import InformationPlaneDisplay
+from skinfo.view.pictures.remembered import (
+    ConfusionDisplay,
+    PointwiseInformationDisplay,
+    plot_confusions,
+    plot_remembered,
+)
 from skinfo.view.pictures.sigmas import SigmaCurveDisplay
 from skinfo.view.report.writing import make_report, write_report
 
 __all__ = [
     "ClassDistancesDisplay",
+    "ConfusionDisplay",
     "Curves",
     "DistanceHistogramDisplay",
     "DistanceRidgesDisplay",
     "FlowComparisonDisplay",
     "InformationFlowDisplay",
     "InformationPlaneDisplay",
+    "PointwiseInformationDisplay",
     "QuantityCurveDisplay",
     "SigmaCurveDisplay",
     "cell_edges",
     "make_report",
+    "plot_confusions",
     "plot_distances",
+    "plot_remembered",
     "save_figure",
     "write_report",
 ]

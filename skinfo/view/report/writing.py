@@ -20,6 +20,7 @@ from skinfo.quantities import describe_quantity, split_notes
 from skinfo.view.curves import PAIR_KINDS, PLANES, Curves, layer_colours, layers_in_order
 from skinfo.view.report.drawing import draw_curves, draw_distances, draw_plane, draw_recorded
 from skinfo.view.report.figures import MARKERS, Figure, plotly_offline
+from skinfo.view.report.remembered import describe_layers
 from skinfo.view.words import (
     bracket,
     epoch_name,
@@ -147,6 +148,7 @@ def make_report(
         snapshots=snapshots,
         distances=draw_distances(snapshots, layers) if snapshots and snapshots.within.any() else [],
         pair_kinds=PAIR_KINDS,
+        remembered=describe_layers(snapshots, flow, layers) if snapshots is not None else [],
         summary_head=[_heading(curves) for curves in main],
         summary=[
             (layer, [_cell(curves, k) for curves in main]) for k, layer in enumerate(layers)
