@@ -110,3 +110,14 @@ def test_plot_overwrites_nothing_without_force(call, tables, tmp_path):
     command = ("plot", tables / "flow.parquet", "--kind", "plane", "-o", target, "--force")
     assert call(*command)[0] == 0
     assert target.read_bytes().startswith(b"\x89PNG")
+
+
+def test_plot_draws_inputs_and_classes_where_they_were_measured(call, run, tables, tmp_path):
+    code, _, err = call("plot", tables / "flow.parquet", "--kind", "inputs")
+    assert code == 2
+    assert says(err, "--posterior-draws 16")
+    table = tmp_path / "flow.csv"
+    assert call("analyze", run, "-o", table, "--posterior-draws", "16")[0] == 0
+    for kind in ("inputs", "confusion"):
+        assert call("plot", table, "--kind", kind)[0] == 0
+        assert (tmp_path / f"flow.{kind}.png").read_bytes().startswith(b"\x89PNG")
