@@ -200,6 +200,8 @@ class Layout:
 
 def _most_count(blocks: Blocks, queries: Queries, rounding: float) -> bool:
     """Whether so many blocks count that leaving out the others costs more than summing all."""
+    if not len(queries.points):
+        return False
     if not len(blocks.centres):
         farthest = float(np.einsum("ni,ni->n", queries.points, queries.points).max())
         if rounding * (farthest + blocks.largest_square) > COARSEST:

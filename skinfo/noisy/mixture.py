@@ -237,11 +237,9 @@ class Mixture:
     def _large_strata(self, part: int) -> list[tuple[int | None, int, int]]:
         """Strata that have blocks of their own: each with the first and one past its last row."""
         members = self._parts[part].members
-        strata = self._strata
+        strata = self.components.strata
         if strata is None:
             return [(None, 0, len(members))]
-        if isinstance(self.space, ScaledUnits):
-            return []
         spans = _spans(strata[members], int(strata.max()) + 1)
         large = np.flatnonzero(spans[:, 1] - spans[:, 0] > _FEW)
         return [(int(k), int(spans[k, 0]), int(spans[k, 1])) for k in large]
@@ -265,16 +263,10 @@ class Mixture:
             for part, p in enumerate(self._parts)
         ]
 
-    @property
-    def _strata(self) -> np.ndarray | None:
-        if self.components.strata is None and isinstance(self.space, ScaledUnits):
-            return np.zeros(len(self.rows.points), dtype=np.int64)
-        return self.components.strata
-
     @cached_property
     def _few_rows(self) -> list[_FewRows | None]:
         """Of each part the rows of strata without blocks; None where there is one stratum."""
-        strata = self._strata
+        strata = self.components.strata
         if strata is None:
             return [None] * len(self._parts)
         n_strata = int(strata.max()) + 1
@@ -355,7 +347,8 @@ class Mixture:
             if part >= self._n_adding:
                 mine = np.flatnonzero(self.half_of_row[drawn[turns]] == part - 1)
             rows = drawn[turns[mine]]
-            strata = None if self._strata is None else self._strata[rows]
+            strata = self.components.strata
+            strata = None if strata is None else strata[rows]
             sums[part, turns[mine]] = self._sum_part(
                 part, queries.take(mine), strata, rows, n_jobs=n_jobs
             )
@@ -531,8 +524,6 @@ class Mixture:
         is left out.
         """
         queries = Queries.at(points * BINARY, references / LOG2)
-        if strata is None and isinstance(self.space, ScaledUnits):
-            strata = np.zeros(len(points), dtype=np.int64)
         if floors is not None:
             queries = queries._replace(floors=floors / LOG2)
         total = np.full(len(points), -np.inf)
