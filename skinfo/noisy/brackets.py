@@ -111,8 +111,8 @@ def line_cross_entropy(
     Rows, in units of sigma, and probabilities of the law drawn from, (n,), and of the law
     evaluated, (m,). With both the same it is I(S; S + Z), to 1e-10; between far rows of another
     model its logarithm has a bend, which costs up to 2e-5 of the value. With ``deviations``, (n,)
-    and (m,), the noise of every row has its own, and phi is that of the row drawn; a bend then
-    costs up to 1e-3 of the value. NaN where it would take longer than about a second.
+    and (m,), the noise of every row has its own, phi is that of the row drawn, and a bend costs
+    nothing; NaN where it would take longer than about a second.
     """
     if deviations is not None or model_deviations is not None:
         own = np.ones(len(points)) if deviations is None else deviations

@@ -218,24 +218,36 @@ def cross_information(
 ) -> float:
     """Compute E log of the noise's density over g at T of new rows, in nats, rows one by one."""
     space = mixture.space
+    if new.strata is not None and (new.strata < 0).any():
+        # A row whose zeros or signs no fitted row has.
+        return np.inf
     check_near(space, new.points, RESOLVED, "in double precision its rounding hides the noise")
     off = float(np.mean(_off_the_rows(space, new)))
     in_space = Rows.make(space.project(new.points))
-    rank = space.rank
-    if rank == 0 and new.strata is None:
+    rank, one_stratum = space.rank, mixture.components.strata is None
+    if rank == 0 and one_stratum:
         return off
-    if rank == 1 and isinstance(space, Subspace) and new.strata is None:
+    deviations = None
+    if isinstance(space, ScaledUnits) and new.deviations is not None:
+        deviations = new.deviations[:, space.kept] / space.scale
+    if rank == 1 and one_stratum:
         model = mixture.in_space
-        return off + line_cross_entropy(
-            in_space.points[:, 0], in_space.weights, model.points[:, 0], model.weights
+        along_line = line_cross_entropy(
+            in_space.points[:, 0],
+            in_space.weights,
+            model.points[:, 0],
+            model.weights,
+            None if deviations is None else deviations[:, 0],
+            None if model.deviations is None else model.deviations[:, 0],
         )
+        if np.isfinite(along_line):
+            return off + along_line
     stream = DrawStream(in_space.weights, order_rows(in_space), rank, seed)
     rule = StoppingRule(tol)
     squares = space.standardised_squares(in_space.points)
     spread: float | np.ndarray = np.trace(space.precision)
-    deviations = log_volumes = None
-    if isinstance(space, ScaledUnits) and new.deviations is not None:
-        deviations = new.deviations[:, space.kept] / space.scale
+    log_volumes = None
+    if deviations is not None:
         spread = deviations**2 @ np.diag(space.precision)
         log_volumes = np.log(deviations).sum(axis=1)
     values = control = leverage = np.empty((N_RANDOMISATIONS, 0))
@@ -253,9 +265,6 @@ def cross_information(
         control = np.concatenate([control, centred.reshape(N_RANDOMISATIONS, m)], axis=1)
         of_rows = 0.5 * (squares + spread - squares.mean() - np.mean(spread))[draws.rows]
         leverage = np.concatenate([leverage, of_rows], axis=1)
-        if not np.isfinite(values).all():
-            # A row whose zeros or signs no fitted row has.
-            return np.inf
         seen = control - leverage if missed(leverage) else control
         value, stderr = integration_error(values, seen, np.ones_like(values))
         if rule.is_done(stderr):

@@ -357,7 +357,7 @@ def test_the_integral_over_rows_of_unequal_deviations_is_that_of_adaptive_quadra
 def test_the_integral_of_two_laws_of_unequal_deviations_is_that_of_adaptive_quadrature(law, model):
     expected = relative_cross_entropy(law, model)
     found = line_cross_entropy(*law[::2], *model[::2], law[1], model[1])
-    assert found == pytest.approx(expected, rel=1e-3, abs=1e-10)
+    assert found == pytest.approx(expected, rel=1e-9, abs=1e-10)
     itself = line_cross_entropy(*law[::2], *law[::2], law[1], law[1])
     assert itself == pytest.approx(relative_cross_entropy(law, law), abs=1e-10)
 

@@ -68,6 +68,26 @@ def test_rows_of_one_unit_have_every_digit(noise, sigma, rows, information):
     assert information <= est.ceiling_ + 1e-9
 
 
+@pytest.mark.parametrize(
+    ("noise", "sigma", "rows", "others"),
+    [
+        ("affine", (0.2, 0.3), (0, 1, 2), (0.5, 4, -3)),
+        ("multiplicative", 0.3, (1, 2, 3), (1.5, 3, 3)),
+        ("lognormal", 0.5, (1, 2, 4), (1, 16)),
+    ],
+)
+def test_score_of_rows_of_one_unit_has_every_digit(noise, sigma, rows, others):
+    est = estimate(noise, sigma, rows)
+    laws = []
+    for s in (others, rows):
+        centres, deviations, _, _ = reference.line_channel(noise, sigma, s)
+        laws.append((centres, deviations, np.full(len(s), 1 / len(s))))
+    entropy = np.log(laws[0][1] * np.sqrt(2 * np.pi * np.e)).mean()
+    expected = reference.normals_cross_entropy(*laws) - entropy
+    assert est.score(np.reshape(others, (-1, 1))) == pytest.approx(expected, abs=1e-9)
+    assert est.score(np.reshape(rows, (-1, 1))) == pytest.approx(est.mutual_info_, abs=1e-9)
+
+
 #: A parameter of each model, for rows that are zero, negative and repeated.
 MODELS = [
     ("additive", 0.5),

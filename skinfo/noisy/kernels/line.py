@@ -18,6 +18,8 @@ _SPAN = 80.0
 # these the quadrature of Gauss and Legendre is exact to 1e-12.
 _PANEL = 0.8
 _NODES, _NODE_WEIGHTS = np.polynomial.legendre.leggauss(16)
+# A panel is halved unless its halves add up to it, as far as this share of a deviation.
+_SMOOTH, _SHORTEST = 1e-12, 1e-6
 _LOG2_E = np.log2(np.e)
 #: So many terms, or looks at a component, take about a second.
 MOST_LOOKS = 2e8
@@ -162,16 +164,38 @@ def _log_densities(points, deviations, constants, middle, start, step, work, out
 
 
 @kernel(EXACT)
+def _integrate_panel(points, deviations, constants, n_drawn, anchor, start, step, work, logs):
+    """The integral of -p log q over a panel, unnormalised by sqrt(2 pi), and the looks it took."""
+    middle, n = points[anchor], points.shape[0]
+    looks = _log_densities(
+        points[:n_drawn], deviations[:n_drawn], constants[:n_drawn],
+        middle, start, step, work, logs[0],
+    )  # fmt: skip
+    model = logs[0]
+    if n_drawn < n:
+        model = logs[1]
+        looks += _log_densities(
+            points[n_drawn:], deviations[n_drawn:], constants[n_drawn:],
+            middle, start, step, work, model,
+        )  # fmt: skip
+    integral = 0.0
+    for node in range(_NODES.shape[0]):
+        integral -= 0.5 * step * _NODE_WEIGHTS[node] * np.exp(logs[0, node]) * model[node]
+    return integral, looks
+
+
+@kernel(EXACT)
 def integrate_unequal(points, deviations, weights, n_drawn, looks=MOST_LOOKS):
     """Return the integral of -p log q, both unnormalised by sqrt(2 pi), over the line.
 
     p is the mixture of the first ``n_drawn`` Gaussians, q that of the others, or p itself where
-    there are no others. NaN where that takes more than so many looks; then those that are left.
+    there are no others. Far from its rows log q has bends, and panels there are halved until it is
+    smooth. NaN where all that takes more than so many looks; then those that are left.
     """
-    n, order = points.shape[0], _NODES.shape[0]
+    n = points.shape[0]
     constants = np.log(weights) - np.log(deviations)
-    work, log_p, log_q = np.empty((4, n)), np.empty(order), np.empty(order)
-    integral = 0.0
+    work, logs = np.empty((4, n)), np.empty((2, _NODES.shape[0]))
+    total = 0.0
     anchor, offset = 0, -np.inf  # left of everything
     while looks > 0.0:
         looks -= 2.0 * n
@@ -181,32 +205,36 @@ def integrate_unequal(points, deviations, weights, n_drawn, looks=MOST_LOOKS):
                 points[:n_drawn], deviations[:n_drawn], np.inf, anchor, offset
             )[0]
             if following < 0:
-                return integral / np.sqrt(2.0 * np.pi), looks
+                return total / np.sqrt(2.0 * np.pi), looks
             anchor, offset = following, -REACH * deviations[following]
             continue
         offset += points[anchor] - points[narrowest]
         anchor = narrowest
-        end = min(offset + _PANEL * deviations[anchor], REACH * deviations[anchor])
-        following, beginning = _next_to_begin(
-            points, deviations, _PANEL * deviations[anchor], anchor, offset
-        )
-        step = min(end, beginning) - offset
-        if step > 0.0:
-            looks -= _log_densities(
-                points[:n_drawn], deviations[:n_drawn], constants[:n_drawn],
-                points[anchor], offset, step, work, log_p,
-            )  # fmt: skip
-            if n_drawn == n:
-                log_q[:] = log_p
-            else:
-                looks -= _log_densities(
-                    points[n_drawn:], deviations[n_drawn:], constants[n_drawn:],
-                    points[anchor], offset, step, work, log_q,
-                )  # fmt: skip
-            for node in range(order):
-                integral -= 0.5 * step * _NODE_WEIGHTS[node] * np.exp(log_p[node]) * log_q[node]
-        offset = end
-        if beginning < end:
+        longest = _PANEL * deviations[anchor]
+        following, beginning = _next_to_begin(points, deviations, longest, anchor, offset)
+        end = min(min(offset + longest, REACH * deviations[anchor]), beginning)
+        while offset < end and looks > 0.0:
+            step = end - offset
+            value, spent = _integrate_panel(
+                points, deviations, constants, n_drawn, anchor, offset, step, work, logs
+            )
+            looks -= spent
+            while n_drawn < n and step > _SHORTEST * deviations[anchor]:
+                step *= 0.5
+                first, spent = _integrate_panel(
+                    points, deviations, constants, n_drawn, anchor, offset, step, work, logs
+                )
+                second, more = _integrate_panel(
+                    points, deviations, constants, n_drawn, anchor, offset + step, step, work, logs
+                )
+                looks -= spent + more
+                if abs(first + second - value) <= _SMOOTH * max(1.0, abs(value)):
+                    step *= 2.0
+                    break
+                value = first
+            total += value
+            offset = end if offset + step >= end else offset + step
+        if beginning <= end:
             anchor, offset = following, -REACH * deviations[following]
     return np.nan, looks
 
