@@ -16,6 +16,7 @@ __all__ = [
     "ERROR_COLUMNS",
     "JOINT",
     "NOTES",
+    "OF_PATTERN",
     "QUANTITIES",
     "Quantity",
     "QuantityDescription",
@@ -38,6 +39,12 @@ _NUMBERS = ("value", "stderr", "lower", "upper", "stderr_sampling", "stderr_othe
 CURVE_COLUMNS = ("sigma", *COLUMNS[COLUMNS.index("quantity") :])
 #: What joins the notes in a cell.
 JOINT = "; "
+
+#: Each information with what zeros and signs, which noise may leave as they are, tell of it.
+OF_PATTERN = {
+    "mutual_info": "pattern_information",
+    "label_mutual_info": "label_pattern_information",
+}
 
 # How much of each unit a nat is.
 _IN_A_NAT = {"nats": 1.0, "bits": float(1 / np.log(2))}

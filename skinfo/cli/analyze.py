@@ -23,7 +23,13 @@ from skinfo.cli.application import (
     warn_of_other_arrays,
     write_json,
 )
-from skinfo.cli.sources import OF_ESTIMATORS, make_estimators, open_described, read_settings
+from skinfo.cli.sources import (
+    OF_ESTIMATORS,
+    make_estimators,
+    open_described,
+    parse_sigma,
+    read_settings,
+)
 
 
 def _read_config(context: typer.Context, path: Path | None) -> Path | None:
@@ -46,7 +52,18 @@ def analyze(
     labels: Labels = None,
     layers: LayerNames = None,
     sigma: Annotated[
-        float | None, typer.Option(help="Noise to measure with; default: each layer's own.")
+        str | None,
+        typer.Option(
+            help="Noise to measure with, one number or one per unit, as 0.1,0.2; default: each "
+            "layer's own."
+        ),
+    ] = None,
+    noise: Annotated[
+        str | None,
+        typer.Option(
+            help="What noise that is: additive (default), multiplicative (Gaussian dropout), "
+            "lognormal, or affine with --sigma A,B."
+        ),
     ] = None,
     bin_width: Annotated[
         float | None,
@@ -113,7 +130,7 @@ def analyze(
     """
     from skinfo.flow.defaults import default_estimators
     from skinfo.flow.tables import check_table_name, write_table
-    from skinfo.noise import AdditiveNoise
+    from skinfo.noise import make_noise
 
     check_table_name(output)
     check_output(output, force=force)
@@ -126,13 +143,19 @@ def analyze(
         _refuse_options_of_estimators(context, config)
         estimators = make_estimators(descriptions, config)
     else:
-        if sigma is not None:
-            AdditiveNoise(sigma)
+        deviations = parse_sigma(sigma)
+        if deviations is not None:
+            make_noise(noise or "additive", deviations)
+        elif noise is not None:
+            raise ValueError(
+                "--noise goes with --sigma: without both, each layer is measured with its own."
+            )
         estimators = default_estimators(
-            opened, subset=subset, sigma=sigma, bin_width=bin_width, tol=tol, units=units,
-            population=population, posterior_draws=posterior_draws, random_state=random_state,
+            opened, subset=subset, sigma=deviations, noise=noise or "additive",
+            bin_width=bin_width, tol=tol, units=units, population=population,
+            posterior_draws=posterior_draws, random_state=random_state,
         )  # fmt: skip
-        _warn_of_missing_estimators(opened, estimators, sigma)
+        _warn_of_missing_estimators(opened, estimators, deviations)
     table, snapshots = _measure(
         opened, estimators, subset=subset, n_jobs=jobs, random_state=random_state,
         n_noise_draws=noise_draws, memory=None if memory is None else str(memory),
@@ -152,7 +175,7 @@ def _refuse_options_of_estimators(context: typer.Context, config: Path) -> None:
             )
 
 
-def _warn_of_missing_estimators(run: Any, estimators: Any, sigma: float | None) -> None:
+def _warn_of_missing_estimators(run: Any, estimators: Any, sigma: Any) -> None:
     """Say what is not measured for lack of labels or noise, and what is done instead."""
     if run.labels is None:
         warn(

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from skinfo.cli.application import Force, Json, Labels, LayerNames, app, write_json
-from skinfo.cli.sources import open_described
+from skinfo.cli.sources import open_described, parse_sigma
 
 
 @app.command()
@@ -24,7 +24,18 @@ def convert(
     ] = None,
     labels: Labels = None,
     sigma: Annotated[
-        float | None, typer.Option(help="Noise of all layers, for a run without a record of them.")
+        str | None,
+        typer.Option(
+            help="Noise of all layers, for a run without a record of them: one number, or one per "
+            "unit, as 0.1,0.2."
+        ),
+    ] = None,
+    noise: Annotated[
+        str | None,
+        typer.Option(
+            help="What noise that is: additive, multiplicative (Gaussian dropout), lognormal, or "
+            "affine with --sigma A,B."
+        ),
     ] = None,
     layers: LayerNames = None,
     json: Json = False,
@@ -38,7 +49,7 @@ def convert(
     from skinfo._progress import reporting
     from skinfo.runs import convert_run
 
-    opened = open_described(source, labels, layers, sigma=sigma)
+    opened = open_described(source, labels, layers, sigma=parse_sigma(sigma), noise=noise)
     with reporting(None, len(opened.epochs), "Checkpoints") as report:
         converted = convert_run(opened, target, format=format, overwrite=force, progress=report)
     if json:

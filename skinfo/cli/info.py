@@ -26,7 +26,7 @@ from skinfo.cli.sources import open_described
 def info(
     run: RunPath, labels: Labels = None, layers: LayerNames = None, json: Json = False
 ) -> None:
-    """Show what a run holds: format, layers, sigmas, checkpoints, inputs.
+    """Show what a run holds: format, layers, their noise, checkpoints, inputs.
 
     At every checkpoint it checks that the layers can be read, at the last also their numbers.
     """
@@ -96,6 +96,7 @@ def _describe_layer(opened: Any, layer: Any, errors: list[dict[str, Any]]) -> di
     return {
         "name": layer.name,
         "sigma": layer.sigma,
+        "noise": layer.noise,
         "noise_before": layer.noise_before,
         "shape": None if stored is None else list(stored[0]),
         "dtype": None if stored is None else str(stored[1]),
@@ -119,11 +120,11 @@ def _show(run: dict[str, Any]) -> None:
     if run["order_from_names"]:
         typer.echo("Order of layers taken from names; --layers sets it")
     print_table(
-        ["layer", "sigma", "noise before", "stored as"],
+        ["layer", "noise", "noise before", "stored as"],
         [
             [
                 layer["name"],
-                "unknown" if layer["sigma"] is None else f"{layer['sigma']:g}",
+                _noise_of(layer),
                 "yes" if layer["noise_before"] else "no",
                 _stored_as(layer, epochs),
             ]
@@ -134,6 +135,16 @@ def _show(run: dict[str, Any]) -> None:
         if len(layer["types"]) > 1:
             changes = ", ".join(f"{t} from epoch {first}" for t, first in layer["types"].items())
             typer.echo(f"{layer['name']} holds {changes}")
+
+
+def _noise_of(layer: dict[str, Any]) -> str:
+    from skinfo.noise.words import noise_in_words
+
+    if layer["sigma"]:
+        return noise_in_words([(layer["noise"], layer["sigma"])])
+    if layer["sigma"] is not None:
+        return "none"
+    return "unknown" if layer["noise"] == "additive" else f"{layer['noise']}, σ unknown"
 
 
 def _stored_as(layer: dict[str, Any], epochs: list[int]) -> str:

@@ -24,6 +24,7 @@ _KINDS: dict[str, Any] = {
     "bin_range": str | list[float],
     "measures": str | list[str],
     "random_state": int,
+    "sigma": float | list[float] | list[list[float]],
 }
 _WORDS = {
     float: "a valid number", int: "a whole number", bool: "true or false", str: "a text",
@@ -31,7 +32,7 @@ _WORDS = {
     list[float]: "a list of numbers", list[list[float]]: "a list of lists of numbers",
 }  # fmt: skip
 #: Options of `skinfo analyze` that each estimator of a settings file decides for itself.
-OF_ESTIMATORS = ("sigma", "bin_width", "tol", "population", "posterior_draws", "units")
+OF_ESTIMATORS = ("sigma", "noise", "bin_width", "tol", "population", "posterior_draws", "units")
 
 
 def open_described(run: Path, labels: Path | None, layers: str | None, **options: Any) -> Any:
@@ -53,6 +54,26 @@ def _read_labels(path: Path) -> Any:
     with reading(path):
         labels = load_npy(path)
     return checked_list(labels, "labels", path)
+
+
+def parse_sigma(text: str | None) -> float | tuple[float, ...] | None:
+    """Read a standard deviation: a number, or several with commas between them.
+
+    Examples
+    --------
+    >>> parse_sigma("0.1"), parse_sigma("0.2,0.3"), parse_sigma(None)
+    (0.1, (0.2, 0.3), None)
+    """
+    if text is None:
+        return None
+    try:
+        numbers = tuple(map(float, text.split(",")))
+    except ValueError:
+        raise ValueError(
+            "--sigma is a number, or several with commas between them: one per unit, or the two of "
+            f"affine noise; got {text!r}."
+        ) from None
+    return numbers if len(numbers) > 1 else numbers[0]
 
 
 def named_sources(arguments: list[str]) -> dict[str, list[Path]]:
@@ -197,6 +218,8 @@ def read_settings(path: Path, kinds: dict[str, Any]) -> dict[str, Any]:
         settings["layers"] = ",".join(layers)
     if "memory_limit" in settings:
         settings["memory_limit"] = str(settings["memory_limit"])
+    if isinstance(settings.get("sigma"), list):
+        settings["sigma"] = ",".join(map(str, settings["sigma"]))
     both = [name for name in OF_ESTIMATORS if name in settings and "estimators" in settings]
     if both:
         raise ValueError(

@@ -25,7 +25,7 @@ def default_estimators(
     run: Run,
     *,
     subset: str | np.ndarray | None = None,
-    sigma: float | None = None,
+    sigma: Any = None,
     bin_width: float | None = None,
     **parameters: Any,
 ) -> dict[str, BaseEstimator]:
@@ -37,12 +37,12 @@ def default_estimators(
         Saved activations.
     subset : {"train", "test"} or ndarray of shape (n_inputs,), optional
         Inputs to measure.
-    sigma : float, optional
-        Noise to measure with; each layer's own by default.
+    sigma : float, array-like or tuple, optional
+        Noise to measure with, see :class:`~skinfo.NoisyMIEstimator`; each layer's own by default.
     bin_width : float, optional
         Width of bins; by default 30 over the range of each layer in the whole run.
     **parameters
-        Of :class:`~skinfo.NoisyMIEstimator`; ``units`` counts for the bins too.
+        Of :class:`~skinfo.NoisyMIEstimator`, such as ``noise``; ``units`` counts for the bins too.
 
     Returns
     -------

@@ -12,6 +12,7 @@ import pandas as pd
 from skinfo.comparison.settings import noise_of_layer
 from skinfo.errors import name_some
 from skinfo.quantities import (
+    OF_PATTERN,
     QUANTITIES,
     QuantityDescription,
     describe_quantity,
@@ -128,6 +129,8 @@ class Curves:
     value, stderr, lower, upper, ceiling : ndarray of shape (n_layers, n_epochs)
         The quantity, its error, the ends of its bracket, and what it cannot exceed; NaN where
         unknown.
+    pattern : ndarray of shape (n_layers, n_epochs)
+        How much of an information zeros and signs alone tell; NaN where noise leaves none.
     measured : ndarray of shape (n_layers, n_epochs), bool
         Where the table has a row.
     notes : ndarray of shape (n_layers, n_epochs), object
@@ -158,6 +161,7 @@ class Curves:
     lower: np.ndarray
     upper: np.ndarray
     ceiling: np.ndarray
+    pattern: np.ndarray
     measured: np.ndarray
     notes: np.ndarray
     noises: tuple[tuple[str, Any] | None, ...]
@@ -192,6 +196,7 @@ class Curves:
             return None
         described = describe_quantity(quantity, table)
         limits = own[own["quantity"] == described.ceiling]
+        of_pattern = own[own["quantity"] == OF_PATTERN.get(quantity)]
         layers = tuple(layers or layers_in_order(table))
         epochs = np.sort(rows["epoch"].unique()) if epochs is None else epochs
 
@@ -207,10 +212,16 @@ class Curves:
         return cls(
             estimator, described, str(rows["unit"].fillna("").iloc[0]), layers, epochs, **numbers,
             ceiling=grid(limits, "value").astype(np.float64),
+            pattern=grid(of_pattern, "value").astype(np.float64),
             measured=grid(rows.assign(row=1.0), "row") == 1.0,
             notes=np.where(pd.isna(notes), "", notes),
             noises=tuple(noise_of_layer(table, estimator, layer) for layer in layers),
         )  # fmt: skip
+
+    def pattern_in_words(self, k: int, j: int) -> str:
+        """Say how much of layer k at epoch j zeros and signs alone tell; "" for none."""
+        share = self.pattern[k, j]
+        return "" if np.isnan(share) else f"{number(share)} of it by zeros and signs alone"
 
     @property
     def label(self) -> str:

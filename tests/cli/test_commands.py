@@ -1,5 +1,6 @@
 """The commands as a user types them: help, info, mistakes, missing extras, the demo."""
 
+import json
 import os
 import re
 import subprocess
@@ -7,6 +8,7 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -117,7 +119,7 @@ OPTIONS = {
     "demo": ["--output", "--epochs", "--replicas", "--checkpoints", "--random-state", "--jobs"],
     "info": ["--json"],
     "analyze": [
-        "--output", "--sigma", "--bin-width", "--units", "--subset", "--noise-draws",
+        "--output", "--sigma", "--noise", "--bin-width", "--units", "--subset", "--noise-draws",
         "--random-state", "--memory", "--force",
     ],
     "compare": [
@@ -126,7 +128,7 @@ OPTIONS = {
     ],
     "plot": ["--output", "--kind", "--quantity", "--estimator", "--force"],
     "report": ["--output", "--title", "--force"],
-    "convert": ["--format", "--labels", "--sigma", "--layers", "--json", "--force"],
+    "convert": ["--format", "--labels", "--sigma", "--noise", "--layers", "--json", "--force"],
 }  # fmt: skip
 
 
@@ -161,7 +163,57 @@ def test_info_shows_layers_sigmas_checkpoints_and_inputs(call, run):
     rows = [line.split() for line in out.splitlines() if "float64" in line]
     cells = [[word for word in row if word not in ("│", "|")] for row in rows]
     shape = ["16", "x", "4", "x", "2", "float64"]
-    assert cells == [["first", "0.5", "no", *shape], ["second", "0.5", "yes", *shape]]
+    noise = ["σ", "=", "0.5"]
+    assert cells == [["first", *noise, "no", *shape], ["second", *noise, "yes", *shape]]
+
+
+def test_every_command_knows_every_noise(call, tmp_path, monkeypatch):
+    """Written by convert, shown by info, measured by analyze, compared and reported."""
+    monkeypatch.setenv("COLUMNS", "200")
+    (tmp_path / "dump").mkdir()
+    rng = np.random.default_rng(0)
+    S = rng.uniform(0.5, 2.0, size=(12, 2)) * (rng.uniform(size=(12, 2)) < 0.8)
+    np.savez(tmp_path / "dump" / "epoch_1.npz", a=S)
+    kinds = [
+        ("additive", "0.5,0.25", (0.5, 0.25), "σ = 0.25 to 0.5, each unit its own"),
+        ("multiplicative", "0.5", 0.5, "Gaussian dropout, σ = 0.5 (rate 0.2)"),
+        ("lognormal", "0.5", 0.5, "log-normal noise, σ = 0.5"),
+        ("affine", "0.2,0.3", (0.2, 0.3), "affine noise, a = 0.2, b = 0.3"),
+    ]
+    for noise, text, sigma, words in kinds:
+        run = tmp_path / noise
+        given = ("--sigma", text, "--noise", noise)
+        assert call("convert", tmp_path / "dump", run, *given)[0] == 0
+        assert skinfo.open_run(run).layers == (Layer("a", sigma, noise=noise),)
+        code, out, err = call("info", run)
+        assert (code, err) == (0, "")
+        assert words in out
+        described = json.loads(call("info", run, "--json")[1])["layers"][0]
+        assert described["noise"] == noise
+        assert described["sigma"] == (list(sigma) if isinstance(sigma, tuple) else sigma)
+        if noise == "additive":
+            continue
+        tables = []
+        for own, options in {"own": (), "given": given}.items():
+            target = tmp_path / f"{noise}-{own}.csv"
+            code, _, err = call("analyze", run, "-o", target, *options)
+            assert code == 0, err
+            tables.append(read_table(target)[0])
+        numbers = [table.query("estimator == 'noisy'")["value"].to_numpy() for table in tables]
+        np.testing.assert_array_equal(*numbers)
+        assert not tables[1]["notes"].str.contains("differs from run").any()
+    own = [tmp_path / f"{noise}-own.csv" for noise in ("multiplicative", "lognormal")]
+    code, out, err = call("compare", *own)
+    assert code == 0
+    assert "settings differ: noise multiplicative and lognormal" in out + err
+    assert call("report", own[0], "-o", tmp_path / "report.html")[0] == 0
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "Gaussian dropout, σ = 0.5 (rate 0.2)" in page
+    assert re.search(r"[\d.]+ of it by zeros and signs alone", page)
+    other = ("--sigma", "0.5", "--noise", "lognormal")
+    assert call("analyze", tmp_path / "multiplicative", "-o", tmp_path / "x.csv", *other)[0] == 0
+    notes = read_table(tmp_path / "x.csv")[0].query("estimator == 'noisy'")["notes"]
+    assert notes.str.contains("noise differs from run").all()
 
 
 def test_info_of_a_run_without_labels_or_sigma(call, tmp_path):
@@ -233,6 +285,13 @@ def test_info_of_a_damaged_checkpoint_names_the_file(call, tmp_path):
         (["analyze", "{run}", "--units", "bytes"], ["units", "bits"]),
         (["analyze", "{run}", "--subset", "validation"], ["'train'", "'test'", "validation"]),
         (["analyze", "{run}", "--sigma", "much"], ["--sigma", "number"]),
+        (["analyze", "{run}", "--sigma", "0.1,"], ["--sigma", "number", "'0.1,'"]),
+        (["analyze", "{run}", "--sigma", "0.1,0"], ["positive", "unit 1 has 0"]),
+        (["analyze", "{run}", "--noise", "lognormal"], ["--noise goes with --sigma"]),
+        (["analyze", "{run}", "--sigma", "1", "--noise", "affine"], ["affine", "sigma=(a, b)"]),
+        (["analyze", "{run}", "--sigma", "1", "--noise", "gamma"], ["noise is one of", "'gamma'"]),
+        (["convert", "{run}", "x", "--noise", "gamma"], ["noise is one of", "'gamma'"]),
+        (["convert", "{run}", "x", "--noise", "lognormal"], ["its noise of layer 'first' differ"]),
         (["analyze", "{run}", "-o", "{tmp}/flow.txt"], ["flow.txt", ".parquet or .csv"]),
         (["analyze", "{run}", "-o", "{tmp}/no/flow.csv"], ["there is no directory"]),
         (["analyze"], ["Missing argument"]),

@@ -36,7 +36,7 @@ NOISY = "[estimators.a]\nkind = 'noisy'\n"
     [
         ('sigma = "0.1"', ["--sigma", "valid number", "'0.1'"]),
         ("sigma = true", ["--sigma", "valid number"]),
-        ("sigma = [0.1]", ["--sigma", "valid number"]),
+        ("sigma = [true]", ["--sigma", "valid number or a list of numbers"]),
         ("sigma = 1979-05-27", ["--sigma", "valid number"]),
         ("jobs = true", ["--jobs", "whole number"]),
         ("jobs = 2.0", ["--jobs", "whole number"]),
@@ -88,7 +88,8 @@ def test_a_settings_file_reaches_every_option_of_an_estimator(call, run, tmp_pat
         """
         [estimators.n]
         kind = "noisy"
-        sigma = 1
+        sigma = [0.2, 0.3]
+        noise = "affine"
         tol = 1
         population = true
         max_evaluations = 4096

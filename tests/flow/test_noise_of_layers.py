@@ -8,11 +8,12 @@ from sklearn.base import BaseEstimator
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
-from skinfo import open_run
+from skinfo import NoisyMIEstimator, open_run
 from skinfo.noise import NOISES, AdditiveNoise
 from skinfo.quantities import Quantity
 
 from .small_flows import flow_of
+from reference import line_truth
 
 S = np.random.default_rng(0).uniform(0.5, 2.0, size=(12, 2))
 
@@ -68,6 +69,36 @@ def test_other_noise_than_the_runs_is_noted(noise, sigma, asked):
     note = {"own": "", "another sigma": "sigma differs from run",
             "another noise": "noise differs from run"}[asked]  # fmt: skip
     assert set(flow_of(given, run)["notes"]) == {note}
+
+
+LINE = np.array([0.0, 0.0, 1.0, 2.0])
+
+
+@pytest.mark.parametrize(
+    ("noise", "sigma"),
+    [("additive", 0.5), ("multiplicative", 0.3), ("lognormal", 0.5), ("affine", (0.2, 0.3))],
+)
+def test_the_numbers_are_those_of_the_quadrature(noise, sigma):
+    """A layer of one unit, whose zeros no dropout changes, and its run's own noise."""
+    labels = np.array([0, 1, 0, 1])
+    run = open_run({(1, "a"): LINE[:, None]}, labels=labels, sigma={"a": sigma}, noise=noise)
+    measured = flow_of(NoisyMIEstimator(None, random_state=0), run).set_index("quantity")["value"]
+    information, of_label, *_ = line_truth(noise, sigma, LINE, labels=labels)
+    assert measured["mutual_info"] == pytest.approx(information, abs=1e-9)
+    assert measured["label_mutual_info"] == pytest.approx(of_label, abs=1e-9)
+    keeps = noise in ("multiplicative", "lognormal")
+    assert ("pattern_information" in measured) == keeps
+    if keeps:
+        assert measured["pattern_information"] == pytest.approx(np.log(2), abs=1e-12)
+
+
+def test_deviations_of_rows_are_measured_as_stored():
+    """N(-1, 1) and N(1, 1/4), equally likely."""
+    arrays = {"z": np.array([[-1.0], [1.0]]), "std": np.array([[1.0], [0.5]])}
+    run = open_run({1: arrays}, sigma={"z": "std"}, labels=[0, 1])
+    table = flow_of(NoisyMIEstimator(None, random_state=0), run).set_index("quantity")
+    assert table.loc["mutual_info", "value"] == pytest.approx(0.4743074112, abs=1e-9)
+    assert set(table["notes"]) == {""}
 
 
 def test_one_sigma_per_unit_that_is_the_same_for_all_is_the_same_sigma():

@@ -11,18 +11,13 @@ import pandas as pd
 from skinfo.errors import name_some
 from skinfo.flow.tables import checked_table
 from skinfo.noise import dropout_sigma
-from skinfo.quantities import QUANTITIES
+from skinfo.quantities import OF_PATTERN, QUANTITIES
 from skinfo.view.curves import BLUE
 from skinfo.view.pictures.figures import draw_legend, plain_axes, pyplot
 
 _QUANTITIES = ("mutual_info", "label_mutual_info")
 _SATURATED = "saturated"
 _CEILING = "ceiling"
-# What of each information no noise takes away, and how it is named.
-_OF_PATTERN = {
-    "mutual_info": "pattern_information",
-    "label_mutual_info": "label_pattern_information",
-}
 _PATTERN = "zeros and signs alone"
 _ACROSS = {
     "additive": "Noise standard deviation σ, in the units of the activations",
@@ -114,7 +109,7 @@ class SigmaCurveDisplay:
             ax, described = self.axes_[name], QUANTITIES[name]
             _set_ylabel(ax, f"{described.symbol} [{self._sorted(name)['unit'].iloc[0]}]")
             self._draw_limit(ax, described.ceiling or "", color, "--", _CEILING)
-            self._draw_limit(ax, _OF_PATTERN[name], color, ":", _PATTERN)
+            self._draw_limit(ax, OF_PATTERN[name], color, ":", _PATTERN)
             self._draw_curve(ax, name, label, color)
             # Another curve may reach higher than the one before.
             ax.autoscale(axis="y")
@@ -185,7 +180,7 @@ def _set_ylabel(ax: Any, label: str) -> None:
 
 
 def _draw_legend(ax: Any, height: float) -> None:
-    """Above the axes, at a height of theirs: the curves by name, then once what holds for all of them."""
+    """At a height of the axes: the curves by name, then once what holds for all of them."""
     # Not by matplotlib's own list: it leaves out names that begin with an underscore.
     named = {
         line.get_label(): line

@@ -203,6 +203,8 @@ def point_in_words(curves: Curves, k: int, j: int) -> list[str]:
     lines = [f"{curves.quantity.title} {value}{unit}"]
     if curves.noises[k]:
         lines.append(noise_in_words([curves.noises[k]]))
+    if of_pattern := curves.pattern_in_words(k, j):
+        lines.append(of_pattern)
     if between := bracket(curves.lower[k, j], curves.upper[k, j]):
         lines.append(f"bracket {between}")
     if not np.isnan(limit := curves.ceiling[k, j]):

@@ -245,6 +245,7 @@ def _cell(curves: Curves, k: int) -> dict[str, Any] | None:
     if not curves.measured[k, -1]:
         return None
     below = [bracket(curves.lower[k, -1], curves.upper[k, -1])]
+    below.append(curves.pattern_in_words(k, -1))
     if len(set(curves.noises)) > 1:
         below.append(noise_in_words([curves.noises[k]]))
     if curves.flat_ceiling(-1) is None and np.isfinite(curves.ceiling[k, -1]):
