@@ -151,7 +151,7 @@ def numbers(values):
 
 def test_the_page_has_every_section_and_needs_nothing_else(page):
     assert list(page.texts) == [
-        "", "plane", "curves", "distances", "summary", "notes", "settings", "reading",
+        "", "plane", "curves", "distances", "remembered", "summary", "notes", "settings", "reading",
     ]  # fmt: skip
     for _, attributes in page.elements:
         assert "src" not in attributes
