@@ -7,7 +7,8 @@ be within the tolerance in at least 99 %, and the interval to hold the truth in 
 Rank 1 is integrated by quadrature: its error and interval are those of rounding.
 
 Populations: every seed draws a data set of its own, and the bracket with population=True (at the
-end of the table: with False) is to hold the population's information in at least 95 %.
+end of the table: with False) is to hold the population's information, that beyond the label and
+the Bayes error in at least 95 %.
 
     python benchmarks/coverage.py
     python benchmarks/coverage.py --quick
@@ -47,13 +48,19 @@ def estimate_finite(law: laws.FiniteLaw, seed: int) -> tuple[float, ...]:
 
 
 def estimate_population(law: laws.Population, seed: int) -> tuple[float, ...]:
-    """Value, both ends, both ends of the label's information, evaluations."""
+    """Value and evaluations, then both ends of each quantity that a law may tell; NaN for none."""
     warnings.simplefilter("ignore")
     S, groups, y, *scale = law.draw(np.random.default_rng(seed))
-    estimator = make_estimator(law, population=law.population, random_state=seed)
+    draws = 16 if law.bayes_error is not None else 0
+    estimator = make_estimator(
+        law, population=law.population, posterior_draws=draws, random_state=seed
+    )
     est = estimator.fit(S, y, groups=groups, scale=scale[0] if scale else None)
-    label = (np.nan, np.nan) if y is None else est.label_bracket_
-    return est.mutual_info_, *est.bracket_, *label, est.n_evaluations_
+    brackets = (
+        est.bracket_, est.label_bracket_, est.conditional_bracket_, est.bayes_error_bracket_
+    )  # fmt: skip
+    ends = [end for bracket in brackets for end in bracket or (np.nan, np.nan)]
+    return est.mutual_info_, est.n_evaluations_, *ends
 
 
 def share(hits: np.ndarray) -> str:
@@ -99,18 +106,23 @@ def judge_finite(law: laws.FiniteLaw, n_seeds: int, n_jobs: int) -> None:
 
 
 def judge_population(law: laws.Population, n_seeds: int, n_jobs: int) -> None:
-    """One line for I(X;T), one for I(Y;T) where there are labels."""
+    """One line for I(X;T), others for what the law tells of labels."""
     estimates = np.array(over_seeds(estimate_population, n_seeds, n_jobs, law))
-    value, lower, upper, label_lower, label_upper, evaluations = estimates.T
+    (value, evaluations), ends = estimates.T[:2], estimates.T[2:]
     d = law.draw(np.random.default_rng(0))[0].shape[1]
-    lines = [("I(X;T)", law.information, lower, upper, f"{np.mean(value - law.information):+.3f}")]
-    if law.label_information is not None:
-        lines.append(("I(Y;T)", law.label_information, label_lower, label_upper, ""))
-    for name, truth, low, high, bias in lines:
+    of_label, bias = law.label_information, f"{np.mean(value - law.information):+.3f}"
+    within = None if of_label is None else law.information - of_label
+    names = ("I(X;T)", "I(Y;T)", "I(X;T|Y)", "Bayes error")
+    truths = (law.information, of_label, within, law.bayes_error)
+    for k, (name, truth) in enumerate(zip(names, truths, strict=True)):
+        if truth is None:
+            continue
+        low, high = ends[2 * k : 2 * k + 2]
         inside = holds(low, high, truth)
+        mean_error = bias if k == 0 else ""
         print_row(
             law.name, name, d, in_words(law.sigma), f"{truth:.4f}",
-            f"{np.median(evaluations):,.0f}", f"{np.median(high - low):.3f}", bias,
+            f"{np.median(evaluations):,.0f}", f"{np.median(high - low):.3f}", mean_error,
             f"{100 * np.mean(low > truth + ROUNDING):.1f}",
             f"{100 * np.mean(high < truth - ROUNDING):.1f}", share(inside),
             met(inside.mean() >= 0.95),

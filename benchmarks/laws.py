@@ -12,7 +12,7 @@ from itertools import product
 from typing import Any
 
 import numpy as np
-from scipy.special import logsumexp
+from scipy.special import logsumexp, ndtr
 
 from skinfo.datasets import line_entropy, make_constellation, noise_entropy
 
@@ -56,6 +56,7 @@ class Population:
     label_information: float | None = None
     population: bool = True
     noise: str = "additive"
+    bayes_error: float | None = None
 
 
 def line_information(points: np.ndarray, sigma: float) -> float:
@@ -366,8 +367,9 @@ def two_classes(d: int, n: int, sigma: float) -> Population:
         return S, None, y
 
     return Population(
-        f"two classes, {n} rows", draw, sigma, first + rest, binary_information(spread)
-    )
+        f"two classes, {n} rows", draw, sigma, first + rest, binary_information(spread),
+        bayes_error=float(ndtr(-1 / spread)),
+    )  # fmt: skip
 
 
 def far_classes(shares: np.ndarray, n: int, name: str) -> Population:
@@ -378,7 +380,9 @@ def far_classes(shares: np.ndarray, n: int, name: str) -> Population:
         y = rng.choice(len(shares), size=n, p=shares)
         return (40.0 * y + rng.normal(size=n))[:, None], None, y
 
-    return Population(f"{name}, {n} rows", draw, 1.0, entropy + 0.5 * np.log(2), entropy)
+    return Population(
+        f"{name}, {n} rows", draw, 1.0, entropy + 0.5 * np.log(2), entropy, bayes_error=0.0
+    )
 
 
 def rare_mode(share: float, n: int) -> Population:
