@@ -23,7 +23,7 @@ from skinfo.noisy.kernels.line import (
     integrate_unequal,
     integrate_unequal_segments,
 )
-from skinfo.noisy.mixture import Densities, DrawSums, Mixture
+from skinfo.noisy.mixture import Mixture
 from skinfo.noisy.sampling import (
     Average,
     Draws,
@@ -34,6 +34,7 @@ from skinfo.noisy.sampling import (
     randomisation_means,
     variance_components,
 )
+from skinfo.noisy.sums import Densities, DrawSums
 from skinfo.quantities import Quantity
 
 _Value = TypeVar("_Value")

@@ -30,7 +30,7 @@ from skinfo.noisy.brackets import (
 from skinfo.noisy.channel import Components, Placed
 from skinfo.noisy.gaussians import MAX_POSTERIOR_DIMENSION
 from skinfo.noisy.layout import RESOLVED, Subspace, order_rows
-from skinfo.noisy.mixture import DrawSums, Mixture
+from skinfo.noisy.mixture import Mixture
 from skinfo.noisy.sampling import (
     N_RANDOMISATIONS,
     Average,
@@ -42,6 +42,7 @@ from skinfo.noisy.sampling import (
     level_sizes,
     missed,
 )
+from skinfo.noisy.sums import DrawSums
 from skinfo.noisy.units import ScaledUnits
 from skinfo.quantities import Quantity
 

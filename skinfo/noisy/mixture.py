@@ -1,9 +1,4 @@
-"""The mixture of Gaussians around the rows of a layer, summed at noisy draws.
-
-Every quantity is an average over draws of a difference of logarithms of the same four sums. ``own``
-is the draw's own row, ``group`` the other replicas of its input, ``label`` the other inputs of its
-label, ``other`` everything else; the sums are added, never subtracted.
-"""
+"""The mixture of Gaussians around the rows of a layer, summed at noisy draws."""
 
 from __future__ import annotations
 
@@ -13,14 +8,14 @@ from functools import cached_property
 
 import numpy as np
 
-from skinfo._numba import in_order, slices_of
 from skinfo._rows import Rows
 from skinfo.noise import AdditiveNoise, Noise
 from skinfo.noisy.channel import Components
 from skinfo.noisy.kernels.blocks import WIDE, Queries
-from skinfo.noisy.kernels.rows import sum_by_rows
 from skinfo.noisy.layout import BINARY, LOG2, Layout, Subspace, lay_out, order_rows
+from skinfo.noisy.parts import FewRows, Part, spans_of
 from skinfo.noisy.sampling import Draws, DrawStream
+from skinfo.noisy.sums import DrawSums
 from skinfo.noisy.units import ScaledUnits
 
 # A mixture of more numbers is laid out in parts, each time it is summed.
@@ -28,140 +23,8 @@ _MOST_KEPT = 2**24
 _PER_PART = 2**21
 # Strata of more rows have blocks of their own.
 _FEW = 256
-# No draw has this label.
-_NO_LABEL = -2
 # In single precision rows lie within so many sigma of their mean, else double is used.
 _FARTHEST_SINGLE = 1000.0
-
-
-@dataclass(frozen=True)
-class Densities:
-    """Logarithms of p(x) g_x(t), p(y) g_y(t) and g(t) at each draw."""
-
-    input: np.ndarray
-    label: np.ndarray
-    total: np.ndarray
-
-    @classmethod
-    def add(
-        cls, own: np.ndarray, group: np.ndarray, label: np.ndarray, other: np.ndarray
-    ) -> Densities:
-        """Add the disjoint sums."""
-        of_input = np.logaddexp(own, group)
-        of_label = np.logaddexp(of_input, label)
-        return cls(of_input, of_label, np.logaddexp(of_label, other))
-
-
-@dataclass(frozen=True)
-class DrawSums:
-    """Natural logarithms of the four disjoint sums of each draw, and of its half of the replicas.
-
-    All are relative to the density of the noise at the draw, so the own row's sum is its weight.
-    Arrays are of shape (N_RANDOMISATIONS, m).
-    """
-
-    # The disjoint sums; -inf where there is nothing to add.
-    own: np.ndarray
-    group: np.ndarray
-    label: np.ndarray
-    other: np.ndarray
-    # (N_RANDOMISATIONS, m, 4), or None: the same over the half of all replicas that the own row
-    # belongs to, where every input has the weight that it has in all.
-    half: np.ndarray | None
-    replicas: np.ndarray  # rows of the draw's input
-    # p(x) and p(y) of the draw.
-    input_weight: np.ndarray
-    label_weight: np.ndarray
-    # A number of mean exactly 0 that varies as the information does: what it would be at this draw,
-    # less its mean, were T Gaussian of the same covariance.
-    control: np.ndarray
-    leverage: np.ndarray  # the part of the control that depends on the row alone; its mean is 0
-
-    @cached_property
-    def all_data(self) -> Densities:
-        """The mixtures of all rows: the plug-in."""
-        return Densities.add(self.own, self.group, self.label, self.other)
-
-    @cached_property
-    def half_data(self) -> Densities | None:
-        """The mixtures of the half that holds the own row."""
-        if self.half is None:
-            return None
-        return Densities.add(*np.moveaxis(self.half, -1, 0))
-
-    @cached_property
-    def without_own_row(self) -> Densities:
-        """The mixtures without the own row, whose input keeps its weight."""
-        with np.errstate(divide="ignore"):
-            group = self.group + np.log(self.replicas / np.maximum(self.replicas - 1, 1))
-        return Densities.add(np.full_like(group, -np.inf), group, self.label, self.other)
-
-    @cached_property
-    def without_own_input(self) -> Densities:
-        """The mixtures without any replica of the own input, not renormalised."""
-        nothing = np.full_like(self.own, -np.inf)
-        return Densities.add(nothing, nothing, self.label, self.other)
-
-
-@dataclass(frozen=True)
-class _Part:
-    """Rows that are summed together, and where they stand among themselves."""
-
-    members: np.ndarray  # (n_members,): the rows, in order; those of a cell are neighbours
-    # (n,): where each row stands; negative, far below, for rows of other parts.
-    positions: np.ndarray
-    spans: np.ndarray  # (n_cells, 2): first and one past the last position of each cell
-    rows: Rows  # all rows, with the weights that they have in this part
-
-    @classmethod
-    def of(cls, members: np.ndarray, rows: Rows, cells: np.ndarray) -> _Part:
-        """Find where the rows of each cell, an input's within a stratum, stand."""
-        positions = np.full(len(cells), -len(cells), dtype=np.int64)
-        positions[members] = np.arange(len(members))
-        return cls(members, positions, _spans(cells[members], int(cells.max()) + 1), rows)
-
-
-def _spans(codes: np.ndarray, n_codes: int) -> np.ndarray:
-    """First and one past the last place of each code, (n_codes, 2); equal ones are neighbours."""
-    spans = np.zeros((n_codes, 2), dtype=np.int64)
-    begins = np.flatnonzero(np.diff(codes, prepend=-1))
-    spans[codes[begins], 0] = begins
-    spans[codes[begins], 1] = np.append(begins[1:], len(codes))
-    return spans
-
-
-@dataclass(frozen=True)
-class _FewRows:
-    """Rows of the small strata of a part, those of a stratum side by side."""
-
-    members: np.ndarray  # (n_members,): the rows
-    spans: np.ndarray  # (n_strata, 2): where those of each stratum stand among them
-    points: np.ndarray  # (n_members, rank): scaled as the queries are
-    widths: np.ndarray | None  # (n_members, rank): one over the deviations
-    volumes: np.ndarray  # (n_members,): log2 of the volumes
-
-    def sum_at(
-        self, queries: Queries, strata: np.ndarray, drawn: np.ndarray | None, rows: Rows,
-        n_jobs: int | None,
-    ) -> np.ndarray:  # fmt: skip
-        """Sum the rows at each query, as :meth:`Layout.sum_at`."""
-        spans = np.where(strata[:, None] >= 0, self.spans[strata], 0)
-        labels = np.full(len(rows.inputs), _NO_LABEL) if rows.labels is None else rows.labels
-        sums, none = np.empty((len(strata), 3)), np.full(len(strata), -1)
-        inputs = none if drawn is None else rows.inputs[drawn]
-        of_labels = none if drawn is None or rows.labels is None else labels[drawn]
-        own = none if drawn is None else drawn
-
-        def fill(part: slice) -> None:
-            sum_by_rows(
-                queries.points[part], queries.references[part], own[part],
-                inputs[part], of_labels[part], spans[part, 0], spans[part, 1],
-                self.points, self.widths, self.volumes, rows.weights[self.members], self.members,
-                rows.inputs[self.members], labels[self.members], sums[part],
-            )  # fmt: skip
-
-        list(in_order(fill, slices_of(len(sums)), n_jobs))
-        return sums
 
 
 @dataclass(frozen=True)
@@ -240,7 +103,7 @@ class Mixture:
         strata = self.components.strata
         if strata is None:
             return [(None, 0, len(members))]
-        spans = _spans(strata[members], int(strata.max()) + 1)
+        spans = spans_of(strata[members], int(strata.max()) + 1)
         large = np.flatnonzero(spans[:, 1] - spans[:, 0] > _FEW)
         return [(int(k), int(spans[k, 0]), int(spans[k, 1])) for k in large]
 
@@ -264,13 +127,13 @@ class Mixture:
         ]
 
     @cached_property
-    def _few_rows(self) -> list[_FewRows | None]:
+    def _few_rows(self) -> list[FewRows | None]:
         """Of each part the rows of strata without blocks; None where there is one stratum."""
         strata = self.components.strata
         if strata is None:
             return [None] * len(self._parts)
         n_strata = int(strata.max()) + 1
-        few_rows: list[_FewRows | None] = []
+        few_rows: list[FewRows | None] = []
         for part, p in enumerate(self._parts):
             large = [stratum for stratum, _, _ in self._large_strata(part)]
             members = p.members[~np.isin(strata[p.members], np.array(large, dtype=np.int64))]
@@ -280,7 +143,7 @@ class Mixture:
                 widths = 1 / self.space.deviations[members]
                 volumes = self.space.log_volumes[members] / LOG2
             few_rows.append(
-                _FewRows(members, _spans(strata[members], n_strata), points, widths, volumes)
+                FewRows(members, spans_of(strata[members], n_strata), points, widths, volumes)
             )
         return few_rows
 
@@ -307,7 +170,7 @@ class Mixture:
         return 2 if self.rows.has_replicas and self._equal_replicas else 1
 
     @cached_property
-    def _parts(self) -> list[_Part]:
+    def _parts(self) -> list[Part]:
         """The halves, where inputs have equally many rows; else all rows, then the halves.
 
         Halves beside the whole have the weights of their inputs restored. An input of one row
@@ -315,13 +178,13 @@ class Mixture:
         """
         rows, half = self.rows, self.half_of_row[self.order]
         if not rows.has_replicas:
-            return [_Part.of(self.order, rows, self._cells)]
+            return [Part.of(self.order, rows, self._cells)]
         if self._equal_replicas:
-            return [_Part.of(self.order[half == h], rows, self._cells) for h in (0, 1)]
+            return [Part.of(self.order[half == h], rows, self._cells) for h in (0, 1)]
         restored = replace(rows, weights=rows.weights * np.exp(self._half_share))
         alone = rows.replicas[rows.inputs[self.order]] == 1
-        halves = [_Part.of(self.order[(half == h) | alone], restored, self._cells) for h in (0, 1)]
-        return [_Part.of(self.order, rows, self._cells), *halves]
+        halves = [Part.of(self.order[(half == h) | alone], restored, self._cells) for h in (0, 1)]
+        return [Part.of(self.order, rows, self._cells), *halves]
 
     @cached_property
     def _half_share(self) -> np.ndarray:
@@ -563,7 +426,7 @@ def _sorted(components: Components, space: Subspace | ScaledUnits) -> np.ndarray
     if strata is None:
         return order_rows(rows)
     order = np.lexsort(keys)
-    for first, last in _spans(strata[order], int(strata.max()) + 1):
+    for first, last in spans_of(strata[order], int(strata.max()) + 1):
         if last - first > _FEW:
             members = order[first:last]
             order[first:last] = members[order_rows(rows.take(members))]

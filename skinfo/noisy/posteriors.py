@@ -17,8 +17,9 @@ from scipy.stats import qmc
 from skinfo._rows import Rows
 from skinfo.noisy.brackets import MISSED, contributions, point_contributions
 from skinfo.noisy.information import noted_at_an_end
-from skinfo.noisy.mixture import DrawSums, Mixture
+from skinfo.noisy.mixture import Mixture
 from skinfo.noisy.sampling import N_RANDOMISATIONS, Average, Draws, average_draws
+from skinfo.noisy.sums import DrawSums
 from skinfo.quantities import Quantity
 
 # Numbers of a portion of the draws: noise, and sums of classes.
