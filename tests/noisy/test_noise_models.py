@@ -150,9 +150,13 @@ def test_independent_units_add_up(noise, sigma, factors):
     information, _, entropy, conditional = truths.sum(axis=0)
     scale = product_rows(sigma) if noise == "per row" else sigma
     X = product_rows(factors)
-    est = estimate(noise, scale, X, tol=1e-4)
+    # The label is where the first unit stands.
+    labels = np.repeat(np.arange(len(factors[0])), len(X) // len(factors[0]))
+    est = estimate(noise, scale, X, labels, tol=1e-4)
     assert est.stderr_ <= 1e-4
     error = 4 * est.stderr_
+    assert est.label_mutual_info_ == pytest.approx(truths[0, 0], abs=4 * est.label_stderr_ + 1e-9)
+    assert est.conditional_mutual_info_ == pytest.approx(information - truths[0, 0], abs=4e-4)
     assert est.mutual_info_ == pytest.approx(information, abs=error)
     assert est.entropy_ == pytest.approx(entropy, abs=error)
     assert est.conditional_entropy_ == pytest.approx(conditional, abs=1e-9)
@@ -268,6 +272,12 @@ def test_single_precision_and_threads(noise, sigma):
     double = make(**options).fit(X.astype(float), y, **known)
     assert double.mutual_info_ == pytest.approx(single.mutual_info_, abs=5e-4)
     assert double.label_mutual_info_ == pytest.approx(single.label_mutual_info_, abs=5e-4)
+
+
+@on_every_model
+def test_pairwise_bounds_of_every_model_hold_the_information(noise, sigma):
+    lower, upper = estimate(noise, sigma, ROWS, pairwise_bounds=True).pairwise_bounds_
+    assert lower <= reference.line_truth(noise, sigma, ROWS)[0] <= upper
 
 
 @pytest.mark.parametrize("seed", range(3))
