@@ -8,10 +8,15 @@ import shlex
 from pathlib import Path
 
 import matplotlib as mpl
+import numpy as np
 import pytest
 
 from skinfo import open_run
 from skinfo.comparison import CHANGES, SCOPES
+from skinfo.errors import RunError
+from skinfo.noise import NOISES
+
+from reference import line_truth
 
 mpl.use("Agg")
 
@@ -49,17 +54,39 @@ def test_the_first_minutes_print_what_they_say(call, tmp_path, monkeypatch):
         assert code == 0, error
 
 
-def test_the_ways_to_extend_run():
+def test_the_ways_to_extend_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     names, blocks = {}, blocks_of("extending.md")
+    assert len(blocks) == 4
     for block in blocks[:2]:
         exec(compile(block, "extending.md", "exec"), names)
     assert names["flow"]["quantity"].tolist() == ["participation_ratio"]
     assert 3 < names["flow"]["value"].item() <= 4
     # Eight replicas that share nothing: all but what their mean varies.
     assert names["share"] == pytest.approx(7 / 8, abs=0.02)
-    exec(compile(blocks[2], "extending.md", "exec"), names)
+    try:
+        exec(compile(blocks[2], "extending.md", "exec"), names)
+    finally:
+        NOISES.pop("shot", None)
+    # Half of the rows are zero for certain; of the others the noise is 0.5 and 1.
+    within, *_ = line_truth("per row", [0.5, 1.0], [1.0, 4.0])
+    truth = pytest.approx(np.log(2) + within / 2, abs=1e-9)
+    assert names["camera"].mutual_info_ == truth
+    assert names["camera"].pattern_information_ == pytest.approx(np.log(2), abs=1e-12)
+    assert names["counts"].set_index("quantity")["value"]["mutual_info"] == truth
+    with pytest.raises(RunError, match="layer 'sensor': noise is one of .*got 'shot'.*imported"):
+        open_run("camera")
+    exec(compile(blocks[3], "extending.md", "exec"), names)
     assert names["run"].epochs == [1, 2, 3]
     assert names["run"].load(2, "hidden").noisy_sample().X.shape == (1000, 16)
+
+
+def test_the_page_on_formats_prints_what_it_says():
+    session = doctest.DocTestParser().get_doctest(
+        "\n".join(blocks_of("formats.md")), {}, "formats.md", None, 0
+    )
+    result = doctest.DocTestRunner().run(session)
+    assert (result.attempted, result.failed) == (5, 0)
 
 
 def test_words_for_changes_mean_the_same_everywhere():

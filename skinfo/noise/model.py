@@ -30,6 +30,11 @@ class Coordinates(NamedTuple):
         it keeps. None: nothing is kept.
     log_slopes : ndarray of shape (n,) or None
         Sum over units of log |dT / dcoordinate|, without those of pattern 0. None: zero.
+
+    Examples
+    --------
+    >>> make_noise("lognormal", 0.5).coordinates(np.array([[1.0, 0.0, -1.0]])).pattern.tolist()
+    [[1, 0, -1]]
     """
 
     points: np.ndarray
@@ -57,6 +62,13 @@ class Noise(ABC):
     ------
     ValueError
         For a parameter that is not positive and finite, or of another shape.
+
+    Examples
+    --------
+    >>> noise = make_noise("multiplicative", [0.5, 1.0])
+    >>> s, z = np.array([[2.0, -3.0]]), np.array([[1.0, 1.0]])
+    >>> noise.draw(s, z).tolist(), noise.deviations(s).tolist()
+    ([[3.0, -6.0]], [[1.0, 3.0]])
     """
 
     #: Its name, and T in words.
