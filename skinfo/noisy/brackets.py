@@ -182,6 +182,8 @@ def plug_in_by_quadrature(mixture: Mixture) -> Measured[float] | None:
         return of_pattern + line_information(line, rows.weights, parts, deviations)
 
     total = within(nobody)
+    if not np.isfinite(total):
+        return None
     of_input = within(rows.inputs) if rows.has_replicas else 0.0
     of_label = total if rows.labels is None else within(rows.labels)
     informations = (total - of_input, total - of_label, of_label - of_input)
