@@ -161,6 +161,7 @@ def test_the_page_has_every_section_and_needs_nothing_else(page):
     assert "http" not in policy
     assert "3 layers, 5 checkpoints (epochs 0 to 900), 3 estimators" in page.texts[""]
     assert page.texts[""].count("My run") == 2
+    assert "Nothing is on record of single inputs and classes" in page.texts["remembered"]
 
 
 def test_the_same_table_makes_the_same_bytes(few, snapshots):

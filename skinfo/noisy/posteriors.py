@@ -23,7 +23,7 @@ from skinfo.noisy.sums import DrawSums
 from skinfo.quantities import Quantity
 
 # Numbers of a portion of the draws: noise, and sums of classes.
-_PER_PORTION = 2**22
+_PER_PORTION = 2**20
 # An end of a bracket that lies so far from the error rate is worth a note.
 _FAR = 0.02
 

@@ -161,7 +161,7 @@ def test_ends_hold_the_values_of_a_population(rng):
     In benchmarks/coverage.py, "two classes", both brackets hold the truth in 95 % or more.
     """
     misses = np.zeros(2)
-    for _ in range(12):
+    for _ in range(8):
         y = rng.choice([-1.0, 1.0], size=100)
         X = (y + rng.normal(size=100))[:, None]
         est = fitted(X, y, population=True, posterior_draws=16)
