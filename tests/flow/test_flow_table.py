@@ -77,7 +77,7 @@ def test_every_row_equals_a_direct_fit(run, several, table):
 
 def test_values_lie_inside_their_brackets(table):
     known = table[table["stderr"].notna()]
-    assert len(known) == 54
+    assert len(known) == 66
     assert (known["lower"] <= known["value"]).all()
     assert (known["value"] <= known["upper"]).all()
     assert (table.loc[table["quantity"] == "mutual_info", "lower"] >= 0).all()
