@@ -239,13 +239,10 @@ class Run:
         """A layer has one sigma, one per unit, or an array of them that is shaped like its own."""
         described = self.layer(layer)
         if described.deviations is not None:
-            shape, _ = self.stored_shape(epoch, layer)
+            shape, dtype = self.stored_shape(epoch, layer)
             beside, _ = self.stored_shape(epoch, described.deviations)
-            if shape != beside:
-                what = (f"has shape {shape}, and its standard deviations {described.deviations!r} "
-                        f"have {beside}: there must be one for each row and unit")  # fmt: skip
-                raise self._error(what, epoch, layer)
-            choice = self._flattener(*self.stored_shape(epoch, layer), epoch, layer).choice
+            self.check_deviations(shape, beside, epoch, layer)
+            choice = self._flattener(shape, dtype, epoch, layer).choice
             if choice not in (None, "all"):
                 raise self._error(
                     f"has a standard deviation {described.deviations!r} for each value, of which "
@@ -342,6 +339,17 @@ class Run:
             if len(shape) <= 3:
                 self._check_same_width(array.shape[-1], epoch, shape[-1], before, layer)
             break
+
+    def check_deviations(
+        self, shape: tuple[int, ...], beside: tuple[int, ...], epoch: int, layer: str
+    ) -> None:
+        """Check that a layer's array and that of its standard deviations are of one shape."""
+        if shape != beside:
+            raise self._error(
+                f"has shape {shape}, and its standard deviations {self.layer(layer).deviations!r} "
+                f"have {beside}: there must be one for each row and unit",
+                epoch, layer,
+            )  # fmt: skip
 
     def misfit(self, epoch: int, layer: str) -> RunError | None:
         """Say what is wrong where an array has rows for other inputs than the run's, unread."""

@@ -221,8 +221,8 @@ def save_run(
                 MemoryStore({}), record, arrays, name=str(path), where=lambda _: path
             )
             _check_names(record, activations, path, epoch)
-            for name in activations:
-                _array(run, activations, epoch, name)
+            for _ in _arrays(run, activations, epoch, []):
+                pass
             with naming_failure(path, epoch):
                 store.create(record, arrays)
         else:
@@ -244,16 +244,25 @@ def append(
     _check_names(record, activations, store.path, epoch)
     run = _run_of(store, record)
     now: list[str] = []
-
-    def arrays() -> Iterator[tuple[str, np.ndarray]]:
-        for name in stored_names(run.layers):
-            now[:] = [name]
-            yield now[0], _array(run, activations, epoch, now[0])
-        now.clear()
-
     numbers = check_losses(losses, store.path, epoch)
     with naming_failure(store.path, epoch, now):
-        store.write(epoch, arrays(), numbers)
+        store.write(epoch, _arrays(run, activations, epoch, now), numbers)
+
+
+def _arrays(
+    run: Run, activations: Mapping[str, Any], epoch: int, now: list[str]
+) -> Iterator[tuple[str, np.ndarray]]:
+    """The arrays of a checkpoint, each made and checked when it is asked for; ``now`` names it."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    for name in stored_names(run.layers):
+        now[:] = [name]
+        array = _array(run, activations, epoch, name)
+        shapes[name] = array.shape
+        for layer in run.layers:
+            if layer.deviations == name:
+                run.check_deviations(shapes[layer.name], array.shape, epoch, layer.name)
+        yield name, array
+    now.clear()
 
 
 def _array(run: Run, activations: Mapping[str, Any], epoch: int, layer: str) -> np.ndarray:

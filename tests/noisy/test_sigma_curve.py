@@ -295,7 +295,7 @@ def test_a_damaged_curve_is_named(tmp_path, X):
 
 # --- other noise ---------------------------------------------------------------------------------
 
-RATES = np.array([0.05, 0.2, 0.5, 0.8])
+RATES = np.array([0.2, 0.5])
 
 
 def test_a_curve_over_rates_of_dropout_is_the_quadratures():

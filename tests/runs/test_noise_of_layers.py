@@ -151,11 +151,15 @@ def test_standard_deviations_of_rows_are_an_array_beside_the_layer(tmp_path):
         (None, "layer 'z_std'.*no such layer"),
     ],
 )  # fmt: skip
-def test_standard_deviations_that_do_not_fit_are_named(deviations, said):
+def test_standard_deviations_that_do_not_fit_are_named(tmp_path, deviations, said):
     arrays = {name: a for name, a in encoder(z_std=deviations).items() if a is not None}
     run = open_run({1: arrays}, sigma={"z": "z_std"})
     with pytest.raises(RunError, match=said):
         run.load(1, "z")
+    if np.shape(deviations) != (6, 3):
+        with pytest.raises(RunError, match="z_std"):
+            save_run(tmp_path / "run", 1, arrays, sigma={"z": "z_std"})
+        assert not (tmp_path / "run").exists()
 
 
 def test_maps_keep_a_standard_deviation_of_each_value_alone():
