@@ -136,10 +136,10 @@ def test_info_and_convert_print_json(tmp_path, call):
         "schema": 1, "bytes": size_on_disk(target), "inputs": 4, "classes": 2,
         "trained_on": 1, "seed": 5, "order_from_names": False, "unread": [],
         "layers": [
-            {"name": "b", "sigma": 0.1, "noise_before": False, "shape": [4, 2], "dtype": "float64",
-             "types": {"float32": 3, "float64": 4}},
-            {"name": "a", "sigma": None, "noise_before": True, "shape": [4, 2, 2],
-             "dtype": "float64", "types": {"float64": 3}},
+            {"name": "b", "sigma": 0.1, "noise": "additive", "noise_before": False,
+             "shape": [4, 2], "dtype": "float64", "types": {"float32": 3, "float64": 4}},
+            {"name": "a", "sigma": None, "noise": "additive", "noise_before": True,
+             "shape": [4, 2, 2], "dtype": "float64", "types": {"float64": 3}},
         ],
     }  # fmt: skip
 
