@@ -1,6 +1,6 @@
 """Whole estimates with every model of the noise, against quadrature and closed forms."""
 
-from functools import partial
+from functools import cache, partial
 from itertools import product
 
 import numpy as np
@@ -35,12 +35,13 @@ VALUES = [
     ("lognormal", 0.5, (-2, -2), 0.0),
     ("additive", 0.5, (-1, 1), 0.632720193737),
 ]
+line_truth = cache(reference.line_truth)
 on_every_value = pytest.mark.parametrize(("noise", "sigma", "rows", "information"), VALUES)
 
 
 @on_every_value
 def test_the_oracle_gives_every_digit(noise, sigma, rows, information):
-    found = reference.line_truth(noise, sigma, rows)[0]
+    found = line_truth(noise, sigma, rows)[0]
     assert found == pytest.approx(information, abs=5.1e-11)
 
 
@@ -59,7 +60,7 @@ def estimate(noise, sigma, X, y=None, *, fit=(), **options):
 @pytest.mark.filterwarnings("ignore::skinfo.errors.SaturationWarning")
 def test_rows_of_one_unit_have_every_digit(noise, sigma, rows, information):
     est = estimate(noise, sigma, rows)
-    _, _, entropy, conditional = reference.line_truth(noise, sigma, rows)
+    _, _, entropy, conditional = line_truth(noise, sigma, rows)
     assert est.mutual_info_ == pytest.approx(information, abs=1e-9)
     assert est.stderr_ == 0
     assert est.bracket_ == pytest.approx((information, information), abs=1e-9)
@@ -94,9 +95,9 @@ MODELS = [
     ("multiplicative", 0.4),
     ("affine", (0.2, 0.3)),
     ("lognormal", 0.6),
-    ("per row", [0.3, 0.1, 2.0, 0.5, 0.3, 1.0, 0.7, 0.2]),
+    ("per row", (0.3, 0.1, 2.0, 0.5, 0.3, 1.0, 0.7, 0.2)),
 ]
-ROWS = np.array([0.0, 1.0, -2.0, 1.5, 0.0, 3.0, -1.0, 1.0])
+ROWS = (0.0, 1.0, -2.0, 1.5, 0.0, 3.0, -1.0, 1.0)
 on_every_model = pytest.mark.parametrize(("noise", "sigma"), MODELS)
 
 
@@ -119,7 +120,7 @@ def test_replicas_of_one_unit_have_every_digit(noise, sigma):
         noise, np.repeat(sigma, 2) if noise == "per row" else sigma, np.repeat(ROWS, 2),
         fit={"groups": np.repeat(np.arange(8), 2)},
     )  # fmt: skip
-    expected = reference.line_truth(noise, sigma, ROWS)[0]
+    expected = line_truth(noise, sigma, ROWS)[0]
     assert twice.plug_in_ == pytest.approx(expected, abs=1e-9)
     assert twice.mutual_info_ == pytest.approx(expected, abs=4 * twice.stderr_ + 1e-9)
 
@@ -146,7 +147,7 @@ def test_independent_units_add_up(noise, sigma, factors):
     elif isinstance(sigma, tuple):
         per_unit = list(sigma)
     pairs = zip(per_unit, factors, strict=True)
-    truths = np.array([reference.line_truth(noise, *pair) for pair in pairs])
+    truths = np.array([line_truth(noise, *pair) for pair in pairs])
     information, _, entropy, conditional = truths.sum(axis=0)
     scale = product_rows(sigma) if noise == "per row" else sigma
     X = product_rows(factors)
@@ -162,7 +163,8 @@ def test_independent_units_add_up(noise, sigma, factors):
     assert est.conditional_entropy_ == pytest.approx(conditional, abs=1e-9)
     assert information <= est.ceiling_ + 1e-9
     extra = {"scale": scale} if noise == "per row" else {}
-    assert est.score(X, **extra) == pytest.approx(information, abs=4e-4)
+    score = est.set_params(tol=1e-3).score(X, **extra)
+    assert score == pytest.approx(information, abs=4e-3)
 
 
 def test_signs_of_any_size_under_dropout_are_binary_channels():
@@ -241,7 +243,7 @@ def test_a_unit_that_says_nothing_costs_and_gains_nothing(noise, sigma):
     X[:, 1] = ROWS
     X[:, 2] = 7.0
     est = estimate(noise, sigma, X)
-    truth = reference.line_truth(noise, sigma, ROWS)[0]
+    truth = line_truth(noise, sigma, ROWS)[0]
     assert est.mutual_info_ == pytest.approx(truth, abs=1e-9)
     assert est.rank_ == 1
 
@@ -277,7 +279,7 @@ def test_single_precision_and_threads(noise, sigma):
 @on_every_model
 def test_pairwise_bounds_of_every_model_hold_the_information(noise, sigma):
     lower, upper = estimate(noise, sigma, ROWS, pairwise_bounds=True).pairwise_bounds_
-    assert lower <= reference.line_truth(noise, sigma, ROWS)[0] <= upper
+    assert lower <= line_truth(noise, sigma, ROWS)[0] <= upper
 
 
 @pytest.mark.parametrize("seed", range(3))
