@@ -7,6 +7,9 @@ large matrix product of the same precision, measured in the same run. sigma is s
 nothing can be left out. "plug-in" is the one sum that all engines compute; "four sums" is what an
 estimate with replicas and labels takes: own row, rest of its input, rest of its label, all
 others, in one pass. scikit-learn and scipy compute in double precision whatever they are given.
+A second table holds components with a standard deviation per row and unit, v: log sum_j w_j
+exp(-sum_k ((t_ik - s_jk) / v_jk)^2 / 2) / prod_k v_jk, beside the round ones, in double precision.
+The others take two products for it, and the roofline counts 4 d + 25 operations.
 JAX and KeOps take part where they are installed (the extra "benchmark").
 
     python benchmarks/kernel.py
@@ -144,6 +147,93 @@ def check(engines: dict[str, Engine], T: np.ndarray, S: np.ndarray) -> None:
             np.testing.assert_allclose(answer, expected, tolerance, tolerance, err_msg=name)
 
 
+def diagonal_factors(S, V, module):
+    """What T^2 and T are multiplied with, each (n, d), and what is added, (n,)."""
+    inverse = 1 / V**2
+    return -inverse / 2, S * inverse, -(S**2 * inverse).sum(1) / 2 - module.log(V).sum(1)
+
+
+def numpy_diagonal(T: np.ndarray, S: np.ndarray, V: np.ndarray) -> np.ndarray:
+    A, B, c = diagonal_factors(S, V, np)
+    return logsumexp(T**2 @ A.T + T @ B.T + c, axis=1)
+
+
+def torch_diagonal(T: np.ndarray, S: np.ndarray, V: np.ndarray) -> np.ndarray:
+    t, s, v = map(torch.from_numpy, (T, S, V))
+    A, B, c = diagonal_factors(s, v, torch)
+    return torch.logsumexp(t**2 @ A.T + t @ B.T + c, dim=1).numpy()
+
+
+def jax_diagonal(T: np.ndarray, S: np.ndarray, V: np.ndarray) -> Engine:
+    """Compiled once; over blocks of queries, so that memory stays bounded."""
+
+    @jax.jit
+    def total(t, s, v):
+        A, B, c = diagonal_factors(s, v, jnp)
+
+        def block(queries):
+            exponents = queries**2 @ A.T + queries @ B.T + c
+            return jax.scipy.special.logsumexp(exponents, axis=1)
+
+        return jax.lax.map(block, t.reshape(-1, JAX_BLOCK, t.shape[1])).ravel()
+
+    return lambda: np.asarray(total(jnp.asarray(T), jnp.asarray(S), jnp.asarray(V)))
+
+
+def keops_diagonal(T: np.ndarray, S: np.ndarray, V: np.ndarray) -> Engine:
+    log_volumes = np.log(V).sum(axis=1)
+
+    def total() -> np.ndarray:
+        t, s, v = LazyTensor(T[:, None, :]), LazyTensor(S[None, :, :]), LazyTensor(V[None, :, :])
+        volumes = LazyTensor(log_volumes[None, :, None])
+        return (-(((t - s) / v) ** 2).sum(-1) / 2 - volumes).logsumexp(dim=1).ravel()
+
+    return total
+
+
+def our_diagonal(T: np.ndarray, S: np.ndarray, V: np.ndarray) -> Engine:
+    mixture = Mixture.of(Rows.make(S, deviations=V), 1.0)
+    constant = np.log(len(S)) + S.shape[1] / 2 * np.log(2 * np.pi)
+    return lambda: mixture.log_density(T, N_JOBS) + constant
+
+
+def check_diagonal(engines: dict[str, Engine], T: np.ndarray, S: np.ndarray, V: np.ndarray) -> None:
+    """All engines agree with the sum by differences, written down in numpy."""
+    few = range(0, len(T), 32)
+    logs = np.log(V).sum(axis=1)
+    expected = [logsumexp(-(((T[i] - S) / V) ** 2).sum(axis=1) / 2 - logs) for i in few]
+    for name, engine in engines.items():
+        close = CLOSE["float64"]
+        np.testing.assert_allclose(engine()[few], expected, close, close, err_msg=name)
+
+
+def compare_diagonal(d: int, n: int, peak: float, repeats: int) -> None:
+    """One line of the second table."""
+    rng = np.random.default_rng(1)
+    S, T = (rng.normal(size=(m, d)) for m in (n, N_QUERIES))
+    V = SIGMA * np.exp(rng.uniform(-0.4, 0.4, size=(n, d)))
+    engines = {
+        "diagonal": our_diagonal(T, S, V),
+        "torch": lambda: torch_diagonal(T, S, V),
+        "numpy, scipy": lambda: numpy_diagonal(T, S, V),
+    }
+    if jax is not None:
+        engines["jax"] = jax_diagonal(T, S, V)
+    if pykeops is not None:
+        engines["keops"] = keops_diagonal(T, S, V)
+    check_diagonal(engines, T, S, V)
+    medians = alternate({"round": our_engine(T, S), **engines}, repeats)
+    times = {name: value / (n * N_QUERIES) * 1e9 for name, value in medians.items()}
+    ours = times["diagonal"]
+    peers = [name for name in PEERS if name in times]
+    best = min(peers, key=times.__getitem__)
+    print_row(
+        d, f"{n:,}", f"{times['round']:.2f}", f"{ours:.2f}", f"{ours / times['round']:.2f}",
+        *[f"{times[name]:.2f}" for name in peers], f"{times[best] / ours:.1f}x ({best})",
+        f"{(4 * d + 25) / peak / ours:.0%}",
+    )  # fmt: skip
+
+
 def matrix_product_peak(dtype: str) -> float:
     """Operations a nanosecond of a large matrix product."""
     A = np.random.default_rng(0).normal(size=(2000, 2000)).astype(dtype)
@@ -191,6 +281,17 @@ def main() -> None:
         for d in (3, 10, 128):
             for n in sizes:
                 compare(d, n, dtype, peaks[dtype], repeats)
+    if "float64" not in dtypes:
+        return
+    print("\nA standard deviation per row and unit, in double precision\n")
+    missing = ("jax",) * (jax is None) + ("keops",) * (pykeops is None) + ("scikit-learn",)
+    print_header(
+        "d", "n", "skinfo, round", "skinfo, diagonal", "diagonal / round",
+        *[name for name in PEERS if name not in missing], "best other / diagonal", "roofline",
+    )  # fmt: skip
+    for d in (3, 10, 128):
+        for n in sizes:
+            compare_diagonal(d, n, peaks["float64"], repeats)
 
 
 if __name__ == "__main__":
