@@ -4,7 +4,7 @@ import gc
 import json
 import sys
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -16,10 +16,12 @@ import torch
 from skinfo import BinningMIEstimator, information_flow, szt
 from skinfo.datasets import make_szt
 from skinfo.errors import MissingExtraError, RunError
+from skinfo.flow import read_table
 from skinfo.monitoring import log_spaced_epochs
 from skinfo.runs import open_run
 from skinfo.szt import SztSettings, Trainer, demo, make_mlp, record_training
 from skinfo.szt.demo import DemoResult, run_demo
+from skinfo.view import make_report
 
 from small_runs import small_demo
 
@@ -118,6 +120,27 @@ def test_the_demo_leaves_a_table_two_pictures_and_a_run(uninterrupted):
     assert run.load(3, "layer5").array.shape == (256, 2, 3)
     assert set(run.losses[3]) == {"train_loss", "train_accuracy", "test_loss", "test_accuracy"}
     assert result.accuracy == run.losses[3]["test_accuracy"]
+
+
+def test_the_demo_of_a_network_with_gaussian_dropout_says_so(tmp_path):
+    settings = replace(SETTINGS, epochs=1, n_checkpoints=1, sigma=0.5, noise="multiplicative")
+    with small_demo():
+        result = run_demo(tmp_path, settings)
+    assert [layer.noise for layer in open_run(tmp_path / "run").layers] == ["multiplicative"] * 5
+    page = make_report(*read_table(result.table_path))
+    assert "Gaussian dropout, σ = 0.5 (rate 0.2)" in page
+    information = result.table[result.table["quantity"] == "mutual_info"].set_index("layer")
+    # Noise is the same for the layers, and the first one has the most units: it forgets least.
+    assert information["value"].idxmax() == "layer1"
+    # Bins have the width that they have beside additive noise of the paper's sigma.
+    bins = result.table.attrs["estimators"]["binned"]["bin_width"]
+    assert bins == pytest.approx(0.05)
+
+
+@pytest.mark.parametrize("options", [{"noise": "binary"}, {"noise": "affine"}, {"sigma": -1.0}])
+def test_noise_that_cannot_be_is_refused_before_anything_is_written(options):
+    with pytest.raises(ValueError, match="noise is one of|takes sigma=|sigma must be a positive"):
+        SztSettings(**options)
 
 
 def test_the_demo_leaves_no_figure_open(uninterrupted):
@@ -236,7 +259,7 @@ def test_a_damaged_note_of_the_demo_is_an_error(tmp_path, text):
 def test_the_demo_notes_its_settings(uninterrupted):
     assert json.loads((uninterrupted.directory / "demo.json").read_text()) == {
         "epochs": 3, "n_replicas": 2, "n_checkpoints": 2, "random_state": 0, "sigma": 0.005,
-        "activation": "tanh", "parseval": 0.0, "shuffle_labels": False,
+        "noise": "additive", "activation": "tanh", "parseval": 0.0, "shuffle_labels": False,
     }  # fmt: skip
 
 

@@ -29,7 +29,7 @@ from skinfo.errors import MissingExtraError
 from skinfo.flow.tables import read_table
 from skinfo.monitoring import FlowMonitor, log_spaced_epochs, read_journal
 from skinfo.monitoring.journal import Journal
-from skinfo.networks import GaussianNoise, Recorder
+from skinfo.networks import GaussianDropout, GaussianNoise, Recorder
 from skinfo.runs import RunWriter
 from skinfo.szt import make_mlp
 from skinfo.view import InformationFlowDisplay, make_report, plot_distances
@@ -176,6 +176,40 @@ def test_arrays_of_any_framework_are_measured(data, rng):
         monitor.update(8)
 
 
+def test_a_network_with_dropout_is_measured_as_its_recorded_run(data, tmp_path):
+    """Noise of a module, noise that is added by name, and an encoder's own deviations."""
+    model = nn.Sequential(nn.Linear(6, 3), GaussianDropout(0.5), nn.Linear(3, 2), nn.Tanh())
+    given = {"sigma": {"3": (0.2, 0.3)}, "noise": "lognormal", "n_replicas": 3}
+    noisy = NoisyMIEstimator(sigma=None, tol=0.1, random_state=0)
+    path = tmp_path / "flow.csv"
+    monitor = FlowMonitor.from_model(noisy, model, ["1", "3"], *data, path=path, **given)
+    rows = monitor.update(1)
+    recorder = Recorder(model, ["1", "3"], **given)
+    with recorder.record(data[0]) as arrays:
+        run = open_run({(1, name): np.array(x) for name, x in arrays.items()}, labels=data[1],
+                       sigma={"1": 0.5, "3": (0.2, 0.3)},
+                       noise={"1": "multiplicative", "3": "lognormal"})  # fmt: skip
+    assert recorder.describe(data[0]) == run.layers
+    expected = information_flow(noisy, run, progress=False)
+    assert_frame_equal(rows, expected, check_exact=True)
+    assert read_journal(f"{path}.journal").attrs["layers"] == [
+        {"name": "1", "sigma": 0.5, "noise_before": False, "noise": "multiplicative"},
+        {"name": "3", "sigma": [0.2, 0.3], "noise_before": True, "noise": "lognormal"},
+    ]  # fmt: skip
+
+
+def test_deviations_of_an_encoder_are_measured_as_in_a_run(data):
+    mean, scale = data[0][:, :2], np.exp(data[0][:, 2:4])
+    noisy = NoisyMIEstimator(sigma=None, tol=0.1, random_state=0)
+    monitor = FlowMonitor(noisy, ["mean", "scale"], sigma={"mean": "scale"})
+    rows = monitor.update(1, {"mean": mean, "scale": scale})
+    value = rows.set_index("quantity")["value"]["mutual_info"]
+    alone = NoisyMIEstimator(sigma=None, tol=0.1, random_state=0).fit(mean, scale=scale)
+    assert value == pytest.approx(alone.mutual_info_, abs=1e-9)
+    with pytest.raises(RunError, match=r"expected the layers \['mean', 'scale'\], got \['mean'\]"):
+        monitor.update(2, {"mean": mean})
+
+
 def test_a_training_that_diverges_leaves_rows_that_say_so(data, tmp_path):
     model = make_mlp(SIZES)
     monitor = FlowMonitor.from_model(CHEAP, model, ["layer1"], *data, path=tmp_path / "flow.csv")
@@ -310,6 +344,14 @@ def test_noise_of_layers_that_are_not_measured_is_a_setting_too(data, tmp_path):
     assert FlowMonitor.from_model(
         CHEAP, make_mlp(SIZES), ["layer2"], *data, sigma=quiet, **given
     ).epochs
+
+    path, base = tmp_path / "kinds.csv", {"layer1": 0.1}
+    given = {"path": path, "n_replicas": 4, "sigma": base}
+    for noise, other in (("additive", "lognormal"), ("lognormal", "additive")):
+        FlowMonitor.from_model(CHEAP, make_mlp(SIZES), ["layer2"], *data, noise=noise, **given)
+        with pytest.raises(RunError, match="its noise differ"):
+            FlowMonitor.from_model(CHEAP, make_mlp(SIZES), ["layer2"], *data, noise=other, **given)
+        given["path"] = tmp_path / "kinds_2.csv"
 
     path = tmp_path / "modules.csv"
     model = noisy_model()

@@ -21,6 +21,19 @@ def demo(
     replicas: Annotated[int, typer.Option(min=2, help="Noisy passes recorded of each input.")] = 24,
     checkpoints: Annotated[int, typer.Option(min=1, help="About so many, log-spaced.")] = 25,
     random_state: Annotated[int, typer.Option(min=0, help="Seed of everything.")] = 0,
+    noise: Annotated[
+        str,
+        typer.Option(
+            help="Noise of the hidden layers: additive, multiplicative (Gaussian dropout) or "
+            "lognormal (information dropout)."
+        ),
+    ] = "additive",
+    sigma: Annotated[
+        float | None,
+        typer.Option(
+            help="Its standard deviation; without it 0.005 where it is added, 0.2 elsewhere."
+        ),
+    ] = None,
     jobs: Jobs = 2,
     timings: Annotated[bool, typer.Option("--timings", help="Print where the time goes.")] = False,
 ) -> None:
@@ -30,10 +43,14 @@ def demo(
     """
     headless()
     from skinfo._progress import progress_bar
+    from skinfo.noise.words import noise_in_words
     from skinfo.szt import SztSettings
     from skinfo.szt.demo import DirectoryTakenError, layer_summary, run_demo
+    from skinfo.szt.recording import DROPOUT_SIGMA, SIGMA
 
-    settings = SztSettings(epochs, replicas, checkpoints, random_state)
+    if sigma is None:
+        sigma = SIGMA if noise == "additive" else DROPOUT_SIGMA
+    settings = SztSettings(epochs, replicas, checkpoints, random_state, sigma, noise)
     with progress_bar() as bar:
         tasks: dict[str, Any] = {}
 
@@ -46,7 +63,8 @@ def demo(
             result = run_demo(output, settings, n_jobs=jobs, progress=report)
         except DirectoryTakenError as error:
             raise ValueError(f"{error} with --output.") from error
-    _print_summary(layer_summary(result.table), f"After {epochs} epochs, in nats")
+    title = f"After {epochs} epochs, in nats; {noise_in_words([(noise, sigma)])}"
+    _print_summary(layer_summary(result.table), title)
     typer.echo(f"Test accuracy {result.accuracy:.4f}.")
     for name, path in (
         ("Table", result.table_path),

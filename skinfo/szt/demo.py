@@ -19,7 +19,7 @@ from skinfo.flow.snapshots import collect_snapshots
 from skinfo.flow.tables import check_table_name, write_table
 from skinfo.noisy.estimator import NoisyMIEstimator
 from skinfo.runs.stores.base import reading
-from skinfo.szt.recording import Progress, SztSettings, record_training
+from skinfo.szt.recording import SIGMA, Progress, SztSettings, record_training
 from skinfo.view import InformationFlowDisplay, InformationPlaneDisplay, save_figure
 from skinfo.view.pictures.figures import pyplot
 
@@ -93,9 +93,11 @@ def run_demo(
 
     run = record_training(directory, settings, progress)
     lap("train and record")
+    # Noise in proportion to the activations has no width of its own.
+    width = settings.sigma if settings.noise == "additive" else SIGMA
     estimators = {
         "noisy": NoisyMIEstimator(sigma=None, tol=TOLERANCE, random_state=settings.random_state),
-        "binned": BinningMIEstimator(bin_width=10 * settings.sigma),
+        "binned": BinningMIEstimator(bin_width=10 * width),
         "clustered": ClusteringScore(),
     }
     table = information_flow(

@@ -12,11 +12,14 @@ from skinfo._files import write_atomically
 from skinfo.datasets import make_szt
 from skinfo.monitoring import log_spaced_epochs
 from skinfo.networks import Recorder
+from skinfo.noise import make_noise
 from skinfo.runs import Run, RunWriter, open_run
 from skinfo.szt.training import Trainer, make_mlp
 
 #: Standard deviation of the noise in the paper.
 SIGMA = 0.005
+#: That of noise in proportion to the activations, where none is given: the network learns with it.
+DROPOUT_SIGMA = 0.2
 #: The hidden layers.
 HIDDEN = tuple(f"layer{k}" for k in range(1, 6))
 #: Number of the 4,096 inputs that the network is trained on.
@@ -42,12 +45,19 @@ class SztSettings:
         Seed of weights, split, batches, noise and estimates.
     sigma : float
         Standard deviation of the noise on every hidden layer; 0 for none.
+    noise : str
+        Which noise; see :func:`skinfo.noise.make_noise`.
     activation : str
         Activation of the hidden layers: "tanh", "relu", "leaky_relu" or "linear".
     parseval : float
         Strength of the orthonormal regularisation.
     shuffle_labels : bool
         Whether the network is trained on a random permutation of the labels.
+
+    Raises
+    ------
+    ValueError
+        For an unknown noise, and a sigma that it does not take.
 
     Examples
     --------
@@ -61,9 +71,14 @@ class SztSettings:
     n_checkpoints: int = 25
     random_state: int = 0
     sigma: float = SIGMA
+    noise: str = "additive"
     activation: str = "tanh"
     parseval: float = 0.0
     shuffle_labels: bool = False
+
+    def __post_init__(self) -> None:
+        if self.sigma != 0:
+            make_noise(self.noise, self.sigma)
 
 
 def record_training(
@@ -115,13 +130,14 @@ def record_training(
     sigma = dict.fromkeys(HIDDEN, settings.sigma)
     model = make_mlp(activation=settings.activation, random_state=settings.random_state)
     trainer = Trainer(
-        model, X[train], y[train], sigma=sigma, parseval=settings.parseval,
+        model, X[train], y[train], sigma=sigma, noise=settings.noise, parseval=settings.parseval,
         shuffle_labels=settings.shuffle_labels, random_state=settings.random_state,
     )  # fmt: skip
     recorder = Recorder(
         model,
         HIDDEN,
         sigma=sigma,
+        noise=settings.noise,
         n_replicas=settings.n_replicas,
         random_state=settings.random_state,
     )

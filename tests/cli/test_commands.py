@@ -116,7 +116,10 @@ def process(run, tables, tmp_path_factory):
 # --- help, version, info --------------------------------------------------------------------------
 
 OPTIONS = {
-    "demo": ["--output", "--epochs", "--replicas", "--checkpoints", "--random-state", "--jobs"],
+    "demo": [
+        "--output", "--epochs", "--replicas", "--checkpoints", "--random-state", "--noise",
+        "--sigma", "--jobs",
+    ],
     "info": ["--json"],
     "analyze": [
         "--output", "--sigma", "--noise", "--bin-width", "--units", "--subset", "--noise-draws",
@@ -309,6 +312,12 @@ def test_info_of_a_damaged_checkpoint_names_the_file(call, tmp_path):
         (["plot", "{table}", "-o", "{tmp}/no/picture.png"], ["there is no directory"]),
         (["demo", "-o", "{tmp}/d", "--epochs", "0"], ["--epochs"]),
         (["demo", "-o", "{tmp}/d", "--replicas", "1"], ["--replicas"]),
+        (
+            ["demo", "-o", "{tmp}/d", "--noise", "binary"],
+            ["noise is one of 'additive'", "'binary'"],
+        ),
+        (["demo", "-o", "{tmp}/d", "--noise", "affine"], ['noise="affine" takes sigma=(a, b)']),
+        (["demo", "-o", "{tmp}/d", "--sigma", "-1"], ["sigma must be a positive"]),
         (["demo", "-o", "{run}"], ["not empty", "no demo", "choose another", "--output"]),
     ],
     ids=lambda value: " ".join(value[:4]) if isinstance(value, list) else None,
@@ -439,7 +448,7 @@ def test_a_demo_that_was_killed_goes_on_prints_its_table_and_writes_its_files(
     assert list(table["layer"].unique()) == layers
     assert snapshots.layers == layers
     assert list(snapshots.losses) == ["test_accuracy", "test_loss", "train_accuracy", "train_loss"]
-    assert "After 3 epochs, in nats" in out
+    assert "After 3 epochs, in nats; σ = 0.005" in out
     for layer in layers:
         (line,) = [line for line in out.splitlines() if line.split()[:1] == [layer]]
         rows = table[(table["layer"] == layer) & (table["epoch"] == 3)]
