@@ -45,8 +45,6 @@ _TRIED, _TRIED_BYTES, _FEW = 256, 2**26, 8
 _ROUNDED_ROWS = 0.02
 # Models of which one noise after another is again one, with the root of the sum of squares.
 _ADDING_UP = ("additive", "lognormal")
-# Choices of flatten that take the mean of values.
-_MEANS = ("channel_mean", "spatial", "token_mean")
 _UNKNOWN_NOISE = (
     "The model gives two results for one input, with skinfo's own noise off: it has noise that the "
     "recorder does not know of, or keeps a state between passes. Add noise by a LayerNoise or "
@@ -184,11 +182,11 @@ class Recorder:
                     "input must not depend on its batch."
                 ) from error
             units = self._units_in(alone, 1)
-            for name, output in alone[:-1]:
+            for name, _ in alone[:-1]:
                 own = self._noise_of(name)
                 if name in units:
                     noise_before[name] = noise_seen
-                    self._check_noise(own, output, units[name].shape[1])
+                    _check_units(own, units[name].shape[1])
                 noise_seen = noise_seen or bool(own.sigma)
             n_bytes = sum(row.nbytes for row in units.values())
             self._check_rows(inputs, run, max(_FEW, _TRIED_BYTES // max(1, n_bytes)))
@@ -231,25 +229,6 @@ class Recorder:
                 if "NestedTensor" in str(error):
                     raise ValueError(nested_tensors(*self._modules)) from error
                 raise
-
-    def _check_noise(self, layer: Layer, output: Any, n_units: int) -> None:
-        """Check that the noise of a layer is that of the units that are recorded."""
-        model, choice = layer.noise_model, self._choice(layer.name)
-        if model is None:
-            return
-        if output.ndim > 2 and choice in _MEANS:
-            raise ValueError(
-                f"Layer {layer.name!r} has noise on each of its values, and flatten={choice!r} "
-                "makes means of them, whose noise is another. Record it with flatten='all', or "
-                "take the mean in a module of its own and give that the noise."
-            )
-        try:
-            model.check_units(n_units)
-        except ValueError as error:
-            raise ValueError(f"Layer {layer.name!r}: {error}") from error
-
-    def _choice(self, name: str) -> Any:
-        return self.flatten.get(name) if isinstance(self.flatten, Mapping) else self.flatten
 
     def _check_rows(
         self, inputs: ModelInputs, run: Callable[[ModelInputs], Seen], n_most: int
@@ -306,7 +285,7 @@ class Recorder:
                 f"Layer {name!r} returns shape {tuple(output.shape)} for {count}; its first axis "
                 "must be that of the inputs. Record a layer before it is folded or pooled."
             )
-        choice = self._choice(name)
+        choice = self.flatten.get(name) if isinstance(self.flatten, Mapping) else self.flatten
         if output.ndim != 2 and choice is None:
             raise ValueError(
                 f"Layer {name!r} returns {tuple(output.shape[1:])} values per input; keep all of "
@@ -428,6 +407,16 @@ class Recorder:
             noise = {name: layer.noise for name, layer in self._added.items()}
             stack.enter_context(noisy_layers(self.model, sigma, generator, noise))
             yield
+
+
+def _check_units(layer: Layer, n_units: int) -> None:
+    """Check that the noise of a layer is that of so many units."""
+    if layer.noise_model is None:
+        return
+    try:
+        layer.noise_model.check_units(n_units)
+    except ValueError as error:
+        raise ValueError(f"Layer {layer.name!r}: {error}") from error
 
 
 def _runs_twice(name: str) -> ValueError:

@@ -274,14 +274,6 @@ def test_noise_that_cannot_be_is_refused(X, options, message):
         Recorder(make_mlp(SIZES), NAMES, **options).describe(X)
 
 
-def test_means_of_noisy_values_are_refused_and_those_behind_them_are_not():
-    model = make_conv_net()
-    given = {"sigma": {"features.conv": 0.1}, "flatten": "channel_mean"}
-    with pytest.raises(ValueError, match="'features.conv' has noise on each of its values, and"):
-        Recorder(model, ["features.conv"], **given).describe(images(20))
-    assert Recorder(model, ["features.pool"], **given).describe(images(20))[0].noise_before
-
-
 def test_convolutional_layers_are_recorded():
     model, x = make_conv_net().eval(), images(20)
     recorder = Recorder(
