@@ -15,7 +15,6 @@ from skinfo.view.words import epoch_name
 
 # Classes beyond these are drawn without names, and without numbers in cells or below.
 _MOST_NAMED, _MOST_NUMBERED, _MOST_WITH_ERRORS = 20, 12, 6
-_HOW_TO_READ = "Bars: 95 %. Line: the mean of a class. Red: the inputs least known, by number."
 # The lowest inputs of each class that are marked.
 _MARKED = 3
 # Half of the width that the inputs of a class take, of 1.
@@ -152,7 +151,7 @@ class PointwiseInformationDisplay:
             ax.set_ylim(top=max(ax.get_ylim()[1], self.ceiling + 0.08 * np.ptp(ax.get_ylim())))
         self._name_classes(ax)
         if alone:
-            write_below(ax, _HOW_TO_READ)
+            write_below(ax, _how_to_read(n))
         return self
 
     def _draw_class(self, ax: Any, label: int) -> None:
@@ -278,6 +277,7 @@ class ConfusionDisplay:
 
         self.ax_, self.figure_ = ax, ax.figure
         image = ax.imshow(self.matrix, cmap="Blues", norm=PowerNorm(0.5, vmin=0, vmax=1))
+        ax.set(xticks=[], yticks=[])
         if n <= _MOST_NAMED:
             names = [plain_text(c, 12) for c in self.classes]
             turned: dict[str, Any] = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"}
@@ -290,7 +290,8 @@ class ConfusionDisplay:
         ax.set(xlabel="Taken for class c′", ylabel="Class c")
         ax.set_title(self.title, fontsize=10)
         if self.bayes_error is not None:
-            write_below(ax, f"In per cent. Bayes error {100 * self.bayes_error:.2g} %.")
+            unit = "In per cent. " if n <= _MOST_NUMBERED else ""
+            write_below(ax, f"{unit}Bayes error {100 * self.bayes_error:.2g} %.")
         if colorbar:
             _add_colours(ax.figure, image, ax, 0.85)
         return self
@@ -319,7 +320,7 @@ def plot_remembered(snapshots: Snapshots) -> Any:
     for ax, layer in zip(axes[:, 0], snapshots.layers, strict=True):
         PointwiseInformationDisplay.from_snapshots(snapshots, layer).plot(ax)
         ax.set_xlabel("")
-    write_below(axes[-1, 0], _HOW_TO_READ)
+    write_below(axes[-1, 0], _how_to_read(n_classes))
     return figure
 
 
@@ -343,6 +344,11 @@ def plot_confusions(snapshots: Snapshots) -> Any:
     figure.supylabel("Class c", fontsize=9)
     _add_colours(figure, axes[0, 0].images[0], axes, 0.7)
     return figure
+
+
+def _how_to_read(n_classes: int) -> str:
+    numbers = ", by number" if n_classes <= _MOST_NUMBERED else ""
+    return f"Bars: 95 %. Line: the mean of a class. Red: the inputs least known{numbers}."
 
 
 def _add_colours(figure: Any, image: Any, axes: Any, shrink: float) -> None:
