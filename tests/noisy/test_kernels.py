@@ -256,6 +256,19 @@ def test_diagonal_components_far_apart_in_one_block_keep_their_digits(far):
         assert found[row] == pytest.approx(expected, rel=1e-9, abs=1e-10 + 1e-15 * far)
 
 
+def test_later_rows_may_outdo_earlier_ones_by_thousands_of_bits():
+    """A sum begins anew, twice and more, where 256 rows would add more than it can hold."""
+    rng = np.random.default_rng(5)
+    X = np.exp(rng.normal(size=(1500, 40)))
+    drawn, noise = np.arange(3), rng.normal(size=(3, 40))
+    weights = np.full(1500, 1 / 1500)
+    found = sum_diagonal(Rows.make(X), 0.1 * X, drawn, noise, dense=True)[:, 3]
+    for row in drawn:
+        terms = np.delete(reference.log_terms(X, weights, row, noise[row], 0.1 * X), row)
+        assert np.ptp([part.max() for part in np.array_split(terms, 5)]) > 1000 * LOG2
+        assert found[row] == pytest.approx(np.logaddexp.reduce(terms), rel=1e-12)
+
+
 def test_sums_of_diagonal_components_have_the_same_bits_for_any_number_of_threads():
     rng = np.random.default_rng(0)
     rows = Rows.make(rng.normal(size=(300, 3)), groups=np.arange(300) // 3)

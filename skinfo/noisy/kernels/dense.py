@@ -32,9 +32,10 @@ from skinfo.noisy.kernels.blocks import (
 COARSEST = 0.5
 # Queries of a tile.
 _TILE = 128
-# Columns of a tile's state: exponents are products plus _BASE; sums are relative to 2^_BEGIN;
-# rounding of an exponent; what the sums will be added to, in their units.
-_BASE, _BEGIN, _ROUNDING, _BESIDE = range(4)
+# Columns of a tile's state: exponents are products plus _BASE; rounding of an exponent.
+_BASE, _ROUNDING = range(2)
+# A sum of diagonal components begins anew where 256 rows would add more.
+_HIGH = 2.0**400
 
 
 class Arithmetic(NamedTuple):
@@ -52,7 +53,10 @@ class Arithmetic(NamedTuple):
 class _Tile(NamedTuple):
     """Scratch of up to 128 queries; the first axis is theirs."""
 
-    state: np.ndarray  # (128, 4): see ``_BASE``
+    state: np.ndarray  # (128, 2): see ``_BASE``
+    # (128, 3): log2 of the units of the sums; what they will be added to, in these.
+    begins: np.ndarray
+    beside: np.ndarray
     own: np.ndarray  # (128, 3, 2): sums over the own blocks, as (reference exponent, scaled sum)
     # (128, 3): sums over all other blocks, and whether they hold anything.
     totals: np.ndarray
@@ -111,7 +115,8 @@ def _fill_diagonal_factors(queries, start, rows, wide, arithmetic, left, right, 
 
     Of exponents that count, rounding is bounded by the rows alone: the query is near the row.
     """
-    points, blocks, centres = queries.points, rows.points, rows.centres
+    points, references = queries.points, queries.references
+    blocks, centres = rows.points, rows.centres
     d = points.shape[1]
     by_row = blocks.reshape(blocks.shape[0], blocks.shape[1], WIDE)
     for lane in range(WIDE):
@@ -138,39 +143,54 @@ def _fill_diagonal_factors(queries, start, rows, wide, arithmetic, left, right, 
             left[row, k] = from_centre * from_centre
             left[row, d + k] = from_centre
         left[row, 2 * d] = 1.0
+        state[row, _BASE] = references[start + row]
         state[row, _ROUNDING] = rounding
 
 
 @kernel(FAST)
-def _find_beginnings(queries, start, rows, factors, state):
+def _find_beginnings(queries, start, rows, factors, tile):
     """Let the sums begin at their floor or the largest term among one row of every 256."""
-    points, references, floors = queries.points, queries.references, queries.floors
-    blocks, d = rows.points, points.shape[1]
+    blocks, floors = rows.points, queries.floors
+    state, begins, beside = tile.state, tile.begins, tile.beside
     n_wide, depth, _, _ = blocks.shape
     scouts = np.empty((depth, n_wide), blocks.dtype)
     for wide in range(n_wide):
         for k in range(depth):
             scouts[k, wide] = blocks[wide, k, 0, 0]
-    if is_diagonal(points, blocks):
-        products = np.empty((factors.shape[0], n_wide), blocks.dtype)
-        for row in range(factors.shape[0]):
-            state[row, _BASE] = references[start + row]
-            for wide in range(n_wide):
-                products[row, wide] = scouts[2 * d, wide]
-            for k in range(d):
-                q = points[start + row, k]
-                for wide in range(n_wide):
-                    difference = (q - scouts[k, wide]) * scouts[d + k, wide]
-                    products[row, wide] -= difference * difference
-    else:
-        products = np.dot(factors, scouts)
+    products = np.dot(factors, scouts)
     for row in range(factors.shape[0]):
         largest = np.float64(products[row, 0])
         for wide in range(1, n_wide):
             largest = max(largest, np.float64(products[row, wide]))
         floor = floors[start + row]
-        state[row, _BEGIN] = max(state[row, _BASE] + largest, floor)
-        state[row, _BESIDE] = 2.0 ** (floor - state[row, _BEGIN])
+        begins[row] = max(state[row, _BASE] + largest, floor)
+        beside[row] = 2.0 ** (floor - begins[row, 0])
+
+
+@kernel(FAST)
+def _begin_anew(products, row, queries, i, rows, first, last, tile, c):
+    """Let sum c begin at the largest term of blocks first..last, if it began lower or not yet.
+
+    Terms of diagonal components differ too much for a few rows to tell where it will end.
+    """
+    points, references, floors = queries.points, queries.references, queries.floors
+    blocks, weights = rows.points, rows.weights
+    exponents, begins = tile.exponents, tile.begins
+    base, rounding = tile.state[row, _BASE], tile.state[row, _ROUNDING]
+    largest = begins[row, c] if tile.seen[row, c] else -np.inf
+    for b in range(first, last):
+        wide, part = b // BLOCKS_PER_WIDE, b % BLOCKS_PER_WIDE
+        if rounding == np.inf:
+            fill_exponents(points, i, references[i], blocks, b, exponents)
+        for lane in range(BLOCK):
+            if rounding < np.inf:
+                exponents[lane] = base + products[row, part, lane]
+            if weights[wide, part, lane] > 0.0:
+                largest = max(largest, exponents[lane])
+    if tile.seen[row, c]:
+        tile.totals[row, c] *= 2.0 ** (begins[row, c] - largest)
+    begins[row, c] = largest
+    tile.beside[row, c] = 2.0 ** (floors[i] - largest)
 
 
 @kernel(FAST, inline=True)
@@ -184,7 +204,8 @@ def _add_products(products, queries, start, rows, wide, tolerance, tile):
     points, references = queries.points, queries.references
     group_slots, label_blocks = queries.group_slots, queries.label_blocks
     blocks, weights, log_weight = rows.points, rows.weights, rows.boxes.log_weight
-    state, totals, seen, exponents = tile.state, tile.totals, tile.seen, tile.exponents
+    state, begins, beside, _, totals, seen, exponents = tile
+    diagonal = is_diagonal(points, blocks)
     by_block = products.reshape(products.shape[0], BLOCKS_PER_WIDE, BLOCK)
     flat_weights = weights.reshape(weights.shape[0], WIDE)
     first, last = wide * BLOCKS_PER_WIDE, (wide + 1) * BLOCKS_PER_WIDE
@@ -196,21 +217,28 @@ def _add_products(products, queries, start, rows, wide, tolerance, tile):
             _lie_apart(label_start, label_stop, first, last)
             or (label_start <= first and last <= label_stop)
         )
-        shift = products.dtype.type(state[row, _BASE] - state[row, _BEGIN])
         step = BLOCKS_PER_WIDE if together else 1
         for b in range(first, last, step):
             if own_start <= b < own_stop or log_weight[b] == -np.inf:
                 continue
             c = 1 if label_start <= b < label_stop else 2
-            if together:
-                part = _sum_wide(products, row, shift, flat_weights, wide)
-            else:
-                part = _sum_one(by_block, row, shift, weights, b)
-            whole = totals[row, c] + part + state[row, _BESIDE]
+            anew = diagonal and not seen[row, c]
+            for _ in range(2):
+                if anew:
+                    _begin_anew(by_block, row, queries, i, rows, b, b + step, tile, c)
+                shift = products.dtype.type(state[row, _BASE] - begins[row, c])
+                if together:
+                    part = _sum_wide(products, row, shift, flat_weights, wide)
+                else:
+                    part = _sum_one(by_block, row, shift, weights, b)
+                anew = diagonal and part > _HIGH
+                if not anew:
+                    break
+            whole = totals[row, c] + part + beside[row, c]
             # Also where rounding is infinite and the part is 0.
             if not part * state[row, _ROUNDING] <= tolerance * whole:
                 part = _sum_by_differences(
-                    points, i, references[i] - state[row, _BEGIN], blocks, weights, b, b + step,
+                    points, i, references[i] - begins[row, c], blocks, weights, b, b + step,
                     exponents,
                 )  # fmt: skip
             totals[row, c] += part
@@ -220,7 +248,6 @@ def _add_products(products, queries, start, rows, wide, tolerance, tile):
 @kernel(FAST)
 def _fill_log2_sums(tile, row, floor, nested, arithmetic, out, i):
     """Fill out[i] from the sums over own and other blocks; tell whether one left its span."""
-    begin = tile.state[row, _BEGIN]
     own = tile.own[row]
     left = False
     lower_bound = floor
@@ -228,6 +255,7 @@ def _fill_log2_sums(tile, row, floor, nested, arithmetic, out, i):
         of_own = log2_sum(own, c)
         of_others = -np.inf
         if tile.seen[row, c]:
+            begin = tile.begins[row, c]
             from_begin = np.log2(tile.totals[row, c])
             of_others = begin + from_begin
             negligible = begin + arithmetic.least <= max(lower_bound, of_own) + NEGLIGIBLE
@@ -258,19 +286,21 @@ def sum_densely(queries, rows, arithmetic, out, failed):
     squares = np.empty(WIDE)
     products = np.empty((_TILE, WIDE), blocks.dtype)
     tile = _Tile(
-        np.empty((_TILE, 4)),
+        np.empty((_TILE, 2)),
+        np.empty((_TILE, 3)),
+        np.empty((_TILE, 3)),
         np.empty((_TILE, 3, 2)),
         np.empty((_TILE, 3)),
         np.empty((_TILE, 3), np.bool_),
         np.empty(BLOCK, blocks.dtype),
     )
-    state, own, totals, seen, exponents = tile
+    state, _, _, own, totals, seen, exponents = tile
     for start in range(0, m, _TILE):
         size = min(_TILE, m - start)
         left, right = factors[:size], products[:size]
         if not diagonal:
             _fill_factors(queries, start, rows, arithmetic, left, state)
-        _find_beginnings(queries, start, rows, left, state)
+            _find_beginnings(queries, start, rows, left, tile)
         own[:, :, 0] = ABSENT
         own[:, :, 1] = 0.0
         totals[:] = 0.0
