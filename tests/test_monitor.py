@@ -29,7 +29,7 @@ from skinfo.errors import MissingExtraError
 from skinfo.flow.tables import read_table
 from skinfo.monitoring import FlowMonitor, log_spaced_epochs, read_journal
 from skinfo.monitoring.journal import Journal
-from skinfo.networks import GaussianDropout, GaussianNoise, Recorder
+from skinfo.networks import GaussianDropout, GaussianNoise, LayerNoise, LogNormalDropout, Recorder
 from skinfo.runs import RunWriter
 from skinfo.szt import make_mlp
 from skinfo.view import InformationFlowDisplay, make_report, plot_distances
@@ -110,6 +110,7 @@ def train(data, monitor_of=None, epochs=4):
 def test_training_with_a_monitor_gives_the_same_weights_bit_for_bit(data, tmp_path):
     """The estimator has no seed: it would draw from numpy's global generator."""
     alone, _ = train(data)
+    drawn_next = torch.rand(5)
     estimators = [NoisyMIEstimator(0.2, max_evaluations=2**10), CHEAP]
     watched, monitor = train(
         data,
@@ -120,13 +121,7 @@ def test_training_with_a_monitor_gives_the_same_weights_bit_for_bit(data, tmp_pa
     assert monitor.epochs == [1, 2, 3, 4]
     state = watched.state_dict()
     assert all(torch.equal(value, state[name]) for name, value in alone.state_dict().items())
-    assert torch.equal(torch.rand(5), again_after(data, torch.rand, 5))
-
-
-def again_after(data, draw, n):
-    """What torch's global generator gives after the training without a monitor."""
-    train(data)
-    return draw(n)
+    assert torch.equal(torch.rand(5), drawn_next)
 
 
 # The numbers are those of a recorded run
@@ -196,6 +191,24 @@ def test_a_network_with_dropout_is_measured_as_its_recorded_run(data, tmp_path):
         {"name": "1", "sigma": 0.5, "noise_before": False, "noise": "multiplicative"},
         {"name": "3", "sigma": [0.2, 0.3], "noise_before": True, "noise": "lognormal"},
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("rows", "module", "information"),
+    [
+        # By adaptive quadrature: log 2 of which units are zero, and half of I of the rows 1, 2.
+        ([0.0, 0.0, 1.0, 2.0], GaussianDropout(0.3), 0.8902710791),
+        ([np.exp(-1), 1.0, np.e], LogNormalDropout(0.5), 0.6191444851),
+        ([0.0, 1.0, 2.0], LayerNoise((0.2, 0.3), "affine"), 0.7981178210),
+    ],
+)
+def test_a_network_that_is_its_noise_has_the_information_of_its_channel(rows, module, information):
+    model, X = nn.Sequential(module), np.array(rows)[:, None]
+    noisy = NoisyMIEstimator(sigma=None, tol=1e-3, random_state=0)
+    monitor = FlowMonitor.from_model(noisy, model.double(), ["0"], X)
+    row = monitor.update(1).set_index("quantity").loc["mutual_info"]
+    assert row["value"] == pytest.approx(information, abs=max(5 * row["stderr"], 1e-7))
+    assert row["stderr"] < 1e-3
 
 
 def test_deviations_of_an_encoder_are_measured_as_in_a_run(data):
