@@ -204,12 +204,13 @@ def _for_units(sigma: Any, x: torch.Tensor) -> Any:
     """A standard deviation, or one for each value of an input, in the order of flattening."""
     if isinstance(sigma, float):
         return sigma
-    if len(sigma) != x[0].numel():
+    units = x.shape[1:]
+    if len(sigma) != units.numel():
         raise ValueError(
-            f"sigma has {len(sigma)} standard deviations, but an input has {x[0].numel()} values "
-            f"here, of shape {tuple(x.shape[1:])}; give one number, or one per value."
+            f"sigma has {len(sigma)} standard deviations, but an input has {units.numel()} values "
+            f"here, of shape {tuple(units)}; give one number, or one per value."
         )
-    return x.new_tensor(sigma).reshape(x.shape[1:])
+    return x.new_tensor(sigma).reshape(units)
 
 
 def tensor_of(output: Any, name: str) -> torch.Tensor:

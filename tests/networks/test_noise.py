@@ -141,6 +141,7 @@ def test_each_unit_may_have_a_sigma_of_its_own(kind):
         assert noisy.flatten(1)[:, unit].std().item() == close_to_std(sigma, len(x))
     with pytest.raises(ValueError, match=r"4 standard deviations, but .* 6 values here, of shape"):
         noise(torch.ones(5, 6))
+    assert noise(torch.ones(0, 4)).shape == (0, 4)
 
 
 def test_gradients_pass_noise_that_multiplies():
