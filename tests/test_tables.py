@@ -143,7 +143,9 @@ def test_nothing_is_pickled(tmp_path, table, snapshots):
     expected = {
         "layers", "epochs", "value_edges", "value_counts", "snapshot_epochs", "scatter",
         "scatter_labels", "distance_edges", "within", "between", "settings",
-        "loss:train_loss", "loss:test_loss", "table",
+        "loss:train_loss", "loss:test_loss", "table", "pointwise", "pointwise_stderr", "inputs",
+        "input_classes", "classes", "confusion", "confusion_stderr", "class_conditional",
+        "class_conditional_stderr",
     }  # fmt: skip
     assert set(kinds) == expected
     assert set(kinds.values()) <= {"f", "i", "U"}

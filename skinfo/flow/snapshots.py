@@ -62,7 +62,7 @@ class Snapshots:
     classes : ndarray of shape (n_classes,), str
         Their names; empty without labels, like all that follows.
     confusion, confusion_stderr : ndarray of shape (n_layers, n_snapshots, n_classes, n_classes)
-        E[P(c'|t) | c], a row per class c, and its standard error.
+        ``E[P(c'|t) | c]``, a row per class c, and its standard error.
     class_conditional, class_conditional_stderr : ndarray, (n_layers, n_snapshots, n_classes)
         I(X;T|Y=y) of every class in nats and its standard error.
     losses : dict of str to ndarray of shape (n_epochs,)

@@ -29,7 +29,7 @@ class Coordinates(NamedTuple):
         0 where a unit has no noise, since it is exactly zero; else a number, such as a sign, that
         it keeps. None: nothing is kept.
     log_slopes : ndarray of shape (n,) or None
-        Sum over units of log |dT / dcoordinate|, without those of pattern 0. None: zero.
+        Sum over units of ``log |dT / dcoordinate|``, without those of pattern 0. None: zero.
 
     Examples
     --------

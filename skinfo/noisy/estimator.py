@@ -128,15 +128,15 @@ class NoisyMIEstimator(BaseEstimator):
     pointwise_inputs_ : ndarray of shape (n_inputs,)
         The inputs in their order: numbers of the rows, or with groups their values, sorted.
     confusion_, confusion_stderr_ : ndarray of shape (n_classes, n_classes)
-        E[P(c'|t) | c], with P(c|t) = p(c) g_c(t) / g(t): a row per class c, adding up to 1, in the
-        order of ``classes_``; and its standard error of integration. None with
+        ``E[P(c'|t) | c]``, with ``P(c|t) = p(c) g_c(t) / g(t)``: a row per class c, adding up to
+        1, in the order of ``classes_``; and its standard error of integration. None with
         ``posterior_draws=0`` or without y, like all that follows.
     confusion_left_out_ : ndarray of shape (n_classes, n_classes)
         The same with a P that has never seen the draw's own row or, of a population, its own input.
         ``confusion_`` is too clear a picture, this one too dim: how far they are apart says what
         either is worth. None where neither is missing: given inputs of one row.
     bayes_error_, bayes_error_stderr_, bayes_error_bracket_ : float, float, tuple of float
-        1 - E max_c P(c|t): no classifier that sees T errs less often. See the notes.
+        ``1 - E max_c P(c|t)``: no classifier that sees T errs less often. See the notes.
     entropy_, entropy_bracket_ : float, tuple of float
         Differential entropy h(T) and its bracket.
     conditional_entropy_, conditional_entropy_bracket_ : float, tuple of float

@@ -234,7 +234,7 @@ def test_analyze_overwrites_nothing_without_force(call, run, tmp_path, there):
     assert says(err, tmp_path / there, "exists", "--force")
     assert [(p.name, p.read_text()) for p in tmp_path.iterdir()] == [(there, "mine")]
     assert call("analyze", run, "-o", tmp_path / "flow.csv", "--force", *QUICK)[0] == 0
-    assert len(read_table(tmp_path / "flow.csv")[0]) == 180
+    assert len(read_table(tmp_path / "flow.csv")[0]) == 192
 
 
 def test_analyze_of_a_run_without_checkpoints_is_refused(call, tmp_path):

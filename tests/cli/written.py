@@ -57,5 +57,5 @@ def assert_the_rest_is_there(target, lost_layers):
     places = lost[["epoch", "layer"]].drop_duplicates().to_numpy().tolist()
     assert places == [[10, name] for name in lost_layers]
     assert len(lost) == 3 * len(lost_layers)
-    assert table["value"].notna().sum() == 180 - 30 * len(lost_layers)
+    assert table["value"].notna().sum() == 192 - 32 * len(lost_layers)
     assert snapshots.value_counts[1].sum(axis=1).tolist() == [32, 0, 32]

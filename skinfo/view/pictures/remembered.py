@@ -200,7 +200,7 @@ class PointwiseInformationDisplay:
 
 @dataclass(eq=False, repr=False)
 class ConfusionDisplay:
-    """Which classes a layer takes for one another: E[P(c'|t) | c], a row per class c.
+    """Which classes a layer takes for one another: ``E[P(c'|t) | c]``, a row per class.
 
     Colours follow the square root, so that what is rarely confused shows beside what never is.
 
