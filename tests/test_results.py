@@ -127,16 +127,23 @@ def test_cosine_similarities_of_digits():
         for name in ("sigma 0.05", "deterministic")
     )
     for table in (noisy, other):
-        within, auc = table["within"].round(2), table["auc"].round(2)
+        within, auc = table["within"], table["auc"]
         assert f"from {within['untrained']:.2f} to {within['trained']:.2f}" in PROSE
-        assert f"AUC {auc['untrained']:.2f} to {auc['trained']:.2f}" in PROSE
+        assert f"AUC {auc['untrained']:.3f} to {auc['trained']:.3f}" in PROSE
     between = noisy["between"]
     assert f"from {between['untrained']:.2f} to {between['trained']:.2f} (AUC" in PROSE
-    assert f"and to {other.loc['trained', 'between']:.2f} without noise" in PROSE
+    assert f"without noise to {other.loc['trained', 'between']:.2f} (AUC" in PROSE
 
 
-def test_errors_of_six_networks():
-    table = results("mnist_cnn", epochs=128).set_index("network")
+def test_errors_of_five_networks():
+    table = results("mnist_cnn", epochs=32).set_index("network")
+    assert set(table["n_train"]) == {60_000}
+    assert set(table["n_test"]) == {10_000}
+    larger = -table.loc["sigma 0.2", "difference"]
+    errors = larger / table.loc["sigma 0.2", "difference_stderr"]
+    assert f"{100 * larger:.2f} fewer in a hundred than without noise, {errors:.1f} stand" in PROSE
+    for name in ("sigma 0.2", "dropout 0.2"):
+        assert f"{100 * table.loc[name, 'test_error']:.2f} %" in PROSE
     rows = re.findall(
         r"^\| (\S.*?) \| (\d\S*) \| (\S+) \| (\S+) \| (\S+) \| (\S+) \| (\S+) \|$", PAGE, re.M
     )
@@ -144,7 +151,7 @@ def test_errors_of_six_networks():
     columns = ["test_error", "stderr", "renormalised", "renormalised_stderr", "difference",
                "difference_stderr"]  # fmt: skip
     for name, *cells in rows:
-        expected = [f"{100 * table.loc[name, column]:.1f}" for column in columns]
+        expected = [f"{100 * table.loc[name, column]:.2f}" for column in columns]
         assert cells == (expected if name != "deterministic" else [*expected[:4], "–", "–"])
 
 
