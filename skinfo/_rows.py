@@ -80,6 +80,16 @@ class Rows:
         every[self.kept] = values
         return every
 
+    def weights_of_half(self, half: int) -> np.ndarray:
+        """Weights of every other replica, which then stand for all of their input; 0 elsewhere.
+
+        An input without replicas keeps its row.
+        """
+        inside = self.weights * (self.replica_numbers % 2 == half)
+        mass = np.bincount(self.inputs, weights=inside)[self.inputs]
+        share = self.input_weights[self.inputs] / np.where(mass > 0, mass, 1.0)
+        return np.where(mass > 0, inside * share, self.weights)
+
     def take(self, members: np.ndarray) -> Rows:
         """Some of the rows, with the weights that they have."""
         return Rows(

@@ -66,6 +66,11 @@ def hostile_data(draw):
     return X, y, groups, weights
 
 
+MAY_LACK_A_CLASS = (
+    "class_distances_", "class_conditional_mutual_info_", "class_conditional_stderr_",
+)  # fmt: skip
+
+
 def all_floats(est):
     """Every fitted number by name."""
     values = {name: value for name, value in vars(est).items() if name.endswith("_")}
@@ -73,8 +78,8 @@ def all_floats(est):
     if isinstance(est, BinningMIEstimator) and est.bin_width is None:
         values["edges_"] = np.concatenate(est.edges_)
     for name, value in values.items():
-        # A class of one input has no distance within.
-        array = np.asarray([] if value is None or name == "class_distances_" else value)
+        # A class of one input has no distance within; one too light to be drawn has no value.
+        array = np.asarray([] if value is None or name in MAY_LACK_A_CLASS else value)
         if array.dtype.kind == "f":
             yield name, array
     for q in est.quantities_:

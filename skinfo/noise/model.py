@@ -80,7 +80,8 @@ class Noise(ABC):
     may_be_zero: ClassVar[frozenset[str]] = frozenset()
 
     def __init_subclass__(cls) -> None:
-        NOISES[cls.name] = cls
+        if "name" in cls.__dict__:
+            NOISES[cls.name] = cls
 
     def __init__(self, sigma: Any) -> None:
         several = (sigma,) if len(self.parameters) == 1 else _in_parts(sigma, self)

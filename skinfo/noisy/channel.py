@@ -48,8 +48,8 @@ class Channel:
         """Put values of the layer into its coordinates; ``scale`` if the rows had theirs."""
         if self.noise is None:
             return Placed(values, None, scale, 0.0)
-        points, pattern, log_slopes = self.noise.coordinates(values)
-        deviations = None if self.sigma is not None else self.noise.deviations(values)
+        points, pattern, log_slopes, described = _described(self.noise, values)
+        deviations = described if self.sigma is None else None
         if pattern is not None:
             still = pattern == 0
             points = np.where(still, self.still_points, points)
@@ -90,12 +90,11 @@ class Components:
         if rows.deviations is not None:
             return cls._given(rows, rows.deviations)
         noise.check_units(d)
-        if isinstance(noise, AdditiveNoise) and not noise.sigmas[0].ndim:
+        if type(noise) is AdditiveNoise and not noise.sigmas[0].ndim:
             sigma = float(noise.sigmas[0])
             channel = Channel(noise, sigma, 1.0, np.zeros(d), np.ones(d), None)
             return cls(rows, channel, None, d * (float(np.log(sigma)) + _UNIT_ENTROPY))
-        points, pattern, log_slopes = noise.coordinates(rows.points)
-        deviations = noise.deviations(rows.points)
+        points, pattern, log_slopes, deviations = _described(noise, rows.points)
         active = np.ones(points.shape, dtype=bool) if pattern is None else pattern != 0
         _check_squares(np.broadcast_to(deviations, points.shape), active)
         still_deviations = deviations
@@ -127,18 +126,22 @@ class Components:
         channel = Channel(None, None, 1.0, np.zeros(d), np.ones(d), None)
         return cls(rows, channel, None, entropy)
 
-    def pattern_information(self, parts: np.ndarray) -> float:
-        """Information of the stratum on the part, input or label, of a row, in nats."""
+    def pattern_information(self, parts: np.ndarray, weights: np.ndarray | None = None) -> float:
+        """Information of the stratum on the part, input or label, of a row, in nats.
+
+        ``weights`` are those of the rows unless others are given.
+        """
         if self.strata is None:
             return 0.0
-        whole = np.bincount(self.strata, weights=self.rows.weights)
-        return discrete_entropy(whole) - self.pattern_entropy_within(parts)
+        weights = self.rows.weights if weights is None else weights
+        whole = discrete_entropy(np.bincount(self.strata, weights=weights))
+        return whole - self.pattern_entropy_within(parts, weights)
 
-    def pattern_entropy_within(self, parts: np.ndarray) -> float:
+    def pattern_entropy_within(self, parts: np.ndarray, weights: np.ndarray | None = None) -> float:
         """Entropy of the stratum given which part a row belongs to, in nats."""
         if self.strata is None:
             return 0.0
-        weights = self.rows.weights
+        weights = self.rows.weights if weights is None else weights
         cells = np.unique(np.column_stack([parts, self.strata]), axis=0, return_inverse=True)[1]
         both = discrete_entropy(np.bincount(cells.ravel(), weights=weights))
         return both - discrete_entropy(np.bincount(parts, weights=weights))
@@ -172,10 +175,10 @@ class Components:
                 holds = of_rows == value
                 share = (others(holds) + 0.5 / n) / (rest + 0.5 * len(values) / n)
                 logs += np.where(holds, np.log(np.where(holds, share, 1.0)), 0.0)
-        seen = np.maximum(same, 0.0) / np.maximum(rest, 1e-300)
-        lengths: np.ndarray = -np.log(0.5 * seen + 0.5 * np.exp(logs))
-        # Where both underflow the units alone say how improbable a pattern is.
-        return np.where(np.isfinite(lengths), lengths, np.log(2) - logs)
+        with np.errstate(divide="ignore"):
+            log_seen = np.log(np.maximum(same, 0.0) / np.maximum(rest, 1e-300))
+        lengths: np.ndarray = np.log(2) - np.logaddexp(log_seen, logs)
+        return lengths
 
     def most_information(self) -> float:
         """What I(X;T) cannot exceed, in nats: what the strata tell, and Gaussians within them.
@@ -208,9 +211,27 @@ class Components:
             mean_log = float(weights @ np.log(deviations).sum(axis=1))
         centred = (points - weights @ points) / np.sqrt(mean_variance)
         centred *= np.sqrt(weights)[:, None]
-        small = centred @ centred.T if len(members) < points.shape[1] else centred.T @ centred
-        log_determinant = np.linalg.slogdet(small + np.eye(len(small)))[1]
+        # Singular values keep what is small beside the largest; rounding would swallow it in a
+        # determinant.
+        log_determinant = np.log1p(np.linalg.svd(centred, compute_uv=False) ** 2).sum()
         return float(0.5 * (log_determinant + np.log(mean_variance).sum()) - mean_log)
+
+
+def _described(
+    noise: Noise, values: np.ndarray
+) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None, np.ndarray]:
+    """Coordinates and deviations of values, in double precision unless the noise is additive."""
+    if not isinstance(noise, AdditiveNoise):
+        values = values.astype(np.float64, copy=False)
+    deviations = np.asarray(noise.deviations(values), dtype=np.float64)
+    if deviations.ndim == 0:
+        deviations = np.full(values.shape[1], float(deviations))
+    if deviations.shape not in (values.shape[1:], values.shape):
+        raise ValueError(
+            f'deviations of noise "{noise.name}" must have shape {values.shape[1:]} or '
+            f"{values.shape}; got {deviations.shape}."
+        )
+    return *noise.coordinates(values), deviations
 
 
 def _different(pattern: np.ndarray) -> np.ndarray:
@@ -236,6 +257,6 @@ def _check_squares(deviations: np.ndarray, active: np.ndarray) -> None:
         row, unit = bad[0].tolist()
         raise ValueError(
             f"The noise of row {row}, unit {unit} has a standard deviation of "
-            f"{deviations[row, unit]:g}, whose square leaves double precision. Check its units; "
-            "what is zero must be exactly zero."
+            f"{deviations[row, unit]:g}, whose square leaves double precision. Check its units"
+            + ("; what is zero must be exactly zero." if deviations[row, unit] < 1 else ".")
         )

@@ -193,7 +193,7 @@ def _assemble(
         conditional_ceiling=conditional_ceiling,
         label_ceilings=label_ceilings,
         class_conditional=averages.class_conditional() if label_ceilings else None,
-        of_patterns=_pattern_information(mixture.components),
+        of_patterns=_pattern_information(mixture.components, population=population),
         stderr_inputs=averages.point.mutual_info.inputs,
         n_evaluations=n_evaluations,
         converged=converged,
@@ -368,10 +368,11 @@ def _plug_in(average: Average, ceiling: float) -> Quantity:
     return quantity.noted("above ceiling") if _is_above(average, ceiling) else quantity
 
 
-def _pattern_information(components: Components) -> tuple[Quantity, ...]:
+def _pattern_information(components: Components, *, population: bool) -> tuple[Quantity, ...]:
     """What zeros, or signs, that the noise leaves tell of the input and of the label.
 
-    Parts of the values of the rows at hand, I(X;A) and I(Y;A), with A the pattern.
+    Parts of the values, I(X;A) and I(Y;A) with A the pattern: exact for given inputs of one row.
+    Replicas make it too large; its bias of order 1/r is removed as that of the values is.
     """
     rows = components.rows
     if components.strata is None:
@@ -379,6 +380,16 @@ def _pattern_information(components: Components) -> tuple[Quantity, ...]:
     parts = {"pattern_information": rows.inputs}
     if rows.labels is not None:
         parts["label_pattern_information"] = rows.labels
-    return tuple(
-        Quantity.exact(name, components.pattern_information(codes)) for name, codes in parts.items()
-    )
+    found = []
+    for name, codes in parts.items():
+        plug_in = max(0.0, components.pattern_information(codes))
+        value = plug_in
+        if rows.has_replicas:
+            of_halves = [
+                components.pattern_information(codes, rows.weights_of_half(half)) for half in (0, 1)
+            ]
+            value = float(np.clip(2 * plug_in - np.mean(of_halves), 0.0, plug_in))
+        lower = 0.0 if population or rows.has_replicas else value
+        upper = np.inf if population else plug_in
+        found.append(Quantity(name, value, lower=lower, upper=upper))
+    return tuple(found)

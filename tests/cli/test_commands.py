@@ -400,7 +400,7 @@ def test_without_typer_or_rich_one_line_names_the_extra(process, label):
 def test_analyze_to_csv_needs_no_extra_but_its_own(process):
     folder, found = process
     assert found["core"][0] == 0
-    assert len(read_table(folder / "core.csv")[0]) == 180
+    assert len(read_table(folder / "core.csv")[0]) == 192
     assert not {"demo", "late.parquet", "late.npz"} & {p.name for p in folder.iterdir()}
 
 

@@ -61,10 +61,10 @@ class SigmaCurveDisplay:
 
     def __init__(self, table: pd.DataFrame) -> None:
         several = "Draw several curves one by one, each into the axes_ of the first, with a label."
-        self.table = checked_table(table, "The table", curve=True, advice=several)
-        kinds = self.table["noise"].unique().tolist() if "noise" in self.table else ["additive"]
+        kinds = table["noise"].unique().tolist() if "noise" in table else ["additive"]
         if len(kinds) > 1:
             raise ValueError(f"The table holds curves of {name_some(kinds, 3)} noise. {several}")
+        self.table = checked_table(table, "The table", curve=True, advice=several)
         self.noise: str = kinds[0]
 
     @classmethod
