@@ -193,6 +193,15 @@ def _begin_anew(products, row, queries, i, rows, first, last, tile, c):
     tile.beside[row, c] = 2.0 ** (floors[i] - largest)
 
 
+@kernel(FAST)
+def _sum_again(products, row, shift, weights, first, n_blocks):
+    """Sum of weight times 2 ** (product + shift) over some blocks."""
+    total = 0.0
+    for b in range(first, first + n_blocks):
+        total += _sum_one(products, row, products.dtype.type(shift), weights, b)
+    return total
+
+
 @kernel(FAST, inline=True)
 def _lie_apart(start, stop, first, last):
     return stop <= first or last <= start
@@ -222,18 +231,18 @@ def _add_products(products, queries, start, rows, wide, tolerance, tile):
             if own_start <= b < own_stop or log_weight[b] == -np.inf:
                 continue
             c = 1 if label_start <= b < label_stop else 2
-            anew = diagonal and not seen[row, c]
-            for _ in range(2):
-                if anew:
-                    _begin_anew(by_block, row, queries, i, rows, b, b + step, tile, c)
-                shift = products.dtype.type(state[row, _BASE] - begins[row, c])
-                if together:
-                    part = _sum_wide(products, row, shift, flat_weights, wide)
-                else:
-                    part = _sum_one(by_block, row, shift, weights, b)
-                anew = diagonal and part > _HIGH
-                if not anew:
-                    break
+            if diagonal and not seen[row, c]:
+                _begin_anew(by_block, row, queries, i, rows, b, b + step, tile, c)
+            shift = products.dtype.type(state[row, _BASE] - begins[row, c])
+            if together:
+                part = _sum_wide(products, row, shift, flat_weights, wide)
+            else:
+                part = _sum_one(by_block, row, shift, weights, b)
+            if diagonal and part > _HIGH:
+                _begin_anew(by_block, row, queries, i, rows, b, b + step, tile, c)
+                part = _sum_again(
+                    by_block, row, state[row, _BASE] - begins[row, c], weights, b, step
+                )
             whole = totals[row, c] + part + beside[row, c]
             # Also where rounding is infinite and the part is 0.
             if not part * state[row, _ROUNDING] <= tolerance * whole:
