@@ -14,6 +14,13 @@ from sklearn.utils import check_consistent_length, column_or_1d
 from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
+#: Why a standard deviation of 0 is an error.
+NOISELESS = (
+    "Without noise nothing tells near from far: inputs with different activations are told apart, "
+    "so I(X;T) of a tanh network is H(X) for a finite data set and infinite for a continuous "
+    "input, for almost all weights. For deterministic networks use BinningMIEstimator or "
+    "ClusteringScore, which measure how the activations cluster."
+)
 # Weights below this share of the largest are zero.
 _LIGHTEST = 1e-300
 # Types that numpy lacks and float32 holds exactly.
@@ -325,7 +332,7 @@ def check_rows(
         hold no replicas, two labels or two weights within a group, negative or all-zero weights.
     """
     points = check_activations(estimator, X, reset=reset)
-    deviations = None if scale is None else as_scale(scale, points)
+    deviations = None if scale is None else as_scale(scale, points.shape)
     groups = None if groups is None else _unframed(groups, "groups")
     labels = None if y is None else check_labels(y, len(points))
     codes = None if groups is None else _check_groups(groups, len(points))
@@ -348,22 +355,31 @@ def check_rows(
     )
 
 
-def as_scale(scale: Any, points: np.ndarray) -> np.ndarray:
-    """Check that there is a standard deviation for every row and unit.
+def as_scale(scale: Any, shape: tuple[int, ...]) -> np.ndarray:
+    """Check that there is a positive standard deviation for every row and unit.
 
     Examples
     --------
-    >>> as_scale([1.0, 2.0], np.zeros((2, 1)))
+    >>> as_scale([1.0, 2.0], (2, 1))
     Traceback (most recent call last):
     ValueError: scale must hold one standard deviation per row and unit, shape (2, 1); got (2,).
     """
-    deviations = np.asarray(as_array(scale, "scale"), dtype=np.float64)
-    if deviations.shape != points.shape:
+    array = np.asarray(as_array(scale, "scale"))
+    if array.dtype.kind not in "iuf":
+        raise ValueError(f"scale must hold standard deviations, real numbers; got {array.dtype}.")
+    if array.shape != shape:
         raise ValueError(
-            f"scale must hold one standard deviation per row and unit, shape {points.shape}; got "
-            f"{deviations.shape}."
+            f"scale must hold one standard deviation per row and unit, shape {shape}; got "
+            f"{array.shape}."
         )
-    return deviations
+    bad = np.argwhere(~((array > 0) & np.isfinite(array)))
+    if len(bad):
+        row, unit = bad[0].tolist()
+        raise ValueError(
+            f"scale must be a positive standard deviation in every row and unit; row {row}, unit "
+            f"{unit} has {array[row, unit]:g}. {NOISELESS}"
+        )
+    return array.astype(np.float64)
 
 
 def check_labels(y: Any, n: int) -> np.ndarray:

@@ -34,6 +34,7 @@ from skinfo.networks.noise import (
     switching_noise,
     tensor_of,
 )
+from skinfo.noise import NOISES
 from skinfo.runs import Layer
 from skinfo.runs.flatten import Flatten, Flattening
 
@@ -43,8 +44,6 @@ _AXES = {1: "n", 2: "nc", 3: "ncl", 4: "nchw", 5: "ncdhw"}
 _TRIED, _TRIED_BYTES, _FEW = 256, 2**26, 8
 # Rounding depends on the size of a batch, and may turn over a few rows of codes or spikes.
 _ROUNDED_ROWS = 0.02
-# Models of which one noise after another is again one, with the root of the sum of squares.
-_ADDING_UP = ("additive", "lognormal")
 _UNKNOWN_NOISE = (
     "The model gives two results for one input, with skinfo's own noise off: it has noise that the "
     "recorder does not know of, or keeps a state between passes. Add noise by a LayerNoise or "
@@ -314,7 +313,7 @@ class Recorder:
         own = Layer(name, module.sigma, noise=module.noise)
         if not (own.sigma and added.sigma):
             return added if added.sigma else own
-        if own.noise != added.noise or own.noise not in _ADDING_UP:
+        if own.noise != added.noise or not NOISES[own.noise].adds_up:
             raise ValueError(
                 f"Layer {name!r} has {own.noise} noise of its own, and with {added.noise} noise "
                 "after that it has no noise of one model; put an nn.Identity behind it, and add "

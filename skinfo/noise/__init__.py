@@ -3,7 +3,7 @@
 from skinfo.noise.additive import AdditiveNoise
 from skinfo.noise.affine import AffineNoise
 from skinfo.noise.lognormal import LogNormalNoise
-from skinfo.noise.model import NOISES, Coordinates, Noise, check_scale, make_noise
+from skinfo.noise.model import NOISES, Coordinates, Noise, make_noise
 from skinfo.noise.multiplicative import MultiplicativeNoise, dropout_sigma
 
 __all__ = [
@@ -14,7 +14,6 @@ __all__ = [
     "LogNormalNoise",
     "MultiplicativeNoise",
     "Noise",
-    "check_scale",
     "dropout_sigma",
     "make_noise",
 ]

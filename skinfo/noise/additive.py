@@ -14,6 +14,8 @@ class AdditiveNoise(Noise):
 
     name = "additive"
     formula = "T = S + σ Z"
+    title = ""
+    adds_up = True
 
     @staticmethod
     def perturb(s: Any, z: Any, *sigmas: Any) -> Any:

@@ -21,6 +21,8 @@ class LogNormalNoise(Noise):
 
     name = "lognormal"
     formula = "T = S exp(σ Z)"
+    title = "log-normal noise, "
+    adds_up = True
 
     @staticmethod
     def perturb(s: Any, z: Any, *sigmas: Any) -> Any:

@@ -7,12 +7,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-_NOISELESS = (
-    "Without noise nothing tells near from far: inputs with different activations are told apart, "
-    "so I(X;T) of a tanh network is H(X) for a finite data set and infinite for a continuous "
-    "input, for almost all weights. For deterministic networks use BinningMIEstimator or "
-    "ClusteringScore, which measure how the activations cluster."
-)
+from skinfo._rows import NOISELESS, as_array
 
 #: Every model by its name.
 NOISES: dict[str, type[Noise]] = {}
@@ -78,6 +73,10 @@ class Noise(ABC):
     parameters: ClassVar[tuple[str, ...]] = ("sigma",)
     #: Those without which noise is left all the same.
     may_be_zero: ClassVar[frozenset[str]] = frozenset()
+    #: Whether one noise after another is again one, with the root of the sum of squares as sigma.
+    adds_up: ClassVar[bool] = False
+    #: What it is called before its parameters; by its name where it has no title.
+    title: ClassVar[str | None] = None
 
     def __init_subclass__(cls) -> None:
         if "name" in cls.__dict__:
@@ -119,6 +118,11 @@ class Noise(ABC):
         """T of rows ``s`` with standard normal noise ``z`` of the same shape."""
         drawn: np.ndarray = self.perturb(s, z, *self.sigmas)
         return drawn
+
+    @classmethod
+    def beside(cls, sigma: float) -> str:  # noqa: ARG003
+        """What is said in parentheses beside one sigma of all units; nothing by default."""
+        return ""
 
     @property
     def sigma(self) -> Any:
@@ -167,8 +171,10 @@ def _in_parts(sigma: Any, model: Noise) -> tuple[Any, ...]:
 def _checked(value: Any, name: str, *, may_be_zero: bool) -> np.ndarray:
     """A parameter as numbers, positive and finite."""
     try:
-        numbers = np.asarray(value)
-    except (TypeError, ValueError):
+        numbers = np.asarray(as_array(value, name))
+    except (TypeError, ValueError) as error:
+        if "masked" in str(error):
+            raise
         numbers = np.empty((0, 0))
     if numbers.ndim > 1 or not numbers.size or numbers.dtype.kind not in "iuf":
         raise ValueError(f"{name} must be one standard deviation or one per unit; got {value!r}.")
@@ -183,15 +189,4 @@ def _says_not_positive(numbers: np.ndarray, unit: int, name: str) -> str:
     """What is wrong with a standard deviation that is no positive number, and what to do."""
     of_unit = f" in every unit; unit {unit} has" if numbers.ndim else "; got"
     got = f"{numbers.ravel()[unit]:g}"
-    return f"{name} must be a positive standard deviation{of_unit} {got}. {_NOISELESS}"
-
-
-def check_scale(scale: np.ndarray) -> None:
-    """Check the standard deviations of rows and units, (n, n_units): all positive and finite."""
-    bad = np.argwhere(~((scale > 0) & np.isfinite(scale)))
-    if scale.ndim == 2 and len(bad):
-        row, unit = bad[0].tolist()
-        raise ValueError(
-            f"scale must be a positive standard deviation in every row and unit; row {row}, unit "
-            f"{unit} has {scale[row, unit]:g}. {_NOISELESS}"
-        )
+    return f"{name} must be a positive standard deviation{of_unit} {got}. {NOISELESS}"

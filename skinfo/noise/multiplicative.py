@@ -20,12 +20,18 @@ class MultiplicativeNoise(Noise):
 
     name = "multiplicative"
     formula = "T = S (1 + σ Z)"
+    title = "Gaussian dropout, "
 
     @staticmethod
     def perturb(s: Any, z: Any, *sigmas: Any) -> Any:
         """Multiply by noise around 1."""
         (sigma,) = sigmas
         return s * (1 + sigma * z)
+
+    @classmethod
+    def beside(cls, sigma: float) -> str:
+        """The rate of dropout of the same variance."""
+        return f" (rate {sigma**2 / (1 + sigma**2):.3g})"
 
     def coordinates(self, values: np.ndarray) -> Coordinates:
         """The values themselves; which of them are zero never changes."""

@@ -7,10 +7,6 @@ from typing import Any
 
 from skinfo.noise.model import NOISES
 
-# What a model is called beside its parameters; others by their own name.
-_TITLES = {
-    "additive": "", "multiplicative": "Gaussian dropout, ", "lognormal": "log-normal noise, ",
-}  # fmt: skip
 _SYMBOLS = {"sigma": "σ"}
 
 
@@ -40,12 +36,13 @@ def noise_in_words(noises: Sequence[tuple[str, Any] | None]) -> str:
 
 
 def _model_in_words(name: str, sigmas: Sequence[Any]) -> str:
-    title = _TITLES.get(name, f"{name} noise, ")
+    model = NOISES.get(name)
+    title = f"{name} noise, " if model is None or model.title is None else model.title
     if any(isinstance(sigma, str) for sigma in sigmas):
         return f"{title}σ of each row and unit"
     if not all(sigmas):
         return f"{title}σ of each unit"
-    names = NOISES[name].parameters if name in NOISES else ("sigma",)
+    names = ("sigma",) if model is None else model.parameters
     parameters = [sigmas] if len(names) == 1 else list(zip(*sigmas, strict=True))
     said = []
     for parameter, values in zip(names, parameters, strict=True):
@@ -53,8 +50,8 @@ def _model_in_words(name: str, sigmas: Sequence[Any]) -> str:
         low, high = min(numbers), max(numbers)
         span = f"{low:g}" if low == high else f"{low:g} to {high:g}"
         said.append(f"{_SYMBOLS.get(parameter, parameter)} = {span}")
-        if name == "multiplicative" and low == high:
-            said[-1] += f" (rate {low**2 / (1 + low**2):.3g})"
+        if model is not None and low == high:
+            said[-1] += model.beside(low)
     if any(isinstance(value, tuple) for values in parameters for value in values):
         said.append("each unit its own")
     return title + ", ".join(said)

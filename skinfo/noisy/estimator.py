@@ -12,9 +12,9 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from skinfo._numba import ONE_BLAS_THREAD
-from skinfo._rows import as_array, as_scale, check_activations, check_rows
+from skinfo._rows import as_scale, check_activations, check_rows
 from skinfo.errors import SaturationWarning, warn_unless_noted
-from skinfo.noise import AdditiveNoise, Noise, check_scale, make_noise
+from skinfo.noise import AdditiveNoise, Noise, make_noise
 from skinfo.noisy.bounds import pairwise_bounds
 from skinfo.noisy.information import check_near, cross_information, measure_mixture
 from skinfo.noisy.mixture import Mixture
@@ -99,7 +99,8 @@ class NoisyMIEstimator(BaseEstimator):
     ceiling_ : float
         What I(X;T) cannot exceed: the smaller of H(X) and what a Gaussian T of this covariance
         would carry, (log det Cov(T) - E sum log v) / 2 with v the variances of the noise given a
-        row; infinite for a population.
+        row; with strata (see the notes) what these tell, plus the mean over them of the smaller of
+        both within each. Infinite for a population.
     pattern_information_, label_pattern_information_ : float
         The parts of I(X;T) and I(Y;T) that need no more than the pattern of zeros, or of signs,
         that the noise leaves as it is (see the notes). None where all rows have the same.
@@ -190,9 +191,10 @@ class NoisyMIEstimator(BaseEstimator):
     with respect to lengths and to a mass of one at zero. An input whose replicas have patterns of
     their own is not found again by its other replicas, which leaves the lower end low.
 
-    Rows in single precision stay so under additive noise, with sums right to about 1e-4 nat; with
-    population=False and without groups, more than 17 million numbers are never copied as a whole.
-    Under other noise, and for the pairwise bounds, they are copied to double precision.
+    Rows in single precision stay so under additive noise of one sigma, with sums right to about
+    1e-4 nat; with population=False and without groups, more than 17 million numbers are never
+    copied as a whole. Under other noise, and for the pairwise bounds, they are copied to double
+    precision.
 
     In a pipeline, ``make_pipeline(PCA(10), NoisyMIEstimator(0.1))``, sigma lives in the space that
     the steps before make of the layer: measured is :math:`I(X; f(S) + \sigma Z)`. PCA without
@@ -305,7 +307,8 @@ class NoisyMIEstimator(BaseEstimator):
     @property
     def memory_factor(self) -> float:
         """Peak memory of a fit, in copies of the layer in double precision."""
-        return (8.0 if self.population else 4.0) + self.pairwise_bounds
+        shared = self.noise == AdditiveNoise.name and np.ndim(self.sigma) == 0
+        return (4.0 if shared else 11.0) + 4.0 * self.population + self.pairwise_bounds
 
     @_fit_context(prefer_skip_nested_validation=True)
     @ONE_BLAS_THREAD
@@ -345,9 +348,6 @@ class NoisyMIEstimator(BaseEstimator):
             If a standard deviation is not positive, or for the input errors named in the message.
         """
         noise = self._checked_noise(scale)
-        if scale is not None:
-            scale = as_array(scale, "scale")
-            check_scale(scale)
         rows = check_rows(self, X, y, groups, sample_weight, scale=scale)
         if self.pairwise_bounds and (groups is not None or sample_weight is not None):
             raise ValueError(
@@ -492,8 +492,9 @@ class NoisyMIEstimator(BaseEstimator):
     def score(self, X: Any, y: Any = None, *, scale: Any = None) -> float:  # noqa: ARG002
         """Cross-information of other activations under the fitted mixture.
 
-        E log phi(Z) / g_fit(s + sigma Z) over the rows s of X, one by one. On the rows of ``fit``
-        it is I(S;T), which is ``mutual_info_`` if fit had no groups; on fresh rows it is larger.
+        E log p(t|s) / g_fit(t) over the rows s of X, one by one, and t with their noise; infinite
+        if a row has zeros, or signs, that no fitted row has. On the rows of ``fit`` it is I(S;T),
+        which is ``mutual_info_`` if fit had no groups; on fresh rows it is larger.
 
         Parameters
         ----------
@@ -515,9 +516,7 @@ class NoisyMIEstimator(BaseEstimator):
         if (scale is None) != (channel.noise is not None):
             missing = "fit was given a scale per row and unit; give score that of its rows."
             raise ValueError(missing if scale is None else "scale is given; fit was given none.")
-        deviations = None if scale is None else as_scale(scale, points)
-        if deviations is not None:
-            check_scale(deviations)
+        deviations = None if scale is None else as_scale(scale, points.shape)
         value = cross_information(
             self._mixture,
             channel.place(points, deviations),

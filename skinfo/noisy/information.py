@@ -1,9 +1,9 @@
-"""Information and entropy of activations with Gaussian noise: the log-ratio of two mixtures.
+"""Information and entropy of activations with noise: the log-ratio of two mixtures.
 
     I(X;T) = E log g_x(t) / g(t),   I(Y;T) = E log g_y(t) / g(t),   h(T) = -E log g(t)
     I(X;T|Y) = E log g_x(t) / g_y(t)
 
-with t = s_i + sigma Z, g_x the mean over the replicas of x of the noise's density around them, and
+with t drawn around a row, g_x the mean over the replicas of x of the density of T given them, and
 g, g_y the mixtures of these over all inputs and over the inputs of a label. Numerator and
 denominator are evaluated at the same draw, so the noise's own density cancels.
 """
@@ -109,7 +109,7 @@ def measure_mixture(
     seed: int = 0,
     n_jobs: int | None = None,
 ) -> MixtureInformation:
-    """Estimate I(X;T), I(Y;T), h(T), h(T|X) and I(X;T|Y) of T = S + sigma Z, each with its bracket.
+    """Estimate I(X;T), I(Y;T), h(T), h(T|X) and I(X;T|Y) of a mixture, each with its bracket.
 
     The parameters are those of :class:`skinfo.NoisyMIEstimator`, ``tol`` in nats.
 

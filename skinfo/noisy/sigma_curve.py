@@ -26,8 +26,6 @@ _MEASURED = (
     "mutual_info", "ceiling", "pattern_information", "label_mutual_info", "label_ceiling",
     "label_log_classes", "label_pattern_information",
 )  # fmt: skip
-# Noise of a larger sigma is that of a smaller one and more, independent of the activations.
-_DIVISIBLE = ("additive", "lognormal")
 
 
 @ONE_BLAS_THREAD
@@ -189,7 +187,8 @@ def sigma_curve(
         for sigma in declared
     }
     processed = {sigma: {q.name: q for q in quantities} for sigma, quantities in found.items()}
-    if noise in _DIVISIBLE:
+    # Then noise of a larger sigma is that of a smaller one and more.
+    if NOISES[noise].adds_up:
         processed = _obey_data_processing(found, population=population)
     table = [
         {"sigma": sigma} | processed[sigma][name].in_units(units).cells()

@@ -11,9 +11,8 @@ from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
-from skinfo._rows import check_whole
+from skinfo._rows import as_scale, check_whole
 from skinfo.errors import MissingExtraError, RunError, in_words
-from skinfo.noise import check_scale
 from skinfo.runs.activations import LayerActivations, subset_mask
 from skinfo.runs.description import Layer, stored_names, whole_epoch
 from skinfo.runs.flatten import Flattener, Flattening
@@ -230,7 +229,7 @@ class Run:
         self._check_numbers(stored.dtype, epoch, deviations)
         scale = stored.reshape(shape)
         try:
-            check_scale(scale.reshape(-1, shape[-1]))
+            as_scale(scale.reshape(-1, shape[-1]), (scale.size // shape[-1], shape[-1]))
         except ValueError as error:
             raise self._error(str(error), epoch, deviations) from error
         return scale
