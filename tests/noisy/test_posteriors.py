@@ -6,7 +6,8 @@ from scipy.integrate import quad
 from scipy.stats import norm
 
 from skinfo import NoisyMIEstimator
-from tests import reference
+
+import reference
 
 LINE = np.array([-2.0, -1.1, -0.4, 0.3, 1.0, 2.5])
 LABELS = np.array([0, 0, 1, 0, 1, 1])
