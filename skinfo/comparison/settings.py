@@ -11,7 +11,7 @@ import pandas as pd
 # They change the error of a number, not what it means; other units are an error of their own.
 _HARMLESS = {
     "random_state", "tol", "max_evaluations", "n_jobs", "max_pairs", "pairwise_bounds", "measures",
-    "units", "memory", "verbose", "copy",
+    "units", "memory", "verbose", "copy", "posterior_draws",
 }  # fmt: skip
 _ABSENT = object()
 # A longer list is shown by its first parts.

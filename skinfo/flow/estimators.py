@@ -140,6 +140,11 @@ def check_estimators(
             _check_own_noise(name, noise_asked(last), layers)
 
 
+def has_steps(estimator: BaseEstimator) -> bool:
+    """Whether steps make something else of a layer before it is measured."""
+    return bool(_unnested(estimator)[0])
+
+
 def noise_asked(last: BaseEstimator) -> str:
     """The noise that an estimator with a sigma was given; a class without the choice adds it."""
     return str(last.get_params(deep=False).get("noise", "additive"))

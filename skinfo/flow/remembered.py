@@ -42,22 +42,32 @@ def collect_remembered(
     """
     found: dict[str, np.ndarray] = {}
     for k, layer in enumerate(run.layers):
-        with suppress(ValueError):
-            chosen = for_layer(estimator, layer, None)
+        chosen = for_layer(estimator, layer, None)
         if chosen is None:
             continue
         for j, epoch in enumerate(epochs.tolist()):
             with suppress(Exception), noted_by_a_table():
                 rows = run.load(epoch, layer.name, subset=subset).replicas()
                 last = fit_last_step(chosen, rows)
-                for name, values in _arrays(last).items():
-                    shape = (len(run.layers), len(epochs), *values.shape)
-                    found.setdefault(name, np.full(shape, np.nan))[k, j] = values
-                found |= _names(last, rows)
+                _put(found, (k, j), (len(run.layers), len(epochs)), last)
+                found = _names(last, rows) | found
     if "pointwise" in found:
         n = found["pointwise"].shape[-1]
         found["inputs"] = np.arange(n) if subset is None else np.flatnonzero(subset)
     return found
+
+
+def _put(
+    found: dict[str, np.ndarray], place: tuple[int, int], n_places: tuple[int, int], last: Any
+) -> None:
+    """Write the arrays of a fitted estimator at their place.
+
+    Those of other inputs than the first layer's, as tokens may be, are left out.
+    """
+    for name, values in _arrays(last).items():
+        kept = found.setdefault(name, np.full((*n_places, *values.shape), np.nan))
+        if kept.shape[2:] == values.shape:
+            kept[place] = values
 
 
 def _arrays(last: Any) -> dict[str, np.ndarray]:

@@ -12,7 +12,13 @@ from scipy.special import stdtrit
 from sklearn.base import BaseEstimator
 
 from skinfo.errors import OF_THE_CALL, RunError, in_words
-from skinfo.flow.estimators import fit_quantities, last_step, noise_asked, uses_replicas
+from skinfo.flow.estimators import (
+    fit_quantities,
+    has_steps,
+    last_step,
+    noise_asked,
+    uses_replicas,
+)
 from skinfo.flow.keeping import Keep
 from skinfo.flow.memory import Budget
 from skinfo.flow.workers import stop_if_asked
@@ -256,13 +262,20 @@ def _notes(layer: Layer, estimator: BaseEstimator, rows: Activations) -> list[st
     notes = ["replicas missing"] if rows.replicas_missing else []
     last = last_step(estimator)
     sigma, noise = last.get_params(deep=False).get("sigma"), noise_asked(last)
-    if layer.sigma is None or (sigma is None and noise == layer.noise):
+    if layer.sigma is None:
+        differs = layer.noise not in ("additive", noise)
+        return [*notes, "noise differs from run"] if differs else notes
+    if sigma is None and noise == layer.noise:
         return notes
     if layer.sigma == 0:
         return [*notes, "noise added"]
     if noise != layer.noise:
         return [*notes, "noise differs from run"]
-    return notes if _is_own(sigma, layer) else [*notes, "sigma differs from run"]
+    if not _is_own(sigma, layer):
+        return [*notes, "sigma differs from run"]
+    # Other noise than one sigma for all is that of the layer's own units.
+    differs = has_steps(estimator) and (layer.noise != "additive" or isinstance(layer.sigma, tuple))
+    return [*notes, "noise differs from run"] if differs else notes
 
 
 def _is_own(sigma: Any, layer: Layer) -> bool:

@@ -126,6 +126,11 @@ class Recorder:
             )
         Flattening(flatten).check_names(layers)
         self.model = model
+        if sigma is None and noise != "additive":
+            raise ValueError(
+                f"noise={noise!r} is given without sigma, so that no layer has noise; give sigma "
+                "as well. Noise modules inside the model are found by themselves."
+            )
         if not isinstance(sigma, Mapping):
             sigma = dict.fromkeys(layers, 0.0 if sigma is None else sigma)
         self._added = noise_by_layer(sigma, noise)

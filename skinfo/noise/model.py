@@ -153,7 +153,7 @@ def make_noise(name: str, sigma: Any) -> Noise:
     >>> make_noise("affine", (0.2, [0.1, 0.3])).sigma
     [0.2, [0.1, 0.3]]
     """
-    if name not in NOISES:
+    if not isinstance(name, str) or name not in NOISES:
         raise ValueError(f"noise is one of {', '.join(map(repr, NOISES))}; got {name!r}.")
     return NOISES[name](sigma)
 

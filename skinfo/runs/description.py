@@ -114,7 +114,7 @@ def _plain_sigma(noise: Any, sigma: Any) -> Any:
         check_name(sigma, "a layer")
         return sigma
     none = sigma is None or (_is_scalar(sigma) and sigma == 0)
-    if none and noise in NOISES:
+    if none and isinstance(noise, str) and noise in NOISES:
         return None if sigma is None else 0.0
     return _in_tuples(make_noise(noise, sigma).sigma)
 
@@ -181,6 +181,11 @@ def make_layers(
     own = dict(sigma) if isinstance(sigma, Mapping) else dict.fromkeys(names, sigma)
     kinds = dict(noise) if isinstance(noise, Mapping) else dict.fromkeys(names, noise)
     beside = {given for given in own.values() if isinstance(given, str)}
+    for name in beside & {name for name, given in own.items() if given is not None}:
+        raise ValueError(
+            f"sigma names {name!r} as standard deviations of another layer, and gives it a sigma "
+            "of its own; an array of standard deviations has none."
+        )
     layers: list[Layer] = []
     noise_before = False
     for name in names:

@@ -205,7 +205,7 @@ class Run:
             raise self._error(f"holds NaN or infinity, first at {place}", epoch, layer)
         if array.ndim == 3 and not flattener.declared:
             self._check_replicas(array, flattener.axes, epoch, layer)
-        scale = self._load_scale(epoch, layer)
+        scale = self._load_scale(epoch, layer, flattener)
         with_rows = np.unique(inputs)
         in_subset = np.ones(len(with_rows), dtype=bool)
         if subset is not None:
@@ -219,17 +219,17 @@ class Run:
         labels = None if self.labels is None else self.labels[inputs // tokens]
         return LayerActivations(epoch, self.layer(layer), array, inputs, labels, in_subset, scale)
 
-    def _load_scale(self, epoch: int, layer: str) -> np.ndarray | None:
-        """The standard deviations stored for a layer, shaped as its rows; None where none are."""
+    def _load_scale(self, epoch: int, layer: str, flattener: Flattener) -> np.ndarray | None:
+        """The standard deviations stored for a layer, flattened as it is; None where none are."""
         deviations = self.layer(layer).deviations
         if deviations is None:
             return None
-        shape = self.shape(epoch, layer)
         stored = self._ask_store(self.store.read, epoch, deviations)
         self._check_numbers(stored.dtype, epoch, deviations)
-        scale = stored.reshape(shape)
+        scale = flattener.apply(stored)
+        rows = scale.reshape(-1, scale.shape[-1])
         try:
-            as_scale(scale.reshape(-1, shape[-1]), (scale.size // shape[-1], shape[-1]))
+            as_scale(rows, rows.shape)
         except ValueError as error:
             raise self._error(str(error), epoch, deviations) from error
         return scale

@@ -36,6 +36,8 @@ PCA_2, PCA_3 = (kind("PCA", n_components=n, random_state=n) for n in (2, 3))
         (with_settings(kind("N", sigma=None), [LAYER]),
          with_settings(kind("N", sigma=None), [LAYER | {"sigma": 0.3}]), "sigma 0.1 and 0.3"),
         (with_settings(kind("N", sigma=None), [LAYER]), with_settings(kind("N", sigma=0.1)), ""),
+        (with_settings(kind("N", sigma=0.1, posterior_draws=0)),
+         with_settings(kind("N", sigma=0.1, posterior_draws=16)), ""),
         (with_settings(kind("N", sigma=0.5)), with_settings(kind("N", sigma=0.5, noise="additive")),
          ""),
         (with_settings(kind("N", sigma=0.5)),

@@ -5,10 +5,11 @@ import warnings
 import numpy as np
 import pytest
 from sklearn.base import BaseEstimator
+from sklearn.decomposition import PCA
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
-from skinfo import NoisyMIEstimator, open_run
+from skinfo import NoisyMIEstimator, information_flow, open_run
 from skinfo.noise import NOISES, AdditiveNoise
 from skinfo.quantities import Quantity
 
@@ -177,3 +178,20 @@ def test_what_is_kept_is_of_the_noise_and_of_its_code(tmp_path):
     for scale in (0.1, 0.2):
         run = open_run({(1, "z"): S, (1, "std"): scale * S}, sigma={"z": "std"})
         assert flow_of(Given(), run, memory=tmp_path)["value"][0] == pytest.approx(scale * S.sum())
+
+
+def test_steps_before_other_noise_are_noted():
+    """PCA mixes units, and what is multiplied afterwards are no longer those of the network."""
+    S = np.random.default_rng(0).normal(size=(40, 3))
+    pipeline = make_pipeline(PCA(2), NoisyMIEstimator(None, random_state=0))
+    for noise, noted in (("additive", False), ("multiplicative", True)):
+        run = open_run({(1, "a"): S}, sigma=0.5, noise=noise)
+        flow = information_flow(pipeline, run, progress=False)
+        row = flow[flow["quantity"] == "mutual_info"].iloc[0]
+        assert ("noise differs from run" in row["notes"]) == noted
+
+
+def test_noise_on_record_without_a_sigma_is_noted_where_another_is_asked():
+    run = open_run({(1, "a"): np.random.default_rng(0).normal(size=(40, 2))}, noise="lognormal")
+    flow = information_flow(NoisyMIEstimator(0.5, random_state=0), run, progress=False)
+    assert "noise differs from run" in flow["notes"].iloc[0]

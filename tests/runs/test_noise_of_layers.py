@@ -169,3 +169,33 @@ def test_maps_keep_a_standard_deviation_of_each_value_alone():
     run = open_run({1: maps}, sigma={"conv": "std"}, flatten="channel_mean")
     with pytest.raises(RunError, match="layer 'conv': .*'std' for each value.*only 'all'"):
         run.load(1, "conv")
+
+
+@pytest.mark.parametrize(
+    ("shape", "options"),
+    [
+        ((6, 3, 4, 5), {"flatten": "all", "channels": "last"}),
+        ((6, 3, 4, 5), {"flatten": "all", "axes": "hwnc"}),
+        ((2, 6, 3), {"axes": {"z": "rnc", "spread": "rnc"}}),
+        ((3, 6), {"axes": "cn"}),
+    ],
+)
+def test_stored_deviations_stay_with_their_values_however_a_layer_is_flattened(shape, options):
+    Z = np.random.default_rng(0).normal(size=shape)
+    if isinstance(options.get("axes"), dict):
+        options = {"axes": {"z": "rnc"}}
+    run = open_run({(1, "z"): Z, (1, "spread"): np.abs(Z)}, sigma={"z": "spread"}, **options)
+    rows = run.load(1, "z").replicas()
+    np.testing.assert_array_equal(rows.scale, np.abs(rows.X))
+
+
+def test_an_array_of_deviations_has_no_sigma_of_its_own():
+    arrays = {(1, name): np.ones((4, 2)) for name in "ab"}
+    for sigma in ({"a": "a"}, {"a": "b", "b": 0.1}):
+        with pytest.raises(ValueError, match="standard deviations of another layer"):
+            open_run(arrays, sigma=sigma)
+
+
+def test_noise_that_is_no_name_is_said_so():
+    with pytest.raises(ValueError, match="noise is one of"):
+        open_run({(1, "a"): np.ones((4, 2))}, sigma=0.1, noise=["multiplicative"])

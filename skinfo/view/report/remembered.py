@@ -45,7 +45,8 @@ def describe_layers(
 def _describe(snapshots: Snapshots, k: int, flow: pd.DataFrame, place: int) -> LayerFacts:
     name, epoch = snapshots.layers[k], epoch_name(float(snapshots.snapshot_epochs[-1]))
     if not np.isfinite(snapshots.pointwise[k, -1]).any():
-        return LayerFacts(name, [f"Not measured at epoch {epoch}."], [])
+        why = f"Not measured at epoch {epoch}, or of other inputs than the first layer."
+        return LayerFacts(name, [why], [])
     sentences, figures = [_of_inputs(snapshots, k)], [_draw_inputs(snapshots, k, place)]
     if len(snapshots.classes) > 1:
         sentences += [_of_classes(snapshots, k), *_of_confusion(snapshots, k)]
@@ -89,8 +90,8 @@ def _of_confusion(snapshots: Snapshots, k: int) -> list[str]:
     c, other = np.unravel_index(int(np.argmax(shares)), shares.shape)
     share = with_error(100 * shares[c, other], 100 * snapshots.confusion_stderr[k, -1][c, other])
     taken, for_class = (short_name(snapshots.classes[i]) for i in (c, other))
-    return [f"Of class {taken} {share} % of the probability goes to {for_class}, more than between "
-            "any other two classes."]  # fmt: skip
+    return [f"Inputs of class {taken} have {share} % of their posterior probability on class "
+            f"{for_class}, the largest such share."]  # fmt: skip
 
 
 def _of_error(snapshots: Snapshots, layer: str, flow: pd.DataFrame) -> list[str]:
