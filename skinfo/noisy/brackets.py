@@ -175,8 +175,7 @@ def plug_in_by_quadrature(mixture: Mixture) -> Measured[float] | None:
         line = rows.points[:, 0]
         deviations = None if rows.deviations is None else rows.deviations[:, 0]
         if components.strata is not None:
-            cells = np.column_stack([parts, components.strata])
-            parts = np.unique(cells, axis=0, return_inverse=True)[1].ravel()
+            parts = components.cells(parts)
         elif parts is nobody and deviations is None:
             return line_cross_entropy(line, rows.weights, line, rows.weights)
         return of_pattern + line_information(line, rows.weights, parts, deviations)

@@ -126,6 +126,13 @@ class Components:
         channel = Channel(None, None, 1.0, np.zeros(d), np.ones(d), None)
         return cls(rows, channel, None, entropy)
 
+    def cells(self, parts: np.ndarray) -> np.ndarray:
+        """Part, input or label, and stratum of each row as one number; the parts in one stratum."""
+        if self.strata is None:
+            return parts
+        both = parts * (int(self.strata.max()) + 1) + self.strata
+        return np.unique(both, return_inverse=True)[1]
+
     def pattern_information(self, parts: np.ndarray, weights: np.ndarray | None = None) -> float:
         """Information of the stratum on the part, input or label, of a row, in nats.
 
@@ -142,8 +149,7 @@ class Components:
         if self.strata is None:
             return 0.0
         weights = self.rows.weights if weights is None else weights
-        cells = np.unique(np.column_stack([parts, self.strata]), axis=0, return_inverse=True)[1]
-        both = discrete_entropy(np.bincount(cells.ravel(), weights=weights))
+        both = discrete_entropy(np.bincount(self.cells(parts), weights=weights))
         return both - discrete_entropy(np.bincount(parts, weights=weights))
 
     def own_input_out_lengths(self) -> np.ndarray:
@@ -163,8 +169,7 @@ class Components:
             of_input = np.bincount(rows.inputs, weights=weighted)
             return weighted.sum() - of_input[rows.inputs]
 
-        n_strata, n = len(patterns), len(rows.input_weights)
-        cells = np.unique(rows.inputs * n_strata + strata, return_inverse=True)[1]
+        n, cells = len(rows.input_weights), self.cells(rows.inputs)
         of_cell = np.bincount(cells, weights=rows.weights)[cells]
         same = np.bincount(strata, weights=rows.weights)[strata] - of_cell
         values = np.unique(patterns)

@@ -280,8 +280,7 @@ def _off_the_rows(space: Subspace | ScaledUnits, new: Placed) -> np.ndarray:
     """
     values = 0.5 * space.squared_distances(new.points)
     if isinstance(space, ScaledUnits) and new.deviations is not None:
-        left_out = np.setdiff1d(np.arange(space.dimension), space.kept)
-        ratios = new.deviations[:, left_out] / space.common
+        ratios = new.deviations[:, space.left_out] / space.common
         values += (0.5 * (ratios**2 - 1) - np.log(ratios)).sum(axis=1)
     return values
 

@@ -150,10 +150,7 @@ class Mixture:
     @cached_property
     def _cells(self) -> np.ndarray:
         """Input and stratum of each row as one number."""
-        strata, inputs = self.components.strata, self.rows.inputs
-        if strata is None:
-            return inputs
-        return np.unique(inputs * (int(strata.max()) + 1) + strata, return_inverse=True)[1]
+        return self.components.cells(self.rows.inputs)
 
     @cached_property
     def half_of_row(self) -> np.ndarray:

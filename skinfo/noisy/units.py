@@ -82,6 +82,11 @@ class ScaledUnits:
         """Number of units kept."""
         return len(self.kept)
 
+    @cached_property
+    def left_out(self) -> np.ndarray:
+        """The units that are left out."""
+        return np.setdiff1d(np.arange(self.dimension), self.kept)
+
     def project(self, points: np.ndarray) -> np.ndarray:
         """Coordinates in the units kept, in units of their scale."""
         return (points[:, self.kept] - self.origin[self.kept]) / self.scale
@@ -98,8 +103,7 @@ class ScaledUnits:
 
     def squared_distances(self, points: np.ndarray) -> np.ndarray:
         """Squared distance from the rows in the units left out, in units of their deviations."""
-        left_out = np.setdiff1d(np.arange(self.dimension), self.kept)
-        off = (points[:, left_out] - self.origin[left_out]) / self.common
+        off = (points[:, self.left_out] - self.origin[self.left_out]) / self.common
         return np.einsum("ni,ni->n", off, off)
 
     @property
