@@ -43,6 +43,8 @@ class Rows:
     classes: np.ndarray | None = None
     # (n_given,), bool, or None for all: which of the inputs given, in their order, are here.
     kept: np.ndarray | None = None
+    # (n,), int64, or None: rows of one cluster were not drawn independently; inputs lie within one.
+    clusters: np.ndarray | None = None
 
     @classmethod
     def make(
@@ -53,6 +55,7 @@ class Rows:
         labels: np.ndarray | None = None,
         input_weights: np.ndarray | None = None,
         deviations: np.ndarray | None = None,
+        clusters: np.ndarray | None = None,
     ) -> Rows:
         """Build rows from arrays of any codes; rows of weight zero are dropped.
 
@@ -69,6 +72,7 @@ class Rows:
             groups = None if groups is None else groups[keep]
             labels = None if labels is None else labels[keep]
             deviations = None if deviations is None else deviations[keep]
+            clusters = None if clusters is None else clusters[keep]
         inputs, counts = np.arange(len(points)), np.ones(len(points), dtype=np.int64)
         if groups is not None:
             _, inputs, counts = np.unique(groups, return_inverse=True, return_counts=True)
@@ -77,7 +81,11 @@ class Rows:
         if labels is not None:
             classes, codes = np.unique(labels, return_inverse=True)
         weights = weights / weights.sum()
-        return cls(points, weights, inputs.astype(np.int64), codes, deviations, classes, kept)
+        if clusters is not None:
+            clusters = np.unique(clusters, return_inverse=True)[1]
+        return cls(
+            points, weights, inputs.astype(np.int64), codes, deviations, classes, kept, clusters
+        )
 
     def of_given(self, values: np.ndarray) -> np.ndarray:
         """A value of every input given; NaN for those of weight zero."""
@@ -105,7 +113,18 @@ class Rows:
             np.unique(self.inputs[members], return_inverse=True)[1],
             None if self.labels is None else self.labels[members],
             None if self.deviations is None else self.deviations[members],
+            clusters=None if self.clusters is None else self.clusters[members],
         )
+
+    @property
+    def independent(self) -> np.ndarray:
+        """(n,), int64: the part of the sample that each row was drawn with, alone: an input."""
+        return self.inputs if self.clusters is None else self.clusters
+
+    @cached_property
+    def independent_weights(self) -> np.ndarray:
+        """Probability of every part that was drawn independently of the others."""
+        return np.bincount(self.independent, weights=self.weights)
 
     @cached_property
     def input_weights(self) -> np.ndarray:
@@ -143,8 +162,11 @@ class Rows:
 
     @cached_property
     def n_effective(self) -> float:
-        """Number of equally likely inputs that tell as much as these do, 1 / sum p(x)^2."""
-        return float(1 / np.sum(self.input_weights**2))
+        """Number of equally likely inputs that tell as much as these do, 1 / sum p(x)^2.
+
+        Of clusters, where the inputs of each were drawn together.
+        """
+        return float(1 / np.sum(self.independent_weights**2))
 
     def required_labels(self) -> np.ndarray:
         """The labels, for measures that need them."""
@@ -321,15 +343,17 @@ def check_rows(
     sample_weight: Any,
     *,
     scale: Any = None,
+    clusters: Any = None,
     reset: bool = True,
 ) -> Rows:
-    """Check activations with their labels, groups and weights, and the scale of their noise.
+    """Check activations with their labels, groups, weights, clusters, and the scale of their noise.
 
     Raises
     ------
     ValueError
         For NaN, infinities, too few rows, arrays of unequal lengths, a continuous y, groups that
-        hold no replicas, two labels or two weights within a group, negative or all-zero weights.
+        hold no replicas, two labels, weights or clusters within a group, negative or all-zero
+        weights, a single cluster.
     """
     points = check_activations(estimator, X, reset=reset)
     deviations = None if scale is None else as_scale(scale, points.shape)
@@ -350,8 +374,16 @@ def check_rows(
     if codes is not None:
         _check_constant_within(codes, labels, "y", "the label of its input")
         _check_constant_within(codes, weights, "sample_weight", "the weight of its input")
+    together = None if clusters is None else _check_clusters(clusters, weights, len(points))
+    if codes is not None:
+        _check_constant_within(codes, together, "clusters", "that of its input")
     return Rows.make(
-        points, groups=codes, labels=labels, input_weights=weights, deviations=deviations
+        points,
+        groups=codes,
+        labels=labels,
+        input_weights=weights,
+        deviations=deviations,
+        clusters=together,
     )
 
 
@@ -445,6 +477,19 @@ def _check_groups(groups: Any, n: int) -> np.ndarray:
             "group has two rows. Pass groups=None if every row is an input of its own."
         )
     return codes
+
+
+def _check_clusters(clusters: Any, weights: np.ndarray | None, n: int) -> np.ndarray:
+    values = column_or_1d(_unframed(clusters, "clusters"))
+    _check_not_missing(values, "clusters")
+    check_consistent_length(values, np.empty(n))
+    counting = values if weights is None else values[weights > 0]
+    if len(np.unique(counting)) < 2:
+        raise ValueError(
+            "clusters names what each row was drawn together with, a sequence or an augmented "
+            "image; here all rows are of one cluster, which says nothing about others."
+        )
+    return np.unique(values, return_inverse=True)[1]
 
 
 def _check_constant_within(

@@ -320,6 +320,7 @@ class NoisyMIEstimator(BaseEstimator):
         groups: Any = None,
         sample_weight: Any = None,
         scale: Any = None,
+        clusters: Any = None,
     ) -> NoisyMIEstimator:
         """Learn the mixture of the rows and measure their information.
 
@@ -336,6 +337,10 @@ class NoisyMIEstimator(BaseEstimator):
         scale : array-like of shape (n_samples, n_units), default=None
             Standard deviation of the noise of each row and unit, as an encoder gives it; it takes
             the place of sigma, with ``noise="additive"``.
+        clusters : array-like of shape (n_samples,), default=None
+            For ``population=True``: what each row was drawn together with, such as its sequence or
+            the image that it is an augmentation of. Clusters were drawn independently of each
+            other, the rows of one were not. None: every input was drawn by itself.
 
         Returns
         -------
@@ -348,7 +353,7 @@ class NoisyMIEstimator(BaseEstimator):
             If a standard deviation is not positive, or for the input errors named in the message.
         """
         noise = self._checked_noise(scale)
-        rows = check_rows(self, X, y, groups, sample_weight, scale=scale)
+        rows = check_rows(self, X, y, groups, sample_weight, scale=scale, clusters=clusters)
         if self.pairwise_bounds and (groups is not None or sample_weight is not None):
             raise ValueError(
                 "pairwise_bounds=True takes every row for an input of its own and of the same "

@@ -17,20 +17,19 @@ from typing import Any, TypeVar
 import numpy as np
 
 from skinfo._rows import Rows, discrete_entropy
-from skinfo.noisy.brackets import (
-    MEASURED_NAMES,
-    Averages,
-    Measured,
-    contributions,
-    find_ends,
-    line_cross_entropy,
-    plug_in_by_quadrature,
-    sampled_label_entropy,
-)
+from skinfo.noisy.brackets import find_ends, sampled_label_entropy
 from skinfo.noisy.channel import Components, Placed
 from skinfo.noisy.gaussians import MAX_POSTERIOR_DIMENSION
 from skinfo.noisy.layout import RESOLVED, Subspace, order_rows
 from skinfo.noisy.mixture import Mixture
+from skinfo.noisy.plug_in import (
+    MEASURED_NAMES,
+    Averages,
+    Measured,
+    contributions,
+    line_cross_entropy,
+    plug_in_by_quadrature,
+)
 from skinfo.noisy.sampling import (
     N_RANDOMISATIONS,
     Average,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -118,6 +118,21 @@ class Subspace:
         """Coordinates in the subspace, in units of sigma."""
         scaled = (points - self.origin) / self.sigma
         return scaled if self.basis is None else scaled @ self.basis
+
+    def standardise(self, points: np.ndarray) -> np.ndarray:
+        """All units in units of the noise, from the origin, (n, d)."""
+        standardised: np.ndarray = (points - self.origin) / self.sigma
+        return standardised
+
+    #: Deviations of the noise of each row among those units; None where all are 1.
+    relative_deviations: ClassVar[None] = None
+
+    def noise_everywhere(self, noise: np.ndarray, seed: int) -> np.ndarray:
+        """Standard normal noise in all units, (m, d), that is ``noise`` in the subspace."""
+        if self.basis is None:
+            return noise
+        off = np.random.default_rng(seed).standard_normal((len(noise), self.dimension))
+        return off + (noise - off @ self.basis) @ self.basis.T
 
     def standardised_squares(self, points: np.ndarray) -> np.ndarray:
         """Compute t' C^-1 t with C the covariance of T, t in the subspace and in units of sigma."""

@@ -91,6 +91,30 @@ class ScaledUnits:
         """Coordinates in the units kept, in units of their scale."""
         return (points[:, self.kept] - self.origin[self.kept]) / self.scale
 
+    def standardise(self, points: np.ndarray) -> np.ndarray:
+        """All units in units of the noise, from the origin, (n, d)."""
+        standardised: np.ndarray = (points - self.origin) / self._scale_everywhere
+        return standardised
+
+    @cached_property
+    def _scale_everywhere(self) -> np.ndarray:
+        scale = np.empty(self.dimension)
+        scale[self.kept], scale[self.left_out] = self.scale, self.common
+        return scale
+
+    @property
+    def relative_deviations(self) -> np.ndarray:
+        """Deviations of the noise of each row in units of the units' scales, (n, d)."""
+        relative = np.ones((len(self.deviations), self.dimension))
+        relative[:, self.kept] = self.deviations
+        return relative
+
+    def noise_everywhere(self, noise: np.ndarray, seed: int) -> np.ndarray:
+        """Standard normal noise in all units, (m, d), that is ``noise`` in those kept."""
+        everywhere = np.random.default_rng(seed).standard_normal((len(noise), self.dimension))
+        everywhere[:, self.kept] = noise
+        return everywhere
+
     @cached_property
     def precision(self) -> np.ndarray:
         """Inverse covariance C^-1 of T in units of the scale, (rank, rank)."""

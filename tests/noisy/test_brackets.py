@@ -8,7 +8,6 @@ from scipy.special import logsumexp
 from scipy.stats import multivariate_normal
 
 from skinfo._rows import Rows
-from skinfo.noisy.brackets import contributions
 from skinfo.noisy.gaussians import (
     InputGaussians,
     own_input_out_entropies,
@@ -17,6 +16,7 @@ from skinfo.noisy.gaussians import (
 )
 from skinfo.noisy.information import _within, measure_mixture
 from skinfo.noisy.mixture import Mixture
+from skinfo.noisy.plug_in import contributions
 from skinfo.noisy.sampling import Average, average_draws, variance_components
 
 import reference

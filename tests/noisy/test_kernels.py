@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 
 from skinfo._rows import Rows
 from skinfo.noisy.bounds import pairwise_bounds
-from skinfo.noisy.brackets import contributions, line_cross_entropy, line_information
 from skinfo.noisy.gaussians import InputGaussians, posterior_log_sums
 from skinfo.noisy.information import measure_mixture
 from skinfo.noisy.kernels.blocks import Queries, sort_kd, sort_segments_kd
 from skinfo.noisy.kernels.line import integrate_unequal
 from skinfo.noisy.layout import BINARY, LOG2, lay_out, order_rows
 from skinfo.noisy.mixture import Mixture
+from skinfo.noisy.plug_in import contributions, line_cross_entropy, line_information
 from skinfo.noisy.units import ScaledUnits
 
 import reference

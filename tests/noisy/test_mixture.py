@@ -10,9 +10,9 @@ from scipy.special import logsumexp
 
 from skinfo._rows import Rows
 from skinfo.datasets import make_constellation
-from skinfo.noisy.brackets import contributions
 from skinfo.noisy.information import cross_information, measure_mixture
 from skinfo.noisy.mixture import Mixture
+from skinfo.noisy.plug_in import contributions
 from skinfo.noisy.sampling import integration_error
 
 import reference
