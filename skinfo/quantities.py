@@ -55,6 +55,7 @@ NOTES = {
     "above ceiling": "the estimate was above what any layer can reach, and was cut there",
     "data processing violated": "more than the layer before, beyond both brackets",
     "tolerance not met": "max_evaluations was spent before the standard error fell below tol",
+    "slope differs": "between two sigmas I(X;T) changes by what its measured slope cannot give",
     "too few inputs": "the value is an end of its bracket, for want of inputs: quote the bracket",
     "replicas missing": "noise precedes this layer and inputs have one row: this is I(S;T)",
     "one noise draw": "more draws were asked for than replicas, of which there is one: no error",
@@ -255,6 +256,9 @@ QUANTITIES = _by_name(
        "known, which I(X;T|Y) cannot exceed."),
     _Q("label_log_classes", "log K", sentence="The logarithm of the number of classes seen in a "
        "sample of a population: what H(Y) would be were they equally likely."),
+    _Q("effective_dimension", "Effective dimension", "", sentence="The slope of I(X;T) in nats "
+       "against log(1/σ), for rows one by one: how many directions are resolved at the scale of "
+       "the noise."),
     # Of a layer cut into bins.
     _Q("binned_mutual_info", "I(X;Bin(T))", ceiling="binned_ceiling", sentence="The information "
        "that the cell of a row has about the input. Of a deterministic layer it is H(Bin(T))."),

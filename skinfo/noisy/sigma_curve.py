@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,8 @@ from sklearn.utils._param_validation import validate_parameter_constraints
 
 from skinfo._numba import ONE_BLAS_THREAD
 from skinfo._rows import check_list, check_rows
-from skinfo.noise import NOISES, make_noise
+from skinfo.noise import NOISES, AdditiveNoise, make_noise
+from skinfo.noisy.effective_dimension import effective_dimension
 from skinfo.noisy.estimator import NoisyMIEstimator
 from skinfo.noisy.information import measure_mixture, noted_at_an_end
 from skinfo.noisy.mixture import Mixture
@@ -24,8 +26,11 @@ _INFORMATION = {"mutual_info", "label_mutual_info"}
 # Each information with what it cannot exceed, and what of it no sigma takes away.
 _MEASURED = (
     "mutual_info", "ceiling", "pattern_information", "label_mutual_info", "label_ceiling",
-    "label_log_classes", "label_pattern_information",
+    "label_log_classes", "label_pattern_information", "effective_dimension",
 )  # fmt: skip
+
+# Sums of rows in single precision are right to about that, in nats.
+_SLACK = 2e-4
 
 
 @ONE_BLAS_THREAD
@@ -90,8 +95,9 @@ def sigma_curve(
         given. The quantities are mutual_info and ceiling, with y also label_mutual_info and
         label_ceiling, and of a population label_log_classes; with noise that leaves zeros or signs
         as they are also pattern_information and label_pattern_information, what these tell by
-        themselves. Of other noise than additive a column noise names it. A note is made of words
-        from :data:`skinfo.quantities.NOTES`, joined by "; ": "saturated" takes the place of a
+        themselves; with additive noise effective_dimension, see the notes. Of other noise than
+        additive a column noise names it. A note is made of words from
+        :data:`skinfo.quantities.NOTES`, joined by "; ": "saturated" takes the place of a
         SaturationWarning.
 
     Raises
@@ -114,28 +120,41 @@ def sigma_curve(
     coordinates, or directions that drown in larger noise, would make it order the rows in another
     way there: then the two differ by their errors.
 
+    With additive noise the slope of I(S;T) against the logarithm of sigma is measured as well,
+
+    .. math:: \frac{dI(S;T)}{d \log(1/\sigma)} = E |S - E[S|T]|^2 / \sigma^2 ,
+
+    how many directions are resolved at this scale: one for each in which the rows lie closer than
+    sigma and reach farther than it, none where all are told apart or all are drowned. That error
+    grows with sigma, which bounds the difference of the plug-in values at neighbouring sigmas from
+    both sides. Where they part from that beyond their errors, both carry the note "slope differs".
+    Of a population the upper end is the error of guesses that never saw the row; the value is that
+    of the rows at hand, which lies too low in many dimensions.
+
     Two layers, or one layer before and after its activations grew, are not comparable at the same
     sigma: the factor that scales the activations shifts the curve along a logarithmic axis.
 
     References
     ----------
     Goldfeld, van den Berg, Greenewald, Melnyk, Nguyen, Kingsbury, Polyanskiy, "Estimating
-    Information Flow in Deep Neural Networks", ICML 2019, equations (9) and (10).
+    Information Flow in Deep Neural Networks", ICML 2019, equations (9) and (10). Guo, Shamai,
+    Verdu, "Mutual Information and Minimum Mean-Square Error in Gaussian Channels", IEEE
+    Transactions on Information Theory 2005, theorem 1, for the slope.
 
     Examples
     --------
     Two points, the binary-input Gaussian channel:
 
     >>> from skinfo import sigma_curve
-    >>> curve = sigma_curve([[-1.0], [1.0]], sigmas=[0.25, 0.5, 1.0], random_state=0)
-    >>> curve[["sigma", "quantity", "value", "unit"]].round(4)
-       sigma     quantity   value  unit
-    0   0.25  mutual_info  0.6931  nats
-    1   0.25      ceiling  0.6931  nats
-    2   0.50  mutual_info  0.6327  nats
-    3   0.50      ceiling  0.6931  nats
-    4   1.00  mutual_info  0.3368  nats
-    5   1.00      ceiling  0.3466  nats
+    >>> curve = sigma_curve([[-1.0], [1.0]], sigmas=[0.25, 1.0], random_state=0)
+    >>> curve[["sigma", "quantity", "value"]].round(2)
+       sigma             quantity  value
+    0   0.25          mutual_info   0.69
+    1   0.25              ceiling   0.69
+    2   0.25  effective_dimension   0.00
+    3   1.00          mutual_info   0.34
+    4   1.00              ceiling   0.35
+    5   1.00  effective_dimension   0.45
 
     Dropout leaves exactly zero what is zero, so that half of the inputs are told apart for good:
 
@@ -175,21 +194,28 @@ def sigma_curve(
     seed = int(check_random_state(random_state).randint(2**31 - 1))
     # The smallest sigma resolves the most directions.
     order = Mixture.of(rows, make_noise(noise, min(declared))).order
-    found = {
-        sigma: measure_mixture(
-            Mixture.of(rows, make_noise(noise, sigma), order),
-            tol=tol / nats_to(units),
-            population=population,
-            max_evaluations=max_evaluations,
-            seed=seed,
-            n_jobs=n_jobs,
-        ).quantities
-        for sigma in declared
+    options: dict[str, Any] = {
+        "tol": tol / nats_to(units),
+        "population": population,
+        "max_evaluations": max_evaluations,
+        "seed": seed,
+        "n_jobs": n_jobs,
     }
+    found, slopes = {}, {}
+    for sigma in declared:
+        mixture = Mixture.of(rows, make_noise(noise, sigma), order)
+        found[sigma] = measure_mixture(mixture, **options).quantities
+        if noise == AdditiveNoise.name:
+            slopes[sigma] = effective_dimension(mixture, **options)
     processed = {sigma: {q.name: q for q in quantities} for sigma, quantities in found.items()}
     # Then noise of a larger sigma is that of a smaller one and more.
     if NOISES[noise].adds_up:
         processed = _obey_data_processing(found, population=population)
+    for sigma, slope in slopes.items():
+        processed[sigma][slope.name] = slope
+    for sigma in _contradictions(found, slopes):
+        for name in ("mutual_info", "effective_dimension"):
+            processed[sigma][name] = processed[sigma][name].noted("slope differs")
     table = [
         {"sigma": sigma} | processed[sigma][name].in_units(units).cells()
         for sigma in declared
@@ -224,3 +250,27 @@ def _obey_data_processing(
             point = replace(curve[name], value=float(value), lower=float(low), upper=float(high))
             curve[name] = noted_at_an_end(point) if population else point
     return tightened
+
+
+def _contradictions(
+    found: Mapping[float, Iterable[Quantity]], slopes: Mapping[float, Quantity]
+) -> set[float]:
+    """Sigmas between two of which the slope cannot be that of the plug-in I(X;T).
+
+    The mean squared error grows with sigma. So between neighbours a < b, with D the slopes,
+
+        D(a) (1 - a^2 / b^2) / 2  <=  I(a) - I(b) = integral of D  <=  D(b) (b^2 / a^2 - 1) / 2
+
+    whatever the law, and no rule of quadrature has to be trusted.
+    """
+    plug_ins = {sigma: next(q for q in found[sigma] if q.name == "plug_in") for sigma in slopes}
+    wrong: set[float] = set()
+    for near, far in pairwise(sorted(slopes)):
+        more, less = plug_ins[near], plug_ins[far]
+        least = slopes[near].lower * (1 - (near / far) ** 2) / 2
+        most = slopes[far].upper * ((far / near) ** 2 - 1) / 2
+        above = least - (more.upper - less.lower)
+        below = (more.lower - less.upper) - most
+        if max(above, below) > _SLACK:
+            wrong |= {near, far}
+    return wrong

@@ -1,5 +1,7 @@
 """One layer at many sigmas: closed forms, the estimator's own numbers, the table, the picture."""
 
+import sys
+from dataclasses import replace
 from itertools import product
 
 import matplotlib as mpl
@@ -11,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.collections import PolyCollection
-from scipy.integrate import quad
+from scipy.integrate import quad, simpson
 from scipy.stats import norm
 from sklearn.datasets import load_digits
 
@@ -137,6 +139,104 @@ def test_information_falls_as_sigma_grows(X, y):
         assert (np.diff(value[steep]) < 0).all()
 
 
+# --- the slope: how many directions are resolved ---------------------------------------------
+
+
+def bpsk_slope(sigma):
+    """E |S - E[S|T]|^2 / sigma^2 of two equally likely points -1 and 1, whose mean is tanh."""
+
+    def error(z):
+        return norm.pdf(z) * (1 - np.tanh((1 + sigma * z) / sigma**2))
+
+    return quad(error, -12, 12, epsabs=1e-12, limit=200)[0] / sigma**2
+
+
+def slopes(curve, name="value"):
+    return column(curve, "effective_dimension", name)
+
+
+@pytest.mark.parametrize("d", [1, 3])
+def test_the_slope_of_a_cube_is_that_of_its_units_added_up(d):
+    cube = np.array(list(product([-1.0, 1.0], repeat=d)))
+    sigmas = np.geomspace(0.2, 10, 10)
+    curve = measure(cube, sigmas, tol=0.002)
+    truth = d * np.array([bpsk_slope(sigma) for sigma in sigmas])
+    assert (np.abs(slopes(curve) - truth) <= 4 * slopes(curve, "stderr") + 1e-4).all()
+    assert (slopes(curve, "lower") <= truth + 1e-9).all()
+    assert (truth <= slopes(curve, "upper") + 1e-9).all()
+    assert (slopes(curve, "stderr") <= 0.002).all()
+    # It is the derivative of the information, which quadrature gives on a line.
+    step = 1e-4
+    rise = [d * (bpsk(s * np.exp(-step)) - bpsk(s * np.exp(step))) / (2 * step) for s in sigmas]
+    np.testing.assert_allclose(truth, rise, atol=1e-6)
+
+
+def test_in_large_noise_the_slope_is_the_expansion_of_the_signal(X):
+    """I = tr C / 2 sigma^2 - tr C^2 / 4 sigma^4 + ..., whatever the law."""
+    C = np.cov(X.T, bias=True)
+    sigmas = np.array([10.0, 20.0])
+    expansion = np.trace(C) / sigmas**2 - np.trace(C @ C) / sigmas**4
+    np.testing.assert_allclose(slopes(measure(X, sigmas)), expansion, rtol=2e-4)
+    assert (slopes(measure(X, [1e-5])) == 0).all()
+
+
+def test_a_gaussian_layer_loses_what_a_linear_guess_loses(rng):
+    """3,000 rows of two units stand for their population where sigma is not small."""
+    deviations = np.array([1.0, 0.5])
+    S = rng.normal(size=(3000, 2)) * deviations
+    sigmas = np.array([0.25, 1.0])
+    truth = (deviations**2 / (deviations**2 + sigmas[:, None] ** 2)).sum(axis=1)
+    curve = measure(S, sigmas, population=True)
+    assert (slopes(curve, "lower") < truth).all()
+    assert (truth < slopes(curve, "upper")).all()
+    assert (slopes(curve, "upper") - slopes(curve, "lower") < 0.15 * truth).all()
+
+
+def test_a_population_in_many_dimensions_is_bracketed_where_its_rows_are_told_apart(rng):
+    S, sigma = rng.normal(size=(300, 20)), 0.2
+    truth = 20 / (1 + sigma**2)
+    given, sampled = measure(S, [sigma]), measure(S, [sigma], population=True)
+    assert slopes(given)[0] < 0.01
+    assert slopes(sampled, "lower")[0] < truth < slopes(sampled, "upper")[0] < 1.1 * truth
+    assert slopes(sampled, "notes")[0] == "too few inputs"
+
+
+def test_weights_are_probabilities_and_far_rows_keep_their_digits():
+    points = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
+    twice = measure(points[[0, 0, 1, 2]], [0.5], tol=1e-3)
+    weighted = measure(points, [0.5], sample_weight=[2, 1, 1], tol=1e-3)
+    error = np.hypot(slopes(twice, "stderr"), slopes(weighted, "stderr"))
+    assert abs(slopes(twice) - slopes(weighted)) < 4 * error
+    # Pairs a million sigma apart: products of coordinates would round their distances.
+    pairs = (points[:, None] * 1e6 + points[:2]).reshape(6, 2)
+    assert slopes(measure(pairs, [0.5]))[0] == pytest.approx(bpsk_slope(1.0), abs=0.01)
+
+
+def test_the_integral_of_the_slope_is_the_difference_of_values(X):
+    X, sigmas = X[:30], np.geomspace(0.05, 5, 31)
+    curve = measure(X, sigmas)
+    integral = simpson(slopes(curve), x=np.log(sigmas))
+    assert integral == pytest.approx(column(curve)[0] - column(curve)[-1], abs=0.02)
+    assert not curve["notes"].str.contains("slope differs").any()
+
+
+def test_a_slope_that_the_values_contradict_is_noted(X, monkeypatch):
+    found = sys.modules["skinfo.noisy.sigma_curve"]
+    original = found.effective_dimension
+
+    def off_by_half(mixture, **options):
+        slope = original(mixture, **options)
+        if mixture.space.sigma != 1.0:
+            return slope
+        return replace(slope, lower=1.5 * slope.lower, value=1.5 * slope.value, upper=9.0)
+
+    monkeypatch.setattr(found, "effective_dimension", off_by_half)
+    curve = measure(X, [0.5, 1.0, 1.05, 2.0])
+    noted = curve[curve["notes"].str.contains("slope differs")]
+    assert set(noted["quantity"]) == {"mutual_info", "effective_dimension"}
+    assert set(noted["sigma"]) == {1.0, 1.05}
+
+
 # --- what all sigmas share -----------------------------------------------------------------------
 
 
@@ -156,6 +256,7 @@ def test_every_point_is_the_estimators_to_the_last_bit(X, y, options):
         found = {quantity.name: quantity.cells() for quantity in est.quantities_}
         expected += [{"sigma": sigma} | found[name] for name in shown]
     expected = pd.DataFrame(expected, columns=list(CURVE_COLUMNS))
+    curve = curve[curve["quantity"] != "effective_dimension"].reset_index(drop=True)
     pd.testing.assert_frame_equal(
         curve.drop(columns=ends), expected.drop(columns=ends), check_exact=True
     )
@@ -211,7 +312,8 @@ def test_a_generator_is_drawn_from_once(X):
     used = np.random.RandomState(3)
     used.randint(2**31 - 1)
     assert generator.randint(1000) == used.randint(1000)
-    assert len(set(measure(X, random_state=generator)["value"]) & set(curve["value"])) == 4
+    again = measure(X, random_state=generator)
+    assert not set(column(again)) & set(column(curve))
 
 
 # --- the table -----------------------------------------------------------------------------------
@@ -220,14 +322,14 @@ def test_a_generator_is_drawn_from_once(X):
 def test_columns_and_rows(X, y):
     curve = measure(X, SIGMAS, y)
     assert tuple(curve.columns) == CURVE_COLUMNS
-    assert curve["sigma"].tolist() == np.repeat(SIGMAS, 4).tolist()
-    names = ["mutual_info", "ceiling", "label_mutual_info", "label_ceiling"]
+    assert curve["sigma"].tolist() == np.repeat(SIGMAS, 5).tolist()
+    names = ["mutual_info", "ceiling", "label_mutual_info", "label_ceiling", "effective_dimension"]
     assert curve["quantity"].tolist() == names * 4
-    assert set(curve["unit"]) == {"nats"}
+    assert curve["unit"].tolist() == (["nats"] * 4 + [""]) * 4
     assert (curve["lower"] <= curve["value"]).all()
     assert (curve["value"] <= curve["upper"]).all()
     np.testing.assert_allclose(column(curve, "label_ceiling"), np.log(4))
-    assert set(measure(X)["quantity"]) == {"mutual_info", "ceiling"}
+    assert set(measure(X)["quantity"]) == {"mutual_info", "ceiling", "effective_dimension"}
 
 
 def test_labels_of_any_kind(X, y):
@@ -245,7 +347,11 @@ def test_a_data_frame_of_activations(X):
 def test_bits_are_nats_over_log_2(X, y):
     nats = measure(X, SIGMAS, y)
     bits = measure(X, SIGMAS, y, units="bits", tol=0.01 / np.log(2))
-    assert set(bits["unit"]) == {"bits"}
+    is_pure = bits["quantity"] == "effective_dimension"
+    assert set(bits["unit"][~is_pure]) == {"bits"}
+    assert_same = pd.testing.assert_frame_equal
+    assert_same(bits[is_pure], nats[is_pure], check_exact=False, rtol=1e-12)
+    bits, nats = bits[~is_pure], nats[~is_pure]
     numbers = ["value", "stderr", "lower", "upper"]
     np.testing.assert_allclose(bits[numbers] * np.log(2), nats[numbers], rtol=1e-12)
 
@@ -417,7 +523,7 @@ def lines(ax):
 
 def test_curves_are_the_numbers_of_the_table_by_sigma(curve):
     display = drawn(SigmaCurveDisplay.from_table(curve).plot())
-    assert list(display.axes_) == ["mutual_info", "label_mutual_info"]
+    assert list(display.axes_) == ["mutual_info", "effective_dimension", "label_mutual_info"]
     for name, prefix in (("mutual_info", ""), ("label_mutual_info", "label_")):
         ax = display.axes_[name]
         rows = curve[curve["quantity"] == f"{prefix}mutual_info"].sort_values("sigma")
@@ -437,7 +543,7 @@ def test_curves_are_the_numbers_of_the_table_by_sigma(curve):
 def test_axes_name_quantity_and_unit(unit, X, y):
     axes = SigmaCurveDisplay.from_table(measure(X, SIGMAS, y, units=unit)).plot().axes_
     labels = [ax.get_ylabel() for ax in axes.values()]
-    assert labels == [f"I(X;T) [{unit}]", f"I(Y;T) [{unit}]"]
+    assert labels == [f"I(X;T) [{unit}]", "Effective\ndimension", f"I(Y;T) [{unit}]"]
     assert {ax.get_xscale() for ax in axes.values()} == {"log"}
     assert "σ" in axes["label_mutual_info"].get_xlabel()
     assert {ax.get_ylim()[0] for ax in axes.values()} == {0}
@@ -452,7 +558,7 @@ def test_saturated_points_are_hollow(curve):
 
 def test_a_curve_without_labels_or_ceiling_draws(X):
     display = drawn(SigmaCurveDisplay.from_table(measure(X, population=True)).plot())
-    assert list(display.axes_) == ["mutual_info"]
+    assert list(display.axes_) == ["mutual_info", "effective_dimension"]
     assert list(lines(display.axes_["mutual_info"])) == ["_curve"]
     assert display.axes_["mutual_info"].get_legend() is None
     drawn(SigmaCurveDisplay.from_table(measure(X, [0.5])).plot())

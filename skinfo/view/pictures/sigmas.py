@@ -15,7 +15,9 @@ from skinfo.quantities import OF_PATTERN, QUANTITIES
 from skinfo.view.curves import BLUE
 from skinfo.view.pictures.figures import draw_legend, plain_axes, pyplot
 
-_QUANTITIES = ("mutual_info", "label_mutual_info")
+_QUANTITIES = ("mutual_info", "effective_dimension", "label_mutual_info")
+# Panels of information are so much higher than that of its slope.
+_HEIGHTS = {"effective_dimension": 0.6}
 _SATURATED = "saturated"
 _CEILING = "ceiling"
 _PATTERN = "zeros and signs alone"
@@ -31,7 +33,7 @@ _NAMELESS = "_curve"
 
 
 class SigmaCurveDisplay:
-    """I(X;T) and I(Y;T) of a layer against sigma, with brackets and ceilings.
+    """I(X;T), its slope and I(Y;T) of a layer against sigma, with brackets and ceilings.
 
     Where noise leaves zeros or signs as they are, a dotted line is what these tell by themselves;
     sigmas of Gaussian dropout have its rates above them.
@@ -48,7 +50,7 @@ class SigmaCurveDisplay:
     figure_ : matplotlib Figure
         The figure.
     axes_ : dict of str to matplotlib Axes
-        "mutual_info", and "label_mutual_info" where the table has it.
+        "mutual_info", and "effective_dimension" and "label_mutual_info" where the table has them.
 
     Examples
     --------
@@ -93,7 +95,7 @@ class SigmaCurveDisplay:
             curve there has another unit or is of other noise.
         """
         names = [name for name in _QUANTITIES if name in set(self.table["quantity"])]
-        if not names:
+        if "mutual_info" not in names:
             raise ValueError("The table holds no mutual_info.")
         self.axes_ = _new_axes(names, self.noise) if axes is None else dict(axes)
         lowest = list(self.axes_.values())[-1]
@@ -104,12 +106,13 @@ class SigmaCurveDisplay:
             )
         missing = [name for name in names if name not in self.axes_]
         if missing:
-            raise ValueError(f"axes has no {missing[0]!r}; draw a curve that has labels first.")
+            raise ValueError(f"axes has no {missing[0]!r}; draw a curve that has it first.")
         for name in names:
             ax, described = self.axes_[name], QUANTITIES[name]
-            _set_ylabel(ax, f"{described.symbol} [{self._sorted(name)['unit'].iloc[0]}]")
+            unit = self._sorted(name)["unit"].iloc[0]
+            _set_ylabel(ax, f"{described.symbol} [{unit}]" if unit else _broken(described.symbol))
             self._draw_limit(ax, described.ceiling or "", color, "--", _CEILING)
-            self._draw_limit(ax, OF_PATTERN[name], color, ":", _PATTERN)
+            self._draw_limit(ax, OF_PATTERN.get(name, ""), color, ":", _PATTERN)
             self._draw_curve(ax, name, label, color)
             # Another curve may reach higher than the one before.
             ax.autoscale(axis="y")
@@ -149,15 +152,21 @@ def _across(noise: str) -> str:
 
 
 def _new_axes(names: list[str], noise: str) -> dict[str, Any]:
-    n = len(names)
+    heights = [_HEIGHTS.get(name, 1.0) for name in names]
     _, axes = pyplot().subplots(
-        n, 1, figsize=(5.6, 1.0 + 2.3 * n), sharex=True, squeeze=False, layout="constrained"
-    )
+        len(names), 1, figsize=(5.6, 1.0 + 2.3 * sum(heights)), sharex=True, squeeze=False,
+        height_ratios=heights, layout="constrained",
+    )  # fmt: skip
     for ax in axes[:, 0]:
         ax.set_xscale("log")
         plain_axes(ax)
     axes[-1, 0].set_xlabel(_across(noise))
     return dict(zip(names, axes[:, 0], strict=True))
+
+
+def _broken(symbol: str) -> str:
+    """Words one below the other, for a panel that is not high."""
+    return symbol.replace(" ", "\n")
 
 
 def _draw_rates(ax: Any) -> None:
