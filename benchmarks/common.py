@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from joblib import Parallel, delayed
 
 
@@ -57,3 +58,18 @@ def fresh_process(
         text=True,
     )
     return json.loads(done.stdout.splitlines()[-1]) if done.stdout else {}
+
+
+def in_words(sigma: Any) -> str:
+    """The sigma of a law: a number, two, or one of each unit."""
+    if sigma is None:
+        return "of each"
+    numbers = [f"{number:g}" for number in np.atleast_1d(sigma)]
+    return ", ".join(numbers) if len(numbers) < 3 else f"{numbers[0]} to {numbers[-1]}"
+
+
+def share(hits: np.ndarray) -> str:
+    """Per cent with its binomial error, that of one more hit and one more miss."""
+    n = len(hits)
+    p = (hits.sum() + 1) / (n + 2)
+    return f"{100 * hits.mean():.1f} ± {100 * np.sqrt(p * (1 - p) / n):.1f}"

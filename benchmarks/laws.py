@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from scipy.special import logsumexp, ndtr
 
+from skinfo import NoisyMIEstimator
 from skinfo.datasets import line_entropy, make_constellation, noise_entropy
 
 # Standard normal nodes and weights: densities of everything that is a function of one normal.
@@ -45,8 +46,8 @@ class FiniteLaw:
 class Population:
     """A law to draw inputs from.
 
-    ``draw(rng)`` gives rows, their inputs or None, labels or None, and the scale of their noise if
-    they have one.
+    ``draw(rng)`` gives rows, their inputs or None, labels or None, and, if they have them, the
+    scale of their noise (or None) and their clusters.
     """
 
     name: str
@@ -57,6 +58,13 @@ class Population:
     population: bool = True
     noise: str = "additive"
     bayes_error: float | None = None
+    entropy: float | None = None  # h(T)
+
+
+def make_estimator(law: FiniteLaw | Population, **options: Any) -> NoisyMIEstimator:
+    if law.noise == "per row":
+        return NoisyMIEstimator(**options)
+    return NoisyMIEstimator(law.sigma, noise=law.noise, **options)
 
 
 def line_information(points: np.ndarray, sigma: float) -> float:
@@ -280,12 +288,14 @@ def gaussian_chain(d: int, n: int, r: int) -> Population:
     """Three noisy linear layers after four normal inputs."""
     weights = chain_weights(d)
     M, noise = chain_covariances(weights)
-    truth = 0.5 * (np.linalg.slogdet(M.T @ M + noise)[1] - np.linalg.slogdet(noise)[1])
+    total = 0.5 * np.linalg.slogdet(M.T @ M + noise)[1]
+    truth = total - 0.5 * np.linalg.slogdet(noise)[1]
     return Population(
         f"linear chain, {n} x {r}",
         lambda rng: replicated(propagate(weights, rng.normal(size=(n, 4)), r, rng)),
         _CHAIN_SIGMA,
         float(truth),
+        entropy=float(total) + d * noise_entropy(1.0),
     )
 
 
@@ -487,8 +497,9 @@ def matched_encoder(d: int, n: int, scales: tuple[float, float]) -> Population:
 
     truth = -d * float(np.mean(np.log(scales)))
     return Population(
-        f"per row: matched encoder, {n} rows", draw, None, truth, 0.0, noise="per row"
-    )
+        f"per row: matched encoder, {n} rows", draw, None, truth, 0.0, noise="per row",
+        entropy=d * noise_entropy(1.0),
+    )  # fmt: skip
 
 
 def noisy_populations() -> list[Population]:

@@ -159,7 +159,7 @@ def test_replicas_left_out_bracket_the_bayes_error(rng):
 def test_ends_hold_the_values_of_a_population(rng):
     """Inputs are N(y, 1) for y = -1, 1: I(X;T|Y) = log(1 + 1 / sigma^2) / 2, the error Q(1/1.118).
 
-    In benchmarks/coverage.py, "two classes", both brackets hold the truth in 95 % or more.
+    In benchmarks/intervals.py, "two classes", both brackets hold the truth in 95 % or more.
     """
     misses = np.zeros(2)
     for _ in range(8):

@@ -10,40 +10,26 @@ Populations: every seed draws a data set of its own, and the bracket with popula
 end of the table: with False) is to hold the population's information, that beyond the label and
 the Bayes error in at least 95 %.
 
-    python benchmarks/coverage.py
-    python benchmarks/coverage.py --quick
+    python benchmarks/intervals.py
+    python benchmarks/intervals.py --quick
 """
 
 import argparse
 import warnings
-from typing import Any
 
 import laws
 import numpy as np
-from common import over_seeds, print_header, print_row
-
-from skinfo import NoisyMIEstimator
+from common import in_words, over_seeds, print_header, print_row, share
 
 # Where quadrature gives the value, the interval is a point.
 ROUNDING = 1e-9
 MARGIN = 0.1
 
 
-def make_estimator(law: laws.FiniteLaw | laws.Population, **options: Any) -> NoisyMIEstimator:
-    if law.noise == "per row":
-        return NoisyMIEstimator(**options)
-    return NoisyMIEstimator(law.sigma, noise=law.noise, **options)
-
-
-def in_words(sigma: Any) -> str:
-    """The sigma of a law, a number or several."""
-    return "of each" if sigma is None else np.array2string(np.asarray(sigma), separator=", ")
-
-
 def estimate_finite(law: laws.FiniteLaw, seed: int) -> tuple[float, ...]:
     """Value, standard error, both ends, evaluations."""
     warnings.simplefilter("ignore")
-    est = make_estimator(law, tol=law.tol, random_state=seed).fit(law.points, scale=law.scale)
+    est = laws.make_estimator(law, tol=law.tol, random_state=seed).fit(law.points, scale=law.scale)
     return est.mutual_info_, est.stderr_, *est.bracket_, est.n_evaluations_
 
 
@@ -52,7 +38,7 @@ def estimate_population(law: laws.Population, seed: int) -> tuple[float, ...]:
     warnings.simplefilter("ignore")
     S, groups, y, *scale = law.draw(np.random.default_rng(seed))
     draws = 16 if law.bayes_error is not None else 0
-    estimator = make_estimator(
+    estimator = laws.make_estimator(
         law, population=law.population, posterior_draws=draws, random_state=seed
     )
     est = estimator.fit(S, y, groups=groups, scale=scale[0] if scale else None)
@@ -61,13 +47,6 @@ def estimate_population(law: laws.Population, seed: int) -> tuple[float, ...]:
     )  # fmt: skip
     ends = [end for bracket in brackets for end in bracket or (np.nan, np.nan)]
     return est.mutual_info_, est.n_evaluations_, *ends
-
-
-def share(hits: np.ndarray) -> str:
-    """Per cent with its binomial error, that of one more hit and one more miss."""
-    n = len(hits)
-    p = (hits.sum() + 1) / (n + 2)
-    return f"{100 * hits.mean():.1f} ± {100 * np.sqrt(p * (1 - p) / n):.1f}"
 
 
 def holds(lower: np.ndarray, upper: np.ndarray, truth: float) -> np.ndarray:
