@@ -16,6 +16,7 @@ from skinfo.noisy.gaussians import (
 )
 from skinfo.noisy.mixture import Mixture
 from skinfo.noisy.plug_in import MEASURED_NAMES, Averages, Measured, contributions
+from skinfo.noisy.population import HeldOut, lower_end_by_pairs, upper_ends
 from skinfo.noisy.sampling import Average
 from skinfo.quantities import Quantity
 
@@ -31,7 +32,13 @@ _Candidates = dict[str, list[Average]]
 
 
 def find_ends(
-    averages: Averages, mixture: Mixture, *, population: bool, tol: float, n_jobs: int | None
+    averages: Averages,
+    mixture: Mixture,
+    *,
+    population: bool,
+    held_out: HeldOut | None = None,
+    tol: float,
+    n_jobs: int | None,
 ) -> Measured[tuple[float, float]]:
     """The brackets: plug-in at one end, what never saw the own row or input at the other.
 
@@ -45,7 +52,7 @@ def find_ends(
         lower, upper = _with_replicas(averages, mixture, tol, n_jobs)
         lows, highs = lows | lower, highs | upper
     if population:
-        lower, upper = _of_population(averages, mixture)
+        lower, upper = _of_population(averages, mixture, held_out)
         lows, highs = lows | lower, highs | upper
     return Measured(
         *(
@@ -135,7 +142,9 @@ def _average_known(
     return averages.of(np.where(known[drawn], values + log_share, 0.0))
 
 
-def _of_population(averages: Averages, mixture: Mixture) -> tuple[_Candidates, _Candidates]:
+def _of_population(
+    averages: Averages, mixture: Mixture, held_out: HeldOut | None
+) -> tuple[_Candidates, _Candidates]:
     """Lower and upper ends that leave the own input out: others of the population are to come."""
     sums, rows = averages.sums, mixture.rows
     without = contributions(sums.without_own_input, sums)
@@ -153,6 +162,9 @@ def _of_population(averages: Averages, mixture: Mixture) -> tuple[_Candidates, _
         # Infinite where a class was drawn once.
         "conditional_mutual_info": [averages.of(log_input - log_label + rest_of_label)],
     }
+    if held_out is not None:
+        of_entropy, of_information = upper_ends(held_out)
+        upper |= {"entropy": [of_entropy], "mutual_info": [of_information]}
     # One mode, of whatever class, adds no more to h(T|Y) than to h(T).
     highs = {name: [average.plus(missed) for average in upper[name]] for name in upper}
     lows = {
@@ -167,6 +179,15 @@ def _of_population(averages: Averages, mixture: Mixture) -> tuple[_Candidates, _
     highs["label_mutual_info"] = [
         averages.plug_in.label_mutual_info.plus(_missing_label_entropy(rows))
     ]
+    if held_out is not None and held_out.pairs_are_better:
+        by_pairs = lower_end_by_pairs(held_out)
+        # Without replicas h(T) less the noise's entropy is the information.
+        lows |= {"mutual_info": [by_pairs], "entropy": [by_pairs]}
+        of_label = highs["label_mutual_info"][0]
+        lows["conditional_mutual_info"] = [
+            averages.plug_in.conditional_mutual_info,
+            by_pairs.plus(_negative(of_label)),
+        ]
     return lows, highs
 
 

@@ -19,6 +19,7 @@ import numpy as np
 from skinfo._rows import Rows, discrete_entropy
 from skinfo.noisy.brackets import find_ends, sampled_label_entropy
 from skinfo.noisy.channel import Components, Placed
+from skinfo.noisy.densities import DENSITIES, Density
 from skinfo.noisy.gaussians import MAX_POSTERIOR_DIMENSION
 from skinfo.noisy.layout import RESOLVED, Subspace, order_rows
 from skinfo.noisy.mixture import Mixture
@@ -30,6 +31,7 @@ from skinfo.noisy.plug_in import (
     line_cross_entropy,
     plug_in_by_quadrature,
 )
+from skinfo.noisy.population import hold_out
 from skinfo.noisy.sampling import (
     N_RANDOMISATIONS,
     Average,
@@ -107,6 +109,7 @@ def measure_mixture(
     max_evaluations: int = 2**20,
     seed: int = 0,
     n_jobs: int | None = None,
+    densities: Sequence[Density] = (),
 ) -> MixtureInformation:
     """Estimate I(X;T), I(Y;T), h(T), h(T|X) and I(X;T|Y) of a mixture, each with its bracket.
 
@@ -146,7 +149,13 @@ def measure_mixture(
         averages = Averages(mixture, _join(all_draws), _join(all_sums), exact)
         if rule.is_done(averages.largest_stderr()) or (rule.met and exact is not None):
             break
-    ends = find_ends(averages, mixture, population=population, tol=tol, n_jobs=n_jobs)
+    held_out = None
+    if population:
+        candidates = (*DENSITIES, *densities)
+        held_out = hold_out(mixture, averages.sums, candidates, seed=seed, n_jobs=n_jobs)
+    ends = find_ends(
+        averages, mixture, population=population, held_out=held_out, tol=tol, n_jobs=n_jobs
+    )
     return _assemble(averages, mixture, ends, spent, population=population, converged=rule.met)
 
 

@@ -7,7 +7,7 @@ label, ``other`` everything else; the sums are added, never subtracted.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 
 import numpy as np
@@ -55,6 +55,12 @@ class DrawSums:
     # less its mean, were T Gaussian of the same covariance.
     control: np.ndarray
     leverage: np.ndarray  # the part of the control that depends on the row alone; its mean is 0
+
+    def first(self, m: int) -> DrawSums:
+        """The sums of the first m draws of every randomisation."""
+        every = {field.name: getattr(self, field.name) for field in fields(self)}
+        given = {name: array[:, :m] for name, array in every.items() if array is not None}
+        return replace(self, **given)
 
     @cached_property
     def all_data(self) -> Densities:

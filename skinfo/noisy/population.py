@@ -1,0 +1,141 @@
+"""Ends of a bracket for a population, from densities that never saw what they are tested on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from skinfo._numba import in_order
+from skinfo.noisy.densities import Density
+from skinfo.noisy.folds import N_FOLDS, assign_folds
+from skinfo.noisy.mixture import Mixture, order_of
+from skinfo.noisy.pairs import Sample, log_critic, mean_over_pairs, unseen_repetition
+from skinfo.noisy.plug_in import Averages, contributions
+from skinfo.noisy.sampling import N_RANDOMISATIONS, Average, Draws
+from skinfo.noisy.stacks import fit_stacks
+from skinfo.noisy.sums import DrawSums
+
+# Fewer clusters or inputs are not split.
+_FEWEST = 25
+# Of each randomisation; more where there are more rows.
+_FEWEST_DRAWS = 512
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """What stacks of the other folds say at each draw; arrays are (N_RANDOMISATIONS, m)."""
+
+    averages: Averages  # of these draws
+    log_density: np.ndarray  # log q(t), relative to the density of the noise at the draw
+    critic: np.ndarray  # log F of the draw and its own row
+    # Mean of F over the draw and other rows, and over other draws and the row.
+    of_draws: np.ndarray
+    of_rows: np.ndarray
+    unseen: float  # the repetition kappa that no pair may show
+    # Whether on the inner splits the lower end by pairs was above the plug-in.
+    pairs_are_better: bool
+
+
+def hold_out(
+    mixture: Mixture,
+    sums: DrawSums,
+    candidates: Sequence[Density],
+    *,
+    seed: int,
+    n_jobs: int | None,
+) -> HeldOut | None:
+    """Fit a stack per fold to the rows of the others, and evaluate it at draws around its own.
+
+    ``sums`` are those of the first draws of the seed. None where inputs are too few to be split, or
+    lie in strata, each of which has densities of its own.
+    """
+    rows = mixture.rows
+    if mixture.components.strata is not None or len(rows.independent_weights) < _FEWEST:
+        return None
+    m = sums.own.shape[1]
+    while m > _FEWEST_DRAWS and m * N_RANDOMISATIONS >= 2 * len(rows.points):
+        m //= 2
+    draws, sums = mixture.draw_stream(seed).take(m), sums.first(m)
+    around_others = _around_others(mixture, draws, sums, n_jobs)
+    folds, space = assign_folds(rows, seed), mixture.space
+    sample = Sample(
+        space.standardise(rows.points), space.relative_deviations, rows.weights, rows.independent
+    )
+    members = [np.flatnonzero(folds == fold) for fold in range(N_FOLDS)]
+    unseen = unseen_repetition([sample.take(some).n_effective for some in members])
+    stacks = fit_stacks(sample, folds, candidates, unseen=unseen, seed=seed, n_jobs=n_jobs)
+    drawn = draws.rows.ravel()
+    noise = space.noise_everywhere(draws.noise.reshape(len(drawn), -1), seed)
+    log_density, critic, of_draws, of_rows = np.empty((4, len(drawn)))
+
+    def fill(fold: int) -> None:
+        at = np.flatnonzero(folds[drawn] == fold)
+        around = sample.take(drawn[at])
+        t, log_noise = around.noisy(noise[at]), around.log_noise(noise[at])
+        absolute = stacks[fold].log_density(t, around_others.ravel()[at] + log_noise)
+        log_density[at] = absolute - log_noise
+        if rows.has_replicas:
+            return
+        critic[at] = log_critic(log_noise - absolute, unseen)
+        own = np.searchsorted(members[fold], drawn[at])
+        in_fold = sample.take(members[fold])
+        of_draws[at], means = mean_over_pairs(in_fold, t, own, absolute, unseen)
+        of_rows[at] = means[own]
+
+    list(in_order(fill, range(N_FOLDS), n_jobs))
+    votes = [stack.pairs_are_better for stack in stacks]
+    averages = Averages(mixture, draws, sums, None)
+    better = sum(votes) > N_FOLDS / 2 and not rows.has_replicas
+    shape = draws.rows.shape
+    return HeldOut(
+        averages,
+        log_density.reshape(shape),
+        critic.reshape(shape),
+        of_draws.reshape(shape),
+        of_rows.reshape(shape),
+        unseen,
+        better,
+    )
+
+
+def _around_others(
+    mixture: Mixture, draws: Draws, sums: DrawSums, n_jobs: int | None
+) -> np.ndarray:
+    """Logarithm of the density of the noise around all rows not drawn with the draw's own.
+
+    Relative to that at the draw; -inf where there is nothing.
+    """
+    rows, weight = mixture.rows, sums.input_weight
+    if rows.clusters is not None:
+        clustered = replace(rows, inputs=rows.clusters, labels=None, clusters=None)
+        components = replace(mixture.components, rows=clustered)
+        of_clusters = Mixture(components, mixture.space, order_of(components, mixture.space))
+        sums = of_clusters.sums_at(draws, population=True, n_jobs=n_jobs)
+        weight = sums.input_weight
+    return sums.without_own_input.total - np.log1p(-np.minimum(weight, 1 - 1e-16))
+
+
+def upper_ends(held_out: HeldOut) -> tuple[Average, Average]:
+    """Of h(T) and of I(X;T): the cross-entropy of T under q, and less the plug-in h(T|X)."""
+    averages = held_out.averages
+    log_input = -contributions(averages.sums.all_data, averages.sums).conditional_entropy
+    entropy, information = -held_out.log_density, log_input - held_out.log_density
+    return averages.of(entropy), averages.of(information)
+
+
+def lower_end_by_pairs(held_out: HeldOut) -> Average:
+    """The lower end of I(S;T) and its error in one number: without an error of its own."""
+    of_others = float(held_out.of_draws.mean())
+    averages = held_out.averages
+    own = averages.of(held_out.critic)
+    least_own = own.mean - own.margin(population=True)
+    log_most = np.log(held_out.unseen) + np.log(np.exp(held_out.critic).mean()) - least_own
+    if of_others > 0:
+        # To first order each draw and each row moves the logarithm of a mean over pairs.
+        both = (held_out.of_draws + held_out.of_rows) / of_others
+        by_pairs = averages.of(held_out.critic - both + 2 - np.log(of_others))
+        least = by_pairs.mean - by_pairs.margin(population=True)
+        log_most = np.logaddexp(log_most, -least)
+    return Average(float(-log_most))

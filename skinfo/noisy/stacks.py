@@ -1,0 +1,121 @@
+"""Convex combinations of densities, fitted to some folds of the inputs and tested on another.
+
+-E log q(T) is at least h(T) for every density q that never saw the row that T was drawn around, so
+that the better q may be chosen freely, by what is not tested: its weights are found on an inner
+split of the rows that it is fitted to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+
+import numpy as np
+
+from skinfo._numba import in_order
+from skinfo._rows import Rows
+from skinfo.noisy.densities import Density, log_sum
+from skinfo.noisy.folds import N_FOLDS
+from skinfo.noisy.mixture import Mixture
+from skinfo.noisy.pairs import Sample, log_critic, mean_over_pairs
+
+# Share of the rows that the weights are found on, at most so many, with so many draws of the noise.
+_INNER_SHARE, _MOST_INNER, _INNER_DRAWS = 0.2, 2000, 4
+# Densities of less weight are left out.
+_LEAST_WEIGHT = 2e-3
+_STEPS = 300
+
+
+@dataclass(frozen=True)
+class Stack:
+    """One q: densities and their weights; that of the noise around rows comes last."""
+
+    densities: Sequence[Density]
+    log_weights: np.ndarray
+    # Whether on the inner split the lower end by pairs was above the plug-in.
+    pairs_are_better: bool
+
+    @classmethod
+    def fit(cls, sample: Sample, candidates: Sequence[Density], unseen: float, seed: int) -> Stack:
+        """Find the weights on an inner split; fit what has weight to all rows.
+
+        ``unseen`` is what no pair of the rows that q is tested on may show.
+        """
+        rng = np.random.default_rng(seed)
+        inner, rest = _split(sample, rng)
+        suiting = [c for c in candidates if _suits(c, sample.points.shape)]
+        fitted = [deepcopy(density).fit(rest.points) for density in suiting]
+        drawn = np.tile(np.arange(len(inner.points)), _INNER_DRAWS)
+        noise = rng.standard_normal((len(drawn), sample.points.shape[1]))
+        t, log_noise = inner.take(drawn).noisy(noise), inner.take(drawn).log_noise(noise)
+        logs = np.column_stack(
+            [d.log_density(t) for d in fitted] + [_around(rest).log_density(t, n_jobs=1)]
+        )
+        weights = _fit_weights(logs, inner.n_effective)
+        kept = np.flatnonzero(weights[:-1] >= _LEAST_WEIGHT)
+        chosen = weights[[*kept, len(suiting)]]
+        densities = [deepcopy(suiting[k]).fit(sample.points) for k in kept]
+        log_ratio = log_noise - log_sum(logs + np.log(weights))
+        own = log_critic(log_ratio, unseen)
+        others = mean_over_pairs(inner, t, drawn, log_noise - log_ratio, unseen)[0]
+        by_pairs = own.mean() - np.log(others.mean() + unseen * np.exp(own).mean())
+        share = 1 / sample.n_effective
+        plug_in = -np.logaddexp(np.log(share), np.log1p(-share) + logs[:, -1] - log_noise).mean()
+        return cls(densities, np.log(chosen / chosen.sum()), bool(by_pairs > plug_in))
+
+    def log_density(self, t: np.ndarray, around_rows: np.ndarray) -> np.ndarray:
+        """Logarithm of q at values of T, given that of the noise around rows."""
+        logs = [density.log_density(t) for density in self.densities]
+        return log_sum(np.column_stack([*logs, around_rows]) + self.log_weights)
+
+
+def _suits(density: Density, shape: tuple[int, ...]) -> bool:
+    suits = getattr(density, "suits", None)
+    return suits is None or bool(suits(*shape))
+
+
+def _around(sample: Sample) -> Mixture:
+    """The noise around every row."""
+    return Mixture.of(
+        Rows.make(sample.points, input_weights=sample.weights, deviations=sample.deviations), 1.0
+    )
+
+
+def _split(sample: Sample, rng: np.random.Generator) -> tuple[Sample, Sample]:
+    """Rows for the weights, and the rest; what was drawn together stays together."""
+    names, codes = np.unique(sample.independent, return_inverse=True)
+    n = len(names)
+    n_inner = max(1, min(int(_INNER_SHARE * n), int(_MOST_INNER * n / len(codes))))
+    inside = (rng.permutation(n) < n_inner)[codes]
+    return sample.take(np.flatnonzero(inside)), sample.take(np.flatnonzero(~inside))
+
+
+def _fit_weights(logs: np.ndarray, n_independent: float) -> np.ndarray:
+    """Weights by EM, each density with a share of one row beforehand, so that none is nothing."""
+    n_densities = logs.shape[1]
+    ratios = np.exp(logs - logs.max(axis=1, keepdims=True))
+    weights = np.full(n_densities, 1 / n_densities)
+    for _ in range(_STEPS):
+        both = ratios * weights
+        shares = (both / both.sum(axis=1, keepdims=True)).mean(axis=0)
+        weights = (shares * n_independent + 1 / n_densities) / (n_independent + 1)
+    return weights
+
+
+def fit_stacks(
+    sample: Sample,
+    folds: np.ndarray,
+    candidates: Sequence[Density],
+    *,
+    unseen: float,
+    seed: int,
+    n_jobs: int | None,
+) -> list[Stack]:
+    """One q per fold, fitted to the rows of all others."""
+
+    def fit(fold: int) -> Stack:
+        others = sample.take(np.flatnonzero(folds != fold))
+        return Stack.fit(others, candidates, unseen, seed + fold)
+
+    return list(in_order(fit, range(N_FOLDS), n_jobs))
