@@ -259,6 +259,12 @@ QUANTITIES = _by_name(
     _Q("effective_dimension", "Effective dimension", "", sentence="The slope of I(X;T) in nats "
        "against log(1/σ), for rows one by one: how many directions are resolved at the scale of "
        "the noise."),
+    _Q("known", "Known share of I(X;T)", "", sentence="The lower end of I(X;T) of a "
+       "population as a share of its upper end: 1 where the sample leaves nothing open."),
+    _Q("label_known", "Known share of I(Y;T)", "", sentence="One less the width of the bracket of "
+       "I(Y;T) of a population as a share of H(Y): 1 where the sample leaves nothing open."),
+    _Q("inputs_needed", "Inputs needed", "count", sentence="The number of inputs below which no "
+       "lower end of I(X;T) that holds for every law reaches nine tenths of the upper end."),
     # Of a layer cut into bins.
     _Q("binned_mutual_info", "I(X;Bin(T))", ceiling="binned_ceiling", sentence="The information "
        "that the cell of a row has about the input. Of a deterministic layer it is H(Bin(T))."),

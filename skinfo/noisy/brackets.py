@@ -147,24 +147,28 @@ def _of_population(
 ) -> tuple[_Candidates, _Candidates]:
     """Lower and upper ends that leave the own input out: others of the population are to come."""
     sums, rows = averages.sums, mixture.rows
+    if rows.clusters is not None:
+        sums = sums.without_others()
     without = contributions(sums.without_own_input, sums)
     rest = np.log1p(-np.minimum(sums.input_weight, 1 - 1e-16))
     log_input = -contributions(sums.all_data, sums).conditional_entropy
-    entropies = own_input_out_entropies(mixture.in_space)
-    outside = averages.of_rows(entropies + mixture.components.own_input_out_lengths())
     within = _negative(averages.plug_in.conditional_entropy)
     missed = Average(_missed_entropy(rows))
     log_label = sums.without_own_input.label - np.log(sums.label_weight)
     rest_of_label = np.log1p(-np.minimum(sums.input_weight / sums.label_weight, 1 - 1e-16))
-    upper = {
-        "mutual_info": [averages.of(log_input + without.entropy + rest), outside.plus(within)],
-        "entropy": [averages.of(without.entropy + rest), outside],
-        # Infinite where a class was drawn once.
-        "conditional_mutual_info": [averages.of(log_input - log_label + rest_of_label)],
-    }
+    # Infinite where a class was drawn once.
+    upper = {"conditional_mutual_info": [averages.of(log_input - log_label + rest_of_label)]}
     if held_out is not None:
         of_entropy, of_information = upper_ends(held_out)
         upper |= {"entropy": [of_entropy], "mutual_info": [of_information]}
+    else:
+        entropies = own_input_out_entropies(mixture.in_space)
+        outside = averages.of_rows(entropies + mixture.components.own_input_out_lengths())
+        upper["mutual_info"] = [
+            averages.of(log_input + without.entropy + rest),
+            outside.plus(within),
+        ]
+        upper["entropy"] = [averages.of(without.entropy + rest), outside]
     # One mode, of whatever class, adds no more to h(T|Y) than to h(T).
     highs = {name: [average.plus(missed) for average in upper[name]] for name in upper}
     lows = {

@@ -75,6 +75,11 @@ class NoisyMIEstimator(BaseEstimator):
         10 units take 4 times as long, with 10 classes 7 times, so that they are made only if asked
         for. They are draws of
         their own: no other number changes.
+    densities : sequence of objects, default=()
+        For ``population=True``: candidates beside the built-in ones
+        (:mod:`skinfo.noisy.densities`) of the density whose cross-entropy is the upper end of h(T).
+        Each has ``fit(points)``, rows S in units of the noise, which gives itself, and
+        ``log_density(t)``, natural logarithms of a density of T = S + Z that integrates to 1.
     units : {"nats", "bits"}, default="nats"
         Unit of every information and entropy.
     n_jobs : int or None, default=None
@@ -110,6 +115,13 @@ class NoisyMIEstimator(BaseEstimator):
         (lower, upper) end for H(Y), which of given inputs is exact; None without y.
     label_log_classes_ : float
         log K, with K the number of classes seen, for a population; else None.
+    known_, label_known_ : float
+        Of a population: one less the width of each bracket as a share of the most it may be, which
+        is the upper end of I(X;T) and H(Y). 1: the sample leaves nothing open. Else None.
+    inputs_needed_ : float
+        Of a population: the number of inputs (or clusters) below which no lower end that holds for
+        every law reaches nine tenths of the upper end of I(X;T), as none grows faster than
+        2 log n. Else None.
     conditional_mutual_info_, conditional_stderr_, conditional_bracket_, conditional_ceiling_ :
         float, float, tuple, float
         The same for I(X;T|Y), what T says about the input beyond its label: I(X;T) - I(Y;T) to
@@ -271,6 +283,7 @@ class NoisyMIEstimator(BaseEstimator):
         "max_evaluations": [Interval(Integral, N_RANDOMISATIONS, None, closed="left")],
         "pairwise_bounds": ["boolean"],
         "posterior_draws": [Interval(Integral, 0, None, closed="left")],
+        "densities": [tuple, list],
         "units": [StrOptions({"nats", "bits"})],
         "n_jobs": [Integral, None],
         "random_state": ["random_state"],
@@ -289,6 +302,7 @@ class NoisyMIEstimator(BaseEstimator):
         max_evaluations: int = 2**20,
         pairwise_bounds: bool = False,
         posterior_draws: int = 0,
+        densities: Any = (),
         units: str = "nats",
         n_jobs: int | None = None,
         random_state: int | np.random.RandomState | None = None,
@@ -300,6 +314,7 @@ class NoisyMIEstimator(BaseEstimator):
         self.max_evaluations = max_evaluations
         self.pairwise_bounds = pairwise_bounds
         self.posterior_draws = posterior_draws
+        self.densities = densities
         self.units = units
         self.n_jobs = n_jobs
         self.random_state = random_state
@@ -368,6 +383,7 @@ class NoisyMIEstimator(BaseEstimator):
             max_evaluations=self.max_evaluations,
             seed=self._seed,
             n_jobs=self.n_jobs,
+            densities=self.densities,
         )
         pairwise: tuple[Quantity, ...] = ()
         if self.pairwise_bounds:
@@ -481,6 +497,10 @@ class NoisyMIEstimator(BaseEstimator):
         self.conditional_stderr_ = None if within is None else within.stderr
         self.conditional_bracket_ = None if within is None else (within.lower, within.upper)
         self.conditional_ceiling_ = None if most is None else most.value
+        known = (by_name.get(name) for name in ("known", "label_known", "inputs_needed"))
+        self.known_, self.label_known_, self.inputs_needed_ = (
+            None if quantity is None else quantity.value for quantity in known
+        )
         error = by_name.get("bayes_error")
         self.bayes_error_ = None if error is None else error.value
         self.bayes_error_stderr_ = None if error is None else error.stderr

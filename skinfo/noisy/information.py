@@ -58,6 +58,8 @@ _SATURATED = 0.99
 # nats.
 _ONE_SIDED, _FAR = 5.0, 0.1
 _AT_AN_END = "too few inputs"
+# A lower end of this share of the upper end leaves little to ask.
+_WELL_KNOWN = 0.9
 _OF_LABELS = ("label_mutual_info", "conditional_mutual_info", "conditional_ceiling")
 # An estimate is above a ceiling if it is so by more than rounding, of single precision, and by more
 # than so many 95 % margins: one of 20 healthy ones at their ceiling is above by one.
@@ -78,6 +80,7 @@ class MixtureInformation(Measured[Quantity]):
     # E[log g_x / g_y | y] of every label, and its standard error; None without labels.
     class_conditional: tuple[np.ndarray, np.ndarray] | None
     of_patterns: tuple[Quantity, ...]  # parts of the values that zeros or signs alone give
+    how_much_is_known: tuple[Quantity, ...]  # of a population; else empty
     stderr_inputs: float  # standard error of I(X;T) from the finite number of inputs
     n_evaluations: int  # points at which the mixture was evaluated
     converged: bool  # whether the standard errors fell below the tolerance
@@ -97,6 +100,7 @@ class MixtureInformation(Measured[Quantity]):
             *self.label_ceilings,
             Quantity.exact("conditional_ceiling", self.conditional_ceiling),
             *self.of_patterns,
+            *self.how_much_is_known,
         )
         return tuple(q for q in every if self.label_ceilings or q.name not in _OF_LABELS)
 
@@ -183,7 +187,7 @@ def _assemble(
     if population:
         found = [noted_at_an_end(quantity) for quantity in found]
     mutual_info, label, entropy, conditional, within_labels = found
-    if 0 < _SATURATED * rows.input_entropy <= mutual_info.value:
+    if not population and 0 < _SATURATED * rows.input_entropy <= mutual_info.value:
         mutual_info = mutual_info.noted("saturated")
     if mixture.rows.has_replicas and mixture.rows.replicas.min() == 1:
         mutual_info = mutual_info.noted("single rows")
@@ -202,11 +206,33 @@ def _assemble(
         label_ceilings=label_ceilings,
         class_conditional=averages.class_conditional() if label_ceilings else None,
         of_patterns=_pattern_information(mixture.components, population=population),
+        how_much_is_known=_how_much_is_known(mutual_info, label, most, rows) if population else (),
         stderr_inputs=averages.point.mutual_info.inputs,
         n_evaluations=n_evaluations,
         converged=converged,
         rank=mixture.space.rank,
     )
+
+
+def _how_much_is_known(
+    mutual_info: Quantity, label: Quantity, label_ceiling: float, rows: Rows
+) -> tuple[Quantity, ...]:
+    """One less the width of each bracket as a share of the most that it may be, and what is needed.
+
+    No lower end that holds for every law grows faster than 2 log n, so that one of nine tenths of
+    the upper end takes so many times the inputs at least.
+    """
+    found = []
+    if np.isfinite(mutual_info.upper):
+        known = mutual_info.lower / mutual_info.upper if mutual_info.upper > 0 else 1.0
+        found.append(Quantity.exact("known", known, ""))
+        lacking = _WELL_KNOWN * mutual_info.upper - mutual_info.lower
+        n = len(rows.independent_weights)
+        found.append(Quantity.exact("inputs_needed", n * float(np.exp(max(0, lacking) / 2)), ""))
+    if label_ceiling > 0:
+        width = label.upper - label.lower
+        found.append(Quantity.exact("label_known", 1 - width / label_ceiling, ""))
+    return tuple(found)
 
 
 def _choose_spread(sums: DrawSums, rank: int) -> float:

@@ -202,7 +202,19 @@ class Averages:
             self.rows.weights,
             self.rows.input_weights,
         )
-        return replace(average, integration=float(np.hypot(average.integration, self._unseen)))
+        inputs = average.inputs
+        if self.rows.clusters is not None and np.isfinite(average.mean):
+            # Part of the variance between inputs is that between clusters, and they are fewer.
+            drawn = self.rows.clusters[self.draws.rows].ravel()
+            _, between = variance_components(values.ravel(), drawn, self.draws.weights.ravel())
+            of_inputs, of_clusters = (
+                float(np.sum(p**2))
+                for p in (self.rows.input_weights, self.rows.independent_weights)
+            )
+            within = max(0.0, inputs**2 / of_inputs - between)
+            inputs = np.sqrt(between * of_clusters + within * of_inputs)
+        integration = float(np.hypot(average.integration, self._unseen))
+        return replace(average, integration=integration, inputs=float(inputs))
 
     def of_rows(self, values: np.ndarray) -> Average:
         """Average one value per row, computed without drawing."""

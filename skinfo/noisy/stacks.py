@@ -50,7 +50,8 @@ class Stack:
         noise = rng.standard_normal((len(drawn), sample.points.shape[1]))
         t, log_noise = inner.take(drawn).noisy(noise), inner.take(drawn).log_noise(noise)
         logs = np.column_stack(
-            [d.log_density(t) for d in fitted] + [_around(rest).log_density(t, n_jobs=1)]
+            [_checked_logs(density, t) for density in fitted]
+            + [_around(rest).log_density(t, n_jobs=1)]
         )
         weights = _fit_weights(logs, inner.n_effective)
         kept = np.flatnonzero(weights[:-1] >= _LEAST_WEIGHT)
@@ -66,13 +67,29 @@ class Stack:
 
     def log_density(self, t: np.ndarray, around_rows: np.ndarray) -> np.ndarray:
         """Logarithm of q at values of T, given that of the noise around rows."""
-        logs = [density.log_density(t) for density in self.densities]
+        logs = [_checked_logs(density, t) for density in self.densities]
         return log_sum(np.column_stack([*logs, around_rows]) + self.log_weights)
 
 
 def _suits(density: Density, shape: tuple[int, ...]) -> bool:
     suits = getattr(density, "suits", None)
     return suits is None or bool(suits(*shape))
+
+
+def _checked_logs(density: Density, t: np.ndarray) -> np.ndarray:
+    logs = np.asarray(density.log_density(t), dtype=np.float64)
+    name = type(density).__name__
+    if logs.shape != (len(t),):
+        raise ValueError(
+            f"log_density of {name} must give one logarithm per row, shape ({len(t)},); got "
+            f"{logs.shape}."
+        )
+    if np.isnan(logs).any() or (logs == np.inf).any():
+        raise ValueError(
+            f"log_density of {name} gave NaN or infinity at row {np.argmin(logs < np.inf)} of "
+            f"{len(t)}; -inf, for no density, is allowed."
+        )
+    return logs
 
 
 def _around(sample: Sample) -> Mixture:

@@ -62,6 +62,11 @@ class DrawSums:
         given = {name: array[:, :m] for name, array in every.items() if array is not None}
         return replace(self, **given)
 
+    def without_others(self) -> DrawSums:
+        """The sums of the own input alone: what leaves it out is nothing."""
+        nothing = np.full_like(self.own, -np.inf)
+        return replace(self, label=nothing, other=nothing)
+
     @cached_property
     def all_data(self) -> Densities:
         """The mixtures of all rows: the plug-in."""
