@@ -2,7 +2,7 @@
 
 Every seed draws a data set of its own and fits with population=True; the ends of I(X;T), h(T),
 I(Y;T) and I(X;T|Y) are held against the truth. What is found goes to a file at once, and a run that
-was stopped goes on where it was: seeds are taken ten at a time, each law in turn. Lines that other
+was stopped goes on where it was: seeds are taken four at a time, each law in turn. Lines that other
 code than today's has measured are left alone.
 
     python benchmarks/population.py --results ends.jsonl
@@ -42,7 +42,7 @@ from skinfo.datasets import noise_entropy
 
 BEFORE = Path(__file__).with_name("population_before.json")
 ROUNDING = 1e-9
-AT_ONCE = 10
+AT_ONCE = 4
 # A law's name, its number of units and the quantity.
 Key = tuple[str, int, str]
 

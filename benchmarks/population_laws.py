@@ -406,7 +406,7 @@ def eight_gaussians(d: int, n: int, sigma: float) -> Population:
 def points(k: int, d: int, size: float, n: int, sigma: float) -> Population:
     """Equally likely points, drawn once from a normal law."""
     centres = size * np.random.default_rng(13).normal(size=(k, d))
-    truth = component_information(centres, None, sigma, 60_000)[0]
+    truth = component_information(centres, None, sigma, min(60_000, 30_000_000 // k))[0]
     name = f"{k} far points" if size >= 1 else f"{k} points"
     return additive(name, n, lambda rng: centres[rng.integers(0, k, size=n)], sigma, truth)
 
@@ -549,6 +549,7 @@ def populations() -> list[Population]:
         *(normal(d, 1000, 0.1) for d in (5, 10, 20, 128)),
         *(points(300, d, 0.3 * np.sqrt(50 / d), 1000, 0.5) for d in (10, 20, 50)),
         points(300, 50, 1.0, 1000, 0.5),
+        *(points(k, 10, 1.0, 1000, 0.1) for k in (3000, 13_000, 50_000)),
         *(manifold(d, 1000) for d in (5, 10, 20)),
         *(far_atom(share, d, 1000, 0.4) for d in (5, 10) for share in (0.5, 1, 3, 5)),
         *(inner_atom(share, d, 1000, 0.4) for d in (5, 10) for share in (1, 3, 5.6)),
