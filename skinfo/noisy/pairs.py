@@ -119,3 +119,18 @@ def mean_over_pairs(
         of_rows += critic.sum(axis=0)
         counts += others.sum(axis=0)
     return of_draws, of_rows / np.maximum(counts, 1)
+
+
+def of_each_draw(
+    log_own: np.ndarray, of_draws: np.ndarray, of_rows: np.ndarray
+) -> np.ndarray | None:
+    """Numbers of mean E log F - log E F', each what its draw and its row move it, to first order.
+
+    Of every draw log F at its own row, and the means of F over pairs with it and with its row. None
+    where no pair shows anything.
+    """
+    of_others = float(of_draws.mean())
+    if of_others <= 0:
+        return None
+    moved: np.ndarray = log_own - (of_draws + of_rows) / of_others + 2 - np.log(of_others)
+    return moved

@@ -11,7 +11,7 @@ from skinfo._numba import in_order
 from skinfo.noisy.densities import Density
 from skinfo.noisy.folds import N_FOLDS, assign_folds
 from skinfo.noisy.mixture import Mixture, order_of
-from skinfo.noisy.pairs import Sample, log_critic, mean_over_pairs, unseen_repetition
+from skinfo.noisy.pairs import Sample, log_critic, mean_over_pairs, of_each_draw, unseen_repetition
 from skinfo.noisy.plug_in import Averages, contributions
 from skinfo.noisy.sampling import N_RANDOMISATIONS, Average, Draws
 from skinfo.noisy.stacks import fit_stacks
@@ -127,15 +127,13 @@ def upper_ends(held_out: HeldOut) -> tuple[Average, Average]:
 
 def lower_end_by_pairs(held_out: HeldOut) -> Average:
     """The lower end of I(S;T) and its error in one number: without an error of its own."""
-    of_others = float(held_out.of_draws.mean())
     averages = held_out.averages
     own = averages.of(held_out.critic)
     least_own = own.mean - own.margin(population=True)
     log_most = np.log(held_out.unseen) + np.log(np.exp(held_out.critic).mean()) - least_own
-    if of_others > 0:
-        # To first order each draw and each row moves the logarithm of a mean over pairs.
-        both = (held_out.of_draws + held_out.of_rows) / of_others
-        by_pairs = averages.of(held_out.critic - both + 2 - np.log(of_others))
+    shown = of_each_draw(held_out.critic, held_out.of_draws, held_out.of_rows)
+    if shown is not None:
+        by_pairs = averages.of(shown)
         least = by_pairs.mean - by_pairs.margin(population=True)
         log_most = np.logaddexp(log_most, -least)
     return Average(float(-log_most))

@@ -18,7 +18,7 @@ from skinfo._rows import Rows
 from skinfo.noisy.densities import Density, log_sum
 from skinfo.noisy.folds import N_FOLDS
 from skinfo.noisy.mixture import Mixture
-from skinfo.noisy.pairs import Sample, log_critic, mean_over_pairs
+from skinfo.noisy.pairs import Sample, log_critic, mean_over_pairs, of_each_draw
 
 # Share of the rows that the weights are found on, at most so many, with so many draws of the noise.
 _INNER_SHARE, _MOST_INNER, _INNER_DRAWS = 0.2, 2000, 4
@@ -57,18 +57,27 @@ class Stack:
         kept = np.flatnonzero(weights[:-1] >= _LEAST_WEIGHT)
         chosen = weights[[*kept, len(suiting)]]
         densities = [deepcopy(suiting[k]).fit(sample.points) for k in kept]
-        log_ratio = log_noise - log_sum(logs + np.log(weights))
-        own = log_critic(log_ratio, unseen)
-        others = mean_over_pairs(inner, t, drawn, log_noise - log_ratio, unseen)[0]
-        by_pairs = own.mean() - np.log(others.mean() + unseen * np.exp(own).mean())
-        share = 1 / sample.n_effective
-        plug_in = -np.logaddexp(np.log(share), np.log1p(-share) + logs[:, -1] - log_noise).mean()
-        return cls(densities, np.log(chosen / chosen.sum()), bool(by_pairs > plug_in))
+        log_density = log_sum(logs + np.log(weights))
+        critic = log_critic(log_noise - log_density, unseen)
+        of_draws, of_rows = mean_over_pairs(inner, t, drawn, log_density, unseen)
+        shown = of_each_draw(critic, of_draws, of_rows[drawn])
+        n = sample.n_effective
+        by_pairs = -np.log(unseen * np.exp(critic).mean()) + _safely(critic, n)
+        if shown is not None:
+            by_pairs = -np.logaddexp(-by_pairs, -_safely(shown, n))
+        plug_in = -np.logaddexp(-np.log(n), np.log1p(-1 / n) + logs[:, -1] - log_noise)
+        better = bool(by_pairs > _safely(plug_in, n))
+        return cls(densities, np.log(chosen / chosen.sum()), better)
 
     def log_density(self, t: np.ndarray, around_rows: np.ndarray) -> np.ndarray:
         """Logarithm of q at values of T, given that of the noise around rows."""
         logs = [_checked_logs(density, t) for density in self.densities]
         return log_sum(np.column_stack([*logs, around_rows]) + self.log_weights)
+
+
+def _safely(values: np.ndarray, n: float) -> float:
+    """A mean less two of the standard errors that n rows will give it."""
+    return float(values.mean() - 2 * values.std() / np.sqrt(n))
 
 
 def _suits(density: Density, shape: tuple[int, ...]) -> bool:
