@@ -177,18 +177,18 @@ class NoisyMIEstimator(BaseEstimator):
     inputs: unequal numbers cost the bracket its tightest lower end, and what an input of a single
     row adds to the value keeps its bias and is left out of the lower end.
 
-    With ``population=True`` the value is still that of the rows at hand, moved into its bracket, and
-    with too few of them it is an end of it. The note "too few inputs" says so; quote the bracket.
-    The upper ends of h(T) and I(X;T) are cross-entropies of T under densities that were fitted to
-    other folds of the inputs, or of the ``clusters`` in which these were drawn; they allow for one
-    mode that was not drawn, of mass 3 / n, but not for information within it. The lower end is the
-    plug-in, which stays below log n, or what pairs of rows say by Donsker and Varadhan's bound, up
-    to 2 log n - 4.3 nats. With strata (see below), or fewer than 25 inputs, the upper ends are those of
-    the mixture and of one Gaussian of the other inputs; with clusters there are none then. The
-    lower end of I(Y;T) is H(Y) plus the mean log posterior that the other inputs give the own
-    label, p(y) mixed in; the upper end is the plug-in, plus what its H(Y) lacks, (K - 1) / 2n
-    (Miller and Madow). Classes that were all drawn five times or more are taken for all there are;
-    else classes drawn once say how many were not drawn.
+    With ``population=True`` the value is still that of the rows at hand, moved into its bracket,
+    and with too few of them it is an end of it. The note "too few inputs" says so; quote the
+    bracket. The upper ends of h(T) and I(X;T) are cross-entropies of T under densities that were
+    fitted to other folds of the inputs, or of the ``clusters`` in which these were drawn; they
+    allow for one mode that was not drawn, of mass 3 / n, but not for information within it. The
+    lower end is the plug-in, which stays below log n, or what pairs of rows say by Donsker and
+    Varadhan's bound, up to 2 log n - 4.3 nats. With strata (see below), or fewer than 25 inputs,
+    the upper ends are those of the mixture and of one Gaussian of the other inputs; with clusters
+    there are none then. The lower end of I(Y;T) is H(Y) plus the mean log posterior that the other
+    inputs give the own label, p(y) mixed in; the upper end is the plug-in, plus what its H(Y)
+    lacks, (K - 1) / 2n (Miller and Madow). Classes that were all drawn five times or more are taken
+    for all there are; else classes drawn once say how many were not drawn.
 
     The value of the Bayes error is that of the rows at hand, too small where a layer's noise is
     known from replicas or the inputs are a sample: it is the lower end, and the upper end is how
@@ -275,7 +275,7 @@ class NoisyMIEstimator(BaseEstimator):
     >>> S = np.random.default_rng(0).normal(size=(200, 8))
     >>> est = NoisyMIEstimator(0.3, population=True, random_state=0).fit(S)
     >>> [round(end, 1) for end in est.bracket_], round(est.known_, 1), est.notes_
-    ([6.0, 10.6], 0.6, ('too few inputs',))
+    ([5.8, 10.3], 0.6, ('too few inputs',))
 
     Two directions of a layer of four:
 
