@@ -2,7 +2,7 @@
 
 Every seed draws a data set of its own and fits with population=True; the ends of I(X;T), h(T),
 I(Y;T) and I(X;T|Y) are held against the truth. What is found goes to a file at once, and a run that
-was stopped goes on where it was: seeds are taken four at a time, each law in turn. Lines that other
+was stopped goes on where it was: seeds are taken two at a time, each law in turn. Lines that other
 code than today's has measured are left alone.
 
     python benchmarks/population.py --results ends.jsonl
@@ -42,7 +42,7 @@ from skinfo.datasets import noise_entropy
 
 BEFORE = Path(__file__).with_name("population_before.json")
 ROUNDING = 1e-9
-AT_ONCE = 4
+AT_ONCE = 2
 # A law's name, its number of units and the quantity.
 Key = tuple[str, int, str]
 
@@ -160,13 +160,15 @@ def print_table(laws: list[Population], lines: list[dict[str, Any]]) -> None:
     found = ends_of(lines)
     before = {tuple(row[:3]): row[3:] for row in json.loads(BEFORE.read_text())}
     pooled: dict[str, list[np.ndarray]] = defaultdict(list)
-    low_cells, wide = [], []
+    low_cells = []
+    wide: dict[bool, list[float]] = {False: [], True: []}
     print_header(
         "law", "quantity", "d", "sigma", "truth", "before", "now", "width / before", "seeds",
         "lower end held", "upper end held", "both", "value inside",
     )  # fmt: skip
     for law in laws:
-        d = size(law)[1]
+        n, d = size(law)
+        beyond = law.information > 2 * np.log(n)
         for quantity, truth in truths(law).items():
             key = (law.name, d, quantity)
             if key not in found:
@@ -180,7 +182,7 @@ def print_table(laws: list[Population], lines: list[dict[str, Any]]) -> None:
             if old is not None:
                 ratio = np.median(high - low) / (old[1] - old[0]) if old[1] > old[0] else 1.0
                 if old[1] - old[0] > 2:
-                    wide.append(ratio)
+                    wide[beyond].append(ratio)
             print_row(
                 law.name, quantity, d, in_words(law.sigma), f"{truth:.3f}",
                 "–" if old is None else f"{old[0]:.2f} to {old[1]:.2f}",
@@ -197,8 +199,12 @@ def print_table(laws: list[Population], lines: list[dict[str, Any]]) -> None:
             f"{share(held[0])} %, upper end {share(held[1])} %, both {both} %"
         )
     print(f"\nCells below 90 %: {'; '.join(low_cells) or 'none'}")
-    narrow = np.mean(np.array(wide) <= 0.25) if wide else np.nan
-    print(f"\nOf {len(wide)} wider than 2 nats before, {100 * narrow:.0f} % are a quarter now")
+    for beyond, ratios in wide.items():
+        narrow = np.count_nonzero(np.array(ratios) <= 0.25)
+        print(
+            f"\nWider than 2 nats before, I(X;T) {'above' if beyond else 'up to'} 2 log n: "
+            f"{len(ratios)}, of which {narrow} are at most a quarter as wide now"
+        )
     for line in lines:
         if "error" in line:
             print(f"\n{line['law']}, d = {line['d']}, seed {line['seed']}: {line['error']}")
