@@ -53,20 +53,57 @@ def contributions(points, weights, inputs, labels, row, noise, sigma):
     return of_input - total, of_label - total, -total, -of_input
 
 
-def gaussian_without_row(points, inputs, row, sigma):
-    """Mean and covariance (with the noise's) of the other rows of a row's input."""
+def scatter_of(points):
+    """Number of degrees of freedom, and sum of outer products of rows less their mean."""
+    centred = points - points.mean(axis=0)
+    return len(points) - 1, centred.T @ centred
+
+
+def gaussian_without_row(points, inputs, row, sigma, strength=0.0):
+    """Mean and covariance (with the noise's) of T given the other rows of a row's input.
+
+    The covariance within the other inputs counts for so many rows; the mean has its own error.
+    """
     others = points[(inputs == inputs[row]) & (np.arange(len(points)) != row)]
-    mean = others.mean(axis=0)
-    scatter = (others - mean).T @ (others - mean)
-    return mean, scatter / max(len(others) - 1, 1) + sigma**2 * np.eye(points.shape[1])
+    freedom, scatter = scatter_of(others)
+    rest = [scatter_of(points[inputs == x]) for x in np.unique(inputs) if x != inputs[row]]
+    known = sum(f for f, _ in rest)
+    if known and strength:
+        scatter = scatter + strength * sum(s for _, s in rest) / known
+        freedom += strength
+    covariance = scatter / max(freedom, 1) * (1 + 1 / len(others))
+    return others.mean(axis=0), covariance + sigma**2 * np.eye(points.shape[1])
 
 
-def gaussian_of_input(points, inputs, x, sigma):
-    """Mean and covariance (with the noise's) of the rows of an input."""
-    own = points[inputs == x]
-    mean = own.mean(axis=0)
-    scatter = (own - mean).T @ (own - mean)
-    return mean, scatter / max(len(own) - 1, 1) + sigma**2 * np.eye(points.shape[1])
+def shrunk_gaussians(points, inputs, p, strength):
+    """Means and covariances of T given each input of probability p, in units of sigma.
+
+    The covariance within all inputs counts for so many rows; means are those of their normal
+    posterior, given that means of inputs are normal, with its variance, but for 1e-3 of noise.
+    """
+    n, d = len(p), points.shape[1]
+    rows = [points[inputs == x] for x in range(n)]
+    parts = [scatter_of(part) for part in rows]
+    pooled = sum(s for _, s in parts) / max(sum(f for f, _ in parts), 1)
+    raw = np.array([part.mean(axis=0) for part in rows])
+    share = p / p.sum()
+    centre = share @ raw
+    between = sum(
+        share[x] * np.outer(raw[x] - centre, raw[x] - centre) / max(1 - share @ share, 1e-3)
+        - share[x] * pooled / len(rows[x])
+        for x in range(n)
+    )
+    values, vectors = np.linalg.eigh(between)
+    between = vectors @ np.diag(np.maximum(values, 0)) @ vectors.T
+    means, covariances = [], []
+    for x in range(n):
+        error = pooled / len(rows[x])
+        gain = between @ np.linalg.inv(between + error + 1e-3 * np.eye(d))
+        freedom, scatter = parts[x]
+        own = (scatter + strength * pooled) / max(freedom + strength, 1)
+        means.append(centre + gain @ (raw[x] - centre))
+        covariances.append(own + (gain @ error + error @ gain.T) / 2 + np.eye(d))
+    return means, covariances
 
 
 def cross_entropy(point, mean, covariance, sigma):

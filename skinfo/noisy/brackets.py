@@ -11,8 +11,8 @@ from skinfo.noisy.gaussians import (
     MAX_POSTERIOR_DIMENSION,
     InputGaussians,
     own_input_out_entropies,
-    own_row_out_entropies,
     posterior_log_sums,
+    shrunk_entropies,
 )
 from skinfo.noisy.mixture import Mixture
 from skinfo.noisy.plug_in import MEASURED_NAMES, Averages, Measured, contributions
@@ -81,7 +81,7 @@ def _with_replicas(
     # Gaussians know of no strata.
     gaussians = InputGaussians.fit(mixture.in_space) if mixture.components.strata is None else None
     if gaussians is not None:
-        entropies = own_row_out_entropies(gaussians, mixture.in_space)
+        entropies = shrunk_entropies(gaussians, mixture.in_space)
         conditional_highs.append(averages.of_rows(entropies))
         entropy = plug_in.entropy
         if not several.all():
@@ -90,18 +90,19 @@ def _with_replicas(
         information_lows.append(entropy.plus(within))
         of_label = _average_known(averages, label_entropy, several, rows.labels)
         within_label_lows.append(of_label.plus(within))
-    # A posterior needs equally many replicas of all inputs, else it is biased upwards.
-    if np.ptp(mixture.rows.replicas) == 0:
-        mixture_posterior = averages.of(out.mutual_info)
-        information_lows.append(mixture_posterior)
+    # A posterior of mixtures needs equally many replicas of all, else it is biased upwards.
+    equal = np.ptp(rows.replicas) == 0
+    if equal:
+        information_lows.append(averages.of(out.mutual_info))
         within_label_lows.append(averages.of(out.conditional_mutual_info))
-        # The Gaussians cost as much as all the rest, and can only close a gap that is open.
-        gap = plug_in.mutual_info.mean - mixture_posterior.mean
-        if gaussians is not None and gap > tol:
-            posteriors = _gaussian_posteriors(averages, mixture, gaussians, n_jobs)
-            information_lows += [averages.of(posterior) for posterior in posteriors]
-            # I(X;T|Y) = I(X;T) - I(Y;T), of which the plug-in is an upper end.
-            within_label_lows += [averages.of(p - every.label_mutual_info) for p in posteriors]
+    # The Gaussians cost as much as all the rest, and can only close a gap that is open.
+    gap = plug_in.mutual_info.mean - max(low.mean for low in information_lows)
+    if gaussians is not None and gap > tol:
+        posteriors = _gaussian_posteriors(averages, mixture, n_jobs)
+        information_lows += [averages.of(posterior) for posterior in posteriors]
+        # I(X;T|Y) = I(X;T) - I(Y;T), of which the plug-in is an upper end.
+        within_label_lows += [averages.of(p - every.label_mutual_info) for p in posteriors]
+    if equal:
         if not _any_positive(information_lows):
             information_lows += _mixed_with_prior(averages, out.mutual_info, out.entropy)
         if not _any_positive(within_label_lows):
@@ -255,23 +256,37 @@ def _negative(average: Average) -> Average:
 
 
 def _gaussian_posteriors(
-    averages: Averages, mixture: Mixture, gaussians: InputGaussians, n_jobs: int | None
+    averages: Averages, mixture: Mixture, n_jobs: int | None
 ) -> list[np.ndarray]:
     """H(p) + E log q(x|t) for one Gaussian per input, and for half that and half the mixture.
 
-    A value per draw.
+    A value per draw; inputs of a single row are left out as in :func:`_average_known`.
     """
-    sums, d = averages.sums, mixture.space.rank
+    sums, rows, d = averages.sums, mixture.in_space, mixture.space.rank
     if not 0 < d <= MAX_POSTERIOR_DIMENSION:
         return []
-    shape = averages.draws.rows.shape
-    drawn, noise = averages.draws.rows.ravel(), averages.draws.noise.reshape(-1, d)
-    own, others = (
-        logs.reshape(shape)
-        for logs in posterior_log_sums(gaussians, mixture.in_space, drawn, noise, n_jobs)
+    several = rows.replicas[rows.inputs] > 1
+    drawn = averages.draws.rows.ravel()
+    known = several[drawn]
+    own, others, draw_weights = posterior_log_sums(
+        rows.take(np.flatnonzero(several)),
+        (np.cumsum(several) - 1)[drawn[known]],
+        averages.draws.noise.reshape(-1, d)[known],
+        n_jobs,
     )
-    log_p = np.log(sums.input_weight)
-    without = sums.without_own_row
-    both_own = np.logaddexp(own, without.input)
-    both_total = np.logaddexp(np.logaddexp(own, others), without.total)
-    return [own - np.logaddexp(own, others) - log_p, both_own - both_total - log_p]
+    log_p = np.log(sums.input_weight.ravel()[known] / rows.weights[several].sum())
+    # The weights have mean 1 in every input: what is constant is better left without.
+    constant = averages.plug_in.mutual_info.mean
+
+    def values(own: np.ndarray, total: np.ndarray) -> np.ndarray:
+        found = np.zeros(len(drawn))
+        found[known] = constant + draw_weights * (own - total - log_p - constant)
+        return found.reshape(sums.own.shape)
+
+    posteriors = [values(own, np.logaddexp(own, others))]
+    if np.ptp(rows.replicas) == 0:
+        without = sums.without_own_row
+        both = np.logaddexp(own, without.input.ravel())
+        rest = np.logaddexp(others, without.total.ravel())
+        posteriors.append(values(both, np.logaddexp(own, rest)))
+    return posteriors

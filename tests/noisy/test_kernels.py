@@ -10,8 +10,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from skinfo._rows import Rows
+from skinfo.noisy import gaussians
 from skinfo.noisy.bounds import pairwise_bounds
-from skinfo.noisy.gaussians import InputGaussians, posterior_log_sums
+from skinfo.noisy.gaussians import InputPosterior
 from skinfo.noisy.information import measure_mixture
 from skinfo.noisy.kernels.blocks import Queries, sort_kd, sort_segments_kd
 from skinfo.noisy.kernels.line import integrate_unequal
@@ -403,8 +404,9 @@ def test_an_integral_that_takes_too_long_is_left_to_others():
     scale=st.sampled_from([1e-3, 1.0, 100.0]),
     spread=st.sampled_from([1.0, 20.0]),
     flat=st.booleans(),
+    strength=st.sampled_from([1.0, 16.0, 1e9]),
 )
-def test_sums_of_gaussians_equal_the_oracle(seed, n_inputs, d, scale, spread, flat):
+def test_sums_of_gaussians_equal_the_oracle(seed, n_inputs, d, scale, spread, flat, strength):
     rng = np.random.default_rng(seed)
     inputs = np.concatenate([np.arange(n_inputs)] * 2 + [rng.integers(0, n_inputs, n_inputs)])
     means = scale * rng.normal(size=(n_inputs, d))
@@ -414,20 +416,18 @@ def test_sums_of_gaussians_equal_the_oracle(seed, n_inputs, d, scale, spread, fl
     weights = rng.uniform(0.2, 3, size=n_inputs)[inputs]
     rows = Rows.make(X, groups=inputs, input_weights=weights)
     drawn = rng.integers(0, len(inputs), size=6)
-    noise = rng.normal(size=(6, d))
-    own, others = posterior_log_sums(InputGaussians.fit(rows), rows, drawn, noise, 1)
-    fitted = [reference.gaussian_of_input(X, inputs, x, 1.0) for x in range(n_inputs)]
+    queries, own_inputs = X[drawn] + rng.normal(size=(6, d)), inputs[drawn]
     p = rows.input_weights
-    for k, row in enumerate(drawn):
-        t = X[row] + noise[k]
-        relative = -0.5 * (noise[k] @ noise[k]) - d / 2 * np.log(2 * np.pi)
-        expected = reference.log_sum_of_gaussians(t, p, *zip(*fitted, strict=True), inputs[row])
-        assert others[k] == pytest.approx(expected - relative, rel=1e-9, abs=1e-9)
-        alone = reference.gaussian_without_row(X, inputs, row, 1.0)
-        expected = reference.log_sum_of_gaussians(
-            t, p[inputs[row]][None], *zip(alone, strict=True), None
-        )
-        assert own[k] == pytest.approx(expected - relative, rel=1e-7, abs=1e-7)
+    with mock.patch.object(gaussians, "_STRENGTHS", (strength,)):
+        own, others = InputPosterior.fit(rows, p).log_sums(queries, own_inputs, 1)
+    fitted = reference.shrunk_gaussians(X, inputs, p, strength)
+    constant = d / 2 * np.log(2 * np.pi)
+    for k, x in enumerate(own_inputs):
+        expected = reference.log_sum_of_gaussians(queries[k], p, *fitted, x) + constant
+        assert others[k] == pytest.approx(expected, rel=1e-8, abs=1e-8)
+        alone = ([p[x]], fitted[0][x : x + 1], fitted[1][x : x + 1])
+        expected = reference.log_sum_of_gaussians(queries[k], *alone, None) + constant
+        assert own[k] == pytest.approx(expected, rel=1e-7, abs=1e-7)
 
 
 # --- pairs of rows -------------------------------------------------------------------------------
