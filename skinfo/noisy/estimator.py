@@ -173,9 +173,8 @@ class NoisyMIEstimator(BaseEstimator):
     -----
     A larger value is more information, not "better", and it grows as sigma shrinks: never choose
     sigma by the score. A layer that has noise before it needs ``groups`` with several rows of each
-    input; without them the value is I(S;T), which is larger. Prefer equally many rows of all
-    inputs: unequal numbers cost the bracket its tightest lower end, and what an input of a single
-    row adds to the value keeps its bias and is left out of the lower end.
+    input; without them the value is I(S;T), which is larger. Unequal numbers are taken. What an
+    input of a single row adds to the value keeps its bias and is left out of the lower end.
 
     With ``population=True`` the value is still that of the rows at hand, moved into its bracket,
     and with too few of them it is an end of it. The note "too few inputs" says so; quote the
