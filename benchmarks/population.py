@@ -15,7 +15,8 @@ seeds a law:
 
     git worktree add ../before 75f568f
     export PYTHONPATH=../before
-    python benchmarks/population.py --results before.jsonl --seeds 10 --labels
+    python benchmarks/population.py --results before.jsonl --seeds 10 --labels \\
+        --permutations 0
     python benchmarks/population.py --results before.jsonl --seeds 10 \\
         --only "^(?!normal, clusters)" --save-medians benchmarks/population_before.json
 """
@@ -36,6 +37,7 @@ from common import in_words, print_header, print_row, share
 from joblib import Parallel, delayed
 from laws import Population, make_estimator
 from population_laws import check, label_populations, populations
+from scipy.stats import kstest
 
 import skinfo
 from skinfo.datasets import noise_entropy
@@ -47,13 +49,14 @@ AT_ONCE = 2
 Key = tuple[str, int, str]
 
 
-def measure(law: Population, seed: int) -> dict[str, tuple[float, ...]]:
-    """Lower end, upper end and value of every quantity, of the data set of a seed."""
+def measure(law: Population, seed: int, n_permutations: int) -> dict[str, Any]:
+    """Lower end, upper end and value of every quantity, of the data set of a seed; p of labels."""
     warnings.simplefilter("ignore")
     S, groups, y, *more = law.draw(np.random.default_rng(seed))
     given = dict(zip(("scale", "clusters"), more, strict=False))
     named = {name: rows for name, rows in given.items() if rows is not None}
-    estimator = make_estimator(law, population=True, random_state=seed, n_jobs=1)
+    options = {"n_permutations": n_permutations} if n_permutations else {}
+    estimator = make_estimator(law, population=True, random_state=seed, n_jobs=1, **options)
     est = estimator.fit(S, y, groups=groups, **named)
     found = {
         "I(X;T)": (est.bracket_, est.mutual_info_),
@@ -61,7 +64,8 @@ def measure(law: Population, seed: int) -> dict[str, tuple[float, ...]]:
         "I(Y;T)": (est.label_bracket_, est.label_mutual_info_),
         "I(X;T|Y)": (est.conditional_bracket_, est.conditional_mutual_info_),
     }
-    return {name: (*ends, value) for name, (ends, value) in found.items() if ends is not None}
+    ends = {name: (*ends, value) for name, (ends, value) in found.items() if ends is not None}
+    return {"ends": ends, "p": est.label_p_value_} if n_permutations else {"ends": ends}
 
 
 def truths(law: Population) -> dict[str, float]:
@@ -92,12 +96,12 @@ def code() -> str:
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:12]
 
 
-def record(law: Population, seed: int) -> dict[str, Any]:
+def record(law: Population, seed: int, n_permutations: int) -> dict[str, Any]:
     """A line of the file of results; or the error, which is a finding too."""
     start = time.perf_counter()
     line: dict[str, Any] = {"law": law.name, "d": size(law)[1], "seed": seed}
     try:
-        line["ends"] = measure(law, seed)
+        line |= measure(law, seed, n_permutations)
     except Exception as error:  # others of the table are to go on
         line["error"] = f"{type(error).__name__}: {error}"
     line["seconds"] = round(time.perf_counter() - start, 3)
@@ -115,14 +119,16 @@ def read(path: Path) -> list[dict[str, Any]]:
     return ours
 
 
-def run(laws: list[Population], most: int | None, n_jobs: int, path: Path) -> None:
+def run(
+    laws: list[Population], most: int | None, n_permutations: int, n_jobs: int, path: Path
+) -> None:
     """Measure what the file does not have yet."""
     done = {(line["law"], line["d"], line["seed"]) for line in read(path)}
     numbers = [seeds_of(law, most) for law in laws]
     for first in range(0, max(numbers, default=0), AT_ONCE):
         for law, n in zip(laws, numbers, strict=True):
             calls = [
-                delayed(record)(law, seed)
+                delayed(record)(law, seed, n_permutations)
                 for seed in range(first, min(first + AT_ONCE, n))
                 if (law.name, size(law)[1], seed) not in done
             ]
@@ -210,6 +216,22 @@ def print_table(laws: list[Population], lines: list[dict[str, Any]]) -> None:
             print(f"\n{line['law']}, d = {line['d']}, seed {line['seed']}: {line['error']}")
 
 
+def print_nulls(lines: list[dict[str, Any]], n_permutations: int) -> None:
+    """Labels that mean nothing: how often the lower end is 0, and whether p is uniform."""
+    nulls = [line for line in lines if line["law"].startswith("random labels") and "p" in line]
+    for d in sorted({line["d"] for line in nulls}):
+        ours = [line for line in nulls if line["d"] == d]
+        zero = np.array([line["ends"]["I(Y;T)"][0] == 0 for line in ours])
+        p = np.array([line["p"] for line in ours])
+        # Multiples of 1 / (n_permutations + 1), spread over the interval that each stands for.
+        spread = p - np.random.default_rng(0).uniform(size=len(p)) / (n_permutations + 1)
+        uniform = kstest(spread, "uniform").pvalue
+        print(
+            f"\nRandom labels, d = {d}, {len(ours)} data sets: lower end 0 in {share(zero)} %, "
+            f"p up to 0.05 in {share(p <= 0.05)} %, Kolmogorov-Smirnov p {uniform:.2f}"
+        )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--results", type=Path, required=True, help="a file that is appended to")
@@ -217,6 +239,7 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=2, help="processes")
     parser.add_argument("--only", default="", help="laws in whose name this expression is found")
     parser.add_argument("--labels", action="store_true", help="the laws of labels")
+    parser.add_argument("--permutations", type=int, default=99, help="of labels; 0: no p value")
     parser.add_argument("--print", action="store_true", help="measure nothing")
     parser.add_argument("--check", action="store_true", help="find the truths a second way first")
     parser.add_argument("--save-medians", type=Path, help="a file; no table")
@@ -226,11 +249,12 @@ def main() -> None:
     every = label_populations() if args.labels else populations()
     laws = [law for law in every if re.search(args.only, law.name)]
     if not args.print:
-        run(laws, args.seeds, args.jobs, args.results)
+        run(laws, args.seeds, args.permutations if args.labels else 0, args.jobs, args.results)
     if args.save_medians:
         save_medians(read(args.results), args.save_medians)
     else:
         print_table(laws, read(args.results))
+        print_nulls(read(args.results), args.permutations)
 
 
 if __name__ == "__main__":
