@@ -4,16 +4,22 @@ python benchmarks/which_estimator.py
 """
 
 import warnings
+from functools import partial
 
 import numpy as np
 from common import print_header, print_row
 
 from skinfo import BinningMIEstimator, NoisyMIEstimator, SaturationWarning
-from skinfo.datasets import GaussianChain, corners
+from skinfo.datasets import GaussianChain, corners, uniform_cube
 from skinfo.noisy import min_samples, pairwise_bounds
 
 N_INPUTS = 200
 WIDTHS = (0.07, 1.0, 1.5, 2.0, 3.0)
+
+
+def draw_first(chain: GaussianChain, n: int, seed: int) -> np.ndarray:
+    """The first layer of a chain."""
+    return chain.draw(n, random_state=seed)[0]
 
 
 def ends(bracket: tuple[float, float]) -> str:
@@ -42,14 +48,21 @@ def replicas() -> None:
 
 def populations() -> None:
     """Too few rows for the dimension, and what the bracket of the population says of it."""
-    print_header("d", "n", "truth", "value", "bracket, population", "n needed at least")
-    for d in (5, 10, 15):
-        law = corners(d, spread=0.02)
+    print_header("law", "n", "truth", "plug-in", "bracket, population", "known", "inputs needed")
+    laws = [corners(d, spread=0.02) for d in (5, 10, 15)] + [uniform_cube(d) for d in (5, 10)]
+    named = [(law.name, law.draw, law.mutual_info(0.1)) for law in laws]
+    for d in (5, 10):
+        normal = GaussianChain([np.eye(d)], 0.1)
+        named.append((f"normal, d = {d}", partial(draw_first, normal), normal.mutual_info()[0]))
+    for name, draw, truth in named:
         for n in (1000, 4000):
-            est = NoisyMIEstimator(0.1, population=True, random_state=0).fit(law.draw(n, 0))
-            truth, needed = law.mutual_info(0.1), min_samples(d, 0.1)
-            value = f"{est.mutual_info_:.2f}"
-            print_row(d, n, f"{truth:.2f}", value, ends(est.bracket_), f"{needed:.0f}")
+            est = NoisyMIEstimator(0.1, population=True, random_state=0).fit(draw(n, 0))
+            cells = f"{truth:.2f}", f"{est.plug_in_:.2f}", ends(est.bracket_), f"{est.known_:.2f}"
+            print_row(name, f"{n:,}", *cells, f"{est.inputs_needed_:,.0f}")
+    print()
+    print_header("d", "rows that any plug-in needs on some law at least, for sigma = 0.1")
+    for d in (5, 10):
+        print_row(d, f"{min_samples(d, 0.1):,.0f}")
 
 
 def random_labels() -> None:

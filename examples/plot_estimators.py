@@ -18,7 +18,8 @@ dimension once there are more rows than corners. kNN and KDE converge too, in on
 fast; but in ten dimensions ten times as many rows leave them a larger error. Bounds and bins do
 not converge: where one of their curves dips, it passes the truth by accident, on its way from log n
 to something else. In fifteen dimensions there are 32,768 corners to find, and a thousand rows are
-too few for anyone. At the end, a smooth law where kNN does better than SP.
+too few for anyone. Then a smooth law where kNN does better than SP, and at the end what a sample
+can say of such laws all the same: a lower and an upper end (``population=True``).
 
 The law with many corners, its dimensions and the range of sigma follow the paper's comparison. The
 spread 0.02 of every corner is recalled, not read; the paper cuts the Gaussians off at the faces of
@@ -344,10 +345,84 @@ add_legend(fig, axes[0])
 figures.append(fig)
 
 # %%
+# What a sample says of its population
+# ------------------------------------
+# All estimators above give one number. ``population=True`` gives two, between which the truth lies:
+#
+# * The upper end holds for every law, as h(T) is at most the cross-entropy of T under any density
+#   that never saw the row which T was drawn around. The density is a mixture of many, fitted to the
+#   other rows; the nearer it comes to the law, the lower the end.
+# * The lower end is the larger of two: the plug-in value, that of SP, which a sample cannot exceed
+#   on average and which ends at log n; and one by pairs of a noisy row with other rows (Donsker and
+#   Varadhan), which can go on to about 2 log n.
+#
+# More is in no sample: no lower end that holds for every law exceeds 2 log n by more than a few
+# nats (McAllester and Stratos, AISTATS 2020). Where the truth is higher, the bracket stays open
+# below, whatever the estimator, and a number close to the truth is a guess about the law.
+
+PANELS = {
+    "corners, d = 5": (cubes[5].draw, cubes[5].mutual_info(0.1)),
+    "corners, d = 10": (cubes[10].draw, cubes[10].mutual_info(0.1)),
+    "corners, d = 15": (cubes[15].draw, cubes[15].mutual_info(0.1)),
+    "cube, d = 10": (uniform_cube(10).draw, uniform_cube(10).mutual_info(0.1)),
+    "normal, d = 10": (
+        lambda n, rng: rng.standard_normal((n, 10)),
+        GaussianChain([np.eye(10)], 0.1).mutual_info()[0],
+    ),
+}
+FEW = [n for n in NS if n <= 10_000]
+
+
+def measure_ends(name, n):
+    """The plug-in value and both ends, as table rows."""
+    draw, truth = PANELS[name]
+    est = NoisyMIEstimator(0.1, population=True, random_state=0).fit(
+        draw(n, np.random.RandomState(0))
+    )
+    common = {"panel": "ends", "law": name, "sigma": 0.1, "n": n, "seed": 0, "truth": truth}
+    values = {"SP": est.plug_in_, "SP, lower": est.bracket_[0], "SP, upper": est.bracket_[1]}
+    return [{**common, "estimator": key, "value": value} for key, value in values.items()]
+
+
+rows = Parallel(n_jobs=2, prefer="threads")(
+    delayed(measure_ends)(name, n) for name in PANELS for n in FEW
+)
+ends = pd.DataFrame([row for several in rows for row in several])
+ends["d"] = ends["law"].str.rpartition(" ")[2].astype(int)
+ends["error"] = ends["value"] - ends["truth"]
+print("I(S;T) of the population in nats: plug-in value, lower and upper end, one draw of each n")
+table = ends.pivot(index=["law", "truth", "n"], columns="estimator", values="value")
+print(table.loc[list(PANELS)].round(2).to_string())
+
+# %%
+# Shaded is what the bracket leaves open.
+
+fig, axes = plt.subplots(1, len(PANELS), figsize=(11, 3.1), layout="constrained")
+for ax, (name, (_, truth)) in zip(axes, PANELS.items(), strict=True):
+    line = table.loc[name].droplevel("truth")
+    ax.fill_between(
+        FEW, line["SP, lower"], line["SP, upper"], color=STYLES["SP"]["color"], alpha=0.18, lw=0,
+        label="bracket, population=True",
+    )  # fmt: skip
+    for end in ("SP, lower", "SP, upper"):
+        ax.plot(FEW, line[end], color=STYLES["SP"]["color"], lw=1)
+    ax.plot(FEW, line["SP"], color="#d95f02", marker="o", ms=3.5, lw=1.4, label="plug-in value")
+    ax.axhline(truth, color="k", lw=1.2, label="truth")
+    ax.plot(FEW, np.log(FEW), color="0.45", lw=1, ls="--", label="log n")
+    ax.plot(FEW, 2 * np.log(FEW), color="0.45", lw=1, ls=":", label="2 log n")
+    ax.set(xscale="log", xlabel="Number of rows n", ylim=(0, 1.25 * truth), xlim=(FEW[0], FEW[-1]))
+    ax.set_title(f"{name}: {truth:.2f} nats", fontsize=9.5)
+    ax.grid(alpha=0.25, lw=0.5)
+    ax.spines[["top", "right"]].set_visible(False)
+axes[0].set(ylabel="I(S;T) [nats]")
+add_legend(fig, axes[0])
+figures.append(fig)
+
+# %%
 # The table behind the figures is kept where it was made at full size.
 
 if FULL:
-    everything = [against_n, against_d, against_sigma, signs, *lines.values(), chains]
+    everything = [against_n, against_d, against_sigma, signs, *lines.values(), chains, ends]
     write_results(
         "estimators", pd.concat(everything), seconds=time.perf_counter() - started,
         seeds="column seed", scipy=scipy.__version__, scikit_learn=sklearn.__version__,
