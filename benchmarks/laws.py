@@ -363,6 +363,30 @@ def tanh_chain(d: int, n: int, r: int, sigma: float) -> Population:
     return Population(f"tanh chain, {n} x {r}", draw, sigma, d * (entropy - float(conditional)))
 
 
+def given_bent_chain(name: str, d: int, counts: tuple[int, ...], sigma: float) -> Population:
+    """tanh or ReLU of 2 (x + sigma z) in every coordinate, with x of a given grid; and noise in it.
+
+    Inputs have so many replicas in turn.
+    """
+    bend = {"tanh": np.tanh, "ReLU": lambda s: np.maximum(s, 0)}[name]
+    grid = np.array([-1.2, -0.5, 0.1, 0.6, 1.3])
+    inputs = np.array(list(product(grid, repeat=d)))
+    groups = np.repeat(np.arange(len(inputs)), np.resize(counts, len(inputs)))
+
+    def draw(rng: np.random.Generator):
+        T = inputs[groups] + sigma * rng.normal(size=(len(groups), d))
+        return bend(2 * T), groups, None
+
+    centres = bend(2 * (grid[:, None] + sigma * _NODES))
+    entropy = line_entropy(centres.ravel(), np.tile(_WEIGHTS, len(grid)) / len(grid), sigma)
+    conditional = np.mean([line_entropy(of_input, _WEIGHTS, sigma) for of_input in centres])
+    numbers = " or ".join(map(str, counts))
+    return Population(
+        f"given inputs, {name} chain, {len(inputs)} x {numbers}", draw, sigma,
+        d * (entropy - float(conditional)), population=False,
+    )  # fmt: skip
+
+
 def two_classes(d: int, n: int, sigma: float) -> Population:
     """Normal rows around +1 or -1 in the first coordinate; the label is the sign of the centre."""
     spread = np.hypot(1, sigma)
@@ -508,6 +532,7 @@ def noisy_populations() -> list[Population]:
         *(uniform_between("multiplicative", 0.3, 1, 3, d, 500) for d in (1, 2)),
         *(drawn_points("multiplicative", 0.3, (0, 0, 1, 2), d, 500, "ReLU") for d in (1, 2)),
         *(given_dropout_chain(d, 30, 0.3) for d in (1, 2)),
+        *(given_dropout_chain(3, r, 0.3) for r in (3, 5, 10)),
         *(uniform_between("affine", (0.2, 0.5), -1, 1, d, 500) for d in (1, 2)),
         drawn_points("affine", (0.2, 0.3), (0, 1, 2), 2, 300, "0, 1, 2"),
         *(lognormal_layer(d, 500, 0.5) for d in (1, 2)),
@@ -545,5 +570,11 @@ def populations() -> list[Population]:
         gaussian_chain(2, 200, 5),
         *(tanh_chain(d, 200, 20, 0.3) for d in (1, 2)),
         *(given_chain(d, 64, 20) for d in (1, 2)),
+        *(given_chain(2, 64, r) for r in (3, 5, 10)),
+        *(
+            given_bent_chain(name, 3, counts, 0.3)
+            for name in ("tanh", "ReLU")
+            for counts in ((3,), (5,), (10,), (2, 3, 9))
+        ),
         *noisy_populations(),
     ]

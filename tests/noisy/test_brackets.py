@@ -176,6 +176,15 @@ def test_unequal_replicas_lose_the_bias_that_equal_ones_lose(least, most, truth_
     assert -0.03 < np.mean(values) < 0.55 * np.mean(plug_ins)
 
 
+@pytest.mark.parametrize(("least", "most", "share"), [(3, 3, 0.6), (5, 5, 0.7), (2, 9, 0.65)])
+def test_few_replicas_leave_most_of_the_lower_end(least, most, share, truth_in_the_plane):
+    """Gaussians of the rows of each input alone left it .30, .46 and .08 of the truth."""
+    counts = np.where(np.arange(24) % 2, least, most)
+    lowers = [measure_in_the_plane(counts, seed).mutual_info.lower for seed in range(4)]
+    assert share * truth_in_the_plane < np.mean(lowers)
+    assert max(lowers) < truth_in_the_plane
+
+
 def test_a_class_of_one_row_leaves_the_lower_end_of_the_others():
     """Three far classes of 4 inputs, and one more of a single row: H(Y) less what it may add."""
     rng = np.random.default_rng(0)
