@@ -57,6 +57,7 @@ NOTES = {
     "tolerance not met": "max_evaluations was spent before the standard error fell below tol",
     "slope differs": "between two sigmas I(X;T) changes by what its measured slope cannot give",
     "too few inputs": "the value is an end of its bracket, for want of inputs: quote the bracket",
+    "indistinguishable from no information": "labels that tell nothing would be predicted as well",
     "replicas missing": "noise precedes this layer and inputs have one row: this is I(S;T)",
     "one noise draw": "more draws were asked for than replicas, of which there is one: no error",
     "single rows": "some inputs have no replica: the value is too large, the lower end omits them",
@@ -259,6 +260,12 @@ QUANTITIES = _by_name(
     _Q("effective_dimension", "Effective dimension", "", sentence="The slope of I(X;T) in nats "
        "against log(1/σ), for rows one by one: how many directions are resolved at the scale of "
        "the noise."),
+    _Q("label_gain", "Predicted I(Y;T)", ceiling="label_ceiling", sentence="What predictors of the "
+       "label, fitted to other inputs, gain over guessing: its lower end is that of I(Y;T)."),
+    _Q("label_null", "Predicted I(Y;T), labels permuted", sentence="The mean of the same gain over "
+       "permutations of the labels, with its least and its largest: no information."),
+    _Q("label_p_value", "p value of I(Y;T)", "", sentence="How often permuted labels give as much: "
+       "one and the number of permutations that do, over one and the number of all."),
     _Q("known", "Known share of I(X;T)", "", sentence="The lower end of I(X;T) of a "
        "population as a share of its upper end: 1 where the sample leaves nothing open."),
     _Q("label_known", "Known share of I(Y;T)", "", sentence="One less the width of the bracket of "

@@ -17,6 +17,7 @@ from skinfo.noisy.gaussians import (
 from skinfo.noisy.mixture import Mixture
 from skinfo.noisy.plug_in import MEASURED_NAMES, Averages, Measured, contributions
 from skinfo.noisy.population import HeldOut, lower_end_by_pairs, upper_ends
+from skinfo.noisy.predictors import PredictedLabels
 from skinfo.noisy.sampling import Average
 from skinfo.quantities import Quantity
 
@@ -37,6 +38,7 @@ def find_ends(
     *,
     population: bool,
     held_out: HeldOut | None = None,
+    predicted: PredictedLabels | None = None,
     tol: float,
     n_jobs: int | None,
 ) -> Measured[tuple[float, float]]:
@@ -52,7 +54,7 @@ def find_ends(
         lower, upper = _with_replicas(averages, mixture, tol, n_jobs)
         lows, highs = lows | lower, highs | upper
     if population:
-        lower, upper = _of_population(averages, mixture, held_out)
+        lower, upper = _of_population(averages, mixture, held_out, predicted)
         lows, highs = lows | lower, highs | upper
     return Measured(
         *(
@@ -144,7 +146,10 @@ def _average_known(
 
 
 def _of_population(
-    averages: Averages, mixture: Mixture, held_out: HeldOut | None
+    averages: Averages,
+    mixture: Mixture,
+    held_out: HeldOut | None,
+    predicted: PredictedLabels | None,
 ) -> tuple[_Candidates, _Candidates]:
     """Lower and upper ends that leave the own input out: others of the population are to come."""
     sums, rows = averages.sums, mixture.rows
@@ -172,9 +177,7 @@ def _of_population(
         upper["entropy"] = [averages.of(without.entropy + rest), outside]
     # One mode, of whatever class, adds no more to h(T|Y) than to h(T).
     highs = {name: [average.plus(missed) for average in upper[name]] for name in upper}
-    lows = {
-        "label_mutual_info": _mixed_with_prior(averages, without.label_mutual_info, without.entropy)
-    }
+    lows = {"label_mutual_info": [Average(0.0), *([] if predicted is None else [predicted.gain])]}
     # I(X;T|Y) = I(X;T) - I(Y;T).
     highs["conditional_mutual_info"] += [
         high.plus(_negative(low))

@@ -8,11 +8,11 @@ from typing import Any, ClassVar
 import numpy as np
 from sklearn.base import BaseEstimator, _fit_context
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from skinfo._numba import ONE_BLAS_THREAD
-from skinfo._rows import as_scale, check_activations, check_rows
+from skinfo._rows import Rows, as_scale, check_activations, check_rows
 from skinfo.errors import SaturationWarning, warn_unless_noted
 from skinfo.noise import AdditiveNoise, Noise, make_noise
 from skinfo.noisy.bounds import pairwise_bounds
@@ -80,6 +80,16 @@ class NoisyMIEstimator(BaseEstimator):
         (:mod:`skinfo.noisy.densities`) of the density whose cross-entropy is the upper end of h(T).
         Each has ``fit(points)``, rows S in units of the noise, which gives itself, and
         ``log_density(t)``, natural logarithms of a density of T = S + Z that integrates to 1.
+    label_predictor : classifier or None, default=None
+        For ``population=True``: a scikit-learn classifier with ``predict_proba`` that takes the
+        place of the built-in predictors (see the notes). It is fitted 15 times to noisy rows in
+        units of the noise, columns for zeros and signs beside them where the noise leaves these.
+        Its posterior is mixed with the frequencies of the classes, so that being sure and wrong
+        costs little.
+    n_permutations : int, default=0
+        For ``population=True``: how often the labels are permuted, to see what the same predictors
+        find where there is no information: among inputs; with ``clusters`` among these, if all
+        rows of each have one label, and else within each. Each takes as long as the prediction.
     units : {"nats", "bits"}, default="nats"
         Unit of every information and entropy.
     n_jobs : int or None, default=None
@@ -115,6 +125,11 @@ class NoisyMIEstimator(BaseEstimator):
         (lower, upper) end for H(Y), which of given inputs is exact; None without y.
     label_log_classes_ : float
         log K, with K the number of classes seen, for a population; else None.
+    label_gain_, label_null_mean_, label_p_value_ : float
+        What predicts the label on other rows gains over guessing, whose lower end is that of
+        I(Y;T); the mean of the same number with permuted labels; and the p value, one and the
+        number of permutations that gain as much over one and their number. None with
+        ``n_permutations=0``.
     known_, label_known_ : float
         Of a population: one less the width of each bracket as a share of the most it may be, which
         is the upper end of I(X;T) and H(Y). 1: the sample leaves nothing open. Else None.
@@ -184,10 +199,15 @@ class NoisyMIEstimator(BaseEstimator):
     lower end is the plug-in, which stays below log n, or what pairs of rows say by Donsker and
     Varadhan's bound, up to 2 log n - 4.3 nats. With strata (see below), or fewer than 25 inputs,
     the upper ends are those of the mixture and of one Gaussian of the other inputs; with clusters
-    there are none then. The lower end of I(Y;T) is H(Y) plus the mean log posterior that the other
-    inputs give the own label, p(y) mixed in; the upper end is the plug-in, plus what its H(Y)
-    lacks, (K - 1) / 2n (Miller and Madow). Classes that were all drawn five times or more are taken
-    for all there are; else classes drawn once say how many were not drawn.
+    there are none then. The lower end of I(Y;T) is H(Y) plus the mean log posterior that
+    predictors give the own label: the noise around the other rows of each class, Gaussians with one
+    covariance and with one per class, logistic regressions, and the frequencies of the classes.
+    They are fitted to other folds, and weighted on rows that they did not see, so that one that is
+    of no use costs nothing. The note "indistinguishable from no information" says that this end is
+    0 or, with ``n_permutations``, that more than 5 % of permuted labels are predicted as well. The
+    upper end is the plug-in, plus what its H(Y) lacks, (K - 1) / 2n (Miller and Madow). Classes
+    that were all drawn five times or more are taken for all there are; else classes drawn once say
+    how many were not drawn.
 
     The value of the Bayes error is that of the rows at hand, too small where a layer's noise is
     known from replicas or the inputs are a sample: it is the lower end, and the upper end is how
@@ -235,7 +255,9 @@ class NoisyMIEstimator(BaseEstimator):
     Tracey, "Estimating Mixture Entropy with Pairwise Distances", Entropy 2017, for the pairwise
     bounds. Of a population: Donsker and Varadhan, "Asymptotic Evaluation of Certain Markov Process
     Expectations for Large Time", 1975, for the lower end by pairs, and McAllester and Stratos,
-    "Formal Limitations on the Measurement of Mutual Information", AISTATS 2020, for its limit.
+    "Formal Limitations on the Measurement of Mutual Information", AISTATS 2020, for its limit;
+    Barber and Agakov, "The IM Algorithm", NIPS 2003, for the lower end of I(Y;T), and Phipson and
+    Smyth, "Permutation P-values Should Never Be Zero", 2010, for its p value.
 
     Examples
     --------
@@ -297,6 +319,8 @@ class NoisyMIEstimator(BaseEstimator):
         "pairwise_bounds": ["boolean"],
         "posterior_draws": [Interval(Integral, 0, None, closed="left")],
         "densities": [tuple, list],
+        "label_predictor": [HasMethods(["fit", "predict_proba"]), None],
+        "n_permutations": [Interval(Integral, 0, None, closed="left")],
         "units": [StrOptions({"nats", "bits"})],
         "n_jobs": [Integral, None],
         "random_state": ["random_state"],
@@ -316,6 +340,8 @@ class NoisyMIEstimator(BaseEstimator):
         pairwise_bounds: bool = False,
         posterior_draws: int = 0,
         densities: Any = (),
+        label_predictor: Any = None,
+        n_permutations: int = 0,
         units: str = "nats",
         n_jobs: int | None = None,
         random_state: int | np.random.RandomState | None = None,
@@ -328,6 +354,8 @@ class NoisyMIEstimator(BaseEstimator):
         self.pairwise_bounds = pairwise_bounds
         self.posterior_draws = posterior_draws
         self.densities = densities
+        self.label_predictor = label_predictor
+        self.n_permutations = n_permutations
         self.units = units
         self.n_jobs = n_jobs
         self.random_state = random_state
@@ -378,7 +406,8 @@ class NoisyMIEstimator(BaseEstimator):
         Raises
         ------
         ValueError
-            If a standard deviation is not positive, or for the input errors named in the message.
+            If a standard deviation is not positive, for ``label_predictor`` or ``n_permutations``
+            without labels of a population, or for the input errors named in the message.
         """
         noise = self._checked_noise(scale)
         rows = check_rows(self, X, y, groups, sample_weight, scale=scale, clusters=clusters)
@@ -387,6 +416,7 @@ class NoisyMIEstimator(BaseEstimator):
                 "pairwise_bounds=True takes every row for an input of its own and of the same "
                 "weight; fit without groups and sample_weight, or with pairwise_bounds=False."
             )
+        self._check_label_options(rows)
         self._seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         self._mixture = Mixture.of(rows, noise)
         information = measure_mixture(
@@ -397,6 +427,8 @@ class NoisyMIEstimator(BaseEstimator):
             seed=self._seed,
             n_jobs=self.n_jobs,
             densities=self.densities,
+            label_predictor=self.label_predictor,
+            n_permutations=self.n_permutations,
         )
         pairwise: tuple[Quantity, ...] = ()
         if self.pairwise_bounds:
@@ -474,6 +506,17 @@ class NoisyMIEstimator(BaseEstimator):
         if self.sigma is not None:
             make_noise(self.noise, self.sigma)
 
+    def _check_label_options(self, rows: Rows) -> None:
+        given = ["label_predictor"] * (self.label_predictor is not None)
+        given += ["n_permutations"] * (self.n_permutations > 0)
+        if given and not self.population:
+            raise ValueError(
+                f"{given[0]} is for population=True: given inputs are all there are, and their "
+                "I(Y;T) is computed, not predicted from other rows."
+            )
+        if given and rows.labels is None:
+            raise ValueError(f"{given[0]} is about labels; fit with y, one label per row.")
+
     def _checked_noise(self, scale: Any) -> Noise:
         if scale is None:
             return checked_noise(self.noise, self.sigma)
@@ -505,6 +548,10 @@ class NoisyMIEstimator(BaseEstimator):
         self.label_ceiling_ = None if limit is None else limit.value
         self.label_ceiling_bracket_ = None if limit is None else (limit.lower, limit.upper)
         self.label_log_classes_ = None if classes is None else classes.value
+        names = ("label_gain", "label_null", "label_p_value")
+        self.label_gain_, self.label_null_mean_, self.label_p_value_ = (
+            None if quantity is None else quantity.value for quantity in map(by_name.get, names)
+        )
         within, most = (by_name.get(f"conditional_{n}") for n in ("mutual_info", "ceiling"))
         self.conditional_mutual_info_ = None if within is None else within.value
         self.conditional_stderr_ = None if within is None else within.stderr

@@ -32,6 +32,7 @@ from skinfo.noisy.plug_in import (
     plug_in_by_quadrature,
 )
 from skinfo.noisy.population import hold_out
+from skinfo.noisy.predictors import predict_labels
 from skinfo.noisy.sampling import (
     N_RANDOMISATIONS,
     Average,
@@ -85,6 +86,8 @@ class MixtureInformation(Measured[Quantity]):
     n_evaluations: int  # points at which the mixture was evaluated
     converged: bool  # whether the standard errors fell below the tolerance
     rank: int  # number of directions in which the rows vary
+    # Labels predicted on other rows beside permuted ones, if these were asked for.
+    of_prediction: tuple[Quantity, ...] = ()
 
     @property
     def quantities(self) -> tuple[Quantity, ...]:
@@ -101,6 +104,7 @@ class MixtureInformation(Measured[Quantity]):
             Quantity.exact("conditional_ceiling", self.conditional_ceiling),
             *self.of_patterns,
             *self.how_much_is_known,
+            *self.of_prediction,
         )
         return tuple(q for q in every if self.label_ceilings or q.name not in _OF_LABELS)
 
@@ -114,6 +118,8 @@ def measure_mixture(
     seed: int = 0,
     n_jobs: int | None = None,
     densities: Sequence[Density] = (),
+    label_predictor: Any = None,
+    n_permutations: int = 0,
 ) -> MixtureInformation:
     """Estimate I(X;T), I(Y;T), h(T), h(T|X) and I(X;T|Y) of a mixture, each with its bracket.
 
@@ -153,14 +159,26 @@ def measure_mixture(
         averages = Averages(mixture, _join(all_draws), _join(all_sums), exact)
         if rule.is_done(averages.largest_stderr()) or (rule.met and exact is not None):
             break
-    held_out = None
+    held_out = predicted = None
+    if population and mixture.rows.labels is not None:
+        predicted = predict_labels(
+            mixture, averages.sums, seed=seed, predictor=label_predictor,
+            n_permutations=n_permutations, n_jobs=n_jobs,
+        )  # fmt: skip
     if population:
         candidates = (*DENSITIES, *densities)
         held_out = hold_out(mixture, averages.sums, candidates, seed=seed, n_jobs=n_jobs)
     ends = find_ends(
-        averages, mixture, population=population, held_out=held_out, tol=tol, n_jobs=n_jobs
-    )
-    return _assemble(averages, mixture, ends, spent, population=population, converged=rule.met)
+        averages, mixture, population=population, held_out=held_out, predicted=predicted, tol=tol,
+        n_jobs=n_jobs,
+    )  # fmt: skip
+    found = _assemble(averages, mixture, ends, spent, population=population, converged=rule.met)
+    if predicted is None:
+        return found
+    label = found.label_mutual_info
+    if predicted.indistinguishable:
+        label = label.noted("indistinguishable from no information")
+    return replace(found, label_mutual_info=label, of_prediction=predicted.quantities)
 
 
 def _assemble(

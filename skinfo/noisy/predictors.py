@@ -25,8 +25,15 @@ from skinfo._numba import in_order
 from skinfo._rows import Rows
 from skinfo.noisy.folds import N_FOLDS, assign_folds
 from skinfo.noisy.mixture import Mixture
-from skinfo.noisy.sampling import N_RANDOMISATIONS, Draws
+from skinfo.noisy.plug_in import Averages
+from skinfo.noisy.sampling import N_RANDOMISATIONS, Average, Draws
+from skinfo.noisy.sums import DrawSums
+from skinfo.quantities import Quantity
 
+# A larger p value tells nothing from chance.
+_SIGNIFICANT = 0.05
+# Draws of each randomisation, more where there are more rows.
+_FEWEST_DRAWS = 256
 # Predictors other than the class mixture see so many principal directions of the rows.
 _MOST_DIRECTIONS = 256
 # Rows that the class mixture is made of, and numbers that it holds at a time.
@@ -43,57 +50,98 @@ _ITERATIONS = 200
 
 
 @dataclass(frozen=True)
-class LabelGains:
+class PredictedLabels:
     """What predictors gain over guessing, at draws of rows that they never saw."""
 
-    gains: np.ndarray  # (N_RANDOMISATIONS, m): log q(y|t) - log p(y) at each draw; mean <= I(Y;T)
-    null: np.ndarray  # (n_permutations,): mean gain with permuted labels
+    gain: Average  # E log q(y|t) / p(y), at most I(Y;T)
+    null: np.ndarray  # (n_permutations,): the same number with permuted labels
+
+    @property
+    def lower(self) -> float:
+        """Lower end of I(Y;T)."""
+        return self.gain.mean - self.gain.margin(population=True)
 
     @property
     def p_value(self) -> float:
-        """Probability of such a gain without information, (1 + #{null >= observed}) / (1 + n).
+        """Probability of such a gain without information, (1 + #{null >= gain}) / (1 + n).
 
         Phipson and Smyth, "Permutation P-values Should Never Be Zero", 2010.
         """
-        return float((1 + np.sum(self.null >= self.gains.mean())) / (1 + len(self.null)))
+        return float((1 + np.sum(self.null >= self.gain.mean)) / (1 + len(self.null)))
+
+    @property
+    def indistinguishable(self) -> bool:
+        """Whether independent labels give such a gain: in one of 20 permutations, if there are."""
+        return self.p_value > _SIGNIFICANT if len(self.null) else self.lower <= 0
+
+    @property
+    def quantities(self) -> tuple[Quantity, ...]:
+        """The gain beside that of permuted labels, if these were asked for."""
+        if not len(self.null):
+            return ()
+        gain, margin = self.gain, self.gain.margin(population=True)
+        return (
+            Quantity(
+                "label_gain", gain.mean, gain.integration, gain.mean - margin, gain.mean + margin,
+                stderr_sampling=gain.inputs,
+            ),
+            Quantity(
+                "label_null", float(self.null.mean()), 0.0, float(self.null.min()),
+                float(self.null.max()),
+            ),
+            Quantity.exact("label_p_value", self.p_value, ""),
+        )  # fmt: skip
 
 
-def enough_draws(rows: Rows, available: int) -> int:
-    """Draws of each randomisation that test the predictors: all rows are drawn, if they suffice."""
-    m = min(256, available)
-    while m < available and m * N_RANDOMISATIONS < len(rows.points):
-        m *= 2
-    return m
-
-
-def label_gains(
+def predict_labels(
     mixture: Mixture,
-    draws: Draws,
+    sums: DrawSums,
     *,
     seed: int,
     predictor: Any = None,
     n_permutations: int = 0,
     n_jobs: int | None = None,
-) -> LabelGains:
-    """Predict the label of each draw from the rows of other folds, and of permuted labels.
+) -> PredictedLabels:
+    """Predict the label at draws from the rows of other folds, and so with permuted labels.
 
     The posterior is a convex combination of those of several predictors, or of ``predictor``, and
-    of the frequencies of the classes. The weights of one fold are found in the other folds, on rows
-    that the predictors did not see (expectation-maximisation).
+    of the frequencies of the classes. The weights for one fold are found in the other folds, at
+    rows that the predictors did not see (expectation-maximisation).
 
-    ``draws`` are draws of the mixture with the noise that they have in its space. Fewer than three
-    independent inputs, or clusters, teach nothing: all gains are 0.
+    ``sums`` are those of the first draws of the seed. Of fewer than three independent inputs, or
+    clusters, nothing is learned: all gains are 0.
+
+    Examples
+    --------
+    >>> labels = np.arange(200) % 2
+    >>> mixture = Mixture.of(Rows.make(10.0 * labels[:, None], labels=labels), 1.0)
+    >>> draws = mixture.draw_stream(0).take(256)
+    >>> sums = mixture.sums_at(draws, population=True, n_jobs=None)
+    >>> found = predict_labels(mixture, sums, seed=0, n_permutations=19)
+    >>> round(found.lower, 2), found.p_value
+    (0.68, 0.05)
     """
     rows, labels = mixture.rows, mixture.rows.required_labels()
+    m = _enough_draws(rows, sums.own.shape[1])
+    draws, sums = mixture.draw_stream(seed).take(m), sums.first(m)
     rng = np.random.default_rng(seed)
-    permuted = [permute_labels(rows, rng) for _ in range(n_permutations)]
-    every = np.stack([labels, *permuted])
+    every = np.stack([labels, *(permute_labels(rows, rng) for _ in range(n_permutations))])
+    gains = np.zeros((len(every), draws.rows.size))
     n_folds = min(N_FOLDS, len(rows.independent_weights))
-    if n_folds < 3:
-        return LabelGains(np.zeros(draws.rows.shape), np.zeros(n_permutations))
-    layer = _Layer.of(mixture, draws, every, assign_folds(rows, seed, n_folds), seed)
-    gains = _gains(layer, predictor, n_folds, n_jobs)
-    return LabelGains(gains[0].reshape(draws.rows.shape), gains[1:].mean(axis=1))
+    if n_folds > 2:
+        layer = _Layer.of(mixture, draws, every, assign_folds(rows, seed, n_folds), seed)
+        gains = _gains(layer, predictor, n_folds, n_jobs)
+    averages = Averages(mixture, draws, sums, None)
+    gain, *null = (averages.of(values.reshape(draws.rows.shape)) for values in gains)
+    return PredictedLabels(gain, np.array([average.mean for average in null]))
+
+
+def _enough_draws(rows: Rows, available: int) -> int:
+    """Draws of each randomisation that test the predictors: all rows are drawn, if they suffice."""
+    m = min(_FEWEST_DRAWS, available)
+    while m < available and m * N_RANDOMISATIONS < len(rows.points):
+        m *= 2
+    return m
 
 
 def permute_labels(rows: Rows, rng: np.random.Generator) -> np.ndarray:
@@ -240,6 +288,8 @@ def _own_posteriors(
             centres, noisy, test = centres @ axes, noisy @ axes, test @ axes
             variances = axes.T @ variances @ axes
     classes = np.arange(n_labels) if layer.rows.classes is None else layer.rows.classes
+    n_every = len(layer.rows.independent_weights)
+    own_shapes = n_labels <= min(_MOST_SHAPES, n_every / _FEWEST_OF_SHAPE)
     if predictor is None:
         classifiers = [_logistic(n_inputs / (n_fitted * penalty)) for penalty in _PENALTIES]
     else:
@@ -253,7 +303,7 @@ def _own_posteriors(
             if around is not None:
                 posteriors.append(around.own_posteriors(p, tested, split))
                 posteriors += _gaussian_posteriors(
-                    centres, variances, labels[members], weights, counts, test, own
+                    centres, variances, labels[members], weights, counts, test, own, own_shapes
                 )
             names = classes[labels[fitted]]
             posteriors += [_predicted(c, noisy, names, test, classes[own]) for c in classifiers]
@@ -296,7 +346,7 @@ def _predicted(
 
 def _gaussian_posteriors(
     centres: np.ndarray, noise: np.ndarray, labels: np.ndarray, weights: np.ndarray,
-    counts: np.ndarray, test: np.ndarray, own: np.ndarray,
+    counts: np.ndarray, test: np.ndarray, own: np.ndarray, own_shapes: bool,
 ) -> list[np.ndarray]:  # fmt: skip
     """Discriminants: Gaussians with the covariance that all classes share, and with their own.
 
@@ -323,7 +373,7 @@ def _gaussian_posteriors(
     )  # fmt: skip
     logs = np.log(mass) - 0.5 * (np.maximum(squares, 0) / inflation + d * np.log(inflation))
     found = [_own_share(logs, seen, own)]
-    if len(counts) <= min(_MOST_SHAPES, counts.sum() / _FEWEST_OF_SHAPE):
+    if own_shapes:
         for k in range(len(seen)):
             inside = of_seen == k
             own_scatter = (centred[inside].T * (weights[inside] / mass[k])) @ centred[inside]
