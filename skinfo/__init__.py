@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from skinfo.noise import dropout_sigma
     from skinfo.noisy import NoisyMIEstimator, sigma_curve
     from skinfo.runs import open_run, save_run
+    from skinfo.sliced import SlicedMIEstimator, sliced_information
 
 __all__ = [
     "BinningMIEstimator",
@@ -31,6 +32,7 @@ __all__ = [
     "ReplicaWarning",
     "RunError",
     "SaturationWarning",
+    "SlicedMIEstimator",
     "binning_sweep",
     "compare_flows",
     "dropout_sigma",
@@ -39,10 +41,11 @@ __all__ = [
     "pool_flows",
     "save_run",
     "sigma_curve",
+    "sliced_information",
 ]
 __version__ = "0.1.0"
 
-_ROOMS = ("errors", "noise", "runs", "binned", "clustered", "noisy", "flow", "comparison")
+_ROOMS = ("errors", "noise", "runs", "binned", "clustered", "noisy", "sliced", "flow", "comparison")
 
 
 def __getattr__(name: str) -> Any:

@@ -56,6 +56,8 @@ NOTES = {
     "data processing violated": "more than the layer before, beyond both brackets",
     "tolerance not met": "max_evaluations was spent before the standard error fell below tol",
     "slope differs": "between two sigmas I(X;T) changes by what its measured slope cannot give",
+    "slices too faint": "no slice can tell ten times tol on average: take a smaller one",
+    "too few replicas of slices": "four replicas of each input certify the best slice: here fewer",
     "too few inputs": "the value is an end of its bracket, for want of inputs: quote the bracket",
     "indistinguishable from no information": "labels that tell nothing would be predicted as well",
     "replicas missing": "noise precedes this layer and inputs have one row: this is I(S;T)",
@@ -272,6 +274,19 @@ QUANTITIES = _by_name(
        "I(Y;T) of a population as a share of H(Y): 1 where the sample leaves nothing open."),
     _Q("inputs_needed", "Inputs needed", "count", sentence="The number of inputs below which no "
        "lower end of I(X;T) that holds for every law reaches nine tenths of the upper end."),
+    # Of slices of a noisy layer.
+    _Q("sliced_mutual_info", "SI(X;T)", ceiling="sliced_ceiling", main=True, sentence="The "
+       "information about the input in a random direction of the layer, on average: less than "
+       "I(X;T), and the less, the more units there are."),
+    _Q("sliced_label_mutual_info", "SI(Y;T)", ceiling="label_ceiling", main=True, sentence="The "
+       "information about the label in a random direction of the layer, on average."),
+    _Q("sliced_ceiling", "ceiling of SI(X;T)", sentence="What slices cannot exceed: the entropy of "
+       "the inputs, or what slices of a Gaussian layer with the same covariance know."),
+    _Q("best_slice_mutual_info", "I(X;T) of the best slice", sentence="The information about the "
+       "input in the best direction found. Its lower end is one of I(X;T) of the layer."),
+    _Q("best_slice_label_mutual_info", "I(Y;T) of the best slice", ceiling="label_ceiling",
+       sentence="The information about the label in the best direction found. Its lower end is one "
+       "of I(Y;T) of the layer."),
     # Of a layer cut into bins.
     _Q("binned_mutual_info", "I(X;Bin(T))", ceiling="binned_ceiling", sentence="The information "
        "that the cell of a row has about the input. Of a deterministic layer it is H(Bin(T))."),

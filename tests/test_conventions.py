@@ -1,10 +1,12 @@
 import pytest
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from skinfo import BinningMIEstimator, ClusteringScore, NoisyMIEstimator
+from skinfo import BinningMIEstimator, ClusteringScore, NoisyMIEstimator, SlicedMIEstimator
 
 
 @pytest.mark.filterwarnings("ignore::skinfo.errors.SaturationWarning")
-@parametrize_with_checks([NoisyMIEstimator(), BinningMIEstimator(), ClusteringScore()])
+@parametrize_with_checks(
+    [NoisyMIEstimator(), BinningMIEstimator(), ClusteringScore(), SlicedMIEstimator()]
+)
 def test_scikit_learn_checks(estimator, check):
     check(estimator)

@@ -15,6 +15,7 @@ from skinfo import (
     OutsideEdgesWarning,
     ReplicaWarning,
     SaturationWarning,
+    SlicedMIEstimator,
 )
 
 #: A word of each error that says why something cannot be computed.
@@ -130,6 +131,26 @@ def test_noisy_information_is_a_number_or_an_error(
     est = NoisyMIEstimator(
         sigma, population=population, max_evaluations=max_evaluations, random_state=0,
         pairwise_bounds=data[2] is None and data[3] is None,
+    )  # fmt: skip
+    survives(est, data)
+
+
+@given(
+    data=hostile_data(),
+    sigma=st.sampled_from([1e-3, 1.0, 1e3, 1e-140, 1e140]),
+    relative=st.booleans(),
+    population=st.booleans(),
+    n_directions=st.sampled_from([1, 1, 1, 2]),
+)
+def test_sliced_information_is_a_number_or_an_error(
+    data, sigma, relative, population, n_directions
+):
+    largest = float(np.abs(data[0]).max())
+    if relative and 1e-140 < sigma * largest < 1e140:
+        sigma *= largest
+    est = SlicedMIEstimator(
+        sigma, population=population, n_directions=min(n_directions, data[0].shape[1]),
+        max_slices=16, random_state=0,
     )  # fmt: skip
     survives(est, data)
 
@@ -269,11 +290,15 @@ def test_every_criterion_needs_two_classes_and_a_pair(criterion, rng):
 # --- one door for all estimators -----------------------------------------------------------------
 
 
+def every_estimator():
+    return NoisyMIEstimator(0.5), BinningMIEstimator(), ClusteringScore(), SlicedMIEstimator(0.5)
+
+
 def fit_all(X, y, **options):
     """What each estimator measures first."""
     estimators = (
         NoisyMIEstimator(0.5, tol=0.1, random_state=0), BinningMIEstimator(bin_width=0.5),
-        ClusteringScore(),
+        ClusteringScore(), SlicedMIEstimator(0.5, tol=0.1, random_state=0),
     )  # fmt: skip
     return [estimator.fit(X, y, **options).quantities_[0].value for estimator in estimators]
 
@@ -292,7 +317,7 @@ def test_masks_are_refused_wherever_they_are(labelled):
         hidden = np.ma.array(
             values, mask=np.broadcast_to(mask.reshape(-1, *[1] * (values.ndim - 1)), values.shape)
         )
-        for estimator in (NoisyMIEstimator(0.5), BinningMIEstimator(), ClusteringScore()):
+        for estimator in every_estimator():
             with pytest.raises(ValueError, match=f"{name} holds masked values; fill them or drop"):
                 estimator.fit(**plain | {name: hidden})
     with pytest.raises(ValueError, match="X holds masked values"):
@@ -319,6 +344,6 @@ def test_tensors_words_and_frames_are_taken_as_their_numbers(labelled):
 def test_whole_numbers_that_double_precision_merges_are_refused(far, labelled):
     X = np.full((24, 2), 0) + np.array([far - 1, far])
     for values in (X, pd.DataFrame(X)):
-        for estimator in (NoisyMIEstimator(0.5), BinningMIEstimator(), ClusteringScore()):
+        for estimator in every_estimator():
             with pytest.raises(ValueError, match="whole numbers beyond 2\\^53"):
                 estimator.fit(values, labelled[1])

@@ -18,6 +18,7 @@ from skinfo import (
     BinningMIEstimator,
     ClusteringScore,
     NoisyMIEstimator,
+    SlicedMIEstimator,
     information_flow,
     open_run,
 )
@@ -52,7 +53,10 @@ def noisy(sigma=0.3, **options):
 
 
 def estimators():
-    return [noisy(), BinningMIEstimator(bin_width=0.7), ClusteringScore(measures=())]
+    return [
+        noisy(), BinningMIEstimator(bin_width=0.7), ClusteringScore(measures=()),
+        SlicedMIEstimator(0.3, tol=0.1, max_slices=256, random_state=0),
+    ]  # fmt: skip
 
 
 each = pytest.mark.parametrize("estimator", estimators(), ids=lambda e: type(e).__name__)

@@ -11,6 +11,7 @@ import numpy as np
 
 from skinfo.noisy.kernels.line import (
     integrate_line,
+    integrate_other_segments,
     integrate_segments,
     integrate_unequal,
     integrate_unequal_segments,
@@ -107,6 +108,8 @@ def line_cross_entropy(
         )
         return float(integral) - 0.5 - float(weights @ np.log(own))
     order, model_order = np.argsort(points), np.argsort(model)
+    if model is points and model_weights is weights:
+        model_order = order[:0]
     integral = integrate_line(
         np.asarray(points, dtype=np.float64)[order],
         weights[order],
@@ -139,6 +142,34 @@ def line_information(
     widths = np.asarray(deviations, dtype=np.float64)[order]
     integrate_unequal_segments(sorted_points, widths, shares, starts, integrals)
     return float(mass @ (integrals - 0.5)) - float(weights @ np.log(deviations))
+
+
+def line_cross_information(
+    law: tuple[np.ndarray, np.ndarray, np.ndarray],
+    model: tuple[np.ndarray, np.ndarray, np.ndarray],
+) -> float:
+    """Compute the mean over parts of E log phi(Z) / q(s + Z), q the model's mixture of the part.
+
+    Each is points in units of sigma, weights and parts, (n,), numbered alike. Infinite where a part
+    has no row in the model.
+    """
+    n_parts = max(int(law[2].max()), int(model[2].max())) + 1
+    mass = np.bincount(law[2], weights=law[1], minlength=n_parts)
+    sorted_law, sorted_model = (_in_segments(*rows, n_parts) for rows in (law, model))
+    integrals = np.empty(n_parts)
+    integrate_other_segments(*sorted_law, *sorted_model, integrals)
+    here = mass > 0
+    return float(mass[here] @ (integrals[here] - 0.5) / mass.sum())
+
+
+def _in_segments(
+    points: np.ndarray, weights: np.ndarray, parts: np.ndarray, n_parts: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Points by part and place, their shares of it, and where each part begins and ends."""
+    order = np.lexsort((points, parts))
+    mass = np.bincount(parts, weights=weights, minlength=n_parts)
+    starts = np.searchsorted(parts[order], np.arange(n_parts + 1))
+    return points[order].astype(np.float64), (weights / mass[parts])[order], starts
 
 
 def plug_in_by_quadrature(mixture: Mixture) -> Measured[float] | None:

@@ -316,13 +316,22 @@ def test_a_file_describes_estimators(call, run, tmp_path):
         ("sigma = 'much'", ["--sigma", "valid number"]),
         ("tol = 0.1\n[estimators.a]\nkind = 'noisy'", ["tol stands beside [estimators]"]),
         ("estimators = 3", ["tables such as"]),
-        ("[estimators.a]\nkind = 'kde'", ["[estimators.a]", "'kde'", "noisy, binned, clustered"]),
+        (
+            "[estimators.a]\nkind = 'kde'",
+            ["[estimators.a]", "'kde'", "noisy, binned, clustered, sliced"],
+        ),
         (
             "[estimators.a]\nkind = ['noisy']",
             ["[estimators.a]", "['noisy']", "noisy, binned, clu"],
         ),
-        ("[estimators.a]\nkind = {}", ["[estimators.a]", "kind {}", "noisy, binned, clustered"]),
-        ("[estimators.a]\ntol = 0.1", ["no kind", 'add kind = "noisy" | "binned" | "clustered"']),
+        (
+            "[estimators.a]\nkind = {}",
+            ["[estimators.a]", "kind {}", "noisy, binned, clustered, sliced"],
+        ),
+        (
+            "[estimators.a]\ntol = 0.1",
+            ["no kind", 'add kind = "noisy" | "binned" | "clustered" | "sliced"'],
+        ),
         ("[estimators.a]\nkind = 'noisy'\nwidth = 3", ["[estimators.a]", "'width'", "tol"]),
         ("[estimators.a]\nkind = 'noisy'\ntol = -1", ["tol"]),
     ],

@@ -58,9 +58,13 @@ def _log_density(t, points, weights, heaviest, nearest):
 def integrate_line(points, weights, model_points, model_weights):
     """Return the integral of -p log q, both unnormalised by sqrt(2 pi), over the line.
 
-    ``points`` and ``model_points`` are sorted. The densities are mixtures of unit Gaussians.
+    ``points`` and ``model_points`` are sorted. The densities are mixtures of unit Gaussians; q is p
+    where there are no model points.
     """
-    heaviest, model_heaviest = weights.max(), model_weights.max()
+    heaviest, model_heaviest = weights.max(), 0.0
+    own = model_points.shape[0] == 0
+    if not own:
+        model_heaviest = model_weights.max()
     integral = 0.0
     node = -np.inf
     near, model_near = 0, 0
@@ -71,9 +75,11 @@ def integrate_line(points, weights, model_points, model_weights):
         while node <= last:
             t = node * STEP
             log_p, near = _log_density(t, points, weights, heaviest, near)
-            log_q, model_near = _log_density(
-                t, model_points, model_weights, model_heaviest, model_near
-            )
+            log_q = log_p
+            if not own:
+                log_q, model_near = _log_density(
+                    t, model_points, model_weights, model_heaviest, model_near
+                )
             integral -= np.exp(log_p) * log_q
             node += 1.0
         node -= 1.0
@@ -85,7 +91,24 @@ def integrate_segments(points, weights, starts, out):
     """Fill out[g] with the integral of -p log p for the rows starts[g] … starts[g + 1]."""
     for g in range(out.shape[0]):
         part = slice(starts[g], starts[g + 1])
-        out[g] = integrate_line(points[part], weights[part], points[part], weights[part])
+        out[g] = integrate_line(points[part], weights[part], points[:0], weights[:0])
+
+
+@kernel(EXACT)
+def integrate_other_segments(
+    points, weights, starts, model_points, model_weights, model_starts, out
+):  # fmt: skip
+    """Fill out[g] with the integral of -p log q for rows and model rows of part g; inf of none."""
+    for g in range(out.shape[0]):
+        part = slice(starts[g], starts[g + 1])
+        model = slice(model_starts[g], model_starts[g + 1])
+        out[g] = np.inf
+        if starts[g] == starts[g + 1]:
+            out[g] = 0.0
+        elif model_starts[g] < model_starts[g + 1]:
+            out[g] = integrate_line(
+                points[part], weights[part], model_points[model], model_weights[model]
+            )
 
 
 @kernel(EXACT)
