@@ -14,7 +14,7 @@ from skinfo.noisy.mixture import Mixture, order_of
 from skinfo.noisy.pairs import Sample, log_critic, mean_over_pairs, of_each_draw, unseen_repetition
 from skinfo.noisy.plug_in import Averages, contributions
 from skinfo.noisy.sampling import N_RANDOMISATIONS, Average, Draws
-from skinfo.noisy.stacks import fit_stacks
+from skinfo.noisy.stacks import fit_stacks, noise_around
 from skinfo.noisy.sums import DrawSums
 
 # Fewer clusters or inputs are not split.
@@ -74,10 +74,16 @@ def hold_out(
         at = np.flatnonzero(folds[drawn] == fold)
         around = sample.take(drawn[at])
         t, log_noise = around.noisy(noise[at]), around.log_noise(noise[at])
-        absolute = stacks[fold].log_density(t, around_others.ravel()[at] + log_noise)
+        around_rows = [around_others.ravel()[at] + log_noise]
+        if not rows.has_replicas:
+            # Of a pair q may have seen neither row.
+            outside = noise_around(sample.take(np.flatnonzero(folds != fold)))
+            around_rows.append(outside.log_density(t, n_jobs=1))
+        absolute, *held_out = stacks[fold].log_densities(t, around_rows)
         log_density[at] = absolute - log_noise
         if rows.has_replicas:
             return
+        absolute = held_out[0]
         critic[at] = log_critic(log_noise - absolute, unseen)
         own = np.searchsorted(members[fold], drawn[at])
         in_fold = sample.take(members[fold])

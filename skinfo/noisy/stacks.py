@@ -51,7 +51,7 @@ class Stack:
         t, log_noise = inner.take(drawn).noisy(noise), inner.take(drawn).log_noise(noise)
         logs = np.column_stack(
             [_checked_logs(density, t) for density in fitted]
-            + [_around(rest).log_density(t, n_jobs=1)]
+            + [noise_around(rest).log_density(t, n_jobs=1)]
         )
         weights = _fit_weights(logs, inner.n_effective)
         kept = np.flatnonzero(weights[:-1] >= _LEAST_WEIGHT)
@@ -69,10 +69,10 @@ class Stack:
         better = bool(by_pairs > _safely(plug_in, n))
         return cls(densities, np.log(chosen / chosen.sum()), better)
 
-    def log_density(self, t: np.ndarray, around_rows: np.ndarray) -> np.ndarray:
-        """Logarithm of q at values of T, given that of the noise around rows."""
+    def log_densities(self, t: np.ndarray, around: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Logarithm of q at values of T, given that of the noise around some rows or others."""
         logs = [_checked_logs(density, t) for density in self.densities]
-        return log_sum(np.column_stack([*logs, around_rows]) + self.log_weights)
+        return [log_sum(np.column_stack([*logs, rows]) + self.log_weights) for rows in around]
 
 
 def _safely(values: np.ndarray, n: float) -> float:
@@ -101,7 +101,7 @@ def _checked_logs(density: Density, t: np.ndarray) -> np.ndarray:
     return logs
 
 
-def _around(sample: Sample) -> Mixture:
+def noise_around(sample: Sample) -> Mixture:
     """The noise around every row."""
     return Mixture.of(
         Rows.make(sample.points, input_weights=sample.weights, deviations=sample.deviations), 1.0
