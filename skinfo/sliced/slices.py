@@ -210,8 +210,14 @@ def measure_slices(
         first = list(layer.weights_of(slices[:, 0]))
 
         def in_folds(weights: np.ndarray) -> _Folds:
-            line = (layer.rows.points @ weights)[:, 0]
-            return _measure_folds(layer.rows, line, folds, population=population)
+            rows, line = layer.rows, (layer.rows.points @ weights)[:, 0]
+            of_rows = _measure_folds(rows, line, folds, population=population)
+            replicas = _folds_of(rows, seed, population=False)
+            if not population or replicas is None:
+                return of_rows
+            # A sample of inputs with replicas is tested on both.
+            of_replicas = _measure_folds(rows, line, replicas, population=False)
+            return replace(of_rows, lower=of_replicas.lower)
 
         by_fold = _of_slices(list(in_order(in_folds, first, n_jobs)))
     quantities = _Averages(found, by_fold, layer, k, population).quantities(tol, notes)
@@ -411,6 +417,8 @@ class _Averages:
             highs = [value.plus(_mean_of(gap)) for gap in (folds.upper, folds.gaussian)]
             value = replace(value, replicas=_mean_of(folds.alone).replicas)
             lows = [value]
+            if self.layer.rows.has_replicas:
+                lows = [value.plus(_mean_of(folds.lower))]
         elif folds is not None:
             # And that of few replicas above that of many.
             lows = [value.plus(_mean_of(folds.lower))]
@@ -517,14 +525,16 @@ def _best_slices(
     named = [("best_slice_mutual_info", "mutual_info")]
     if rows.labels is not None:
         named.append(("best_slice_label_mutual_info", "label_mutual_info"))
-    best = []
+    best, known_of = [], {}
     for column, (name, measured_name) in enumerate(named):
-        weights = candidates[int(values[:, column].argmax())]
-        information = _as_layer(
-            tested, tested.points @ weights, population=population, tol=tol,
-            max_evaluations=2**20, n_jobs=n_jobs,
-        )  # fmt: skip
-        quantity = replace(getattr(information, measured_name), name=name)
+        winner = int(values[:, column].argmax())
+        weights = candidates[winner]
+        if winner not in known_of:
+            known_of[winner] = _as_layer(
+                tested, tested.points @ weights, population=population, tol=tol,
+                max_evaluations=2**20, n_jobs=n_jobs,
+            )  # fmt: skip
+        quantity = replace(getattr(known_of[winner], measured_name), name=name)
         if not certain:
             quantity = replace(quantity, lower=0.0).noted("too few replicas of slices")
         best.append((quantity, layer.directions_of(weights)))

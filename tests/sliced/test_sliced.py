@@ -173,6 +173,15 @@ def test_replicas_are_bracketed_from_both_sides(rng):
     assert 0.1 < bounds(est, "best_slice_mutual_info")[0] < best
 
 
+def test_replicas_of_a_sample_are_tested_on_the_others(rng):
+    """All inputs are alike: what few replicas seem to know is their own noise."""
+    inputs = np.repeat(np.arange(60), 3)
+    S = rng.normal(size=(180, 2))
+    est = sliced(S, sigma=0.3, groups=inputs, population=True)
+    assert est.bracket_[0] == 0
+    assert est.sliced_mutual_info_ > 0.1
+
+
 def test_three_replicas_certify_no_best_slice(rng):
     S, inputs = rng.normal(size=(30, 2)), np.repeat(np.arange(10), 3)
     est = sliced(S, groups=inputs)
@@ -205,12 +214,12 @@ def test_labels_of_a_population_keep_what_other_rows_confirm(rng):
 
 def test_random_labels_have_no_best_slice(rng):
     found = 0
-    for seed in range(6):
-        S = np.random.default_rng(seed).normal(size=(120, 20))
-        est = sliced(S, np.arange(120) % 2, population=True, random_state=seed, max_slices=64)
+    for seed in range(2):
+        S = np.random.default_rng(seed).normal(size=(100, 20))
+        est = sliced(S, np.arange(100) % 2, population=True, random_state=seed, max_slices=64)
         assert est.label_bracket_[0] == 0
         found += bounds(est, "best_slice_label_mutual_info")[0] > 0
-    assert found <= 1
+    assert found == 0
 
 
 # --- the best slice ------------------------------------------------------------------------------
