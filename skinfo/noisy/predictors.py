@@ -6,7 +6,6 @@ Agakov, "The IM Algorithm", NIPS 2003).
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from itertools import combinations, pairwise
 from typing import Any
@@ -315,7 +314,7 @@ def _own_posteriors(
 
 def _logistic(inverse_penalty: float) -> Any:
     return make_pipeline(
-        StandardScaler(), LogisticRegression(C=inverse_penalty, tol=1e-3, max_iter=200)
+        StandardScaler(), LogisticRegression(C=inverse_penalty, tol=1e-3, max_iter=2000)
     )
 
 
@@ -334,10 +333,7 @@ def _predicted(
     classifier: Any, fitted: np.ndarray, names: np.ndarray, test: np.ndarray, own: np.ndarray
 ) -> np.ndarray:
     """Probability that a classifier gives each row's own class; 0 where it has not seen it."""
-    with warnings.catch_warnings():
-        # A predictor that did not converge is one all the same.
-        warnings.simplefilter("ignore")
-        probabilities = classifier.fit(fitted, names).predict_proba(test)
+    probabilities = classifier.fit(fitted, names).predict_proba(test)
     column = np.searchsorted(classifier.classes_, own)
     column = np.minimum(column, len(classifier.classes_) - 1)
     seen = classifier.classes_[column] == own
