@@ -246,7 +246,9 @@ def _how_much_is_known(
         found.append(Quantity.exact("known", known, ""))
         lacking = _WELL_KNOWN * mutual_info.upper - mutual_info.lower
         n = len(rows.independent_weights)
-        found.append(Quantity.exact("inputs_needed", n * float(np.exp(max(0, lacking) / 2)), ""))
+        with np.errstate(over="ignore"):
+            factor = float(np.exp(max(0, lacking) / 2))
+        found.append(Quantity.exact("inputs_needed", n * factor, ""))
     if label_ceiling > 0:
         width = label.upper - label.lower
         found.append(Quantity.exact("label_known", 1 - width / label_ceiling, ""))
