@@ -408,7 +408,7 @@ for ax, (name, (_, truth)) in zip(axes, PANELS.items(), strict=True):
         ax.plot(FEW, line[end], color=STYLES["SP"]["color"], lw=1)
     ax.plot(FEW, line["SP"], color="#d95f02", marker="o", ms=3.5, lw=1.4, label="plug-in value")
     ax.axhline(truth, color="k", lw=1.2, label="truth")
-    ax.plot(FEW, np.log(FEW), color="0.45", lw=1, ls="--", label="log n")
+    ax.plot(FEW, np.log(FEW), color="0.2", lw=1, ls="--", zorder=4, label="log n")
     ax.plot(FEW, 2 * np.log(FEW), color="0.45", lw=1, ls=":", label="2 log n")
     ax.set(xscale="log", xlabel="Number of rows n", ylim=(0, 1.25 * truth), xlim=(FEW[0], FEW[-1]))
     ax.set_title(f"{name}: {truth:.2f} nats", fontsize=9.5)
