@@ -54,7 +54,7 @@ class Mixture:
         else:
             space = ScaledUnits.of(rows, rows.deviations)
         if order is None:
-            order = order_of(components, space)
+            order = _sorted(components, space)
         return cls(components, space, order)
 
     @property
@@ -411,7 +411,7 @@ class Mixture:
         return logs - off - volume - placed.log_volumes
 
 
-def order_of(components: Components, space: Subspace | ScaledUnits) -> np.ndarray:
+def _sorted(components: Components, space: Subspace | ScaledUnits) -> np.ndarray:
     """Rows by stratum, and in each large one by label and place; ``order_rows`` says how."""
     rows, strata = components.rows, components.strata
     keys = [rows.inputs] if rows.labels is None else [rows.inputs, rows.labels]

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from skinfo._numba import in_order
 from skinfo.noisy.densities import Density
 from skinfo.noisy.folds import N_FOLDS, assign_folds
-from skinfo.noisy.mixture import Mixture, order_of
+from skinfo.noisy.mixture import Mixture
 from skinfo.noisy.pairs import Sample, log_critic, mean_over_pairs, of_each_draw, unseen_repetition
 from skinfo.noisy.plug_in import Averages, contributions
-from skinfo.noisy.sampling import N_RANDOMISATIONS, Average, Draws
-from skinfo.noisy.stacks import fit_stacks, noise_around
+from skinfo.noisy.sampling import N_RANDOMISATIONS, Average
+from skinfo.noisy.stacks import fit_stacks
 from skinfo.noisy.sums import DrawSums
 
 # Fewer clusters or inputs are not split.
@@ -58,7 +58,6 @@ def hold_out(
     while m > _FEWEST_DRAWS and m * N_RANDOMISATIONS >= 2 * len(rows.points):
         m //= 2
     draws, sums = mixture.draw_stream(seed).take(m), sums.first(m)
-    around_others = _around_others(mixture, draws, sums, n_jobs)
     folds, space = assign_folds(rows, seed), mixture.space
     sample = Sample(
         space.standardise(rows.points), space.relative_deviations, rows.weights, rows.independent
@@ -74,16 +73,10 @@ def hold_out(
         at = np.flatnonzero(folds[drawn] == fold)
         around = sample.take(drawn[at])
         t, log_noise = around.noisy(noise[at]), around.log_noise(noise[at])
-        around_rows = [around_others.ravel()[at] + log_noise]
-        if not rows.has_replicas:
-            # Of a pair q may have seen neither row.
-            outside = noise_around(sample.take(np.flatnonzero(folds != fold)))
-            around_rows.append(outside.log_density(t, n_jobs=1))
-        absolute, *held_out = stacks[fold].log_densities(t, around_rows)
+        absolute = stacks[fold].log_density(t)
         log_density[at] = absolute - log_noise
         if rows.has_replicas:
             return
-        absolute = held_out[0]
         critic[at] = log_critic(log_noise - absolute, unseen)
         own = np.searchsorted(members[fold], drawn[at])
         in_fold = sample.take(members[fold])
@@ -104,23 +97,6 @@ def hold_out(
         unseen,
         better,
     )
-
-
-def _around_others(
-    mixture: Mixture, draws: Draws, sums: DrawSums, n_jobs: int | None
-) -> np.ndarray:
-    """Logarithm of the density of the noise around all rows not drawn with the draw's own.
-
-    Relative to that at the draw; -inf where there is nothing.
-    """
-    rows, weight = mixture.rows, sums.input_weight
-    if rows.clusters is not None:
-        clustered = replace(rows, inputs=rows.clusters, labels=None, clusters=None)
-        components = replace(mixture.components, rows=clustered)
-        of_clusters = Mixture(components, mixture.space, order_of(components, mixture.space))
-        sums = of_clusters.sums_at(draws, population=True, n_jobs=n_jobs)
-        weight = sums.input_weight
-    return sums.without_own_input.total - np.log1p(-np.minimum(weight, 1 - 1e-16))
 
 
 def upper_ends(held_out: HeldOut) -> tuple[Average, Average]:

@@ -29,9 +29,10 @@ _STEPS = 300
 
 @dataclass(frozen=True)
 class Stack:
-    """One q: densities and their weights; that of the noise around rows comes last."""
+    """One q: densities and their weights."""
 
     densities: Sequence[Density]
+    around_rows: Mixture | None  # the noise around every row, whose weight comes last
     log_weights: np.ndarray
     # Whether on the inner split the lower end by pairs was above the plug-in.
     pairs_are_better: bool
@@ -49,14 +50,12 @@ class Stack:
         drawn = np.tile(np.arange(len(inner.points)), _INNER_DRAWS)
         noise = rng.standard_normal((len(drawn), sample.points.shape[1]))
         t, log_noise = inner.take(drawn).noisy(noise), inner.take(drawn).log_noise(noise)
-        logs = np.column_stack(
-            [_checked_logs(density, t) for density in fitted]
-            + [noise_around(rest).log_density(t, n_jobs=1)]
-        )
+        logs = _logs(fitted, noise_around(rest), t)
         weights = _fit_weights(logs, inner.n_effective)
-        kept = np.flatnonzero(weights[:-1] >= _LEAST_WEIGHT)
-        chosen = weights[[*kept, len(suiting)]]
-        densities = [deepcopy(suiting[k]).fit(sample.points) for k in kept]
+        kept = weights >= _LEAST_WEIGHT
+        densities = [deepcopy(suiting[k]).fit(sample.points) for k in np.flatnonzero(kept[:-1])]
+        around_rows = noise_around(sample) if kept[-1] else None
+        log_weights = np.log(weights[kept] / weights[kept].sum())
         log_density = log_sum(logs + np.log(weights))
         critic = log_critic(log_noise - log_density, unseen)
         of_draws, of_rows = mean_over_pairs(inner, t, drawn, log_density, unseen)
@@ -67,12 +66,19 @@ class Stack:
             by_pairs = -np.logaddexp(-by_pairs, -_safely(shown, n))
         plug_in = -np.logaddexp(-np.log(n), np.log1p(-1 / n) + logs[:, -1] - log_noise)
         better = bool(by_pairs > _safely(plug_in, n))
-        return cls(densities, np.log(chosen / chosen.sum()), better)
+        return cls(densities, around_rows, log_weights, better)
 
-    def log_densities(self, t: np.ndarray, around: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Logarithm of q at values of T, given that of the noise around some rows or others."""
-        logs = [_checked_logs(density, t) for density in self.densities]
-        return [log_sum(np.column_stack([*logs, rows]) + self.log_weights) for rows in around]
+    def log_density(self, t: np.ndarray) -> np.ndarray:
+        """Logarithm of q at values of T, (m,)."""
+        return log_sum(_logs(self.densities, self.around_rows, t) + self.log_weights)
+
+
+def _logs(densities: Sequence[Density], around_rows: Mixture | None, t: np.ndarray) -> np.ndarray:
+    """Logarithm of each density at values of T, (m, n_densities)."""
+    logs = [_checked_logs(density, t) for density in densities]
+    if around_rows is not None:
+        logs.append(around_rows.log_density(t, n_jobs=1))
+    return np.column_stack(logs)
 
 
 def _safely(values: np.ndarray, n: float) -> float:
