@@ -307,8 +307,8 @@ def _own_posteriors(
             posteriors += [_predicted(c, noisy, names, test, classes[own]) for c in classifiers]
         given.append(posteriors)
     # Where only one class was seen, its frequency is all that there is.
-    most = max(map(len, given))
-    return np.array([some + some[:1] * (most - len(some)) for some in given])
+    n_predictors = 1 + len(classifiers) + (0 if around is None else 2 + own_shapes)
+    return np.array([some + some[:1] * (n_predictors - len(some)) for some in given])
 
 
 def _logistic(inverse_penalty: float) -> Any:

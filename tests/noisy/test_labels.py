@@ -177,3 +177,13 @@ def test_given_inputs_are_not_predicted(options):
         NoisyMIEstimator(1.0, **options).fit(S, y)
     with pytest.raises(ValueError, match=rf"{name} is about labels; fit with y"):
         NoisyMIEstimator(1.0, population=True, **options).fit(S)
+
+
+@pytest.mark.parametrize("y", [[0, 1, 1, 1], [0, 1, 0, 1], [0, 1, 2], [0] * 25 + [1], [0] * 6])
+@pytest.mark.parametrize("clustered", [False, True])
+def test_folds_that_lack_a_class_predict_by_frequency(y, clustered):
+    S = np.random.default_rng(0).normal(size=(len(y), 2))
+    clusters = np.minimum(np.arange(len(y)), len(y) - 2) if clustered else None
+    est = NoisyMIEstimator(1.0, population=True, random_state=0).fit(S, y, clusters=clusters)
+    lower, upper = est.label_bracket_
+    assert 0 <= lower <= upper
