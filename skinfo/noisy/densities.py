@@ -155,7 +155,7 @@ class Gaussians(_Limited):
 
     def __init__(self, count: int, covariances: str = "full") -> None:
         self.count, self.covariances = count, covariances
-        self.fewest_rows = 4 * count
+        self.fewest_rows = 20 * count
         self.rows_per_unit = 2 * count if covariances == "full" else 0
 
     def fit(self, points: np.ndarray) -> Gaussians:

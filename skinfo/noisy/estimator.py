@@ -296,7 +296,7 @@ class NoisyMIEstimator(BaseEstimator):
     >>> S = np.random.default_rng(0).normal(size=(200, 8))
     >>> est = NoisyMIEstimator(0.3, population=True, random_state=0).fit(S)
     >>> [round(end, 1) for end in est.bracket_], round(est.known_, 1), est.notes_
-    ([5.8, 10.3], 0.6, ('too few inputs',))
+    ([5.8, 10.4], 0.6, ('too few inputs',))
 
     Two directions of a layer of four:
 

@@ -20,7 +20,7 @@ from skinfo.noisy.sums import DrawSums
 # Fewer clusters or inputs are not split.
 _FEWEST = 25
 # Of each randomisation; more where there are more rows.
-_FEWEST_DRAWS = 512
+_FEWEST_DRAWS = 256
 
 
 @dataclass(frozen=True)
