@@ -25,6 +25,8 @@ _LOG_2_PI = float(np.log(2 * np.pi))
 _MOST_CENTRES = 4000
 # Gaussians of a line that stand for all rows on it.
 _CHUNKS = 128
+# A covariance is regular with this share of its trace added.
+_ROUNDING = 1e-12
 # Values of T at a time.
 _PART = 4096
 
@@ -85,6 +87,15 @@ def log_sum(logs: np.ndarray) -> np.ndarray:
     return total
 
 
+def _widened(covariances: np.ndarray, variance: float = 1.0) -> np.ndarray:
+    """Covariances, (..., d, d), with a variance added, which rounding of large ones swallows."""
+    largest = np.trace(covariances, axis1=-2, axis2=-1)[..., None, None]
+    widened: np.ndarray = covariances + (variance + _ROUNDING * largest) * np.eye(
+        covariances.shape[-1]
+    )
+    return widened
+
+
 def _some(points: np.ndarray, most: int) -> np.ndarray:
     """At most so many of the rows, evenly through them: they come in no order of their own."""
     return points[:: -(-len(points) // most)]
@@ -100,7 +111,7 @@ class Gaussian(_Limited):
         """Find mean and covariance."""
         self._mean = points.mean(axis=0)
         covariance = ledoit_wolf(points - self._mean, assume_centered=True)[0]
-        self._covariance = self.stretch * covariance + np.eye(points.shape[1])
+        self._covariance = _widened(self.stretch * covariance)
         return self
 
     def log_density(self, t: np.ndarray) -> np.ndarray:
@@ -115,7 +126,7 @@ class StudentT(_Limited):
     """
 
     rows_per_unit = 4
-    _SIZES, _STEPS = 12, 30
+    _SIZES, _STEPS, _LEAST_VARIANCE = 12, 30, 1e-3
 
     def __init__(self, freedom: float = 3.0) -> None:
         self.freedom = freedom
@@ -125,10 +136,8 @@ class StudentT(_Limited):
         points = _some(points, _MOST_CENTRES)
         n, d = points.shape
         self._mean, scale = np.median(points, axis=0), np.cov(points.T).reshape(d, d)
-        # A variance of the noise's size keeps the scale regular, and is counted twice.
-        floor = 1e-3 * np.eye(d)
         for _ in range(self._STEPS):
-            root = np.linalg.cholesky(scale + floor)
+            root = np.linalg.cholesky(_widened(scale, self._LEAST_VARIANCE))
             along = solve_triangular(root, (points - self._mean).T, lower=True).T
             square = np.einsum("ni,ni->n", along, along)
             weights = (self.freedom + d) / (self.freedom + square)
@@ -137,7 +146,7 @@ class StudentT(_Limited):
             scale = (centred * weights[:, None]).T @ centred / n
         middles = (np.arange(self._SIZES) + 0.5) / self._SIZES
         sizes = self.freedom / 2 / gamma.ppf(middles, self.freedom / 2)
-        self._covariances = sizes[:, None, None] * scale + np.eye(d)
+        self._covariances = _widened(sizes[:, None, None] * scale)
         return self
 
     def log_density(self, t: np.ndarray) -> np.ndarray:
@@ -162,11 +171,13 @@ class Gaussians(_Limited):
         """Run EM on the rows."""
         points = _some(points, _MOST_CENTRES)
         mixture = GaussianMixture(
-            self.count, covariance_type=self.covariances, reg_covar=self._LEAST_VARIANCE,
+            self.count, covariance_type=self.covariances,
+            reg_covar=max(self._LEAST_VARIANCE, _ROUNDING * points.var(axis=0).sum()),
             tol=0.01, max_iter=200, init_params="k-means++", random_state=0,
         ).fit(points)  # fmt: skip
-        unit = np.eye(points.shape[1]) if self.covariances == "full" else 1.0
-        self._means, self._covariances = mixture.means_, mixture.covariances_ + unit
+        found = mixture.covariances_
+        self._covariances = _widened(found) if self.covariances == "full" else found + 1
+        self._means = mixture.means_
         with np.errstate(divide="ignore"):
             self._log_weights = np.log(mixture.weights_)
         return self

@@ -75,7 +75,7 @@ class NoisyMIEstimator(BaseEstimator):
         10 units take 4 times as long, with 10 classes 7 times, so that they are made only if asked
         for. They are draws of
         their own: no other number changes.
-    densities : sequence of objects, default=()
+    densities : list or tuple of objects, default=None
         For ``population=True``: candidates beside the built-in ones
         (:mod:`skinfo.noisy.densities`) of the density whose cross-entropy is the upper end of h(T).
         Each has ``fit(points)``, rows S in units of the noise, which gives itself, and
@@ -318,7 +318,7 @@ class NoisyMIEstimator(BaseEstimator):
         "max_evaluations": [Interval(Integral, N_RANDOMISATIONS, None, closed="left")],
         "pairwise_bounds": ["boolean"],
         "posterior_draws": [Interval(Integral, 0, None, closed="left")],
-        "densities": [tuple, list],
+        "densities": [tuple, list, None],
         "label_predictor": [HasMethods(["fit", "predict_proba"]), None],
         "n_permutations": [Interval(Integral, 0, None, closed="left")],
         "units": [StrOptions({"nats", "bits"})],
@@ -339,7 +339,7 @@ class NoisyMIEstimator(BaseEstimator):
         max_evaluations: int = 2**20,
         pairwise_bounds: bool = False,
         posterior_draws: int = 0,
-        densities: Any = (),
+        densities: Any = None,
         label_predictor: Any = None,
         n_permutations: int = 0,
         units: str = "nats",
@@ -426,7 +426,7 @@ class NoisyMIEstimator(BaseEstimator):
             max_evaluations=self.max_evaluations,
             seed=self._seed,
             n_jobs=self.n_jobs,
-            densities=self.densities,
+            densities=self.densities or (),
             label_predictor=self.label_predictor,
             n_permutations=self.n_permutations,
         )

@@ -19,6 +19,8 @@ from skinfo.noisy.sums import DrawSums
 
 # Fewer clusters or inputs are not split.
 _FEWEST = 25
+# In units of the noise.
+_FARTHEST = 1e6
 # Of each randomisation; more where there are more rows.
 _FEWEST_DRAWS = 256
 
@@ -62,6 +64,8 @@ def hold_out(
     sample = Sample(
         space.standardise(rows.points), space.relative_deviations, rows.weights, rows.independent
     )
+    # Pairs are of rows, not of inputs with several, and their distances must keep their digits.
+    with_pairs = not rows.has_replicas and np.abs(sample.points).max() < _FARTHEST
     members = [np.flatnonzero(folds == fold) for fold in range(N_FOLDS)]
     unseen = unseen_repetition([sample.take(some).n_effective for some in members])
     stacks = fit_stacks(sample, folds, candidates, unseen=unseen, seed=seed, n_jobs=n_jobs)
@@ -75,7 +79,7 @@ def hold_out(
         t, log_noise = around.noisy(noise[at]), around.log_noise(noise[at])
         absolute = stacks[fold].log_density(t)
         log_density[at] = absolute - log_noise
-        if rows.has_replicas:
+        if not with_pairs:
             return
         critic[at] = log_critic(log_noise - absolute, unseen)
         own = np.searchsorted(members[fold], drawn[at])
@@ -86,7 +90,7 @@ def hold_out(
     list(in_order(fill, range(N_FOLDS), n_jobs))
     votes = [stack.pairs_are_better for stack in stacks]
     averages = Averages(mixture, draws, sums, None)
-    better = sum(votes) > N_FOLDS / 2 and not rows.has_replicas
+    better = sum(votes) > N_FOLDS / 2 and with_pairs
     shape = draws.rows.shape
     return HeldOut(
         averages,

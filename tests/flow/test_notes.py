@@ -163,6 +163,10 @@ def test_notes_are_words_of_the_fixed_list():
         "no noise",
         "not measured",
         "zero by zero",
+        "slope differs",
+        "indistinguishable from no information",
+        "slices too faint",
+        "too few replicas of slices",
     }
     far = np.arange(12.0)[:, None] * np.ones(2)
     seen = np.repeat(far[:, None], 4, axis=1)
