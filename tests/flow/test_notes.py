@@ -184,7 +184,8 @@ def test_notes_are_words_of_the_fixed_list():
     assert found <= set(NOTES)
     elsewhere = {
         "above ceiling", "sampled", "no noise", "not measured", "zero by zero", "too few inputs",
-        "single rows", "one noise draw", "noise differs from run",
+        "single rows", "one noise draw", "noise differs from run", "slope differs",
+        "indistinguishable from no information", "slices too faint", "too few replicas of slices",
     }  # fmt: skip
     assert found >= set(NOTES) - of_bins - elsewhere
     assert found & of_bins == {"at ceiling"}
