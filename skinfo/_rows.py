@@ -157,8 +157,11 @@ class Rows:
 
     @cached_property
     def inputs_of_labels(self) -> np.ndarray | None:
-        """Number of inputs of every label."""
-        return None if self.labels is None else np.bincount(self.labels[self.first_rows])
+        """Number of inputs of every label, or of the clusters in which there are any."""
+        if self.labels is None:
+            return None
+        parts = np.unique(np.column_stack([self.independent, self.labels]), axis=0)
+        return np.bincount(parts[:, 1])
 
     @cached_property
     def n_effective(self) -> float:
@@ -167,6 +170,11 @@ class Rows:
         Of clusters, where the inputs of each were drawn together.
         """
         return float(1 / np.sum(self.independent_weights**2))
+
+    def error_of_mean(self, values: np.ndarray) -> float:
+        """Standard error of the mean of a number per row, where what is independent was sampled."""
+        off = self.weights * (values - self.weights @ values)
+        return float(np.sqrt(np.sum(np.bincount(self.independent, weights=off) ** 2)))
 
     def required_labels(self) -> np.ndarray:
         """The labels, for measures that need them."""

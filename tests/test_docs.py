@@ -57,7 +57,7 @@ def test_the_first_minutes_print_what_they_say(call, tmp_path, monkeypatch):
 def test_the_ways_to_extend_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names, blocks = {}, blocks_of("extending.md")
-    assert len(blocks) == 4
+    assert len(blocks) == 5
     for block in blocks[:2]:
         exec(compile(block, "extending.md", "exec"), names)
     assert names["flow"]["quantity"].tolist() == ["participation_ratio"]

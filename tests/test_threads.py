@@ -50,7 +50,7 @@ def test_the_same_bits_for_any_number_of_threads(d, population, grouped, rng):
         numbers["score"] = est.score(fresh)
         numbers["score_samples"] = est.score_samples(fresh)
         found.append(numbers)
-    assert len(found[0]) == (12 if grouped else 14) + population
+    assert len(found[0]) == (12 if grouped else 14) + 4 * population
     assert_equal_bits(found)
 
 

@@ -167,6 +167,9 @@ def _of_population(
     if held_out is not None:
         of_entropy, of_information = upper_ends(held_out)
         upper |= {"entropy": [of_entropy], "mutual_info": [of_information]}
+    elif rows.clusters is not None:
+        # What leaves the own input out has seen others of its cluster.
+        upper |= {"entropy": [Average(np.inf)], "mutual_info": [Average(np.inf)]}
     else:
         entropies = own_input_out_entropies(mixture.in_space)
         outside = averages.of_rows(entropies + mixture.components.own_input_out_lengths())

@@ -82,6 +82,7 @@ class Components:
     channel: Channel
     strata: np.ndarray | None  # (n,): stratum of each row, None where there is one
     noise_entropy: float  # h(T|S): the mean over rows, of the units that have noise
+    noise_entropy_error: float = 0.0  # its standard error, where the rows are a sample
 
     @classmethod
     def of(cls, rows: Rows, noise: Noise) -> Components:
@@ -116,15 +117,17 @@ class Components:
             channel,
             None if channel.patterns is None or len(channel.patterns) == 1 else placed.strata,
             float(rows.weights @ own),
+            rows.error_of_mean(own),
         )
 
     @classmethod
     def _given(cls, rows: Rows, deviations: np.ndarray) -> Components:
         d = rows.points.shape[1]
         _check_squares(deviations, np.ones(rows.points.shape, dtype=bool))
-        entropy = float(rows.weights @ np.log(deviations).sum(axis=1)) + d * _UNIT_ENTROPY
+        own = np.log(deviations).sum(axis=1)
+        entropy = float(rows.weights @ own) + d * _UNIT_ENTROPY
         channel = Channel(None, None, 1.0, np.zeros(d), np.ones(d), None)
-        return cls(rows, channel, None, entropy)
+        return cls(rows, channel, None, entropy, rows.error_of_mean(own))
 
     def cells(self, parts: np.ndarray) -> np.ndarray:
         """Part, input or label, and stratum of each row as one number; the parts in one stratum."""

@@ -105,7 +105,7 @@ class Gaussian(_Limited):
     """One Gaussian of the rows' covariance (Ledoit and Wolf), ``stretch`` times as large."""
 
     def __init__(self, stretch: float = 1.0) -> None:
-        self.stretch = stretch
+        self.stretch, self.reaches_far = stretch, stretch >= 16
 
     def fit(self, points: np.ndarray) -> Gaussian:
         """Find mean and covariance."""
@@ -129,7 +129,7 @@ class StudentT(_Limited):
     _SIZES, _STEPS, _LEAST_VARIANCE = 12, 30, 1e-3
 
     def __init__(self, freedom: float = 3.0) -> None:
-        self.freedom = freedom
+        self.freedom, self.reaches_far = freedom, freedom <= 2
 
     def fit(self, points: np.ndarray) -> StudentT:
         """Find mean and scale."""

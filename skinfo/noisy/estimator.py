@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
@@ -410,6 +411,7 @@ class NoisyMIEstimator(BaseEstimator):
             without labels of a population, or for the input errors named in the message.
         """
         noise = self._checked_noise(scale)
+        _check_densities(self.densities or ())
         rows = check_rows(self, X, y, groups, sample_weight, scale=scale, clusters=clusters)
         if self.pairwise_bounds and (groups is not None or sample_weight is not None):
             raise ValueError(
@@ -631,6 +633,14 @@ class NoisyMIEstimator(BaseEstimator):
         placed = self._mixture.components.channel.place(points).points
         check_near(self._mixture.space, placed, 1e150, "the square of the distance overflows")
         return self._mixture.log_density(points, self.n_jobs)
+
+
+def _check_densities(densities: Sequence[Any]) -> None:
+    for density in densities:
+        if not (hasattr(density, "fit") and hasattr(density, "log_density")):
+            raise ValueError(
+                f"densities must hold objects with fit and log_density; got {density!r}."
+            )
 
 
 def checked_noise(noise: str, sigma: Any) -> Noise:

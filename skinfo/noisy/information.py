@@ -212,8 +212,8 @@ def _assemble(
     return MixtureInformation(
         mutual_info=mutual_info,
         label_mutual_info=label,
-        entropy=_shifted(entropy, mixture.components.noise_entropy),
-        conditional_entropy=_shifted(conditional, mixture.components.noise_entropy),
+        entropy=_shifted(entropy, mixture.components, population=population),
+        conditional_entropy=_shifted(conditional, mixture.components, population=population),
         conditional_mutual_info=within_labels,
         plug_in=replace(
             _plug_in(averages.plug_in.mutual_info, ceiling),
@@ -382,11 +382,17 @@ def _is_above(average: Average, ceiling: float) -> bool:
     return average.mean - _MARGINS * average.margin(population=False) > ceiling + _SLACK
 
 
-def _shifted(quantity: Quantity, constant: float) -> Quantity:
-    value, lower, upper = (
-        end + constant for end in (quantity.value, quantity.lower, quantity.upper)
+def _shifted(quantity: Quantity, components: Components, *, population: bool) -> Quantity:
+    """An entropy, no longer relative to that of the noise, which a sample gives with an error."""
+    noise, sampled = components.noise_entropy, components.noise_entropy_error * population
+    margin = Average(0.0, inputs=sampled).margin(population=True)
+    return replace(
+        quantity,
+        value=quantity.value + noise,
+        lower=quantity.lower + noise - margin,
+        upper=quantity.upper + noise + margin,
+        stderr_sampling=float(np.hypot(quantity.stderr_sampling, sampled)),
     )
-    return replace(quantity, value=value, lower=lower, upper=upper)
 
 
 def noted_at_an_end(quantity: Quantity, far: float = _FAR) -> Quantity:

@@ -50,8 +50,9 @@ def hold_out(
 ) -> HeldOut | None:
     """Fit a stack per fold to the rows of the others, and evaluate it at draws around its own.
 
-    ``sums`` are those of the first draws of the seed. None where inputs are too few to be split, or
-    lie in strata, each of which has densities of its own.
+    ``sums`` are those of the first draws of the seed. None where inputs are too few to be split,
+    lie so far out that covariances and distances lose the noise in rounding, or lie in strata, each
+    of which has densities of its own.
     """
     rows = mixture.rows
     if mixture.components.strata is not None or len(rows.independent_weights) < _FEWEST:
@@ -64,8 +65,9 @@ def hold_out(
     sample = Sample(
         space.standardise(rows.points), space.relative_deviations, rows.weights, rows.independent
     )
-    # Pairs are of rows, not of inputs with several, and their distances must keep their digits.
-    with_pairs = not rows.has_replicas and np.abs(sample.points).max() < _FARTHEST
+    if np.abs(sample.points).max() >= _FARTHEST:
+        return None
+    with_pairs = not rows.has_replicas
     members = [np.flatnonzero(folds == fold) for fold in range(N_FOLDS)]
     unseen = unseen_repetition([sample.take(some).n_effective for some in members])
     stacks = fit_stacks(sample, folds, candidates, unseen=unseen, seed=seed, n_jobs=n_jobs)
@@ -75,6 +77,8 @@ def hold_out(
 
     def fill(fold: int) -> None:
         at = np.flatnonzero(folds[drawn] == fold)
+        if not len(at):
+            return
         around = sample.take(drawn[at])
         t, log_noise = around.noisy(noise[at]), around.log_noise(noise[at])
         absolute = stacks[fold].log_density(t)

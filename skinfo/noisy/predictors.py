@@ -297,7 +297,7 @@ def _own_posteriors(
         own = labels[layer.drawn[tested]]
         counts = np.bincount(labels[members], weights, n_labels) * n_inputs
         posteriors = [((counts + 0.5) / (n_inputs + 0.5 * n_labels))[own]]
-        if np.count_nonzero(counts) > 1:
+        if np.count_nonzero(counts) > 1 and len(tested):
             if around is not None:
                 posteriors.append(around.own_posteriors(p, tested, split))
                 posteriors += _gaussian_posteriors(
@@ -306,7 +306,7 @@ def _own_posteriors(
             names = classes[labels[fitted]]
             posteriors += [_predicted(c, noisy, names, test, classes[own]) for c in classifiers]
         given.append(posteriors)
-    # Where only one class was seen, its frequency is all that there is.
+    # Where only one class was seen, or nothing is tested, its frequency is all that there is.
     n_predictors = 1 + len(classifiers) + (0 if around is None else 2 + own_shapes)
     return np.array([some + some[:1] * (n_predictors - len(some)) for some in given])
 

@@ -22,7 +22,7 @@ from skinfo.noisy.pairs import Sample, log_critic, mean_over_pairs, of_each_draw
 
 # Share of the rows that the weights are found on, at most so many, with so many draws of the noise.
 _INNER_SHARE, _MOST_INNER, _INNER_DRAWS = 0.2, 2000, 4
-# Densities of less weight are left out.
+# Densities of less weight are left out, but for those that a row far from all may need.
 _LEAST_WEIGHT = 2e-3
 _STEPS = 300
 
@@ -45,14 +45,15 @@ class Stack:
         """
         rng = np.random.default_rng(seed)
         inner, rest = _split(sample, rng)
-        suiting = [c for c in candidates if _suits(c, sample.points.shape)]
+        suiting = [c for c in candidates if _suits(c, rest.points.shape)]
         fitted = [deepcopy(density).fit(rest.points) for density in suiting]
         drawn = np.tile(np.arange(len(inner.points)), _INNER_DRAWS)
         noise = rng.standard_normal((len(drawn), sample.points.shape[1]))
         t, log_noise = inner.take(drawn).noisy(noise), inner.take(drawn).log_noise(noise)
         logs = _logs(fitted, noise_around(rest), t)
         weights = _fit_weights(logs, inner.n_effective)
-        kept = weights >= _LEAST_WEIGHT
+        far = [getattr(density, "reaches_far", False) for density in suiting]
+        kept = (weights >= _LEAST_WEIGHT) | [*far, False]
         densities = [deepcopy(suiting[k]).fit(sample.points) for k in np.flatnonzero(kept[:-1])]
         around_rows = noise_around(sample) if kept[-1] else None
         log_weights = np.log(weights[kept] / weights[kept].sum())

@@ -249,3 +249,62 @@ def test_densities_of_others_make_the_upper_end_lower():
     est = NoisyMIEstimator(1.0, population=True, random_state=0)
     own = clone(est).set_params(densities=[Better()]).fit(S)
     assert own.bracket_[1] < est.fit(S).bracket_[1]
+
+
+def test_few_clusters_leave_the_upper_end_open():
+    rng = np.random.default_rng(0)
+    clusters = np.repeat(np.arange(10), 20)
+    S = rng.normal(size=(10, 10))[clusters] + 0.02 * rng.normal(size=(200, 10))
+    est = NoisyMIEstimator(0.1, population=True, random_state=0).fit(S, clusters=clusters)
+    assert est.bracket_[0] < 23.08 < est.bracket_[1] == np.inf
+
+
+def test_classes_are_counted_by_clusters():
+    """Each class is seen in one cluster: none was drawn five times."""
+    rng = np.random.default_rng(0)
+    clusters = np.repeat(np.arange(60), 5)
+    y = rng.integers(60, size=60)[clusters]
+    est = NoisyMIEstimator(0.1, population=True, random_state=0).fit(
+        y[:, None] * 1.0, y, clusters=clusters
+    )
+    assert est.label_bracket_[1] > np.log(60)
+    assert est.label_ceiling_bracket_[1] > np.log(60)
+
+
+def test_the_noise_of_a_sample_of_encoders_is_sampled_too():
+    """h(T|X) is the mean of an entropy that each input has its own of."""
+    held = 0
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        scale = np.exp(0.5 * rng.normal(size=(100, 2)))
+        S = rng.normal(size=(100, 2))
+        est = NoisyMIEstimator(population=True, random_state=0, max_evaluations=2**12)
+        lower, upper = est.fit(S, scale=scale).conditional_entropy_bracket_
+        held += lower < np.log(2 * np.pi * np.e) < upper
+    assert held >= 17
+
+
+def test_heavy_tails_cost_their_logarithm():
+    S = np.random.default_rng(0).standard_cauchy(size=(300, 4))
+    est = NoisyMIEstimator(0.3, population=True, random_state=0).fit(S)
+    assert est.bracket_[1] < 20
+
+
+@pytest.mark.parametrize("far", [1e8, 1e10])
+def test_rows_far_away_are_no_error(far):
+    S = np.random.default_rng(0).normal(size=(200, 4))
+    S[:3] *= far
+    lower, upper = NoisyMIEstimator(1.0, population=True, random_state=0).fit(S).bracket_
+    assert 0 < lower < upper
+
+
+def test_a_large_cluster_leaves_few_rows_for_densities():
+    S = np.random.default_rng(0).normal(size=(700, 2))
+    clusters = np.r_[np.zeros(660), np.arange(1, 41)]
+    est = NoisyMIEstimator(0.5, population=True, random_state=0)
+    assert est.fit(S, clusters=clusters).bracket_[1] > 1.6
+
+
+def test_densities_are_objects_that_fit():
+    with pytest.raises(ValueError, match="fit and log_density; got 3"):
+        NoisyMIEstimator(0.5, population=True, densities=[3]).fit(np.zeros((40, 2)))
