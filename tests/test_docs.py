@@ -77,6 +77,9 @@ def test_the_ways_to_extend_run(tmp_path, monkeypatch):
     with pytest.raises(RunError, match="layer 'sensor': noise is one of .*got 'shot'.*imported"):
         open_run("camera")
     exec(compile(blocks[3], "extending.md", "exec"), names)
+    assert names["est"].bracket_[1] == pytest.approx(3.12, abs=0.01)
+    assert names["ring"].bracket_[1] == pytest.approx(3.09, abs=0.01)
+    exec(compile(blocks[4], "extending.md", "exec"), names)
     assert names["run"].epochs == [1, 2, 3]
     assert names["run"].load(2, "hidden").noisy_sample().X.shape == (1000, 16)
 

@@ -31,6 +31,8 @@ from skinfo.quantities import Quantity
 
 # A larger p value tells nothing from chance.
 _SIGNIFICANT = 0.05
+# Fewer inputs, or clusters, are not split.
+_FEWEST_INPUTS = 10
 # Draws of each randomisation, more where there are more rows.
 _FEWEST_DRAWS = 256
 # Predictors other than the class mixture see so many principal directions of the rows.
@@ -107,7 +109,7 @@ def predict_labels(
     of the frequencies of the classes. The weights for one fold are found in the other folds, at
     rows that the predictors did not see (expectation-maximisation).
 
-    ``sums`` are those of the first draws of the seed. Of fewer than three independent inputs, or
+    ``sums`` are those of the first draws of the seed. Of fewer than ten independent inputs, or
     clusters, nothing is learned: all gains are 0.
 
     Examples
@@ -125,10 +127,9 @@ def predict_labels(
     rng = np.random.default_rng(seed)
     every = np.stack([labels, *(permute_labels(rows, rng) for _ in range(n_permutations))])
     gains = np.zeros((len(every), draws.rows.size))
-    n_folds = min(N_FOLDS, len(rows.independent_weights))
-    if n_folds > 2:
-        layer = _Layer.of(mixture, draws, every, assign_folds(rows, seed, n_folds), seed)
-        gains = _gains(layer, predictor, n_folds, n_jobs)
+    if len(rows.independent_weights) >= _FEWEST_INPUTS:
+        layer = _Layer.of(mixture, draws, every, assign_folds(rows, seed), seed)
+        gains = _gains(layer, predictor, N_FOLDS, n_jobs)
     averages = Averages(mixture, draws, sums, None)
     gain, *null = (averages.of(values.reshape(draws.rows.shape)) for values in gains)
     return PredictedLabels(gain, np.array([average.mean for average in null]))
@@ -304,7 +305,9 @@ def _own_posteriors(
                     centres, variances, labels[members], weights, counts, test, own, own_shapes
                 )
             names = classes[labels[fitted]]
-            posteriors += [_predicted(c, noisy, names, test, classes[own]) for c in classifiers]
+            # A class that weighs next to nothing is not among the rows fitted.
+            if len(np.unique(names)) > 1:
+                posteriors += [_predicted(c, noisy, names, test, classes[own]) for c in classifiers]
         given.append(posteriors)
     # Where only one class was seen, or nothing is tested, its frequency is all that there is.
     n_predictors = 1 + len(classifiers) + (0 if around is None else 2 + own_shapes)
@@ -333,6 +336,11 @@ def _predicted(
 ) -> np.ndarray:
     """Probability that a classifier gives each row's own class; 0 where it has not seen it."""
     probabilities = classifier.fit(fitted, names).predict_proba(test)
+    if not (np.isfinite(probabilities).all() and (probabilities >= 0).all()):
+        raise ValueError(
+            f"predict_proba of {type(classifier).__name__} gave what are no probabilities: "
+            "negative numbers, NaN or infinity."
+        )
     column = np.searchsorted(classifier.classes_, own)
     column = np.minimum(column, len(classifier.classes_) - 1)
     seen = classifier.classes_[column] == own

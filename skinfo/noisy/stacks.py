@@ -61,7 +61,8 @@ class Stack:
         critic = log_critic(log_noise - log_density, unseen)
         of_draws, of_rows = mean_over_pairs(inner, t, drawn, log_density, unseen)
         shown = of_each_draw(critic, of_draws, of_rows[drawn])
-        n = sample.n_effective
+        # With less than two rows there is nothing to compare.
+        n = max(2.0, sample.n_effective)
         by_pairs = -np.log(unseen * np.exp(critic).mean()) + _safely(critic, n)
         if shown is not None:
             by_pairs = -np.logaddexp(-by_pairs, -_safely(shown, n))

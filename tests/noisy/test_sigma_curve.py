@@ -431,7 +431,7 @@ def test_ends_are_moved_only_where_more_noise_knows_less(noise):
     digits = load_digits()
     X, y = np.exp(digits.data[:60, 2:6] / 16), digits.target[:60]
     options = {"population": True, "tol": 0.1}
-    low, high = 0.01, 0.3
+    low, high = 0.004, 0.014
     curve = measure(X, [low, high], y, noise=noise, **options)
     label = column(curve, "label_mutual_info", "lower")
     alone = [
