@@ -205,7 +205,9 @@ def _assemble(
     if population:
         found = [noted_at_an_end(quantity) for quantity in found]
     mutual_info, label, entropy, conditional, within_labels = found
-    if not population and 0 < _SATURATED * rows.input_entropy <= mutual_info.value:
+    # Of a population the value may be beyond H(X) of the rows, moved there by its lower end.
+    apart = _SATURATED * rows.input_entropy <= mutual_info.value <= rows.input_entropy + _SLACK
+    if apart and rows.input_entropy > 0:
         mutual_info = mutual_info.noted("saturated")
     if mixture.rows.has_replicas and mixture.rows.replicas.min() == 1:
         mutual_info = mutual_info.noted("single rows")

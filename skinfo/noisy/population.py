@@ -17,7 +17,7 @@ from skinfo.noisy.sampling import N_RANDOMISATIONS, Average
 from skinfo.noisy.stacks import fit_stacks
 from skinfo.noisy.sums import DrawSums
 
-# Fewer clusters or inputs are not split.
+# Fewer equally likely clusters or inputs are not split.
 _FEWEST = 25
 # In units of the noise.
 _FARTHEST = 1e6
@@ -55,7 +55,7 @@ def hold_out(
     of which has densities of its own.
     """
     rows = mixture.rows
-    if mixture.components.strata is not None or len(rows.independent_weights) < _FEWEST:
+    if mixture.components.strata is not None or rows.n_effective < _FEWEST:
         return None
     m = sums.own.shape[1]
     while m > _FEWEST_DRAWS and m * N_RANDOMISATIONS >= 2 * len(rows.points):

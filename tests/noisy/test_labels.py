@@ -9,7 +9,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from skinfo import NoisyMIEstimator
+from skinfo import NoisyMIEstimator, SaturationWarning
 from skinfo._rows import Rows
 from skinfo.noisy.mixture import Mixture
 from skinfo.noisy.predictors import permute_labels, predict_labels
@@ -125,7 +125,8 @@ def test_zeros_that_dropout_leaves_are_seen():
     rng = np.random.default_rng(0)
     y = np.arange(200) % 2
     on = rng.random(size=(200, 30)) < np.where(y, 0.8, 0.2)[:, None]
-    est = fit(on * np.exp(rng.normal(size=on.shape)), y, noise="multiplicative")
+    with pytest.warns(SaturationWarning):
+        est = fit(on * np.exp(rng.normal(size=on.shape)), y, noise="multiplicative")
     assert 0.5 < est.label_bracket_[0] <= np.log(2)
 
 
