@@ -191,3 +191,17 @@ def test_kernel_density_in_high_dimension():
         for k in (0, 4):
             means[k] += f" ({found.loc[int(d), (columns[k], 'std')]:.3f})"
         assert [cell.strip("*") for cell in cells] == means
+
+
+def test_no_probe_contradicts_the_ends_of_real_networks():
+    table = results("real_networks")
+    assert (table["probe"] - 1.96 * table["probe_stderr"] <= table["upper"]).all()
+    assert len(table) == 13
+    assert (table["random_lower"] == 0).all()
+    trained = results("real_networks", network="digits, trained")
+    for row in trained.itertuples():
+        assert f"{row.lower:.2f} and {row.upper:.2f}" in PROSE
+    sentences = results("real_networks", network="sentences")
+    ends = sentences["lower"].iloc[[0, -1]]
+    said = f"at least {ends.iloc[0]:.2f} after the token embeddings and {ends.iloc[1]:.2f} after"
+    assert said in PROSE
