@@ -578,9 +578,15 @@ def test_curves_are_laid_over_one_another(curve, X):
     in_bits = SigmaCurveDisplay.from_table(measure(X, units="bits"))
     with pytest.raises(ValueError, match=r"\[bits\] cannot be drawn into axes of .*\[nats\]"):
         in_bits.plot(first.axes_)
-    unlabelled = SigmaCurveDisplay.from_table(higher).plot()
-    with pytest.raises(ValueError, match="'label_mutual_info'"):
-        SigmaCurveDisplay.from_table(curve).plot(unlabelled.axes_)
+
+
+def test_the_axes_say_what_is_drawn(curve):
+    _, ax = plt.subplots()
+    display = drawn(SigmaCurveDisplay.from_table(curve).plot({"label_mutual_info": ax}))
+    assert display.figure_ is ax.figure
+    assert set(lines(ax)) == {"_curve", "ceiling"}
+    with pytest.raises(ValueError, match="axes are for entropy; the curve has mutual_info, eff"):
+        SigmaCurveDisplay.from_table(curve).plot({"entropy": ax})
 
 
 def test_a_table_that_went_through_csv_draws_the_same(tmp_path, curve):

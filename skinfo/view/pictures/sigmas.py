@@ -82,7 +82,8 @@ class SigmaCurveDisplay:
         Parameters
         ----------
         axes : dict of str to matplotlib Axes, optional
-            Where to draw, to lay several curves over one another.
+            Where to draw which quantity, to lay several curves over one another. What has no
+            axes here is not drawn.
         label : str, default=""
             Name of this curve in the legend.
         color : str
@@ -91,7 +92,7 @@ class SigmaCurveDisplay:
         Raises
         ------
         ValueError
-            If the table holds no mutual_info, ``axes`` lack one that this curve needs, or the
+            If the table holds no mutual_info, ``axes`` are for none of its quantities, or the
             curve there has another unit or is of other noise.
         """
         names = [name for name in _QUANTITIES if name in set(self.table["quantity"])]
@@ -104,10 +105,13 @@ class SigmaCurveDisplay:
                 f"A curve of {self.noise} noise cannot be drawn into axes of "
                 f"{lowest.get_xlabel()!r}."
             )
-        missing = [name for name in names if name not in self.axes_]
-        if missing:
-            raise ValueError(f"axes has no {missing[0]!r}; draw a curve that has it first.")
-        for name in names:
+        drawn = [name for name in names if name in self.axes_]
+        if not drawn:
+            raise ValueError(
+                f"axes are for {name_some(list(self.axes_), 3)}; the curve has "
+                f"{name_some(names, 3)}."
+            )
+        for name in drawn:
             ax, described = self.axes_[name], QUANTITIES[name]
             unit = self._sorted(name)["unit"].iloc[0]
             _set_ylabel(ax, f"{described.symbol} [{unit}]" if unit else _broken(described.symbol))
