@@ -27,16 +27,16 @@ from skinfo.clustered.indices import (
 )
 from skinfo.quantities import Quantity, notes_of
 
-#: What ``measures`` may name besides the distances: how each is measured, given rows, the metric
-#: and the width of bins.
-MEASURES: dict[str, Callable[[Rows, str, Any], tuple[Quantity, ...]]] = {
-    "silhouette": lambda rows, metric, _: (measure_silhouette(rows, metric),),
+#: What ``measures`` may name besides the distances: how each is measured, given rows, the metric,
+#: the width of bins and the number of threads.
+MEASURES: dict[str, Callable[[Rows, str, Any, int | None], tuple[Quantity, ...]]] = {
+    "silhouette": lambda rows, metric, _, n_jobs: (measure_silhouette(rows, metric, n_jobs),),
     "nc1": lambda rows, *_: (measure_nc1(rows),),
     "nc2": lambda rows, *_: measure_nc2(rows),
-    "calinski_harabasz": lambda rows, metric, _: (measure_calinski_harabasz(rows, metric),),
-    "davies_bouldin": lambda rows, metric, _: (measure_davies_bouldin(rows, metric),),
-    "intrinsic_dimension": lambda rows, metric, _: (measure_dimension(rows, metric),),
-    "binned_entropy": lambda rows, _, bin_width: measure_binned_entropy(rows, float(bin_width)),
+    "calinski_harabasz": lambda rows, metric, *_: (measure_calinski_harabasz(rows, metric),),
+    "davies_bouldin": lambda rows, metric, *_: (measure_davies_bouldin(rows, metric),),
+    "intrinsic_dimension": lambda rows, metric, *_: (measure_dimension(rows, metric),),
+    "binned_entropy": lambda rows, _, bin_width, __: measure_binned_entropy(rows, float(bin_width)),
 }
 # These do not depend on labels.
 _UNLABELLED = ("intrinsic_dimension", "binned_entropy")
@@ -355,7 +355,7 @@ class ClusteringScore(BaseEstimator):
     def _measure(self, name: str, rows: Rows) -> tuple[Quantity, ...]:
         # Several threads would sum in another order, and change the last digits.
         with ONE_BLAS_THREAD:
-            return MEASURES[name](rows, self.metric, self.bin_width)
+            return MEASURES[name](rows, self.metric, self.bin_width, self.n_jobs)
 
     def _set_attributes(self, attributes: dict[str, Any]) -> None:
         """Set what was measured, and delete what only an earlier fit measured."""

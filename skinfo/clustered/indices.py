@@ -6,8 +6,8 @@ from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
-from scipy.spatial.distance import cdist
 
+from skinfo._numba import in_order
 from skinfo._rows import Rows
 from skinfo.binned.cells import WidthCells
 from skinfo.binned.entropy import measure_binned
@@ -24,8 +24,13 @@ from skinfo.quantities import Quantity
 MOST_SILHOUETTE_ROWS = 2048
 #: Inputs that the dimension is computed from, at most.
 MOST_DIMENSION_INPUTS = 8192
-# So many distances of the silhouette are computed at a time.
-_BATCH = 2**23
+# So many distances of the dimension are computed at a time.
+_BATCH = 2**20
+# Rows of the silhouette that a thread takes at a time.
+_TILE = 128
+# Squares below this share of those of the rows, and distances below this share of the longest row,
+# are computed from differences: products round the others by d / 2^46 of themselves at most.
+_CANCELS, _NEAR = 1.0 / 32, 2.0**-12
 # Parts of the sample that the jackknife leaves out in turn.
 _FOLDS = 16
 # A mean of numbers is off by less than this share of the largest.
@@ -34,7 +39,7 @@ _ROUNDING = 2.0**-48
 _KEPT_RATIOS = 0.9
 
 
-def measure_silhouette(rows: Rows, metric: str) -> Quantity:
+def measure_silhouette(rows: Rows, metric: str, n_jobs: int | None = None) -> Quantity:
     """Mean silhouette of the classes, one row per input; of a sample, even over classes, if many.
 
     Means are weighted by the inputs' probabilities.
@@ -59,11 +64,11 @@ def measure_silhouette(rows: Rows, metric: str) -> Quantity:
     points, mass = rows.points[first[chosen]], np.bincount(labels, weights=weights)
     labels, weights = labels[chosen], weights[chosen]
     if len(chosen) == len(first):
-        values = _silhouettes(points, labels, weights[:, None], metric)[:, 0]
+        values = _silhouettes(points, labels, weights[:, None], metric, n_jobs)[:, 0]
         return Quantity.exact("silhouette", _class_average(values, labels, weights, mass), "")
     folds = np.arange(len(chosen)) % _FOLDS
     left = np.column_stack([weights, *(weights * (folds != fold) for fold in range(_FOLDS))])
-    values = _silhouettes(points, labels, left, metric)
+    values = _silhouettes(points, labels, left, metric, n_jobs)
     mean, *without = (
         _class_average(v, labels, w, mass) for v, w in zip(values.T, left.T, strict=True)
     )
@@ -83,26 +88,26 @@ def _class_average(
 
 
 def _silhouettes(
-    points: np.ndarray, labels: np.ndarray, weights: np.ndarray, metric: str
+    points: np.ndarray, labels: np.ndarray, weights: np.ndarray, metric: str, n_jobs: int | None
 ) -> np.ndarray:
     """(b - a) / max(a, b) of every row, sorted by label; 0 where its class has no other row.
 
     ``weights`` has one column per set of rows that the mean distances are taken over; so has the
     result.
     """
-    coordinates = metric_coordinates(points, metric)
-    # Differences of the rows themselves: subtracting a mean first would round them.
-    coordinates, _ = moved_and_scaled(coordinates)
-    n, n_sets = weights.shape
+    coordinates, _ = moved_and_scaled(metric_coordinates(points, metric))
+    middle, squares = _centred(coordinates)
+    n = len(weights)
     starts = np.flatnonzero(np.diff(labels, prepend=-1))
     class_mass = np.add.reduceat(weights, starts)
-    values = np.zeros((n, n_sets))
-    for part in np.array_split(np.arange(n), n * n // _BATCH + 1):
-        kind = "sqeuclidean" if metric == "cosine" else "euclidean"
-        distance = cdist(coordinates[part], coordinates, kind)
+
+    def of_rows(part: slice) -> np.ndarray:
+        distance = _squared_distances(coordinates, middle, squares, part)
+        if metric != "cosine":
+            np.sqrt(distance, out=distance)
         same = labels[part, None] == labels
         # Summed without the row itself: subtracting its weight would lose much lighter ones.
-        same[np.arange(len(part)), part] = False
+        same[np.arange(len(same)), np.arange(n)[part]] = False
         mass = same @ weights
         between, within = np.full(mass.shape, np.inf), np.zeros(mass.shape)
         for label, (start, stop) in enumerate(pairwise([*starts, n])):
@@ -115,8 +120,29 @@ def _silhouettes(
         within /= np.where(mass > 0, mass, 1)
         longer = np.maximum(within, between)
         defined = (mass > 0) & (longer > 0) & np.isfinite(longer)
-        values[part] = np.where(defined, between - within, 0) / np.where(defined, longer, 1)
-    return values
+        return np.where(defined, between - within, 0) / np.where(defined, longer, 1)
+
+    parts = [slice(start, start + _TILE) for start in range(0, n, _TILE)]
+    return np.concatenate(list(in_order(of_rows, parts, n_jobs)))
+
+
+def _centred(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Points less their mean, and their squared lengths."""
+    middle = points - points.mean(axis=0)
+    return middle, np.einsum("ij,ij->i", middle, middle)
+
+
+def _squared_distances(
+    points: np.ndarray, middle: np.ndarray, squares: np.ndarray, part: slice
+) -> np.ndarray:
+    """Squared distances of some points to all; from differences where products would cancel."""
+    both = squares[part, None] + squares
+    square = both - 2 * (middle[part] @ middle.T)
+    left, right = np.nonzero(square < np.maximum(_CANCELS * both, _NEAR**2 * squares.max()))
+    exact = np.empty(len(left))
+    fill_pair_squares(points, part.start + left, right, exact)
+    square[left, right] = exact
+    return square
 
 
 def measure_calinski_harabasz(rows: Rows, metric: str) -> Quantity:
@@ -356,10 +382,9 @@ def _two_nearest(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     leaves among the two nearest.
     """
     n, d = points.shape
-    middle = points - points.mean(axis=0)
-    squares = np.einsum("ij,ij->i", middle, middle)
+    middle, squares = _centred(points)
     nearest, neighbours = np.empty((n, 2)), np.empty(n, dtype=np.int64)
-    for part in np.array_split(np.arange(n), 8 * n * n // _BATCH + 1):
+    for part in np.array_split(np.arange(n), n * n // _BATCH + 1):
         square = squares[part, None] + squares - 2 * (middle[part] @ middle.T)
         square[np.arange(len(part)), part] = np.inf
         # At most so far off are centred coordinates and sums of d products.

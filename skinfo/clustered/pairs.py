@@ -189,8 +189,8 @@ def metric_coordinates(points: np.ndarray, metric: str) -> np.ndarray:
     one of their own, orthogonal to that of all other rows, so that the distance of a dead row is 1
     to other rows and 0 to other dead rows.
     """
+    largest = max(float(points.max()), -float(points.min()))
     points = np.asarray(points, dtype=np.float64)
-    largest = np.abs(points).max()
     if largest > _LARGEST:
         raise ValueError(
             f"The activations are too large: they reach {largest:.3g}, and sums of them overflow. "
@@ -217,14 +217,11 @@ def moved_and_scaled(points: np.ndarray) -> tuple[np.ndarray, float]:
     low, high = points.min(axis=0), points.max(axis=0)
     with np.errstate(over="ignore"):
         within = ((low > 0) & (high <= 2 * low)) | ((high < 0) & (low >= 2 * high))
-    scale = scale_of(points)
-    return (points - np.where(within, low, 0.0)) / scale, scale
-
-
-def scale_of(points: np.ndarray) -> float:
-    """The power of two below the widest range of a coordinate; 1 for points in one place."""
-    extent = np.ptp(points, axis=0).max()
-    return float(_power_of_two(extent)) if extent > 0 else 1.0
+        extent = (high - low).max()
+    scale = float(_power_of_two(extent)) if extent > 0 else 1.0
+    moved = points - np.where(within, low, 0.0)
+    moved /= scale
+    return moved, scale
 
 
 def _power_of_two(values: np.ndarray) -> np.ndarray:

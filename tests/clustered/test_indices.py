@@ -21,6 +21,17 @@ def test_silhouette_is_scikit_learns(rng):
         assert est.silhouette_ == pytest.approx(silhouette_score(X, y, metric=metric))
 
 
+@pytest.mark.parametrize("far", [3.0, 1e4, 1e9])
+def test_the_silhouette_of_near_classes_beside_a_far_one_keeps_its_digits(rng, far):
+    """Products alone leave the near ones no digit; three tiles, the same bits for any threads."""
+    y = np.repeat([0, 1, 2], 100)
+    X = rng.normal(size=(300, 6)) + np.array([0.0, 1.0, far])[y, None]
+    one, two = (ClusteringScore(measures=("silhouette",), n_jobs=n).fit(X, y) for n in (1, 2))
+    expected = reference.silhouette(X, y, np.ones(300))
+    assert one.silhouette_ == pytest.approx(expected, rel=1e-13)
+    assert two.silhouette_ == one.silhouette_
+
+
 def test_a_sampled_silhouette_says_so(rng):
     X, y = rng.normal(size=(3000, 2)), np.arange(3000) % 3
     X[y == 1] += 2
