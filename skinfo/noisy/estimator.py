@@ -13,7 +13,8 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from skinfo._numba import ONE_BLAS_THREAD
-from skinfo._rows import Rows, as_scale, check_activations, check_rows
+from skinfo._rows import Rows, as_array, as_scale, check_activations, check_rows
+from skinfo._torch import device_for
 from skinfo.errors import SaturationWarning, warn_unless_noted
 from skinfo.noise import AdditiveNoise, Noise, make_noise
 from skinfo.noisy.bounds import pairwise_bounds
@@ -97,6 +98,10 @@ class NoisyMIEstimator(BaseEstimator):
         Threads; the result does not depend on it.
     random_state : int, RandomState instance or None, default=None
         Seed of the draws.
+    device : str or torch.device, default=None
+        Where the sums over pairs are computed. None: where X is, which for numpy is the processor;
+        "cpu": the compiled engine; "cuda" or another device of torch: torch on that device, which
+        the rows are moved to; "torch:cpu": torch on the processor. See the notes.
 
     Attributes
     ----------
@@ -232,6 +237,15 @@ class NoisyMIEstimator(BaseEstimator):
     copied as a whole. Under other noise, and for the pairwise bounds, they are copied to double
     precision.
 
+    A tensor of torch is measured where it is: on the processor by the compiled engine, to the same
+    bits as its numpy view; elsewhere the sums over all pairs of a draw and a row, nearly all of the
+    work, are torch's on that device, in the precision of the activations, and equal the compiled
+    ones to 1e-9 nat in double and 1e-3 in single precision. The device keeps a copy of the rows,
+    two with groups of unequal sizes, and takes 128 MiB for the sums. Draws, averages and what is
+    fitted with ``population=True`` stay on the processor. ``score`` and ``score_samples`` compute
+    where ``fit`` did, wherever their rows are. Tensors leave their graph; half precision becomes
+    single or double. A device needs double precision, which mps lacks.
+
     In a pipeline, ``make_pipeline(PCA(10), NoisyMIEstimator(0.1))``, sigma lives in the space that
     the steps before make of the layer: measured is :math:`I(X; f(S) + \sigma Z)`. PCA without
     whitening turns and cuts, and turned noise is the same noise, so the value is
@@ -325,6 +339,8 @@ class NoisyMIEstimator(BaseEstimator):
         "units": [StrOptions({"nats", "bits"})],
         "n_jobs": [Integral, None],
         "random_state": ["random_state"],
+        # A name, or a torch.device.
+        "device": [object],
     }
 
     #: Rows of one group are replicas of an input, and are measured as such.
@@ -346,6 +362,7 @@ class NoisyMIEstimator(BaseEstimator):
         units: str = "nats",
         n_jobs: int | None = None,
         random_state: int | np.random.RandomState | None = None,
+        device: Any = None,
     ) -> None:
         self.sigma = sigma
         self.noise = noise
@@ -360,6 +377,7 @@ class NoisyMIEstimator(BaseEstimator):
         self.units = units
         self.n_jobs = n_jobs
         self.random_state = random_state
+        self.device = device
 
     @property
     def memory_factor(self) -> float:
@@ -412,6 +430,10 @@ class NoisyMIEstimator(BaseEstimator):
         """
         noise = self._checked_noise(scale)
         _check_densities(self.densities or ())
+        device = device_for(
+            self.device, X=X, y=y, groups=groups, sample_weight=sample_weight, scale=scale,
+            clusters=clusters,
+        )  # fmt: skip
         rows = check_rows(self, X, y, groups, sample_weight, scale=scale, clusters=clusters)
         if self.pairwise_bounds and (groups is not None or sample_weight is not None):
             raise ValueError(
@@ -420,7 +442,7 @@ class NoisyMIEstimator(BaseEstimator):
             )
         self._check_label_options(rows)
         self._seed = int(check_random_state(self.random_state).randint(2**31 - 1))
-        self._mixture = Mixture.of(rows, noise)
+        self._mixture = Mixture.of(rows, noise, device=device)
         information = measure_mixture(
             self._mixture,
             tol=self.tol / nats_to(self.units),
@@ -479,7 +501,7 @@ class NoisyMIEstimator(BaseEstimator):
             self.pointwise_inputs_ = (
                 np.arange(len(self.pointwise_mutual_info_))
                 if groups is None
-                else np.unique(column_or_1d(groups))
+                else np.unique(column_or_1d(as_array(groups, "groups")))
             )
         self.confusion_ = None if classes is None else classes.confusion
         self.confusion_stderr_ = None if classes is None else classes.confusion_stderr

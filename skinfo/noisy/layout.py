@@ -24,6 +24,7 @@ from skinfo.noisy.kernels.dense import COARSEST, Arithmetic, sum_densely
 from skinfo.noisy.kernels.skipping import sum_by_skipping
 
 if TYPE_CHECKING:
+    from skinfo.noisy.kernels.torch_sums import TorchBlocks
     from skinfo.noisy.units import ScaledUnits
 
 #: With lengths in units of sigma, this factor turns exp(-x^2 / 2) into 2^(-x^2).
@@ -169,7 +170,7 @@ def parts(n: int, d: int) -> Iterator[slice]:
 class Layout:
     """Rows in blocks of 64: labels start a new block, replicas of an input lie side by side."""
 
-    blocks: Blocks  # the rows as the kernels read them
+    blocks: Blocks | TorchBlocks  # the rows as the kernels read them
     slots: np.ndarray  # (n_members,): where each row went, block * 64 + lane
     # (n_labels, 2): first and one past the last block of each label; (0, 0) without labels.
     label_blocks: np.ndarray
@@ -193,7 +194,10 @@ class Layout:
         Returns log2 of three disjoint sums, (m, 3): rest of the own input, rest of the own label,
         all others.
         """
-        blocks, arithmetic = self.blocks, _ARITHMETIC[self.blocks.points.dtype.name]
+        blocks = self.blocks
+        if not isinstance(blocks, Blocks):
+            return blocks.sum_at(queries)
+        arithmetic = _ARITHMETIC[blocks.points.dtype.name]
         queries = queries._replace(points=queries.points.astype(blocks.points.dtype, copy=False))
         sums = np.empty((len(queries.points), 3))
         dense = _most_count(blocks, queries, arithmetic.rounding)
@@ -261,9 +265,16 @@ def order_rows(rows: Rows) -> np.ndarray:
 
 
 def lay_out(
-    rows: Rows, members: np.ndarray, space: Subspace | ScaledUnits, dtype: np.dtype
+    rows: Rows,
+    members: np.ndarray,
+    space: Subspace | ScaledUnits,
+    dtype: np.dtype,
+    device: str | None = None,
 ) -> Layout:
-    """Store the rows that ``members`` names, in that order; double precision for diagonal ones."""
+    """Store the rows that ``members`` names, in that order; double precision for diagonal ones.
+
+    On a device of torch if one is named.
+    """
     n_labels = 1 if rows.label_weights is None else len(rows.label_weights)
     label = np.zeros(len(members), dtype=np.int64) if rows.labels is None else rows.labels[members]
     counts = np.bincount(label, minlength=n_labels)
@@ -280,12 +291,19 @@ def lay_out(
     weights[slot] = rows.weights[members]
     coordinates = space.project(rows.points[filled])
     coordinates *= BINARY
-    if isinstance(space, Subspace):
-        blocks = _round_blocks(coordinates, weights, dtype)
+    diagonal = None
+    if not isinstance(space, Subspace):
+        diagonal = 1 / space.deviations[filled], space.log_volumes[filled] / -LOG2
+    blocks: Blocks | TorchBlocks
+    if device is not None:
+        from skinfo.noisy.kernels.torch_sums import TorchBlocks
+
+        rounding = _ARITHMETIC[dtype.name]
+        blocks = TorchBlocks.of(coordinates, weights, dtype, device, rounding, diagonal)
+    elif diagonal is not None:
+        blocks = _diagonal_blocks(coordinates, *diagonal, weights)
     else:
-        blocks = _diagonal_blocks(
-            coordinates, 1 / space.deviations[filled], space.log_volumes[filled] / -LOG2, weights
-        )
+        blocks = _round_blocks(coordinates, weights, dtype)
     no_labels = np.zeros((1, 2), dtype=np.int64)
     return Layout(blocks, slot, no_labels if rows.labels is None else label_blocks)
 

@@ -37,9 +37,13 @@ class Mixture:
     # (n,): rows of a stratum are neighbours, and so are those that lie near each other in it,
     # unless they are too many to be kept sorted.
     order: np.ndarray
+    device: str | None = None  # of torch, for the sums; None for the compiled engine
 
     @classmethod
-    def of(cls, rows: Rows, noise: Noise | float, order: np.ndarray | None = None) -> Mixture:
+    def of(
+        cls, rows: Rows, noise: Noise | float, order: np.ndarray | None = None, *,
+        device: str | None = None,
+    ) -> Mixture:  # fmt: skip
         """Reduce and sort the rows; ``order`` is that of a mixture of the same rows.
 
         A number is the sigma of additive noise.
@@ -55,7 +59,7 @@ class Mixture:
             space = ScaledUnits.of(rows, rows.deviations)
         if order is None:
             order = _sorted(components, space)
-        return cls(components, space, order)
+        return cls(components, space, order, device)
 
     @property
     def rows(self) -> Rows:
@@ -85,17 +89,26 @@ class Mixture:
         With each the stratum, None where there is one, and the position of its first row. They are
         for queries no farther than ``farthest`` from the mean, in units of sigma.
         """
-        rows, members = self._parts[part].rows, self._parts[part].members
         dtype = self._dtype(farthest)
-        kept = len(self.order) * self.space.rank <= _MOST_KEPT
+        kept = self.device is not None or self._is_small
         if kept and dtype == self._dtype(0.0):
-            yield from self._whole_layouts[part]
-            return
-        portion = max(1, _PER_PART // (WIDE * max(self.space.rank, 1))) * WIDE
+            yield from self._kept_layouts[part]
+        else:
+            yield from self._laid_out(part, dtype)
+
+    @property
+    def _is_small(self) -> bool:
+        return len(self.order) * self.space.rank <= _MOST_KEPT
+
+    def _laid_out(self, part: int, dtype: np.dtype) -> Iterator[tuple[int | None, int, Layout]]:
+        rows, members = self._parts[part].rows, self._parts[part].members
+        most = _PER_PART if self.device is None else _MOST_KEPT
+        portion = max(1, most // (WIDE * max(self.space.rank, 1))) * WIDE
         for stratum, first, last in self._large_strata(part):
-            for start in range(first, last, last - first if kept else portion):
-                stop = last if kept else min(start + portion, last)
-                yield stratum, start, lay_out(rows, members[start:stop], self.space, dtype)
+            step = last - first if self._is_small else portion
+            for start in range(first, last, step):
+                some = members[start : min(start + step, last)]
+                yield stratum, start, lay_out(rows, some, self.space, dtype, self.device)
 
     def _large_strata(self, part: int) -> list[tuple[int | None, int, int]]:
         """Strata that have blocks of their own: each with the first and one past its last row."""
@@ -116,15 +129,9 @@ class Mixture:
         return np.dtype(np.float32 if single and near else np.float64)
 
     @cached_property
-    def _whole_layouts(self) -> list[list[tuple[int | None, int, Layout]]]:
+    def _kept_layouts(self) -> list[list[tuple[int | None, int, Layout]]]:
         dtype = self._dtype(0.0)
-        return [
-            [
-                (stratum, first, lay_out(p.rows, p.members[first:last], self.space, dtype))
-                for stratum, first, last in self._large_strata(part)
-            ]
-            for part, p in enumerate(self._parts)
-        ]
+        return [list(self._laid_out(part, dtype)) for part in range(len(self._parts))]
 
     @cached_property
     def _few_rows(self) -> list[FewRows | None]:

@@ -15,6 +15,7 @@ from sklearn.utils._param_validation import validate_parameter_constraints
 
 from skinfo._numba import ONE_BLAS_THREAD
 from skinfo._rows import check_list, check_rows
+from skinfo._torch import device_for
 from skinfo.noise import NOISES, AdditiveNoise, make_noise
 from skinfo.noisy.effective_dimension import effective_dimension
 from skinfo.noisy.estimator import NoisyMIEstimator
@@ -47,6 +48,7 @@ def sigma_curve(
     max_evaluations: int = 2**20,
     n_jobs: int | None = None,
     random_state: int | np.random.RandomState | None = None,
+    device: Any = None,
 ) -> pd.DataFrame:
     r"""Measure one layer at every sigma of a list, or at every rate of Gaussian dropout.
 
@@ -87,6 +89,8 @@ def sigma_curve(
         Threads; the result does not depend on it.
     random_state : int, RandomState instance or None, default=None
         Seed of the draws, the same for all sigmas.
+    device : str or torch.device, default=None
+        Where the sums over pairs are computed, as for :class:`skinfo.NoisyMIEstimator`.
 
     Returns
     -------
@@ -179,6 +183,7 @@ def sigma_curve(
         units=units,
         n_jobs=n_jobs,
         random_state=random_state,
+        device=device,
     )
     validate_parameter_constraints(
         NoisyMIEstimator._parameter_constraints, estimator.get_params(), "sigma_curve"
@@ -190,6 +195,7 @@ def sigma_curve(
             "curve is against one; measure each choice of them with NoisyMIEstimator."
         )
     declared = check_list(sigmas, "sigmas", "standard deviations", partial(_checked, noise))
+    place = device_for(device, X=X, y=y, sample_weight=sample_weight)
     rows = check_rows(estimator, X, y, None, sample_weight)
     seed = int(check_random_state(random_state).randint(2**31 - 1))
     # The smallest sigma resolves the most directions.
@@ -203,7 +209,7 @@ def sigma_curve(
     }
     found, slopes = {}, {}
     for sigma in declared:
-        mixture = Mixture.of(rows, make_noise(noise, sigma), order)
+        mixture = Mixture.of(rows, make_noise(noise, sigma), order, device=place)
         found[sigma] = measure_mixture(mixture, **options).quantities
         if noise == AdditiveNoise.name:
             slopes[sigma] = effective_dimension(mixture, **options)
