@@ -102,7 +102,10 @@ def effective_dimension(
     linear = Average(float((space.variances / (1 + space.variances)).sum()))
     guess = plug_in
     if population:
-        linear, guess = _linear_error_without_row(mixture, space, seed), without_row
+        linear = guess = _linear_error_without_row(mixture, space, seed)
+        # What leaves a row out has seen others of its cluster.
+        if rows.clusters is None:
+            guess = without_row
     # Between rows that are told apart all of the error is in draws so rare that none may be seen.
     unseen = MISSED * space.rank / sum(draws.rows.size for draws in taken)
     upper = max(guess.mean + guess.margin(population=population), unseen)
@@ -132,7 +135,7 @@ def _average(rows: Rows, taken: list[Draws], portions: list[np.ndarray]) -> Aver
     draw_weights = np.concatenate([draws.weights for draws in taken], axis=1)
     sources = np.concatenate([draws.rows for draws in taken], axis=1)
     no_control = np.zeros_like(values)
-    return average_draws(values, no_control, draw_weights, sources, rows.weights, rows.weights)
+    return average_draws(values, no_control, draw_weights, sources, rows)
 
 
 def _errors_at(
@@ -210,5 +213,4 @@ def _linear_error_without_row(mixture: Mixture, space: Subspace, seed: int) -> A
             points = space.project(rows.points[held_out[part]])
             errors[held_out[part]] = (((points - mean) @ shrinking) ** 2).sum(axis=1) + of_noise
     value = float(rows.weights @ errors)
-    variance = float(rows.weights**2 @ (errors - value) ** 2)
-    return Average(value, inputs=float(np.sqrt(variance)))
+    return Average(value, inputs=rows.error_of_mean(errors))

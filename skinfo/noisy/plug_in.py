@@ -218,7 +218,6 @@ class Averages:
             self._unseen += _error_of_far_rows(mixture, draws)
         self.sums = sums
         self._exact = exact
-        self._inputs = self.rows.inputs[draws.rows]
         self._plug_in = contributions(sums.all_data, sums)
         self._half = None if sums.half_data is None else contributions(sums.half_data, sums)
         self._point = point_contributions(self._plug_in, self._half)
@@ -229,23 +228,10 @@ class Averages:
             values,
             self._control,
             self.draws.weights,
-            self._inputs,
-            self.rows.weights,
-            self.rows.input_weights,
+            self.draws.rows,
+            self.rows,
         )
-        inputs = average.inputs
-        if self.rows.clusters is not None and np.isfinite(average.mean):
-            # Part of the variance between inputs is that between clusters, and they are fewer.
-            drawn = self.rows.clusters[self.draws.rows].ravel()
-            _, between = variance_components(values.ravel(), drawn, self.draws.weights.ravel())
-            of_inputs, of_clusters = (
-                float(np.sum(p**2))
-                for p in (self.rows.input_weights, self.rows.independent_weights)
-            )
-            within = max(0.0, inputs**2 / of_inputs - between)
-            inputs = np.sqrt(between * of_clusters + within * of_inputs)
-        integration = float(np.hypot(average.integration, self._unseen))
-        return replace(average, integration=integration, inputs=float(inputs))
+        return replace(average, integration=float(np.hypot(average.integration, self._unseen)))
 
     def of_rows(self, values: np.ndarray) -> Average:
         """Average one value per row, computed without drawing."""
@@ -301,7 +287,9 @@ class Averages:
         rows, weights = self.rows, self.draws.weights.ravel()
         replicas = 0.0
         if rows.has_replicas:
-            within, _ = variance_components(values.ravel(), self._inputs.ravel(), weights)
+            within, _ = variance_components(
+                values.ravel(), rows.inputs[self.draws.rows].ravel(), weights
+            )
             noise, between = variance_components(values.ravel(), self.draws.rows.ravel(), weights)
             # Where rows hardly repeat, the noise at one row is not known.
             variance = max(within - noise, 0.0) if noise != between else within

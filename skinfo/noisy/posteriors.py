@@ -187,8 +187,11 @@ class _Classes:
         plug_in = replace(self._average(self._error), replicas=wrong.replicas, inputs=wrong.inputs)
         upper = plug_in.mean + plug_in.margin(population=self._population)
         if self._leaves_out:
-            without = self._average(self._error_left_out)
-            upper = without.mean + without.margin(population=self._population) + self._unseen()
+            upper = ceiling.upper
+            # What leaves an input out has seen others of its cluster.
+            if self._rows.clusters is None or not self._population:
+                without = self._average(self._error_left_out)
+                upper = without.mean + without.margin(population=self._population) + self._unseen()
         lower = max(0.0, plug_in.mean - plug_in.margin(population=self._population))
         quantity = Quantity(
             "bayes_error", plug_in.mean, plug_in.integration, lower, min(upper, ceiling.upper), "",
@@ -204,8 +207,8 @@ class _Classes:
         flat = values.reshape(N_RANDOMISATIONS, -1)
         n, m = values.shape[1:]
         inputs = np.broadcast_to(np.repeat(np.arange(n), m), flat.shape)
-        p = self._rows.input_weights
-        return average_draws(flat, np.zeros_like(flat), p[inputs], inputs, self._rows.weights, p)
+        p, drawn = self._rows.input_weights[inputs], self._rows.first_rows[inputs]
+        return average_draws(flat, np.zeros_like(flat), p, drawn, self._rows)
 
     def _unseen(self) -> float:
         """Probability of what none of those drawn shows, and which may all be misjudged."""

@@ -11,6 +11,8 @@ from scipy.special import ndtri
 from scipy.stats import qmc
 from scipy.stats import t as student
 
+from skinfo._rows import Rows
+
 #: Independent scramblings; their spread gives the standard error.
 N_RANDOMISATIONS = 16
 _QUANTILE = float(student.ppf(0.975, N_RANDOMISATIONS - 1))
@@ -183,31 +185,31 @@ def average_draws(
     values: np.ndarray,
     control: np.ndarray,
     draw_weights: np.ndarray,
-    inputs: np.ndarray,
-    row_weights: np.ndarray,
-    input_weights: np.ndarray,
+    drawn: np.ndarray,
+    rows: Rows,
 ) -> Average:
     """Average values over draws, -inf or inf where nothing determines one.
 
     Four arrays of shape (N_RANDOMISATIONS, m) hold a number per draw: its value, a control whose
-    mean is exactly 0, its weight, its row's input; then all rows' and all inputs' probabilities.
+    mean is exactly 0, its weight, the row it was drawn around.
 
     Replicas of an input are independent, and to first order a plug-in information is the mean over
     rows of the row's own contribution; so its variance over replicas is the variance within inputs
     times sum w^2. The draws' noise is part of what is measured here, which errs on the wide side.
     """
-    flat = values.ravel()
+    flat, flat_weights = values.ravel(), draw_weights.ravel()
     if not np.isfinite(flat).all():
         return Average(float(np.inf if np.any(flat == np.inf) else -np.inf))
     mean, integration = integration_error(values, control, draw_weights)
-    within, between = variance_components(flat, inputs.ravel(), draw_weights.ravel())
-    has_replicas = len(row_weights) > len(input_weights)
-    return Average(
-        mean,
-        integration,
-        float(np.sqrt(within * np.sum(row_weights**2))) if has_replicas else 0.0,
-        float(np.sqrt(between * np.sum(input_weights**2))),
-    )
+    within, between = variance_components(flat, rows.inputs[drawn].ravel(), flat_weights)
+    replicas = float(np.sqrt(within * np.sum(rows.weights**2))) if rows.has_replicas else 0.0
+    variance = between * np.sum(rows.input_weights**2)
+    if rows.clusters is not None:
+        # Part of the variance between inputs is that between clusters, and they are fewer.
+        _, of_clusters = variance_components(flat, rows.clusters[drawn].ravel(), flat_weights)
+        variance = max(0.0, between - of_clusters) * np.sum(rows.input_weights**2)
+        variance += of_clusters * np.sum(rows.independent_weights**2)
+    return Average(mean, integration, replicas, float(np.sqrt(variance)))
 
 
 def integration_error(

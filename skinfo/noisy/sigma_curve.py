@@ -42,6 +42,7 @@ def sigma_curve(
     sigmas: Any,
     noise: str = "additive",
     sample_weight: Any = None,
+    clusters: Any = None,
     tol: float = 0.01,
     population: bool = False,
     units: str = "nats",
@@ -76,6 +77,9 @@ def sigma_curve(
         Noise of one parameter, see :func:`skinfo.noise.make_noise`.
     sample_weight : array-like of shape (n_samples,), default=None
         Probability of each row's input, up to a factor. Zero drops a row.
+    clusters : array-like of shape (n_samples,), default=None
+        For ``population=True``: what each row was drawn together with; None: every input was
+        drawn by itself.
     tol : float, default=0.01
         Standard error of the integration to reach at each sigma, in ``units``.
     population : bool, default=False
@@ -196,7 +200,7 @@ def sigma_curve(
         )
     declared = check_list(sigmas, "sigmas", "standard deviations", partial(_checked, noise))
     place = device_for(device, X=X, y=y, sample_weight=sample_weight)
-    rows = check_rows(estimator, X, y, None, sample_weight)
+    rows = check_rows(estimator, X, y, None, sample_weight, clusters=clusters)
     seed = int(check_random_state(random_state).randint(2**31 - 1))
     # The smallest sigma resolves the most directions.
     order = Mixture.of(rows, make_noise(noise, min(declared))).order

@@ -414,8 +414,7 @@ def test_average_of_what_cannot_be_known_is_infinite():
         np.zeros((16, 4)),
         np.ones((16, 4)),
         np.zeros((16, 4), dtype=int),
-        np.ones(1),
-        np.ones(1),
+        Rows.make(np.zeros((1, 1))),
     )
     assert average == Average(-np.inf)
 

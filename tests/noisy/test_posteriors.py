@@ -228,3 +228,13 @@ def test_rows_in_strata_are_told_apart_by_what_noise_cannot_change():
     error = np.sqrt(np.sum(stderr**2)) / 4
     assert within(est.pointwise_mutual_info_.mean(), value, error, 2e-3)
     assert est.conditional_mutual_info_ == pytest.approx(np.log(2), abs=1e-9)
+
+
+def test_rows_of_a_cluster_do_not_tell_its_label():
+    """Labels of 60 clusters at random: nothing is known of the next, and half of it is wrong."""
+    rng = np.random.default_rng(0)
+    clusters = np.repeat(np.arange(60), 4)
+    S, y = rng.normal(size=(60, 5))[clusters], rng.integers(2, size=60)[clusters]
+    est = NoisyMIEstimator(0.3, population=True, posterior_draws=16, random_state=0)
+    assert est.fit(S, y).bayes_error_bracket_[1] < 0.4
+    assert est.fit(S, y, clusters=clusters).bayes_error_bracket_[1] > 0.5

@@ -201,6 +201,19 @@ def test_a_population_in_many_dimensions_is_bracketed_where_its_rows_are_told_ap
     assert slopes(sampled, "notes")[0] == "too few inputs"
 
 
+def test_rows_of_a_cluster_are_not_taken_for_independent():
+    rng = np.random.default_rng(0)
+    clusters = np.repeat(np.arange(80), 5)
+    S = rng.normal(size=(80, 3))[clusters] + 0.05 * rng.normal(size=(400, 3))
+    ratio = 1.0025 / 0.3**2
+    truths = {"effective_dimension": 3 * ratio / (1 + ratio), "mutual_info": 1.5 * np.log1p(ratio)}
+    alone = measure(S, [0.3], population=True).set_index("quantity")
+    together = measure(S, [0.3], population=True, clusters=clusters).set_index("quantity")
+    for quantity, truth in truths.items():
+        assert alone.at[quantity, "upper"] < truth
+        assert together.at[quantity, "lower"] < truth < together.at[quantity, "upper"]
+
+
 def test_weights_are_probabilities_and_far_rows_keep_their_digits():
     points = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
     twice = measure(points[[0, 0, 1, 2]], [0.5], tol=1e-3)
