@@ -83,6 +83,14 @@ def analyze(
             "confusion and Bayes error; 0: not measured.",
         ),
     ] = 0,
+    n_permutations: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            help="Permutations of the labels, 19 or more, that say what a predictor finds by "
+            "chance; with --population.",
+        ),
+    ] = 0,
     units: Annotated[str, typer.Option(help="nats or bits.")] = "nats",
     subset: Annotated[
         str | None, typer.Option(help="Only the inputs of the run's train or test split.")
@@ -153,7 +161,8 @@ def analyze(
         estimators = default_estimators(
             opened, subset=subset, sigma=deviations, noise=noise or "additive",
             bin_width=bin_width, tol=tol, units=units, population=population,
-            posterior_draws=posterior_draws, random_state=random_state,
+            posterior_draws=posterior_draws, n_permutations=n_permutations,
+            random_state=random_state,
         )  # fmt: skip
         _warn_of_missing_estimators(opened, estimators, deviations)
     table, snapshots = _measure(

@@ -33,7 +33,10 @@ _WORDS = {
     list[float]: "a list of numbers", list[list[float]]: "a list of lists of numbers",
 }  # fmt: skip
 #: Options of `skinfo analyze` that each estimator of a settings file decides for itself.
-OF_ESTIMATORS = ("sigma", "noise", "bin_width", "tol", "population", "posterior_draws", "units")
+OF_ESTIMATORS = (
+    "sigma", "noise", "bin_width", "tol", "population", "posterior_draws", "n_permutations",
+    "units",
+)  # fmt: skip
 
 
 def open_described(run: Path, labels: Path | None, layers: str | None, **options: Any) -> Any:

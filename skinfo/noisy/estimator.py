@@ -13,7 +13,7 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from skinfo._numba import ONE_BLAS_THREAD
-from skinfo._rows import Rows, as_array, as_scale, check_activations, check_rows
+from skinfo._rows import as_array, as_scale, check_activations, check_rows
 from skinfo._torch import device_for
 from skinfo.errors import SaturationWarning, warn_unless_noted
 from skinfo.noise import AdditiveNoise, Noise, make_noise
@@ -428,6 +428,7 @@ class NoisyMIEstimator(BaseEstimator):
             If a standard deviation is not positive, for ``label_predictor`` or ``n_permutations``
             without labels of a population, or for the input errors named in the message.
         """
+        self.check_settings()
         noise = self._checked_noise(scale)
         _check_densities(self.densities or ())
         device = device_for(
@@ -440,7 +441,10 @@ class NoisyMIEstimator(BaseEstimator):
                 "pairwise_bounds=True takes every row for an input of its own and of the same "
                 "weight; fit without groups and sample_weight, or with pairwise_bounds=False."
             )
-        self._check_label_options(rows)
+        if self._label_options and y is None:
+            raise ValueError(
+                f"{self._label_options[0]} is about labels; fit with y, one label per row."
+            )
         self._seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         self._mixture = Mixture.of(rows, noise, device=device)
         information = measure_mixture(
@@ -525,21 +529,23 @@ class NoisyMIEstimator(BaseEstimator):
         Raises
         ------
         ValueError
-            For a sigma that is not positive.
+            For a sigma that is not positive; for ``label_predictor`` or ``n_permutations`` where
+            the inputs are no sample of a population.
         """
         if self.sigma is not None:
             make_noise(self.noise, self.sigma)
-
-    def _check_label_options(self, rows: Rows) -> None:
-        given = ["label_predictor"] * (self.label_predictor is not None)
-        given += ["n_permutations"] * (self.n_permutations > 0)
+        given = self._label_options
         if given and not self.population:
             raise ValueError(
                 f"{given[0]} is for population=True: given inputs are all there are, and their "
                 "I(Y;T) is computed, not predicted from other rows."
             )
-        if given and rows.labels is None:
-            raise ValueError(f"{given[0]} is about labels; fit with y, one label per row.")
+
+    @property
+    def _label_options(self) -> list[str]:
+        """What is set that only labels of a population have a use for."""
+        given = ["label_predictor"] * (self.label_predictor is not None)
+        return given + ["n_permutations"] * (self.n_permutations > 0)
 
     def _checked_noise(self, scale: Any) -> Noise:
         if scale is None:

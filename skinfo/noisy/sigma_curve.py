@@ -199,7 +199,7 @@ def sigma_curve(
             "curve is against one; measure each choice of them with NoisyMIEstimator."
         )
     declared = check_list(sigmas, "sigmas", "standard deviations", partial(_checked, noise))
-    place = device_for(device, X=X, y=y, sample_weight=sample_weight)
+    place = device_for(device, X=X, y=y, sample_weight=sample_weight, clusters=clusters)
     rows = check_rows(estimator, X, y, None, sample_weight, clusters=clusters)
     seed = int(check_random_state(random_state).randint(2**31 - 1))
     # The smallest sigma resolves the most directions.
