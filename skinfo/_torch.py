@@ -11,6 +11,9 @@ from typing import Any
 
 from skinfo.errors import needs_extra
 
+#: Bytes that a device may take at a time beside the data: a processor's caches are smaller than a
+#: GPU's, which needs much work at a time.
+SCRATCH = {"cpu": 2**25, "other": 2**27}
 # What stands before the name of a device that torch is to compute on although the compiled engine
 # could: the processor.
 _BY_TORCH = "torch:"
@@ -67,6 +70,11 @@ def _check_device(name: str) -> None:
         f'device="{name}" has no double precision, in which sums of tiny and of huge terms are '
         'kept; use device="cpu", which moves the data there.'
     )
+
+
+def scratch_bytes(device: Any) -> int:
+    """How many bytes of a device may be taken at a time, beside the data on it."""
+    return SCRATCH["cpu" if str(device) == "cpu" else "other"]
 
 
 class _FullPrecision(ContextDecorator):

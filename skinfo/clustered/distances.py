@@ -99,11 +99,12 @@ def measure_distances(rows: Rows, metric: str, *, n_jobs: int | None = None) -> 
 def measure_label_sets(
     rows: Rows, label_sets: np.ndarray, metric: str, *, max_pairs: int | None = None,
     random_state: np.random.RandomState | None = None, n_jobs: int | None = None,
+    device: str | None = None,
 ) -> list[Distances]:  # fmt: skip
     """Count distances within and between the classes of several label sets, in one pass.
 
     ``label_sets``, (n_sets, n), holds labels 0, 1, … of every row; the other parameters are those
-    of :class:`skinfo.ClusteringScore`.
+    of :class:`skinfo.ClusteringScore`, ``device`` one of torch or None for the compiled engine.
     """
     if len(label_sets) > _MOST_LABEL_SETS:
         raise ValueError(
@@ -118,9 +119,10 @@ def measure_label_sets(
             )
             for labels in label_sets
         ]
-    found, ambiguous = _measure_all(PairRows.make(rows, label_sets, metric), n_jobs)
+    found, ambiguous = _measure_all(PairRows.make(rows, label_sets, metric), n_jobs, device)
     if ambiguous > _MOST_AMBIGUOUS:
-        found, _ = _measure_all(PairRows.make(rows, label_sets, metric, direct=True), n_jobs)
+        exact = PairRows.make(rows, label_sets, metric, direct=True)
+        found, _ = _measure_all(exact, n_jobs, device)
     return found
 
 
@@ -135,11 +137,13 @@ class _PairSums(NamedTuple):
     masses: list[np.ndarray]  # by kind, weights of the pairs; none where all are equal
 
 
-def _measure_all(pairs: PairRows, n_jobs: int | None) -> tuple[list[Distances], float]:
+def _measure_all(
+    pairs: PairRows, n_jobs: int | None, device: str | None
+) -> tuple[list[Distances], float]:
     """Distances of every label set, and the largest share of comparisons that rounding decides."""
     cells, pilots = _learn_cells(pairs)
     bearings = np.stack([_bearings(*of_set) for of_set in pilots]).astype(np.float32)
-    measured = _sum_over_pairs(pairs, cells, bearings, n_jobs)
+    measured = _sum_over_pairs(pairs, cells, bearings, n_jobs, device)
     found = [
         _distances_of_set(s, pairs, cells, bearings[s], measured) for s in range(len(pairs.labels))
     ]
@@ -147,13 +151,28 @@ def _measure_all(pairs: PairRows, n_jobs: int | None) -> tuple[list[Distances], 
 
 
 def _sum_over_pairs(
-    pairs: PairRows, cells: DistanceCells, bearings: np.ndarray, n_jobs: int | None
-) -> _PairSums:
+    pairs: PairRows, cells: DistanceCells, bearings: np.ndarray, n_jobs: int | None,
+    device: str | None,
+) -> _PairSums:  # fmt: skip
     n, n_kinds = len(pairs.points), 1 << len(pairs.labels)
     n_labels = int(pairs.labels.max()) + 1
     shape = (len(pairs.labels), n_labels, n_labels)
     if n_labels > MOST_MATRIX_CLASSES:
         shape = (0, 0, 0)
+
+    def zeros() -> Sums:
+        return Sums(
+            np.zeros((n_kinds, N_CELLS)), np.zeros(n_kinds), np.zeros(shape),
+            np.zeros((len(pairs.labels), 2, n)),
+        )  # fmt: skip
+
+    totals = zeros()
+    if device is not None:
+        from skinfo.clustered.torch_pairs import add_pairs as add_pairs_on
+
+        ranked = int(pairs.begins.sum()) <= MOST_RANKED_PAIRS
+        ranks = add_pairs_on(pairs, cells, bearings, totals, device, ranked=ranked)
+        return _PairSums(totals, *ranks)
     ranking = _room_for_ranking(pairs, n_kinds)
     firsts = ranking.ranks[0].tolist() if len(ranking.values) else []
     rows = TiledRows(
@@ -162,18 +181,11 @@ def _sum_over_pairs(
         bearings,
     )  # fmt: skip
 
-    def zeros() -> Sums:
-        return Sums(
-            np.zeros((n_kinds, N_CELLS)), np.zeros(n_kinds), np.zeros(shape),
-            np.zeros((len(pairs.labels), 2, n)),
-        )  # fmt: skip
-
     def add_tile(first: int) -> Sums:
         sums = zeros()
         add_pairs(first, rows, cells, sums, ranking)
         return sums
 
-    totals = zeros()
     for sums in in_order(add_tile, range(0, n, TILE), n_jobs):
         for total, part in zip(totals, sums, strict=True):
             total += part

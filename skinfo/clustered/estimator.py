@@ -14,7 +14,8 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from skinfo._numba import ONE_BLAS_THREAD
-from skinfo._rows import Rows, check_labels, check_rows, counted
+from skinfo._rows import Rows, as_array, check_labels, check_rows, counted
+from skinfo._torch import device_for
 from skinfo.clustered.distances import Distances, measure_label_sets
 from skinfo.clustered.indices import (
     measure_binned_entropy,
@@ -69,6 +70,10 @@ class ClusteringScore(BaseEstimator):
         What the sample is drawn with; None: the same sample every time.
     n_jobs : int, default=None
         Threads; the numbers do not depend on it.
+    device : str or torch.device, default=None
+        Where all pairs are paired, as for :class:`skinfo.NoisyMIEstimator`: None where X is, "cpu"
+        the compiled engine, "cuda" or another device of torch. A sample of pairs, the silhouette
+        and the other measures stay on the processor.
 
     Attributes
     ----------
@@ -152,6 +157,7 @@ class ClusteringScore(BaseEstimator):
         "max_pairs": [Interval(Integral, 100, None, closed="left"), None],
         "random_state": ["random_state"],
         "n_jobs": [Integral, None],
+        "device": [object],
     }
 
     #: A flow hands over one noisy row per input.
@@ -167,6 +173,7 @@ class ClusteringScore(BaseEstimator):
         max_pairs: int | None = None,
         random_state: Any = None,
         n_jobs: int | None = None,
+        device: Any = None,
     ) -> None:
         self.metric = metric
         self.criterion = criterion
@@ -175,6 +182,7 @@ class ClusteringScore(BaseEstimator):
         self.max_pairs = max_pairs
         self.random_state = random_state
         self.n_jobs = n_jobs
+        self.device = device
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -218,10 +226,13 @@ class ClusteringScore(BaseEstimator):
         """
         wanted = self._wanted()
         rows, label_sets = self._check(X, y, groups, sample_weight)
+        device = device_for(self.device, X=X, y=y, groups=groups, sample_weight=sample_weight)
         shared = [q for name in wanted if name in _UNLABELLED for q in self._measure(name, rows)]
         by_set: dict[Any, dict[str, Any]] = {}
         quantities: list[Quantity] = []
-        for labels, distances in zip(label_sets, self._distances(rows, label_sets), strict=True):
+        for labels, distances in zip(
+            label_sets, self._distances(rows, label_sets, device), strict=True
+        ):
             labelled, measured = replace(rows, labels=labels.codes), distances.quantities()
             for name in wanted:
                 if name not in _UNLABELLED:
@@ -270,7 +281,8 @@ class ClusteringScore(BaseEstimator):
             )
         rows = replace(rows, labels=label_sets[0].codes)
         if self.criterion == "auc":
-            criterion = self._distances(rows, label_sets)[0].auc
+            device = device_for(self.device, X=X, y=y)
+            criterion = self._distances(rows, label_sets, device)[0].auc
         else:
             *_, criterion = self._measure(self.criterion, rows)
         return _SIGNS[self.criterion] * criterion.value
@@ -322,7 +334,8 @@ class ClusteringScore(BaseEstimator):
                 "alike but for blanks or type. Rename them."
             )
         checked = {
-            name: check_labels(labels, len(np.asarray(labels))) for name, labels in several.items()
+            name: check_labels(labels, len(as_array(labels, "y")))
+            for name, labels in several.items()
         }
         lengths = {name: len(labels) for name, labels in checked.items()}
         if len(set(lengths.values())) > 1:
@@ -335,7 +348,7 @@ class ClusteringScore(BaseEstimator):
         joint = joint.ravel()
         rows = check_rows(self, X, joint, groups, sample_weight, reset=reset)
         if sample_weight is not None:
-            joint = joint[counted(np.asarray(sample_weight, dtype=np.float64))]
+            joint = joint[counted(np.asarray(as_array(sample_weight), dtype=np.float64))]
         # One row of each joint label that is left where rows of weight zero are dropped.
         examples = first[np.unique(joint)]
         label_sets = []
@@ -344,12 +357,14 @@ class ClusteringScore(BaseEstimator):
             label_sets.append(_LabelSet(name, classes[left], renumbered[rows.required_labels()]))
         return rows, label_sets
 
-    def _distances(self, rows: Rows, label_sets: list[_LabelSet]) -> list[Distances]:
+    def _distances(
+        self, rows: Rows, label_sets: list[_LabelSet], device: str | None
+    ) -> list[Distances]:
         random = None if self.random_state is None else check_random_state(self.random_state)
         codes = np.stack([labels.codes for labels in label_sets])
         return measure_label_sets(
             rows, codes, self.metric, max_pairs=self.max_pairs, random_state=random,
-            n_jobs=self.n_jobs,
+            n_jobs=self.n_jobs, device=device,
         )  # fmt: skip
 
     def _measure(self, name: str, rows: Rows) -> tuple[Quantity, ...]:
@@ -379,7 +394,7 @@ def _label_sets(y: Any) -> dict[Any, Any]:
     # A data frame of pandas or polars.
     if hasattr(y, "columns") and y.shape[1] > 1:
         return {name: y[name].to_numpy() for name in y.columns}
-    columns = np.asarray(y)
+    columns = np.asarray(as_array(y, "y"))
     if columns.ndim == 2 and columns.shape[1] > 1:
         hot, cold = (columns == 1).sum(axis=1), (columns == 0).sum(axis=1)
         if (hot == 1).all() and (hot + cold == columns.shape[1]).all():

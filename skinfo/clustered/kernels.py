@@ -19,8 +19,8 @@ from skinfo._numba import FAST, kernel
 TILE, WIDE = 128, 256
 #: Bits of a single-precision number behind those that name its segment.
 BITS = 17
-# A squared distance below this share of |t|^2 + |s|^2 is computed again from differences.
-_CANCELS = 1.0 / 32
+#: A squared distance below this share of |t|^2 + |s|^2 is computed again from differences.
+CANCELS = 1.0 / 32
 
 
 class TiledRows(NamedTuple):
@@ -68,12 +68,12 @@ def _fill_squares(products, row, i, block, stop, squares, points, direct, distan
         both = own + squares[block, lane]
         square = products[row, lane] + own
         distances[lane] = max(square, 0.0)
-        n_near += square < _CANCELS * both
+        n_near += square < CANCELS * both
     if n_near == 0 and not direct:
         return
     d = points.shape[1]
     for lane in range(stop):
-        if direct or distances[lane] < _CANCELS * (own + squares[block, lane]):
+        if direct or distances[lane] < CANCELS * (own + squares[block, lane]):
             total = 0.0
             for k in range(d):
                 difference = points[i, k] - points[start + lane, k]

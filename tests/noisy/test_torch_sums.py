@@ -10,7 +10,7 @@ from sklearn.base import clone
 
 import skinfo
 from noisy.test_summation import CASES, assert_same, make_rows
-from skinfo import NoisyMIEstimator, sigma_curve
+from skinfo import NoisyMIEstimator, _torch, sigma_curve
 from skinfo._rows import Rows
 from skinfo.datasets import GaussianChain, corners, uniform_cube
 from skinfo.noisy.kernels.blocks import Queries
@@ -147,13 +147,13 @@ def test_sums_do_not_depend_on_the_size_of_blocks(case, dtype, monkeypatch):
     expected = sums_of(rows, 0.5, "cpu")
     for tile, scratch in ((64, 2**21), (192, 2**19), (4096, 2**18)):
         monkeypatch.setattr(torch_sums, "TILE", tile)
-        monkeypatch.setattr(torch_sums, "SCRATCH", {"cpu": scratch})
+        monkeypatch.setattr(_torch, "SCRATCH", {"cpu": scratch})
         assert_same(sums_of(rows, 0.5, "cpu"), expected, CLOSE[dtype] / 10)
 
 
 def test_memory_is_what_is_said(monkeypatch):
     """Live bytes while sums are taken, with room for 1 MiB: with few units, many, and replicas."""
-    monkeypatch.setattr(torch_sums, "SCRATCH", {"cpu": 2**20})
+    monkeypatch.setattr(_torch, "SCRATCH", {"cpu": 2**20})
     rng = np.random.default_rng(0)
     for n, d, spread in ((20_000, 2, 1.0), (512, 1024, 1.0), (4096, 3, 1e6)):
         S = spread * rng.normal(size=(n, d))

@@ -23,15 +23,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from skinfo._torch import FULL_PRECISION
+from skinfo._torch import FULL_PRECISION, scratch_bytes
 from skinfo.noisy.kernels.blocks import BLOCK, Queries
 from skinfo.noisy.kernels.dense import Arithmetic
 
 #: Rows that share a centre and a matrix product.
 TILE = 1024
-#: Bytes that a pass over queries may take on a device beside the rows: a processor's caches are
-#: smaller than a GPU's, which needs much work at a time.
-SCRATCH = {"cpu": 2**25, "other": 2**27}
 _DOUBLE = torch.float64
 
 
@@ -101,16 +98,12 @@ class TorchBlocks:
                 sums[part] = self._sums(queries.take(part)).cpu().numpy()
         return sums
 
-    @property
-    def _scratch(self) -> int:
-        return SCRATCH["cpu" if self.offsets.device.type == "cpu" else "other"]
-
     def _queries_at_a_time(self) -> int:
         """How many queries the scratch has room for."""
         n, d = self.offsets.shape
         tile = min(TILE, n) * self.offsets.element_size()
         doubles = 10 * (n // BLOCK) + 6 * d
-        return max(1, self._scratch // (2 * tile + 8 * doubles))
+        return max(1, scratch_bytes(self.offsets.device) // (2 * tile + 8 * doubles))
 
     def _sums(self, queries: Queries) -> Tensor:
         """log2 of the three disjoint sums of some queries, (m, 3)."""
@@ -210,7 +203,8 @@ class TorchBlocks:
 
     def _few_at_a_time(self, i: Tensor, b: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         """Pairs of queries and blocks, as many at a time as the scratch has room for."""
-        step = max(1, self._scratch // (BLOCK * 8 * (3 * self.offsets.shape[1] + 8)))
+        size = BLOCK * 8 * (3 * self.offsets.shape[1] + 8)
+        step = max(1, scratch_bytes(self.offsets.device) // size)
         yield from zip(i.split(step), b.split(step), strict=True)
 
     def _exponents_by_differences(self, draws: _Draws, i: Tensor, b: Tensor) -> Tensor:
