@@ -14,8 +14,12 @@ from functools import cache
 from threading import Lock
 from typing import Any, TypeVar
 
+import llvmlite.binding
 import numba
 from joblib import effective_n_jobs
+from llvmlite import ir
+from numba import types
+from numba.extending import lower_builtin, type_callable
 from threadpoolctl import OpenBLASController, ThreadpoolController
 
 # Reordering and fused multiply-add, but infinities and NaN keep their meaning: sums start at -inf.
@@ -73,6 +77,44 @@ def _make_optional(cache: Any) -> None:
             save(*arguments)
 
     cache.load_overload, cache.save_overload = load_if_possible, save_if_possible
+
+
+def widen_registers() -> None:
+    """Let loops of the kernel that calls this use 512-bit registers, where a processor has them.
+
+    Left alone, LLVM keeps to 256 bits on most that have more. Functions that the kernel is inlined
+    into keep its loops as they are; elsewhere nothing changes.
+    """
+
+
+@type_callable(widen_registers)
+def _type_of_widening(_context: Any) -> Callable[[], Any]:
+    return lambda: types.none
+
+
+@lower_builtin(widen_registers)
+def _lower_widening(context: Any, builder: Any, _signature: Any, _arguments: Any) -> Any:
+    if _keeps_width():
+        _set_width(builder.function)
+    return context.get_dummy_value()
+
+
+def _set_width(function: Any) -> None:
+    names = ("min-legal-vector-width", "prefer-vector-width")
+    # Its own method knows no attributes that have values.
+    set.update(function.attributes, (f'"{name}"="512"' for name in names))
+
+
+@cache
+def _keeps_width() -> bool:
+    """Whether llvmlite and LLVM take these attributes; else code is compiled without them."""
+    with suppress(Exception):
+        module = ir.Module()
+        function = ir.Function(module, ir.FunctionType(ir.VoidType(), ()), "widened")
+        ir.IRBuilder(function.append_basic_block()).ret_void()
+        _set_width(function)
+        return '"prefer-vector-width"="512"' in str(llvmlite.binding.parse_assembly(str(module)))
+    return False
 
 
 def slices_of(n: int) -> list[slice]:

@@ -1,14 +1,20 @@
-"""Kernels are compiled where nothing can be written."""
+"""Kernels are compiled where nothing can be written, and for the registers of the processor."""
 
 import os
+import platform
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import numba
+import numpy as np
 import pytest
+from compilation import COMPILED
+from llvmlite.ir import values
 
 import skinfo
+from skinfo import _numba
 
 CODE = """
 import sys
@@ -79,3 +85,72 @@ def test_works_where_the_cache_was_cut_short(place):
     cut.write_bytes(whole[: len(whole) // 2])
     assert run_copy(place, NUMBA_CACHE_DIR=str(place / "cache"))[0] == "5"
     assert len(cut.read_bytes()) == len(whole)
+
+
+# Compiled and not run: this processor may be another.
+REGISTERS = """
+import numba
+from skinfo.noisy.kernels.blocks import sum_block
+
+@numba.njit(fastmath={"contract"})
+def caller(exponents, weights):
+    return sum_block(exponents, weights, 0)
+
+caller.compile((numba.float64[::1], numba.float64[:, :, ::1]))
+(assembly,) = caller.inspect_asm().values()
+print("zmm" in assembly, "ymm" in assembly)
+"""
+
+
+@pytest.mark.skipif(not COMPILED, reason="nothing is compiled")
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="other registers")
+def test_loops_take_512_bits_where_a_processor_has_them():
+    """Also where a kernel is inlined into a function that asks for nothing."""
+    processors = {"skylake-avx512": "True", "haswell": "False"}
+    running = [
+        subprocess.Popen(
+            [sys.executable, "-c", REGISTERS], stdout=subprocess.PIPE, text=True,
+            env={**os.environ, "NUMBA_CPU_NAME": name, "NUMBA_CPU_FEATURES": ""},
+        )
+        for name in processors
+    ]  # fmt: skip
+    printed = [process.communicate()[0].split() for process in running]
+    assert [words[0] for words in printed] == list(processors.values())
+    assert printed[1] == ["False", "True"]
+
+
+class AttributesInAList(list):
+    """What a function's attributes might be in another llvmlite."""
+
+    add = list.append
+    discard = list.remove
+
+    def _to_list(self, _):
+        return self
+
+
+def list_known(attributes, _):
+    """What another might write of them."""
+    assert attributes <= attributes._known
+    return sorted(attributes)
+
+
+@pytest.mark.skipif(not COMPILED, reason="nothing is compiled")
+@pytest.mark.parametrize(
+    ("place", "name", "other"),
+    [
+        (values, "FunctionAttributes", AttributesInAList),
+        (values.FunctionAttributes, "_to_list", list_known),
+    ],
+)
+def test_compiles_where_llvmlite_takes_no_other_attributes(place, name, other, monkeypatch):
+    monkeypatch.setattr(place, name, other)
+    monkeypatch.setattr(_numba, "_keeps_width", _numba._keeps_width.__wrapped__)
+
+    @numba.njit
+    def total(numbers):
+        _numba.widen_registers()
+        return numbers.sum()
+
+    assert total(np.arange(5.0)) == 10
+    assert not _numba._keeps_width()

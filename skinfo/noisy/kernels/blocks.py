@@ -20,7 +20,7 @@ import numpy as np
 from numba import types
 from numba.extending import overload
 
-from skinfo._numba import EXACT, FAST, NO_NAN, kernel
+from skinfo._numba import EXACT, FAST, NO_NAN, kernel, widen_registers
 
 #: Rows that share a bounding box.
 BLOCK = 64
@@ -174,6 +174,7 @@ def is_diagonal(points, blocks):
 @kernel(FAST, inline=True)
 def fill_exponents(points, i, start, blocks, b, exponents):
     """Fill ``start`` plus the exponents of query i at the rows of block b."""
+    widen_registers()
     wide, part, d = b // BLOCKS_PER_WIDE, b % BLOCKS_PER_WIDE, points.shape[1]
     if is_diagonal(points, blocks):
         for lane in range(BLOCK):
@@ -196,6 +197,7 @@ def fill_exponents(points, i, start, blocks, b, exponents):
 @kernel(FAST, inline=True)
 def sum_block(exponents, weights, b):
     """Sum of weight times 2 ** exponent over block b."""
+    widen_registers()
     wide, part = b // BLOCKS_PER_WIDE, b % BLOCKS_PER_WIDE
     total = exponents.dtype.type(0.0)
     for lane in range(BLOCK):
@@ -206,6 +208,7 @@ def sum_block(exponents, weights, b):
 @kernel(FAST, inline=True)
 def add_lanes(exponents, weights, b, first, last, running, c):
     """Add the terms of lanes first..last to sum c, kept as (reference exponent, scaled sum)."""
+    widen_registers()
     wide, part = b // BLOCKS_PER_WIDE, b % BLOCKS_PER_WIDE
     largest = exponents.dtype.type(-np.inf)
     for lane in range(first, last):

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from skinfo._numba import FAST, kernel
+from skinfo._numba import FAST, kernel, widen_registers
 from skinfo.noisy.kernels.blocks import (
     ABSENT,
     BLOCK,
@@ -67,6 +67,7 @@ class _Tile(NamedTuple):
 @kernel(FAST, inline=True)
 def _sum_wide(products, row, shift, weights, wide):
     """Sum of weight times 2 ** (product + shift) over four blocks."""
+    widen_registers()
     total = products.dtype.type(0.0)
     for lane in range(WIDE):
         total += weights[wide, lane] * exp2(products[row, lane] + shift)
@@ -76,6 +77,7 @@ def _sum_wide(products, row, shift, weights, wide):
 @kernel(FAST, inline=True)
 def _sum_one(products, row, shift, weights, b):
     """Sum of weight times 2 ** (product + shift) over block b."""
+    widen_registers()
     wide, part = b // BLOCKS_PER_WIDE, b % BLOCKS_PER_WIDE
     total = products.dtype.type(0.0)
     for lane in range(BLOCK):
@@ -115,6 +117,7 @@ def _fill_diagonal_factors(queries, start, rows, wide, arithmetic, left, right, 
 
     Of exponents that count, rounding is bounded by the rows alone: the query is near the row.
     """
+    widen_registers()
     points, references = queries.points, queries.references
     blocks, centres = rows.points, rows.centres
     d = points.shape[1]

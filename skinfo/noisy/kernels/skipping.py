@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from skinfo._numba import FAST, kernel
+from skinfo._numba import FAST, kernel, widen_registers
 from skinfo.noisy.kernels.blocks import (
     BLOCK,
     NEGLIGIBLE,
@@ -40,6 +40,7 @@ class _Scratch(NamedTuple):
 @kernel(FAST, inline=True)
 def _fill_bounds(points, i, reference, low, high, log_weight, top, least, start, stop, bound):
     """Upper bound of the logarithm of each box's share: its weight at its nearest corner."""
+    widen_registers()
     for b in range(start, stop):
         bound[b] = reference + log_weight[b] + top[b]
     for k in range(least.shape[0]):
