@@ -8,6 +8,7 @@ import re
 import secrets
 import shutil
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -18,6 +19,7 @@ from skinfo.errors import RunError
 
 #: How the name of a directory ends while a new one takes its place.
 OLD = ".old"
+_SYNCED_AT_ONCE = 8
 
 
 @contextmanager
@@ -50,8 +52,9 @@ def directory_atomically(path: Path) -> Iterator[Path]:
     try:
         filling.mkdir()
         yield filling
-        for file in filling.rglob("*"):
-            _sync(file)
+        # A disk takes hardly longer for several at once than for one.
+        with ThreadPoolExecutor(_SYNCED_AT_ONCE) as pool:
+            list(pool.map(_sync, filling.rglob("*")))
         if path.exists():
             os.rename(path, old)
         os.rename(filling, path)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -84,7 +84,7 @@ def convert_run(
         epochs, all_losses = run.epochs, run.losses
         finished = set(store.epochs())
         for done, epoch in enumerate(epochs):
-            arrays, losses = _Checkpoint(run, epoch), all_losses.get(epoch, {})
+            arrays, losses = _Checkpoint(run, epoch, epochs), all_losses.get(epoch, {})
             if epoch not in finished or not _equal(arrays, losses, store, epoch):
                 append(store, record, epoch, arrays, losses)
             if progress is not None:
@@ -108,13 +108,13 @@ def _check_replaceable(run: Run, target: Path, overwrite: bool) -> None:
 class _Checkpoint(Mapping[str, np.ndarray]):
     """The stored arrays of a checkpoint, each read when it is asked for."""
 
-    def __init__(self, run: Run, epoch: int) -> None:
-        self._run, self._epoch = run, epoch
+    def __init__(self, run: Run, epoch: int, epochs: Sequence[int]) -> None:
+        self._run, self._epoch, self._epochs = run, epoch, epochs
 
     def __getitem__(self, layer: str) -> np.ndarray:
         array = self._run.store.read(self._epoch, layer)
         # The copy is checked too, but an error should name the source.
-        self._run.check_stored(array, self._epoch, layer)
+        self._run.check_stored(array, self._epoch, layer, self._epochs)
         return array
 
     def __iter__(self) -> Iterator[str]:
@@ -131,8 +131,8 @@ def _begin(run: Run, growing: Path, fmt: str) -> tuple[DirectoryStore, Record]:
     record["versions"] = dict(run.versions) or record["versions"]
     arrays = {"labels": run.labels, "groups": run.groups}
     try:
-        store = new_store(growing, fmt)
-        described = store.record() == record and set(store.epochs()) <= set(run.epochs)
+        store, begun = new_store(growing, fmt)
+        described = begun == record and set(store.epochs()) <= set(run.epochs)
         if described and all(same(store.beside(name), values) for name, values in arrays.items()):
             store.tidy()
             return store, record
@@ -140,7 +140,7 @@ def _begin(run: Run, growing: Path, fmt: str) -> tuple[DirectoryStore, Record]:
         # Damaged work is begun again.
         pass
     _remove(growing)
-    store = new_store(growing, fmt)
+    store, _ = new_store(growing, fmt)
     store.create(record, arrays)
     return store, record
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -308,11 +308,13 @@ class Run:
         """
         return None if subset is None else subset_mask(subset, self.train, self._count_inputs())
 
-    def check_stored(self, array: np.ndarray, epoch: int, layer: str) -> None:
+    def check_stored(
+        self, array: np.ndarray, epoch: int, layer: str, epochs: Iterable[int]
+    ) -> None:
         """Check that an array can be stored: numbers, one row per input, as many units as before.
 
-        An array of more than three axes is stored as it is: how many units it has is known when it
-        is flattened.
+        Before is the first of ``epochs`` that can be looked at. An array of more than three axes is
+        stored as it is: how many units it has is known when it is flattened.
         """
         self._check_numbers(array.dtype, epoch, layer)
         if array.ndim < 2 or array.size == 0:
@@ -325,9 +327,7 @@ class Run:
                 model.check_units(array.shape[-1])
             except ValueError as error:
                 raise self._error(str(error), epoch, layer) from error
-        if not self._seen:
-            self._seen.update(dict.fromkeys(self.epochs))
-        for before in self._seen if array.ndim <= 3 else ():
+        for before in epochs if array.ndim <= 3 else ():
             if before == epoch:
                 continue
             try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -220,8 +220,8 @@ def save_run(
             run = described_run(
                 MemoryStore({}), record, arrays, name=str(path), where=lambda _: path
             )
-            _check_names(record, activations, path, epoch)
-            for _ in _arrays(run, activations, epoch, []):
+            _check_names(run, activations, epoch)
+            for _ in _arrays(run, activations, epoch, [], list):
                 pass
             with naming_failure(path, epoch):
                 store.create(record, arrays)
@@ -241,38 +241,40 @@ def append(
     losses: Mapping[str, float] | None = None,
 ) -> None:
     """Write a checkpoint with its losses; the lock is held."""
-    _check_names(record, activations, store.path, epoch)
     run = _run_of(store, record)
+    _check_names(run, activations, epoch)
     now: list[str] = []
     numbers = check_losses(losses, store.path, epoch)
     with naming_failure(store.path, epoch, now):
-        store.write(epoch, _arrays(run, activations, epoch, now), numbers)
+        store.write(epoch, _arrays(run, activations, epoch, now, store.written), numbers)
 
 
 def _arrays(
-    run: Run, activations: Mapping[str, Any], epoch: int, now: list[str]
+    run: Run,
+    activations: Mapping[str, Any],
+    epoch: int,
+    now: list[str],
+    written: Callable[[], Iterable[int]],
 ) -> Iterator[tuple[str, np.ndarray]]:
-    """The arrays of a checkpoint, each made and checked when it is asked for; ``now`` names it."""
+    """The arrays of a checkpoint, each made when it is asked for; ``now`` names it.
+
+    Each is checked to be what every format stores and what the run has at other epochs, ``written``
+    before.
+    """
     shapes: dict[str, tuple[int, ...]] = {}
     for name in stored_names(run.layers):
         now[:] = [name]
-        array = _array(run, activations, epoch, name)
+        array = as_array(activations[name], f"layer {name!r}")
+        run.check_stored(array, epoch, name, written())
+        if array.dtype.itemsize > 8:
+            raise RunError(f"holds {array.dtype}, which not every format stores; save float64",
+                           path=run.name, epoch=epoch, layer=name)  # fmt: skip
         shapes[name] = array.shape
         for layer in run.layers:
             if layer.deviations == name:
                 run.check_deviations(shapes[layer.name], array.shape, epoch, layer.name)
         yield name, array
     now.clear()
-
-
-def _array(run: Run, activations: Mapping[str, Any], epoch: int, layer: str) -> np.ndarray:
-    """One array of a checkpoint, checked to be what every format stores."""
-    array = as_array(activations[layer], f"layer {layer!r}")
-    run.check_stored(array, epoch, layer)
-    if array.dtype.itemsize > 8:
-        raise RunError(f"holds {array.dtype}, which not every format stores; save float64",
-                       path=run.name, epoch=epoch, layer=layer)  # fmt: skip
-    return array
 
 
 @contextmanager
@@ -290,11 +292,11 @@ def naming_failure(
         raise named from error
 
 
-def _check_names(record: Record, activations: Mapping[str, Any], path: Path, epoch: int) -> None:
-    names = set(stored_names([Layer(**layer) for layer in record["layers"]]))
+def _check_names(run: Run, activations: Mapping[str, Any], epoch: int) -> None:
+    names = set(stored_names(run.layers))
     if set(activations) != names:
         raise RunError(f"expected the layers {sorted(names)}, got {sorted(activations)}",
-                       path=path, epoch=epoch)  # fmt: skip
+                       path=run.name, epoch=epoch)  # fmt: skip
 
 
 def _beside(labels: Any, groups: Any, path: Path) -> dict[str, np.ndarray | None]:
@@ -316,19 +318,18 @@ def _writing(
     path: Path, fmt: str | None, epoch: int | None = None
 ) -> Iterator[tuple[DirectoryStore, Record | None]]:
     """Hold the lock; the store of a run and its description, None where it has yet to begin."""
-    store, record = new_store(path, fmt), None
+    store, record = new_store(path, fmt)
     made = [folder for folder in (path, *path.parents) if not folder.exists()]
     before: set[str] | None = None
     with ExitStack() as stack:
         try:
             with naming_failure(path, epoch):
                 path.mkdir(parents=True, exist_ok=True)
-                there = set(os.listdir(path))
+                there = set(os.listdir(path)) if record is None else None
                 stack.enter_context(only_writer(store.lock, path, epoch))
                 before = there
             # Another process may have begun it since.
-            store = new_store(path, fmt)
-            record = store.record()
+            store, record = new_store(path, fmt)
             yield store, record
         except BaseException:
             if record is None:

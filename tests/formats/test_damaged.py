@@ -11,6 +11,7 @@ import pytest
 from skinfo import open_run, save_run
 from skinfo.errors import RunError
 from skinfo.runs import Layer, RunWriter
+from skinfo.runs.stores.base import read_record
 
 from .stored import LABELS, check_is_whole, two_layers
 
@@ -158,7 +159,7 @@ def test_a_layer_that_is_gone_lists_those_there_are(fmt, written):
 
 def test_a_newer_schema_asks_for_a_newer_skinfo(fmt, written):
     store = open_run(written).store
-    store.write_record(store.record() | {"schema": 3})
+    store.write_record(read_record(written) | {"schema": 3})
     with pytest.raises(RunError, match=r"run\.json: written with schema 3.*newer skinfo"):
         open_run(written)
     with pytest.raises(RunError, match=r"run\.json: written with schema 3"):

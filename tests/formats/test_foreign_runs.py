@@ -495,7 +495,7 @@ def test_what_is_read_again_does_not_grow_with_what_lies_beside_it(tmp_path, mon
 
         return counted
 
-    monkeypatch.setattr(os, "listdir", counting("listed", os.listdir))
+    monkeypatch.setattr(os, "scandir", counting("listed", os.scandir))
     index = zipfile.ZipFile._RealGetContents
     monkeypatch.setattr(zipfile.ZipFile, "_RealGetContents", counting("indexed", index))
     for epoch in run.epochs:

@@ -11,7 +11,7 @@ from skinfo.runs.stores.base import (
     DirectoryStore,
     DiskStore,
     instead_of,
-    list_names,
+    names_in,
     read_record,
 )
 from skinfo.runs.stores.files import NpyStore, NpzStore, SafetensorsStore
@@ -35,7 +35,7 @@ def find_store(path: Path, fmt: str | None = None) -> tuple[DiskStore, Record | 
         raise _no_run(path)
     if path.is_dir():
         # Raises where only its owner may look into it.
-        list_names(path)
+        next(names_in(path), None)
     record = read_record(path)
     kinds: list[type[DiskStore]]
     if record is None:
@@ -60,8 +60,8 @@ def find_store(path: Path, fmt: str | None = None) -> tuple[DiskStore, Record | 
     return store, record
 
 
-def new_store(path: Path, fmt: str | None = None) -> DirectoryStore:
-    """The store that a run is written to, whether or not the run exists already."""
+def new_store(path: Path, fmt: str | None = None) -> tuple[DirectoryStore, Record | None]:
+    """The store that a run is written to, and its description if the run exists already."""
     if _exists(path) and path.is_file():
         raise RunError(
             "is a file, and not of a format that a run can be added to: a run is a directory. A "
@@ -69,14 +69,14 @@ def new_store(path: Path, fmt: str | None = None) -> DirectoryStore:
             path=path,
         )
     if (path / "run.json").exists():
-        store, _ = find_store(path, fmt)
+        store, record = find_store(path, fmt)
         assert isinstance(store, DirectoryStore)
-        return store
+        return store, record
     if ZarrContainer.recognises(path):
         raise RunError(
             "was not written by skinfo, which would not add to it; convert it first", path=path
         )
-    return WRITTEN[format_for(path, fmt)](path)
+    return WRITTEN[format_for(path, fmt)](path), None
 
 
 def format_for(path: Path, fmt: str | None = None) -> str:

@@ -35,6 +35,7 @@ Arrays = Iterable[tuple[str, np.ndarray]]
 Entry = TypeVar("Entry")
 # Of the name of a file, before its suffix.
 _LONGEST = 250
+_SMALL = 2**20
 _RESERVED = ("__metadata__", "zarr.json")
 # What such words number are parts and repetitions.
 _OF_PARTS = re.compile(r"(rank|shard|worker|gpu|fold|seed)s?[\W_]*\d+", re.IGNORECASE)
@@ -149,16 +150,16 @@ class DirectoryStore(DiskStore):
         """Epochs of the checkpoints, increasing."""
         if not self.own:
             return list(self.entries())
-        matches = map(self._own_name().fullmatch, list_names(self.path))
-        return sorted({int(match[1]) for match in matches if match})
+        return sorted(set(self.written()))
+
+    def written(self) -> Iterator[int]:
+        """Epochs of our own checkpoints, in any order; to find one does not list the others."""
+        matches = map(self._own_name().fullmatch, names_in(self.path))
+        return (int(match[1]) for match in matches if match)
 
     @classmethod
     def _own_name(cls) -> re.Pattern[str]:
         return re.compile(rf"epoch_(\d{{8,}}){re.escape(cls.suffix)}")
-
-    def record(self) -> Record | None:
-        """run.json, or None where there is none."""
-        return read_record(self.path)
 
     def _beside(self, name: str) -> np.ndarray | None:
         path = self.path / f"{name}.npy"
@@ -177,6 +178,7 @@ class DirectoryStore(DiskStore):
         for layer in record["layers"]:
             check_storable(layer["name"])
         self.path.mkdir(parents=True, exist_ok=True)
+        self.tidy()
         for name, values in arrays.items():
             there = self.beside(name)
             if there is not None and not (values is not None and np.array_equal(there, values)):
@@ -194,9 +196,14 @@ class DirectoryStore(DiskStore):
 
     def write(self, epoch: int, arrays: Arrays, losses: Mapping[str, float]) -> None:
         """Write one entry, its losses inside it: both are there, or neither."""
-        self.tidy()
+        if self.begun.exists():
+            self.tidy()
         text = json.dumps({name: plain(value) for name, value in losses.items()})
-        self.write_entry(self._written(epoch), arrays, text if losses else "")
+        self.begun.touch()
+        try:
+            self.write_entry(self._written(epoch), arrays, text if losses else "")
+        finally:
+            self.begun.unlink(missing_ok=True)
 
     @abstractmethod
     def write_entry(self, path: Path, arrays: Arrays, losses: str) -> None:
@@ -218,6 +225,11 @@ class DirectoryStore(DiskStore):
     def tidy(self) -> None:
         """Remove what a killed writer left half; only the holder of the lock may."""
         remove_leftovers(self.path, rf"epoch_\d+{re.escape(self.suffix)}|run\.json|\w+\.npy")
+
+    @property
+    def begun(self) -> Path:
+        """The file that is there while a checkpoint is written, and after a writer was killed."""
+        return self.path / ".begun"
 
     @property
     def lock(self) -> Path:
@@ -278,8 +290,14 @@ def list_directory(path: Path) -> list[Path]:
 
 def list_names(path: Path) -> list[str]:
     """Names in a directory; raises RunError if it cannot be read."""
+    return list(names_in(path))
+
+
+def names_in(path: Path) -> Iterator[str]:
+    """Names in a directory, one by one; raises RunError if it cannot be read."""
     try:
-        return os.listdir(path)
+        with os.scandir(path) as entries:
+            yield from (entry.name for entry in entries)
     except OSError as error:
         raise RunError(f"cannot be read ({error.strerror})", path=path) from error
 
@@ -364,8 +382,8 @@ def check_fits(shape: tuple[int, ...], dtype: np.dtype, stored: int | None = Non
     size = math.prod(shape) * dtype.itemsize
     if stored is not None and size > stored:
         raise ValueError("it ends before its array does")
-    free = psutil.virtual_memory().available
-    if size > free:
+    # To ask the system takes longer than to read so little.
+    if size > _SMALL and size > (free := psutil.virtual_memory().available):
         raise MemoryError(f"an array of {size:,} bytes, where {free:,} are free")
 
 

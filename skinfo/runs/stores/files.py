@@ -176,8 +176,6 @@ class NpyStore(FoldersStore):
                 # Where the file system takes A for a, writing the second is an error, not a loss.
                 with (directory / f"{quoted(name)}.npy").open("xb") as file:
                     write_npy(file, array)
-                    file.flush()
-                    os.fsync(file.fileno())
             if losses:
                 (directory / _LOSSES).write_text(losses, encoding="utf-8")
 

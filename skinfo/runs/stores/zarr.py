@@ -30,6 +30,8 @@ from skinfo.runs.stores.base import (
 )
 
 _ARRAYS = "activations"
+# Where something says what it is, in version 3 and 2.
+_MARKS = ("zarr.json", ".zgroup", ".zarray", ".zattrs")
 
 
 class _ZarrArrays(DiskStore):
@@ -171,7 +173,8 @@ def _arrays_of(group: Any) -> Any:
 def _open_group(path: Path, layer: str | None = "") -> Any:
     """A group; where one layer alone is read of it, the files of the others are not looked at."""
     inside = ("",) if layer is None else (layer, f"{_ARRAYS}/{layer}") if layer else ()
-    for file in chain(path.glob("*"), *((path / part).rglob("*") for part in inside)):
+    groups = (path / part / mark for part in ("", _ARRAYS) for mark in _MARKS)
+    for file in chain(filter(Path.exists, groups), *((path / part).rglob("*") for part in inside)):
         check_regular(file)
     return _library().open_group(path, mode="r", use_consolidated=False)
 
