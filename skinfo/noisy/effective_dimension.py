@@ -9,8 +9,9 @@ drowned.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -36,8 +37,8 @@ from skinfo.quantities import Quantity
 _NAME = "effective_dimension"
 # Draws of each randomisation at the first level, and most pairs of a draw and a row.
 _FIRST_LEVEL, _MOST_PAIRS = 32, 2**28
-# Draws, and rows, that are compared at a time.
-_DRAWS, _ROWS = 256, 2048
+# Draws, and rows, that are compared at a time; draws for which a device is given the rows.
+_DRAWS, _ROWS, _DRAWS_ON_DEVICE = 256, 2048, 4096
 # Within so many sigma of the mean, products give squared distances to 1e-9.
 _NEAR = 1000.0
 
@@ -142,7 +143,8 @@ def _errors_at(
     mixture: Mixture, space: Subspace, drawn: np.ndarray, noise: np.ndarray, n_jobs: int | None
 ) -> _Errors:
     """Squared errors at draws, rows and noise in units of sigma, portion by portion in threads."""
-    portions = [slice(start, start + _DRAWS) for start in range(0, len(drawn), _DRAWS)]
+    step = _DRAWS if mixture.device is None else _DRAWS_ON_DEVICE
+    portions = [slice(start, start + step) for start in range(0, len(drawn), step)]
 
     def of_portion(part: slice) -> _Errors:
         return _errors_of_few(mixture, space, drawn[part], noise[part])
@@ -158,14 +160,42 @@ def _errors_of_few(
     own = space.project(rows.points[drawn])
     t = own + noise
     near = max(space.radius, float(np.linalg.norm(t, axis=1).max())) < _NEAR
-    # Sums over all other rows, each relative to exp(highest).
+    sums_of = _sums_over_others
+    if mixture.device is not None:
+        from skinfo.noisy.kernels.torch_sums import sums_over_others
+
+        sums_of = partial(sums_over_others, mixture.device)
+    starts = range(0, len(rows.weights), _ROWS)
+    parts_of_rows = (
+        (space.project(rows.points[first : first + _ROWS]), rows.weights[first : first + _ROWS])
+        for first in starts
+    )
+    highest, total, mean, square = sums_of(t, drawn, parts_of_rows, near)
+    mean /= total[:, None]
+    spread = np.maximum(square / total - ((mean - t) ** 2).sum(axis=1), 0.0)
+    log_own = np.log(rows.weights[drawn]) - 0.5 * np.einsum("ni,ni->n", noise, noise)
+    # P(another row | t).
+    others = expit(highest + np.log(total) - log_own)
+    apart = ((own - mean) ** 2).sum(axis=1)
+    return _Errors(others * ((1 - others) * apart + spread), others**2 * apart, apart)
+
+
+def _sums_over_others(
+    t: np.ndarray, drawn: np.ndarray, rows: Iterable[tuple[np.ndarray, np.ndarray]], near: bool
+) -> tuple[np.ndarray, ...]:
+    """Sums over all rows but those drawn, each times exp(-highest): of weights, points, squares.
+
+    ``rows`` are points and their probabilities, portion by portion. A row's weight at t, (m, d), is
+    its probability times exp(-square / 2), with the square of its distance. ``near``: products give
+    the squares. Highest, (m,), the sums of the weights, (m,), of the weights times the points,
+    (m, d), and times the squares, (m,), come back.
+    """
     highest, total = np.full(len(t), -np.inf), np.zeros(len(t))
     mean, square = np.zeros_like(t), np.zeros(len(t))
-    for first in range(0, len(rows.weights), _ROWS):
-        part = slice(first, first + _ROWS)
-        points = space.project(rows.points[part])
+    first = 0
+    for points, weights in rows:
         squares = _squares_by_products(t, points) if near else cdist(t, points, "sqeuclidean")
-        logs = np.log(rows.weights[part]) - 0.5 * squares
+        logs = np.log(weights) - 0.5 * squares
         inside = np.flatnonzero((drawn >= first) & (drawn < first + len(points)))
         logs[inside, drawn[inside] - first] = -np.inf
         top = np.maximum(highest, logs.max(axis=1))
@@ -176,13 +206,8 @@ def _errors_of_few(
         square = square * rescaled + np.einsum("mn,mn->m", terms, squares)
         mean = mean * rescaled[:, None] + terms @ points
         highest = top
-    mean /= total[:, None]
-    spread = np.maximum(square / total - ((mean - t) ** 2).sum(axis=1), 0.0)
-    log_own = np.log(rows.weights[drawn]) - 0.5 * np.einsum("ni,ni->n", noise, noise)
-    # P(another row | t).
-    others = expit(highest + np.log(total) - log_own)
-    apart = ((own - mean) ** 2).sum(axis=1)
-    return _Errors(others * ((1 - others) * apart + spread), others**2 * apart, apart)
+        first += len(points)
+    return highest, total, mean, square
 
 
 def _squares_by_products(t: np.ndarray, points: np.ndarray) -> np.ndarray:

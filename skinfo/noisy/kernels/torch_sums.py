@@ -14,7 +14,7 @@ products would show in a sum, the block is summed again by differences, in doubl
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
@@ -243,3 +243,46 @@ def _log2_sum(exponents: Tensor) -> Tensor:
     largest = exponents.amax(dim=-1, keepdim=True).clamp_(min=lowest)
     total = (exponents - largest).exp2_().sum(dim=-1)
     return largest[..., 0].to(_DOUBLE) + total.to(_DOUBLE).log2_()
+
+
+def sums_over_others(
+    device: str, t: np.ndarray, drawn: np.ndarray, rows: Iterable[tuple[np.ndarray, np.ndarray]],
+    near: bool,
+) -> tuple[np.ndarray, ...]:  # fmt: skip
+    """Sums for the slope of information; see :mod:`skinfo.noisy.effective_dimension`."""
+    with torch.no_grad():
+        portions = [(_moved(points, device), _moved(np.log(w), device)) for points, w in rows]
+        most = max(len(logs) for _, logs in portions)
+        step = max(1, scratch_bytes(device) // (8 * (5 * most + 4 * t.shape[1])))
+        at, own = _moved(t, device), torch.as_tensor(drawn, device=device)
+        found = [
+            _sums_over_others(*some, portions, near)
+            for some in zip(at.split(step), own.split(step), strict=True)
+        ]
+        return tuple(torch.cat(parts).cpu().numpy() for parts in zip(*found, strict=True))
+
+
+def _sums_over_others(
+    t: Tensor, own: Tensor, portions: list[tuple[Tensor, Tensor]], near: bool
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    highest = torch.full_like(t[:, 0], -torch.inf)
+    total, square, mean = torch.zeros_like(highest), torch.zeros_like(highest), torch.zeros_like(t)
+    first = 0
+    for points, logs in portions:
+        if near:
+            both = t.square().sum(dim=1)[:, None] + points.square().sum(dim=1)
+            squares = torch.addmm(both, t, points.T, alpha=-2.0).clamp_(min=0.0)
+        else:
+            by_differences = "donot_use_mm_for_euclid_dist"
+            squares = torch.cdist(t, points, compute_mode=by_differences).square_()
+        slots = torch.arange(first, first + len(points), device=t.device)
+        exponents = (logs - 0.5 * squares).masked_fill_(slots == own[:, None], -torch.inf)
+        highest_before, highest = highest, torch.maximum(highest, exponents.amax(dim=1))
+        largest = highest.clamp(min=torch.finfo(_DOUBLE).min)
+        rescaled = (highest_before - largest).exp_()
+        terms = (exponents - largest[:, None]).exp_()
+        total = total * rescaled + terms.sum(dim=1)
+        square = square * rescaled + (terms * squares).sum(dim=1)
+        mean = mean * rescaled[:, None] + terms @ points
+        first += len(points)
+    return highest, total, mean, square
