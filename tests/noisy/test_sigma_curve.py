@@ -281,7 +281,7 @@ def test_every_point_is_the_estimators_to_the_last_bit(X, y, options):
 def test_what_holds_with_more_noise_holds_with_less(population):
     """An end beyond that of a neighbour, on the side that data processing rules out, is moved."""
     digits = load_digits()
-    X, y = digits.data[:250] / 16, digits.target[:250]
+    X, y = digits.data[:200, :32] / 16, digits.target[:200]
     curve = measure(X, [0.8, 0.01, 0.2, 0.4], y, population=population)
     assert curve["sigma"].tolist()[0] == 0.8
     curve = curve.sort_values("sigma", kind="stable")
@@ -389,7 +389,7 @@ def test_sampled_inputs_have_a_wider_bracket_and_no_ceiling(X, y):
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
 @pytest.mark.parametrize("population", [False, True])
 def test_a_curve_comes_back_from_disk_as_it_was(tmp_path, X, y, suffix, population):
-    curve = measure(X, np.geomspace(1e-3, 7, 9), y, population=population, tol=0.1)
+    curve = measure(X, [1e-3, 0.1, 7], y, population=population, tol=0.1)
     path = tmp_path / f"curve{suffix}"
     write_table(path, curve)
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
