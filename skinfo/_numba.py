@@ -35,16 +35,12 @@ _Result = TypeVar("_Result")
 
 
 def kernel(
-    fastmath: set[str], *, inline: bool = False
+    fastmath: set[str], **options: Any
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Compile a kernel on its first call; the cache is used where it can be, and never needed.
-
-    ``inline`` is for what runs once per block: a call that passes arrays costs more than its work.
-    """
+    """Compile a kernel on its first call; the cache is used where it can be, and never needed."""
+    options |= {"nogil": True, "fastmath": fastmath, "error_model": "numpy"}
 
     def compile_lazily(function: Callable[..., Any]) -> Callable[..., Any]:
-        options: dict[str, Any] = {"nogil": True, "fastmath": fastmath, "error_model": "numpy"}
-        options["forceinline"] = inline
         try:
             compiled = numba.njit(cache=True, **options)(function)
         except RuntimeError:
@@ -55,6 +51,34 @@ def kernel(
         return compiled
 
     return compile_lazily
+
+
+def inner_kernel(
+    fastmath: set[str], *, inline: bool = False
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Compile what only kernels call, with no way in from Python: each costs as much as the code.
+
+    ``inline`` is for what runs once per block: a call that passes arrays costs more than its work.
+    """
+    compile_lazily = kernel(
+        fastmath, forceinline=inline, no_cpython_wrapper=True, no_cfunc_wrapper=True
+    )
+    return lambda function: _InnerKernel(function, compile_lazily(function))
+
+
+class _InnerKernel:
+    """A function that kernels call compiled, and Python as it is: it would call nothing."""
+
+    def __init__(self, function: Callable[..., Any], compiled: Any) -> None:
+        self._function = function
+        self._compiled = compiled
+
+    def __call__(self, *arguments: Any) -> Any:
+        return self._function(*arguments)
+
+    @property
+    def _numba_type_(self) -> Any:
+        return self._compiled._numba_type_
 
 
 def _make_optional(cache: Any) -> None:

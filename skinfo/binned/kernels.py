@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from skinfo._numba import EXACT, kernel
+from skinfo._numba import EXACT, inner_kernel, kernel
 
 # From here on floor(t / w) is not an exact integer in double precision.
 _MOST_CELLS = 2.0**53
@@ -12,7 +12,7 @@ _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 _HALF = np.uint64(32)
 
 
-@kernel(EXACT, inline=True)
+@inner_kernel(EXACT, inline=True)
 def _mix(total):
     """Spread a sum over all bits: its high bits are random, its low bits are parities."""
     mixed = np.uint64(total)
@@ -20,7 +20,7 @@ def _mix(total):
     return np.int64(mixed ^ (mixed >> _HALF))
 
 
-@kernel(EXACT, inline=True)
+@inner_kernel(EXACT, inline=True)
 def _cell_between(edges, start, last, scale, t):
     """Cell 0 … last of a value: guessed from equal widths, by bisection where that is wrong."""
     guess = (t - edges[start]) * scale

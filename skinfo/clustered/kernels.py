@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from skinfo._numba import FAST, kernel
+from skinfo._numba import FAST, inner_kernel, kernel
 
 #: Rows that share one matrix product, and the others that they are multiplied with.
 TILE, WIDE = 128, 256
@@ -58,7 +58,7 @@ class Ranking(NamedTuple):
     masses: np.ndarray  # (n_pairs,): weights; none if all are equal
 
 
-@kernel(FAST, inline=True)
+@inner_kernel(FAST, inline=True)
 def _fill_squares(products, row, i, block, stop, squares, points, direct, distances):
     """Fill the squared distances of row i to the 256 rows of a block, exact up to ``stop``."""
     own = squares[i // WIDE, i % WIDE]
@@ -81,7 +81,7 @@ def _fill_squares(products, row, i, block, stop, squares, points, direct, distan
             distances[lane] = total
 
 
-@kernel(FAST, inline=True)
+@inner_kernel(FAST, inline=True)
 def _fill_segments(distances, singles, bits, lowest, last, halved, segments, insides):
     """Fill segment and position of every squared distance, and turn it into a distance."""
     for lane in range(WIDE):
@@ -97,7 +97,7 @@ def _fill_segments(distances, singles, bits, lowest, last, halved, segments, ins
             distances[lane] = np.sqrt(distances[lane])
 
 
-@kernel(FAST, inline=True)
+@inner_kernel(FAST, inline=True)
 def _add_run(
     own, block, lane, end, weights, distances, segments, insides, bases, parts, counts, cells
 ):
@@ -116,7 +116,7 @@ def _add_run(
     return total * own
 
 
-@kernel(FAST, inline=True)
+@inner_kernel(FAST, inline=True)
 def _add_influences(own, i, block, lane, end, weights, cells, bearing, influences):
     """Add to a row, and to those that lanes of one kind pair it with, how the pairs bear."""
     total = 0.0
@@ -128,7 +128,7 @@ def _add_influences(own, i, block, lane, end, weights, cells, bearing, influence
     influences[i] += total
 
 
-@kernel(FAST, inline=True)
+@inner_kernel(FAST, inline=True)
 def _kind_of(labels, a, b):
     """Which label sets give two classes the same label, one bit per set."""
     kind = 0

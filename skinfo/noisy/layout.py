@@ -13,6 +13,7 @@ from skinfo._rows import Rows
 from skinfo.noisy.kernels.blocks import (
     BLOCK,
     BLOCKS_PER_WIDE,
+    NEGLIGIBLE,
     SUPERBLOCK,
     WIDE,
     Blocks,
@@ -208,10 +209,11 @@ class Layout:
                 sum_by_skipping(some, blocks, out)
                 return
             failed = np.zeros(len(out), dtype=np.bool_)
-            sum_densely(some, blocks, arithmetic, out, failed)
-            again = np.empty((np.count_nonzero(failed), 3))
-            sum_by_skipping(some.take(failed), blocks, again)
-            out[failed] = again
+            sum_densely(some, blocks, blocks.centres, arithmetic, out, failed)
+            if failed.any():
+                again = np.empty((np.count_nonzero(failed), 3))
+                sum_by_skipping(some.take(failed), blocks, again)
+                out[failed] = again
 
         list(in_order(fill, slices_of(len(sums)), n_jobs))
         return sums
@@ -221,13 +223,60 @@ def _most_count(blocks: Blocks, queries: Queries, rounding: float) -> bool:
     """Whether so many blocks count that leaving out the others costs more than summing all."""
     if not len(queries.points):
         return False
-    if not len(blocks.centres):
+    if blocks.centres is None:
         farthest = float(np.einsum("ni,ni->n", queries.points, queries.points).max())
         if rounding * (farthest + blocks.largest_square) > COARSEST:
             return False
     pilots = queries.take(np.linspace(0, len(queries.points) - 1, _PILOTS).astype(np.int64))
-    summed = sum_by_skipping(pilots, blocks, np.empty((_PILOTS, 3)))
-    return bool(summed > _DENSE * _PILOTS * np.count_nonzero(np.isfinite(blocks.boxes.log_weight)))
+    n_blocks = int(np.count_nonzero(np.isfinite(blocks.boxes.log_weight)))
+    return _count_blocks(blocks, pilots) > _DENSE * _PILOTS * n_blocks
+
+
+def _count_blocks(blocks: Blocks, queries: Queries) -> int:
+    """About how many blocks the skipping kernel would sum at some queries."""
+    bounds = np.array([_bounds(blocks.boxes, *query) for query in zip(*queries[:2], strict=True)])
+    number = np.arange(bounds.shape[1])
+    first, stop = queries.group_slots.T[:, :, None]
+    own = (first // BLOCK <= number) & (number * BLOCK < stop) & (first < stop)
+    first, stop = queries.label_blocks.T[:, :, None]
+    same_label = (first <= number) & (number < stop) & ~own
+    lower_bounds, counted = queries.floors, int(own.sum())
+    for places in (own, same_label, ~(own | same_label)):
+        here = np.where(places, bounds, -np.inf)
+        best = here.argmax(axis=1)
+        reached = np.where(places.any(axis=1), _sums_of_blocks(blocks, queries, best), -np.inf)
+        reached = np.maximum(lower_bounds, reached)
+        if places is not own:
+            cut = reached + NEGLIGIBLE - np.log2(len(number))
+            counted += int(np.count_nonzero(here > cut[:, None]))
+        if queries.nested:
+            lower_bounds = reached
+    return counted
+
+
+def _bounds(boxes: Boxes, point: np.ndarray, reference: float) -> np.ndarray:
+    """Upper bound of the logarithm of what each block adds at a point."""
+    gaps = np.maximum(boxes.low - point[:, None], point[:, None] - boxes.high)
+    np.maximum(gaps, 0.0, out=gaps)
+    if len(boxes.least):
+        gaps *= boxes.least
+    return reference + boxes.log_weight + boxes.top - np.einsum("kb,kb->b", gaps, gaps)
+
+
+def _sums_of_blocks(blocks: Blocks, queries: Queries, b: np.ndarray) -> np.ndarray:
+    """log2 of the sum over one block for each query, without its own row."""
+    d, wide, part = queries.points.shape[1], *divmod(b, BLOCKS_PER_WIDE)
+    points, weights = blocks.points[wide, :, part], blocks.weights[wide, part]
+    in_it = np.flatnonzero(queries.own // BLOCK == b)
+    weights[in_it, queries.own[in_it] % BLOCK] = 0.0
+    differences = queries.points[:, :, None] - points[:, :d]
+    exponents = np.zeros(weights.shape)
+    if blocks.centres is not None:
+        differences *= points[:, d : 2 * d]
+        exponents += points[:, 2 * d]
+    exponents += queries.references[:, None] - np.einsum("mkl,mkl->ml", differences, differences)
+    with np.errstate(divide="ignore"):
+        return np.logaddexp2.reduce(exponents + np.log2(weights), axis=1)
 
 
 def order_rows(rows: Rows) -> np.ndarray:
@@ -316,7 +365,7 @@ def _round_blocks(coordinates: np.ndarray, weights: np.ndarray, dtype: np.dtype)
     stored = points[:, :d]
     squares = np.einsum("wkbl,wkbl->wbl", stored, stored, dtype=np.float64)
     points[:, d] = -squares
-    return _blocks(points, d, weights, float(squares.max()), np.empty((0, 0)))
+    return _blocks(points, d, weights, float(squares.max()), None)
 
 
 def _diagonal_blocks(
@@ -339,14 +388,18 @@ def _in_lanes(values: np.ndarray) -> np.ndarray:
 
 
 def _blocks(
-    points: np.ndarray, d: int, weights: np.ndarray, largest_square: float, centres: np.ndarray
+    points: np.ndarray,
+    d: int,
+    weights: np.ndarray,
+    largest_square: float,
+    centres: np.ndarray | None,
 ) -> Blocks:
     """Store points of d coordinates, and the boxes around them."""
     n_wide = len(points)
     weight = weights.reshape(-1, BLOCK).sum(axis=1)
     low, high = _by_coordinate(points[:, :d].min(axis=3)), _by_coordinate(points[:, :d].max(axis=3))
     least, top = _by_coordinate(points[:, d:-1].min(axis=3)), np.zeros(len(weight))
-    if len(centres):
+    if centres is not None:
         top = points[:, -1].max(axis=2).ravel()
     starts = np.arange(0, len(weight), SUPERBLOCK)
     with np.errstate(divide="ignore"):

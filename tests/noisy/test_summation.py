@@ -13,6 +13,7 @@ from skinfo.noisy import layout as layout_module
 from skinfo.noisy import mixture as mixture_module
 from skinfo.noisy.information import measure_mixture
 from skinfo.noisy.kernels.blocks import exp2
+from skinfo.noisy.kernels.skipping import sum_by_skipping
 from skinfo.noisy.layout import order_rows
 from skinfo.noisy.mixture import Mixture
 from skinfo.noisy.sampling import Draws
@@ -99,6 +100,25 @@ def test_rounding_of_expanded_squares_never_shows(monkeypatch):
         sums_by(kernel, Rows.make(S), 1.0, monkeypatch, True) for kernel in ("dense", "skipping")
     )
     assert_same(dense, skipping, 1e-9)
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("sigma", [0.02, 0.1, 1.0])
+def test_blocks_that_count_are_estimated_as_the_kernel_finds_them(sigma, case, monkeypatch):
+    """Which decides between the kernels, before one of them is compiled."""
+    shares = []
+
+    def compare(blocks, queries, _):
+        estimated = layout_module._count_blocks(blocks, queries)
+        summed = sum_by_skipping(queries, blocks, np.empty((len(queries.points), 3)))
+        n_blocks = np.count_nonzero(np.isfinite(blocks.boxes.log_weight))
+        shares.append(np.array([estimated, summed]) / (len(queries.points) * n_blocks))
+        return False
+
+    monkeypatch.setattr(layout_module, "_most_count", compare)
+    mixture = Mixture.of(make_rows(4000, 3, **CASES[case]), sigma)
+    mixture.sums_at(mixture.draw_stream(0).take(4), population=False, n_jobs=1)
+    assert np.ptp(shares, axis=1).max() < 0.05
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -20,7 +20,7 @@ import numpy as np
 from numba import types
 from numba.extending import overload
 
-from skinfo._numba import EXACT, FAST, NO_NAN, kernel, widen_registers
+from skinfo._numba import EXACT, FAST, NO_NAN, inner_kernel, kernel, widen_registers
 
 #: Rows that share a bounding box.
 BLOCK = 64
@@ -90,8 +90,8 @@ class Blocks(NamedTuple):
     superboxes: Boxes
     largest_square: float  # squared length of the longest row; 0 for diagonal components
     # (n_wide, d): points from which 256 diagonal components are not far in their own deviations;
-    # (0, 0) for round ones.
-    centres: np.ndarray
+    # None for round ones.
+    centres: np.ndarray | None
 
 
 # Polynomials nearest to 2^f on [-1/2, 1/2] in relative error: 8e-13 in double precision, 7e-8 in
@@ -127,7 +127,7 @@ def exp2(x):
     return np.exp2(min(max(x, -_LIMIT_DOUBLE), _LIMIT_DOUBLE))
 
 
-@kernel(NO_NAN, inline=True)
+@inner_kernel(NO_NAN, inline=True)
 def _exp2_double(x):
     x = min(max(x, -_LIMIT_DOUBLE), _LIMIT_DOUBLE)
     rounded = x + _ROUND_DOUBLE
@@ -144,7 +144,7 @@ def _exp2_double(x):
     return np.int64(np.float64(p).view(np.int64) + exponent).view(np.float64)
 
 
-@kernel(NO_NAN, inline=True)
+@inner_kernel(NO_NAN, inline=True)
 def _exp2_single(x):
     x = min(max(x, -_LIMIT_SINGLE), _LIMIT_SINGLE)
     rounded = x + _ROUND_SINGLE
@@ -165,13 +165,13 @@ def _exp2_of(x):
     return lambda x: _exp2_double(x)
 
 
-@kernel(FAST, inline=True)
+@inner_kernel(FAST, inline=True)
 def is_diagonal(points, blocks):
     """Whether each row of the blocks has deviations of its own."""
     return blocks.shape[1] > points.shape[1] + 1
 
 
-@kernel(FAST, inline=True)
+@inner_kernel(FAST, inline=True)
 def fill_exponents(points, i, start, blocks, b, exponents):
     """Fill ``start`` plus the exponents of query i at the rows of block b."""
     widen_registers()
@@ -194,7 +194,7 @@ def fill_exponents(points, i, start, blocks, b, exponents):
             exponents[lane] -= difference * difference
 
 
-@kernel(FAST, inline=True)
+@inner_kernel(FAST, inline=True)
 def sum_block(exponents, weights, b):
     """Sum of weight times 2 ** exponent over block b."""
     widen_registers()
@@ -205,7 +205,7 @@ def sum_block(exponents, weights, b):
     return total
 
 
-@kernel(FAST, inline=True)
+@inner_kernel(FAST, inline=True)
 def add_lanes(exponents, weights, b, first, last, running, c):
     """Add the terms of lanes first..last to sum c, kept as (reference exponent, scaled sum)."""
     widen_registers()
@@ -228,7 +228,7 @@ def add_lanes(exponents, weights, b, first, last, running, c):
     running[c, 1] += total
 
 
-@kernel(FAST, inline=True)
+@inner_kernel(FAST, inline=True)
 def own_blocks(group_slots, i):
     """First and one past the last block that holds rows of the input of draw i."""
     if group_slots[i, 1] > group_slots[i, 0]:
@@ -236,7 +236,7 @@ def own_blocks(group_slots, i):
     return 0, 0
 
 
-@kernel(FAST, inline=True)
+@inner_kernel(FAST, inline=True)
 def add_own_blocks(queries, i, rows, exponents, running):
     """Add the blocks that hold rows of the draw's input: these to sum 0, others to 1 or 2.
 
@@ -267,7 +267,7 @@ def add_own_blocks(queries, i, rows, exponents, running):
             add_lanes(exponents, weights, b, start, stop, running, c)
 
 
-@kernel(FAST, inline=True)
+@inner_kernel(FAST, inline=True)
 def log2_sum(running, c):
     """log2 of sum c, -inf where it is empty."""
     if running[c, 1] > 0.0:
@@ -275,7 +275,7 @@ def log2_sum(running, c):
     return -np.inf
 
 
-@kernel(EXACT)
+@inner_kernel(EXACT)
 def _select(keys, order, start, stop, middle):
     """Arrange order[start:stop] so that no key before ``middle`` exceeds one from it on."""
     first, last = start, stop - 1

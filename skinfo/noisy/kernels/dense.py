@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from skinfo._numba import FAST, kernel, widen_registers
+from skinfo._numba import FAST, inner_kernel, kernel, widen_registers
 from skinfo.noisy.kernels.blocks import (
     ABSENT,
     BLOCK,
@@ -22,7 +22,6 @@ from skinfo.noisy.kernels.blocks import (
     add_own_blocks,
     exp2,
     fill_exponents,
-    is_diagonal,
     log2_sum,
     own_blocks,
     sum_block,
@@ -64,7 +63,7 @@ class _Tile(NamedTuple):
     exponents: np.ndarray  # (64,): those of a block that is summed by differences
 
 
-@kernel(FAST, inline=True)
+@inner_kernel(FAST, inline=True)
 def _sum_wide(products, row, shift, weights, wide):
     """Sum of weight times 2 ** (product + shift) over four blocks."""
     widen_registers()
@@ -74,7 +73,7 @@ def _sum_wide(products, row, shift, weights, wide):
     return total
 
 
-@kernel(FAST, inline=True)
+@inner_kernel(FAST, inline=True)
 def _sum_one(products, row, shift, weights, b):
     """Sum of weight times 2 ** (product + shift) over block b."""
     widen_registers()
@@ -85,7 +84,7 @@ def _sum_one(products, row, shift, weights, b):
     return total
 
 
-@kernel(FAST, inline=True)
+@inner_kernel(FAST, inline=True)
 def _sum_by_differences(points, i, start, blocks, weights, first, last, exponents):
     """Sum of weight times 2 ** (start - squared distance) over blocks first..last."""
     total = exponents.dtype.type(0.0)
@@ -95,7 +94,7 @@ def _sum_by_differences(points, i, start, blocks, weights, first, last, exponent
     return total
 
 
-@kernel(FAST)
+@inner_kernel(FAST)
 def _fill_factors(queries, start, rows, arithmetic, factors, state):
     """Write the left factor of the products: twice the query, then 1 for the row's own square."""
     points, references = queries.points, queries.references
@@ -111,16 +110,17 @@ def _fill_factors(queries, start, rows, arithmetic, factors, state):
         state[row, _ROUNDING] = arithmetic.rounding * (square + rows.largest_square)
 
 
-@kernel(FAST)
-def _fill_diagonal_factors(queries, start, rows, wide, arithmetic, left, right, squares, state):
+@inner_kernel(FAST)
+def _fill_diagonal_factors(
+    queries, start, rows, centres, wide, arithmetic, left, right, squares, state
+):
     """Write both factors of the products with the rows of ``wide``, expanded around its centre.
 
     Of exponents that count, rounding is bounded by the rows alone: the query is near the row.
     """
     widen_registers()
     points, references = queries.points, queries.references
-    blocks, centres = rows.points, rows.centres
-    d = points.shape[1]
+    blocks, d = rows.points, points.shape[1]
     by_row = blocks.reshape(blocks.shape[0], blocks.shape[1], WIDE)
     for lane in range(WIDE):
         squares[lane] = 0.0
@@ -150,17 +150,18 @@ def _fill_diagonal_factors(queries, start, rows, wide, arithmetic, left, right, 
         state[row, _ROUNDING] = rounding
 
 
-@kernel(FAST)
+@inner_kernel(FAST)
 def _find_beginnings(queries, start, rows, factors, tile):
     """Let the sums begin at their floor or the largest term among one row of every 256."""
     blocks, floors = rows.points, queries.floors
     state, begins, beside = tile.state, tile.begins, tile.beside
     n_wide, depth, _, _ = blocks.shape
     scouts = np.empty((depth, n_wide), blocks.dtype)
+    products = np.empty((factors.shape[0], n_wide), blocks.dtype)
     for wide in range(n_wide):
         for k in range(depth):
             scouts[k, wide] = blocks[wide, k, 0, 0]
-    products = np.dot(factors, scouts)
+    np.dot(factors, scouts, products)
     for row in range(factors.shape[0]):
         largest = np.float64(products[row, 0])
         for wide in range(1, n_wide):
@@ -170,7 +171,7 @@ def _find_beginnings(queries, start, rows, factors, tile):
         beside[row] = 2.0 ** (floor - begins[row, 0])
 
 
-@kernel(FAST)
+@inner_kernel(FAST)
 def _begin_anew(products, row, queries, i, rows, first, last, tile, c):
     """Let sum c begin at the largest term of blocks first..last, if it began lower or not yet.
 
@@ -196,7 +197,7 @@ def _begin_anew(products, row, queries, i, rows, first, last, tile, c):
     tile.beside[row, c] = 2.0 ** (floors[i] - largest)
 
 
-@kernel(FAST)
+@inner_kernel(FAST)
 def _sum_again(products, row, shift, weights, first, n_blocks):
     """Sum of weight times 2 ** (product + shift) over some blocks."""
     total = 0.0
@@ -205,19 +206,18 @@ def _sum_again(products, row, shift, weights, first, n_blocks):
     return total
 
 
-@kernel(FAST, inline=True)
+@inner_kernel(FAST, inline=True)
 def _lie_apart(start, stop, first, last):
     return stop <= first or last <= start
 
 
-@kernel(FAST)
-def _add_products(products, queries, start, rows, wide, tolerance, tile):
+@inner_kernel(FAST)
+def _add_products(products, queries, start, rows, centres, wide, tolerance, tile):
     """Add the 256 rows of ``wide`` to the sums of every query of a tile."""
     points, references = queries.points, queries.references
     group_slots, label_blocks = queries.group_slots, queries.label_blocks
     blocks, weights, log_weight = rows.points, rows.weights, rows.boxes.log_weight
     state, begins, beside, _, totals, seen, exponents = tile
-    diagonal = is_diagonal(points, blocks)
     by_block = products.reshape(products.shape[0], BLOCKS_PER_WIDE, BLOCK)
     flat_weights = weights.reshape(weights.shape[0], WIDE)
     first, last = wide * BLOCKS_PER_WIDE, (wide + 1) * BLOCKS_PER_WIDE
@@ -234,14 +234,14 @@ def _add_products(products, queries, start, rows, wide, tolerance, tile):
             if own_start <= b < own_stop or log_weight[b] == -np.inf:
                 continue
             c = 1 if label_start <= b < label_stop else 2
-            if diagonal and not seen[row, c]:
+            if centres is not None and not seen[row, c]:
                 _begin_anew(by_block, row, queries, i, rows, b, b + step, tile, c)
             shift = products.dtype.type(state[row, _BASE] - begins[row, c])
             if together:
                 part = _sum_wide(products, row, shift, flat_weights, wide)
             else:
                 part = _sum_one(by_block, row, shift, weights, b)
-            if diagonal and part > _HIGH:
+            if centres is not None and part > _HIGH:
                 _begin_anew(by_block, row, queries, i, rows, b, b + step, tile, c)
                 part = _sum_again(
                     by_block, row, state[row, _BASE] - begins[row, c], weights, b, step
@@ -257,7 +257,7 @@ def _add_products(products, queries, start, rows, wide, tolerance, tile):
             seen[row, c] = True
 
 
-@kernel(FAST)
+@inner_kernel(FAST)
 def _fill_log2_sums(tile, row, floor, nested, arithmetic, out, i):
     """Fill out[i] from the sums over own and other blocks; tell whether one left its span."""
     own = tile.own[row]
@@ -284,17 +284,19 @@ def _fill_log2_sums(tile, row, floor, nested, arithmetic, out, i):
 
 
 @kernel(FAST)
-def sum_densely(queries, rows, arithmetic, out, failed):
+def sum_densely(queries, rows, centres, arithmetic, out, failed):
     """Fill three disjoint sums per draw: rest of its input, rest of its label, all others.
+
+    ``centres`` are those of the rows, None for round components: the code for the others is then
+    not compiled.
 
     ``out``, (m, 3), gets log2 of the sums of Blocks at Queries, -inf where there is nothing to add;
     ``failed``, (m,), whether a sum left its span, so that the query must be summed by skipping.
     """
     m, blocks = len(queries.points), rows.points
     n_wide, depth, _, _ = blocks.shape
-    diagonal = is_diagonal(queries.points, blocks)
     factors = np.empty((_TILE, depth), blocks.dtype)
-    expanded = np.empty((depth if diagonal else 0, WIDE), blocks.dtype)
+    expanded = np.empty((depth, WIDE), blocks.dtype)
     squares = np.empty(WIDE)
     products = np.empty((_TILE, WIDE), blocks.dtype)
     tile = _Tile(
@@ -310,7 +312,7 @@ def sum_densely(queries, rows, arithmetic, out, failed):
     for start in range(0, m, _TILE):
         size = min(_TILE, m - start)
         left, right = factors[:size], products[:size]
-        if not diagonal:
+        if centres is None:
             _fill_factors(queries, start, rows, arithmetic, left, state)
             _find_beginnings(queries, start, rows, left, tile)
         own[:, :, 0] = ABSENT
@@ -320,14 +322,14 @@ def sum_densely(queries, rows, arithmetic, out, failed):
         for row in range(size):
             add_own_blocks(queries, start + row, rows, exponents, own[row])
         for wide in range(n_wide):
-            if diagonal:
+            if centres is None:
+                np.dot(left, blocks[wide].reshape(depth, WIDE), right)
+            else:
                 _fill_diagonal_factors(
-                    queries, start, rows, wide, arithmetic, left, expanded, squares, state
+                    queries, start, rows, centres, wide, arithmetic, left, expanded, squares, state
                 )
                 np.dot(left, expanded, right)
-            else:
-                np.dot(left, blocks[wide].reshape(depth, WIDE), right)
-            _add_products(right, queries, start, rows, wide, arithmetic.tolerance, tile)
+            _add_products(right, queries, start, rows, centres, wide, arithmetic.tolerance, tile)
         for row in range(size):
             i = start + row
             failed[i] = _fill_log2_sums(

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from skinfo._numba import FAST, NO_NAN, kernel
+from skinfo._numba import FAST, NO_NAN, inner_kernel, kernel
 from skinfo.noisy.kernels.blocks import ABSENT, BLOCK, NEGLIGIBLE, exp2
 
 _HALF_LOG2_E = 0.7213475204444817
@@ -27,7 +27,7 @@ class GaussianBlocks(NamedTuple):
     reach: np.ndarray
 
 
-@kernel(NO_NAN, inline=True)
+@inner_kernel(NO_NAN, inline=True)
 def _largest_of(values, first, last):
     largest = values[first]
     for i in range(first, last):

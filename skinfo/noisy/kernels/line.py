@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from skinfo._numba import EXACT, FAST, NO_NAN, kernel
+from skinfo._numba import EXACT, FAST, NO_NAN, inner_kernel, kernel
 from skinfo.noisy.kernels.blocks import exp2
 
 # The trapezoidal rule at this step is exact to 1e-12 for a mixture times its own logarithm.
@@ -25,7 +25,7 @@ _LOG2_E = np.log2(np.e)
 MOST_LOOKS = 2e8
 
 
-@kernel(EXACT)
+@inner_kernel(EXACT)
 def _log_density(t, points, weights, heaviest, nearest):
     """Logarithm of sum w exp(-(t - s)^2 / 2) over sorted points; ``nearest`` is a hint."""
     n = points.shape[0]
@@ -111,7 +111,7 @@ def integrate_other_segments(
             )
 
 
-@kernel(EXACT)
+@inner_kernel(EXACT)
 def _narrowest(points, deviations, n_drawn, anchor, offset):
     """The component of the smallest deviation that reaches a place; -1 if none drawn does.
 
@@ -129,7 +129,7 @@ def _narrowest(points, deviations, n_drawn, anchor, offset):
     return narrowest if drawn else -1
 
 
-@kernel(EXACT)
+@inner_kernel(EXACT)
 def _next_to_begin(points, deviations, widest, anchor, offset):
     """The component, below a deviation, whose reach begins next, and where; -1 and inf for none."""
     following, beginning = -1, np.inf
@@ -141,7 +141,7 @@ def _next_to_begin(points, deviations, widest, anchor, offset):
     return following, beginning
 
 
-@kernel(NO_NAN, inline=True)
+@inner_kernel(NO_NAN, inline=True)
 def _largest(work, n):
     largest = -np.inf
     for k in range(n):
@@ -149,7 +149,7 @@ def _largest(work, n):
     return largest
 
 
-@kernel(FAST, inline=True)
+@inner_kernel(FAST, inline=True)
 def _log_sum(work, n):
     """Logarithm of the sum of exp(x) over the first n of the last row."""
     largest = _largest(work, n)
@@ -159,7 +159,7 @@ def _log_sum(work, n):
     return largest + np.log(total)
 
 
-@kernel(EXACT)
+@inner_kernel(EXACT)
 def _log_densities(points, deviations, constants, middle, start, step, work, out):
     """Logarithms of sum exp(constant - z^2 / 2) at a panel's nodes; return the looks it took.
 
@@ -186,7 +186,7 @@ def _log_densities(points, deviations, constants, middle, start, step, work, out
     return 2.0 * points.shape[0] + _NODES.shape[0] * n
 
 
-@kernel(EXACT)
+@inner_kernel(EXACT)
 def _integrate_panel(points, deviations, constants, n_drawn, anchor, start, step, work, logs):
     """The integral of -p log q over a panel, unnormalised by sqrt(2 pi), and the looks it took."""
     middle, n = points[anchor], points.shape[0]

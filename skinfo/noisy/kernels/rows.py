@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from skinfo._numba import EXACT, kernel
+from skinfo._numba import EXACT, inner_kernel, kernel
 from skinfo.noisy.kernels.blocks import exp2
 
 
@@ -50,7 +50,7 @@ def sum_by_rows(
             out[i, c] = largest[c] + np.log2(totals[c]) if totals[c] > 0.0 else -np.inf
 
 
-@kernel(EXACT, inline=True)
+@inner_kernel(EXACT, inline=True)
 def _kind(input_of_draw, label_of_draw, input_of_row, label_of_row):
     """Which of the three sums a row enters."""
     if input_of_draw == input_of_row:

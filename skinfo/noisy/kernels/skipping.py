@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from skinfo._numba import FAST, kernel, widen_registers
+from skinfo._numba import FAST, inner_kernel, kernel, widen_registers
 from skinfo.noisy.kernels.blocks import (
     BLOCK,
     NEGLIGIBLE,
@@ -37,7 +37,7 @@ class _Scratch(NamedTuple):
     running: np.ndarray  # (3, 2): the sums, as (reference exponent, scaled sum)
 
 
-@kernel(FAST, inline=True)
+@inner_kernel(FAST, inline=True)
 def _fill_bounds(points, i, reference, low, high, log_weight, top, least, start, stop, bound):
     """Upper bound of the logarithm of each box's share: its weight at its nearest corner."""
     widen_registers()
@@ -57,18 +57,19 @@ def _fill_bounds(points, i, reference, low, high, log_weight, top, least, start,
             bound[b] -= gap * gap
 
 
-@kernel(FAST, inline=True)
+@inner_kernel(FAST, inline=True)
 def _add_block(points, i, reference, blocks, weights, b, highest, exponents, running, c):
     """Add all rows of block b to sum c; no exponent exceeds ``highest``."""
     if highest > running[c, 0] + _HEADROOM:
         fill_exponents(points, i, reference, blocks, b, exponents)
-        add_lanes(exponents, weights, b, 0, BLOCK, running, c)
+        # Plain 0 and 64 are types of their own, for which it would be compiled again.
+        add_lanes(exponents, weights, b, np.int64(0), np.int64(BLOCK), running, c)
         return
     fill_exponents(points, i, reference - running[c, 0], blocks, b, exponents)
     running[c, 1] += sum_block(exponents, weights, b)
 
 
-@kernel(FAST)
+@inner_kernel(FAST)
 def _add_blocks(
     queries, i, rows, start, stop, skip_start, skip_stop, lower_bound, scratch, c
 ):  # fmt: skip
@@ -93,9 +94,13 @@ def _add_blocks(
         return 0
     added = 0
     promising = best - _FIRST_PASS
-    best = -np.inf
-    for g in range(first_super, last_super):
-        if super_bound[g] >= promising:
+    best, first_cut, cut = -np.inf, np.inf, -np.inf
+    # One loop for what promises most, its sum, and the rest: the compiler would copy each.
+    for sweep in range(3):
+        for g in range(first_super, last_super):
+            near = super_bound[g] >= promising
+            if (sweep < 2 and not near) or super_bound[g] < cut:
+                continue
             first, last = g * SUPERBLOCK, min((g + 1) * SUPERBLOCK, n_blocks)
             if not opened[g]:
                 _fill_bounds(
@@ -103,37 +108,23 @@ def _add_blocks(
                 )
                 opened[g] = True
             for b in range(max(first, start), min(last, stop)):
-                if b < skip_start or b >= skip_stop:
+                if skip_start <= b < skip_stop:
+                    continue
+                if sweep == 0:
                     best = max(best, bound[b])
-    first_cut = best - _FIRST_PASS if best > -np.inf else np.inf
-    for g in range(first_super, last_super):
-        if super_bound[g] >= promising:
-            for b in range(max(g * SUPERBLOCK, start), min((g + 1) * SUPERBLOCK, stop)):
-                if (b < skip_start or b >= skip_stop) and bound[b] >= first_cut:
-                    highest = bound[b] - log_weight[b]
-                    _add_block(
-                        points, i, reference, blocks, weights, b, highest, exponents, running, c
-                    )
-                    added += 1
-    cut = max(lower_bound, log2_sum(running, c)) + negligible
-    for g in range(first_super, last_super):
-        if super_bound[g] < cut:
-            continue
-        first, last = g * SUPERBLOCK, min((g + 1) * SUPERBLOCK, n_blocks)
-        if not opened[g]:
-            _fill_bounds(
-                points, i, reference, low, high, log_weight, top, least, first, last, bound
-            )
-            opened[g] = True
-        for b in range(max(first, start), min(last, stop)):
-            if skip_start <= b < skip_stop or bound[b] < cut or bound[b] == -np.inf:
-                continue
-            if super_bound[g] >= promising and bound[b] >= first_cut:
-                continue
-            highest = bound[b] - log_weight[b]
-            _add_block(points, i, reference, blocks, weights, b, highest, exponents, running, c)
-            added += 1
-        cut = max(cut, log2_sum(running, c) + negligible)
+                    continue
+                early = near and bound[b] >= first_cut
+                if early != (sweep == 1) or bound[b] < cut or bound[b] == -np.inf:
+                    continue
+                highest = bound[b] - log_weight[b]
+                _add_block(points, i, reference, blocks, weights, b, highest, exponents, running, c)
+                added += 1
+            if sweep == 2:
+                cut = max(cut, log2_sum(running, c) + negligible)
+        if sweep == 0 and best > -np.inf:
+            first_cut = best - _FIRST_PASS
+        elif sweep == 1:
+            cut = max(lower_bound, log2_sum(running, c)) + negligible
     return added
 
 
@@ -161,7 +152,7 @@ def sum_by_skipping(queries, rows, out):
             running[c, 0] = -np.inf
             running[c, 1] = 0.0
         _fill_bounds(
-            points, i, references[i], low, high, log_weight, top, least, 0, n_superblocks,
+            points, i, references[i], low, high, log_weight, top, least, np.int64(0), n_superblocks,
             super_bound,
         )  # fmt: skip
         opened[:] = False
