@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import Any
 
 import typer
@@ -54,7 +55,8 @@ def info(
 
 def _describe(opened: Any, errors: list[dict[str, Any]]) -> dict[str, Any]:
     """Describe a run in plain values; errors are added with their places."""
-    layers = [_describe_layer(opened, layer, errors) for layer in opened.layers]
+    stored = _look(opened, errors)
+    layers = [_describe_layer(opened, layer, stored[layer.name], errors) for layer in opened.layers]
     labels = opened.labels
     return {
         "run": opened.name,
@@ -72,27 +74,38 @@ def _describe(opened: Any, errors: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _describe_layer(opened: Any, layer: Any, errors: list[dict[str, Any]]) -> dict[str, Any]:
+def _look(opened: Any, errors: list[dict[str, Any]]) -> dict[str, dict[int, Any]]:
+    """Find shape and type of each layer at each epoch; None where it cannot be read."""
+    from skinfo.errors import RunError
+
+    found: dict[str, dict[int, Any]] = {layer.name: {} for layer in opened.layers}
+    # A file is opened once for all its layers.
+    for epoch, layer in product(opened.epochs, found):
+        try:
+            found[layer][epoch] = opened.store.shape(epoch, layer)
+        except RunError as error:
+            found[layer][epoch] = None
+            errors.append({"epoch": epoch, "layer": layer, "message": str(error)})
+    return found
+
+
+def _describe_layer(
+    opened: Any, layer: Any, found: dict[int, Any], errors: list[dict[str, Any]]
+) -> dict[str, Any]:
     """Give a layer's shape at the last checkpoint, and the first epoch of each type of numbers."""
     from skinfo.errors import RunError
 
     types: dict[str, int] = {}
     stored = None
-    for epoch in opened.epochs:
-        stored = None
-        try:
-            stored = opened.store.shape(epoch, layer.name)
-        except RunError as error:
-            errors.append({"epoch": epoch, "layer": layer.name, "message": str(error)})
-        else:
+    for epoch, stored in found.items():
+        if stored is not None:
             types.setdefault(str(stored[1]), epoch)
     # How to flatten maps is chosen when they are analyzed.
     if stored is not None and len(stored[0]) < 4:
-        last = opened.epochs[-1]
         try:
-            opened.load(last, layer.name)
+            opened.load(epoch, layer.name)
         except RunError as error:
-            errors.append({"epoch": last, "layer": layer.name, "message": str(error)})
+            errors.append({"epoch": epoch, "layer": layer.name, "message": str(error)})
     return {
         "name": layer.name,
         "sigma": layer.sigma,

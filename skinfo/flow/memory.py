@@ -106,8 +106,10 @@ class Budget:
 
     def too_large(self, run: Run, epoch: int, layer: str, need: int) -> RunError | None:
         """The error that names a layer, its size and the limit; None where it fits by itself."""
+        if self.limit is None:
+            return None
         taken = resident_memory() + _RESERVE
-        if self.limit is None or need <= self.limit - taken:
+        if need <= self.limit - taken:
             return None
         return RunError(
             f"an array of {_megabytes(run.nbytes(epoch, layer))} that takes about "

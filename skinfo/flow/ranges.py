@@ -40,11 +40,7 @@ def layer_ranges(
     The steps of a pipeline before the estimator are fitted at each checkpoint anew. Checkpoints
     that cannot be read or transformed are left out, and layers of which none can.
     """
-    places = [
-        place
-        for layer in run.layers
-        for place in places_of(run, layer.name, [estimator], settings.mask, settings.budget)
-    ]
+    places = places_of(run, [estimator], settings.mask, settings.budget)
     find = partial(_range, settings=settings, name=name, transform=steps_before(estimator))
     ranges: dict[str, Range] = {}
     for number, ends in in_workers(find, places, settings.n_jobs):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -183,12 +184,11 @@ def collect_snapshots(
     within, between = np.zeros(shape), np.zeros(shape)
     scatter: dict[int, np.ndarray] = {}
     scatter_labels = np.empty(0, dtype=np.int64)
-    for place, name in enumerate(names):
-        ends = _value_range(run, name, subset, unread)
-        if ends is None:
-            continue
-        value_edges[place] = np.linspace(*ends, DRAWN_CELLS + 1)
-        for column, epoch in enumerate(epochs):
+    for name, ends in _value_ranges(run, epochs, subset, unread).items():
+        value_edges[names.index(name)] = np.linspace(*ends, DRAWN_CELLS + 1)
+    # A file is opened once for all its layers.
+    for column, epoch in enumerate(epochs):
+        for place, name in enumerate(names):
             sample = _sample(run, int(epoch), name, subset, unread)
             if sample is None:
                 continue
@@ -239,20 +239,21 @@ def _sample(
     return None
 
 
-def _value_range(
-    run: Run, layer: str, subset: np.ndarray | None, unread: Collection[tuple[int, str]]
-) -> tuple[float, float] | None:
-    """Ends of what is drawn of a layer; None if it cannot be read at any checkpoint."""
-    low, high = np.inf, -np.inf
-    for epoch in run.epochs:
-        sample = _sample(run, epoch, layer, subset, unread)
+def _value_ranges(
+    run: Run, epochs: np.ndarray, subset: np.ndarray | None, unread: Collection[tuple[int, str]]
+) -> dict[str, tuple[float, float]]:
+    """Ends of what is drawn of each layer that can be read at any checkpoint."""
+    ranges: dict[str, tuple[float, float]] = {}
+    for epoch, layer in product(epochs.tolist(), run.layers):
+        sample = _sample(run, epoch, layer.name, subset, unread)
         if sample is not None:
-            low, high = min(low, float(sample.X.min())), max(high, float(sample.X.max()))
+            low, high = ranges.get(layer.name, (np.inf, -np.inf))
+            ranges[layer.name] = min(low, float(sample.X.min())), max(high, float(sample.X.max()))
         del sample
-    if low > high:
-        return None
-    low, high = max(low, -_DRAWABLE), min(high, _DRAWABLE)
-    return low, high if high > low else low + 1
+    drawn = {
+        name: (max(low, -_DRAWABLE), min(high, _DRAWABLE)) for name, (low, high) in ranges.items()
+    }
+    return {name: (low, high if high > low else low + 1) for name, (low, high) in drawn.items()}
 
 
 def _drawn_distances(sample: Activations) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:

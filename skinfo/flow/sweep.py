@@ -176,14 +176,7 @@ def information_flow(
     settings = SweepSettings(
         mask, n_jobs, Keep(memory, named), budget, _seed(random_state), n_noise_draws
     )
-    by_epoch = zip(
-        *(
-            places_of(run, layer.name, named.values(), mask, budget, n_noise_draws)
-            for layer in run.layers
-        ),
-        strict=True,
-    )
-    places = [place for of_epoch in by_epoch for place in of_epoch]
+    places = places_of(run, named.values(), mask, budget, n_noise_draws)
     _check_flattening(run, {(place.epoch, place.layer) for place in places if place.sent})
     ranges = ranges_of_run(named, run, settings)
     by_layer = {
@@ -258,14 +251,16 @@ def _measure_all(
     """
     outcomes: dict[int, Outcome] = {}
     untold: list[str] = []
-    total, done, measured = sum(len(task.estimators) for task in tasks), 0, False
+    total, done = sum(len(task.estimators) for task in tasks), 0
+    measured = at_fault = False
     work = partial(measure, settings=settings)
     with reporting(progress, total) as report:
         for place, outcome in in_workers(work, tasks, settings.n_jobs):
             outcomes[place] = outcome
             measured = measured or bool(set(outcome.quantities) - set(outcome.errors))
             untold += dict.fromkeys(outcome.errors.values())
-            if measured or not any(one.faults for one in outcomes.values()):
+            at_fault = at_fault or bool(outcome.faults)
+            if measured or not at_fault:
                 for message in untold:
                     warnings.warn(f"not measured: {message}", UserWarning, stacklevel=3)
                 untold.clear()

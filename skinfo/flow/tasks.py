@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -73,24 +74,25 @@ class Place:
 
 def places_of(
     run: Run,
-    layer: str,
     estimators: Collection[BaseEstimator],
     mask: np.ndarray | None,
     budget: Budget,
     n_noise_draws: int = 1,
 ) -> list[Place]:
-    """One layer at all checkpoints; those that alone are too large for the budget are not read.
+    """All layers at each checkpoint; those that alone are too large for the budget are not read.
 
-    The RunError where it is too large at all of them is raised: it is of the limit.
+    The RunError of a layer that is too large at all checkpoints is raised: it is of the limit.
     """
-    places, fits = [], not run.epochs
-    for epoch in run.epochs:
+    places, fit = [], set()
+    # A file is opened once for all its layers.
+    for epoch, layer in product(run.epochs, [layer.name for layer in run.layers]):
         need = budget.need(run, epoch, layer, estimators, n_noise_draws)
         error = budget.too_large(run, epoch, layer, need)
         places.append(Place(run, epoch, layer, mask, 0 if error else need, error))
-        fits = fits or error is None
+        if error is None:
+            fit.add(layer)
     for place in places:
-        if not fits and isinstance(place.sent, RunError):
+        if place.layer not in fit and isinstance(place.sent, RunError):
             raise place.sent
     return places
 

@@ -3,11 +3,14 @@
 import os
 import shutil
 import sys
+import zipfile
 
 import numpy as np
 import pytest
 
-from skinfo import open_run, save_run
+from skinfo import BinningMIEstimator, information_flow, open_run, save_run
+from skinfo.cli.info import _describe
+from skinfo.flow import collect_snapshots
 from skinfo.runs import RunWriter, convert_run
 from skinfo.runs.description import make_layers
 
@@ -149,3 +152,27 @@ def test_a_layer_is_read_at_the_same_cost(path, fmt, cost, described):
         run.load(0, "layer0")
         costs.append([cost(run.shape, 0, "layer2"), cost(run.load, 0, "layer3")])
     assert costs[0] == costs[1]
+
+
+def test_a_file_is_opened_once_for_all_its_layers(tmp_path, monkeypatch):
+    """Where all layers are looked at, or read, in a pass."""
+    for epoch in range(6):
+        save_run(tmp_path / "run", epoch, arrays(8), labels=LABELS, sigma=0.1)
+    run, opened = open_run(tmp_path / "run"), []
+    index = zipfile.ZipFile._RealGetContents
+
+    def counted(file):
+        opened.append(file)
+        return index(file)
+
+    monkeypatch.setattr(zipfile.ZipFile, "_RealGetContents", counted)
+    estimators = [BinningMIEstimator(bin_width=0.5), BinningMIEstimator(n_bins=4, bin_range="run")]
+    for passes, work in (
+        (4, lambda: information_flow(estimators, run, memory_limit="64GB", progress=False)),
+        (2, lambda: collect_snapshots(open_run(tmp_path / "run"))),
+        (1, lambda: _describe(open_run(tmp_path / "run"), [])),
+    ):
+        opened.clear()
+        work()
+        # Once more for the losses, and to find the first checkpoint.
+        assert len(opened) <= (passes + 2) * 6, passes

@@ -203,7 +203,9 @@ class DirectoryStore(DiskStore):
         try:
             self.write_entry(self._written(epoch), arrays, text if losses else "")
         finally:
-            self.begun.unlink(missing_ok=True)
+            # If it stays, the next writer looks for what is left.
+            with suppress(OSError):
+                self.begun.unlink()
 
     @abstractmethod
     def write_entry(self, path: Path, arrays: Arrays, losses: str) -> None:

@@ -26,10 +26,11 @@ class MemoryStore:
                     "for k, epoch in enumerate(epochs)}"
                 )
         self._arrays = {(whole_epoch(e), str(layer)): a for (e, layer), a in arrays.items()}
+        self._epochs = sorted({epoch for epoch, _ in self._arrays})
 
     def epochs(self) -> list[int]:
         """Epochs of the keys, increasing."""
-        return sorted({epoch for epoch, _ in self._arrays})
+        return self._epochs.copy()
 
     def layers(self) -> list[str]:
         """Layers of the keys, in their order."""
