@@ -13,7 +13,7 @@ from skinfo.errors import needs_extra
 
 #: Bytes that a device may take at a time beside the data: a processor's caches are smaller than a
 #: GPU's, which needs much work at a time.
-SCRATCH = {"cpu": 2**25, "other": 2**27}
+SCRATCH = {"cpu": 2**25, "other": 2**30}
 # What stands before the name of a device that torch is to compute on although the compiled engine
 # could: the processor.
 _BY_TORCH = "torch:"
@@ -22,8 +22,8 @@ _BY_TORCH = "torch:"
 def device_for(device: Any, **given: Any) -> str | None:
     """Where sums over the first of some arrays are computed: None for the compiled engine.
 
-    ``device=None`` is where that array is; numpy's are on the processor. Else it names a device of
-    torch, or "cpu" for the compiled engine.
+    ``device=None`` is where that array is, or would be: numpy's are on the processor. Else it names
+    a device of torch, or "cpu" for the compiled engine.
 
     Raises
     ------
@@ -42,7 +42,7 @@ def device_for(device: Any, **given: Any) -> str | None:
         if len(set(places.values())) > 1:
             where = ", ".join(f"{name} is on {place}" for name, place in places.items())
             raise ValueError(f"Tensors are on different devices: {where}. Move them to one.")
-        device = places.get(next(iter(given)), "cpu")
+        device = places.get(next(iter(given), ""), "cpu")
     name = str(device)
     if name == "cpu":
         return None

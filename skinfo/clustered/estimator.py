@@ -293,8 +293,10 @@ class ClusteringScore(BaseEstimator):
         Raises
         ------
         ValueError
-            For an unknown measure, or "binned_entropy" without ``bin_width``.
+            For an unknown measure, "binned_entropy" without ``bin_width``, or a device that is not
+            there.
         """
+        device_for(self.device)
         self._wanted()
 
     def _wanted(self) -> tuple[str, ...]:

@@ -241,7 +241,7 @@ class NoisyMIEstimator(BaseEstimator):
     bits as its numpy view; elsewhere the sums over all pairs of a draw and a row, nearly all of the
     work, are torch's on that device, in the precision of the activations, and equal the compiled
     ones to 1e-9 nat in double and 1e-3 in single precision. The device keeps a copy of the rows,
-    two with groups of unequal sizes, and takes 128 MiB for the sums. Draws, averages and what is
+    two with groups of unequal sizes, and takes 1 GiB for the sums. Draws, averages and what is
     fitted with ``population=True`` stay on the processor. ``score`` and ``score_samples`` compute
     where ``fit`` did, wherever their rows are. Tensors leave their graph; half precision becomes
     single or double. A device needs double precision, which mps lacks.
@@ -529,9 +529,11 @@ class NoisyMIEstimator(BaseEstimator):
         Raises
         ------
         ValueError
-            For a sigma that is not positive; for ``label_predictor`` or ``n_permutations`` where
-            the inputs are no sample of a population.
+            For a sigma that is not positive; for a device that is not there; for
+            ``label_predictor`` or ``n_permutations`` where the inputs are no sample of a
+            population.
         """
+        device_for(self.device)
         if self.sigma is not None:
             make_noise(self.noise, self.sigma)
         given = self._label_options

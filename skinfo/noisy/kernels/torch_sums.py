@@ -28,7 +28,7 @@ from skinfo.noisy.kernels.blocks import BLOCK, Queries
 from skinfo.noisy.kernels.dense import Arithmetic
 
 #: Rows that share a centre and a matrix product.
-TILE = 1024
+TILE = 4096
 _DOUBLE = torch.float64
 
 
@@ -52,7 +52,7 @@ class TorchBlocks:
     centres: Tensor
     inverse: Tensor | None  # (n_slots, d): inverse deviations; None for round components
     # (n_slots,), in double precision: log2 of the weight, -inf for padding, less log2 of the volume
-    # of a diagonal component; and that less the squared length of the offset.
+    # of a diagonal component; and, in that of the products, less the offset's squared length.
     constants: Tensor
     biases: Tensor
     reach: Tensor  # (n_blocks,): longest offset of a block, of diagonal ones in its deviations
@@ -84,7 +84,8 @@ class TorchBlocks:
         with np.errstate(divide="ignore"):
             logs = _moved(np.log2(weights) + constants, device)
         reach = squares.view(-1, BLOCK).amax(dim=1).sqrt()
-        return cls(offsets, centres, widths, logs, logs - squares, reach, arithmetic)
+        biases = (logs - squares).to(offsets.dtype)
+        return cls(offsets, centres, widths, logs, biases, reach, arithmetic)
 
     def sum_at(self, queries: Queries) -> np.ndarray:
         """Sum the rows at each query, as :meth:`skinfo.noisy.layout.Layout.sum_at`."""
@@ -102,7 +103,7 @@ class TorchBlocks:
         """How many queries the scratch has room for."""
         n, d = self.offsets.shape
         tile = min(TILE, n) * self.offsets.element_size()
-        doubles = 10 * (n // BLOCK) + 6 * d
+        doubles = 8 * (n // BLOCK) + 6 * d
         return max(1, scratch_bytes(self.offsets.device) // (2 * tile + 8 * doubles))
 
     def _sums(self, queries: Queries) -> Tensor:
@@ -113,21 +114,21 @@ class TorchBlocks:
             *(torch.as_tensor(values, device=device) for values in queries[2:6]),
         )
         rest = torch.empty((len(draws.own), len(self.reach)), dtype=_DOUBLE, device=device)
-        # What products may be off by, in bits.
-        rounding = torch.empty_like(rest)
+        # From the centres of the tiles.
+        distances = torch.empty((len(rest), len(self.centres)), dtype=_DOUBLE, device=device)
         n_others = queries.group_slots[:, 1] - queries.group_slots[:, 0] - (queries.own >= 0)
         group = torch.full_like(rest, -torch.inf) if n_others.any() else None
         for tile, (i, b) in enumerate(self._own_blocks(queries.group_slots)):
             start = tile * (TILE // BLOCK)
-            blocks = slice(start, start + TILE // BLOCK)
-            exponents, base, rounding[:, blocks] = self._exponents_by_products(tile, draws)
+            exponents, base, distances[:, tile] = self._exponents_by_products(tile, draws)
             by_block = exponents.view(len(exponents), -1, BLOCK)
             if len(i):
                 others, of_group = _split(by_block[i, b - start], draws, i, b)
                 by_block[i, b - start] = others
                 if group is not None:
                     group[i, b] = base[i] + _log2_sum(of_group)
-            rest[:, blocks] = base[:, None] + _log2_sum(by_block)
+            rest[:, start : start + TILE // BLOCK] = base[:, None] + _log2_sum(by_block)
+        rounding = self._rounding(distances)
         again = self._uncertain(draws, rest, group, rounding, nested=queries.nested)
         for i, b in self._few_at_a_time(*torch.nonzero(again, as_tuple=True)):
             others, of_group = _split(self._exponents_by_differences(draws, i, b), draws, i, b)
@@ -158,24 +159,33 @@ class TorchBlocks:
     def _exponents_by_products(self, tile: int, draws: _Draws) -> tuple[Tensor, Tensor, Tensor]:
         """Exponents of a tile's rows at queries, (m, n_rows), less a number per query, (m,).
 
-        And what bounds their rounding, (m, n_blocks), in bits. Of diagonal components the rows
-        alone bound that of exponents that count: with lengths in units of the row's deviations,
-        |t - c| <= |t - s| + |s - c|, and |t - s|^2 is not much.
+        And the distances of the queries from its centre, (m,).
         """
         part = slice(tile * TILE, (tile + 1) * TILE)
-        offsets, from_centre = self.offsets[part], draws.points - self.centres[tile]
-        biases = self.biases[part].to(offsets.dtype)
-        reach = self.reach[part.start // BLOCK : part.stop // BLOCK]
+        offsets, biases = self.offsets[part], self.biases[part]
+        from_centre = draws.points - self.centres[tile]
+        squares = from_centre.square()
+        square = squares.sum(dim=1)
         if self.inverse is None:
-            square = from_centre.square().sum(dim=1)
-            rounding = reach * (2 * square.sqrt()[:, None] + reach)
-            products = torch.addmm(biases, from_centre.to(offsets.dtype), offsets.T, alpha=2.0)
-            return products, draws.references - square, self.arithmetic.rounding * rounding
-        squares = self.inverse[part].square()
-        right = torch.cat([-squares, 2.0 * squares * offsets], dim=1)
-        left = torch.cat([from_centre.square(), from_centre], dim=1)
-        rounding = (8 * self.arithmetic.rounding * reach.square()).expand(len(left), -1)
-        return torch.addmm(biases, left, right.T), draws.references, rounding
+            left = from_centre.to(offsets.dtype)
+            products = torch.addmm(biases, left, offsets.T, alpha=2.0)
+            return products, draws.references - square, square.sqrt()
+        narrow = self.inverse[part].square()
+        right = torch.cat([-narrow, 2.0 * narrow * offsets], dim=1)
+        products = torch.addmm(biases, torch.cat([squares, from_centre], dim=1), right.T)
+        return products, draws.references, square.sqrt()
+
+    def _rounding(self, distances: Tensor) -> Tensor:
+        """Bound the rounding of products, (m, n_blocks), in bits, at distances from the centres.
+
+        Of diagonal components the rows alone bound that of exponents that count: with lengths in
+        units of the row's deviations, |t - c| <= |t - s| + |s - c|, and |t - s|^2 is not much.
+        """
+        reach = self.reach
+        if self.inverse is not None:
+            return (8 * self.arithmetic.rounding * reach.square()).expand(len(distances), -1)
+        of_blocks = distances.repeat_interleave(TILE // BLOCK, dim=1)[:, : len(reach)]
+        return self.arithmetic.rounding * reach * (2 * of_blocks + reach)
 
     def _kinds(self, draws: _Draws, rest: Tensor, group: Tensor | None) -> Iterator[Tensor]:
         """Logarithms of the blocks' shares of each of the three sums."""
