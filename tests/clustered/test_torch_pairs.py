@@ -6,6 +6,7 @@ import pytest
 from skinfo import ClusteringScore, _torch
 
 torch = pytest.importorskip("torch")
+from pretended_gpu import PretendedGpu  # noqa: E402
 
 BY_TORCH = "torch:cpu"
 
@@ -85,3 +86,15 @@ def test_tensors_are_measured_as_their_numbers(rng):
     assert scores[0] == pytest.approx(scores[1], abs=1e-12)
     with pytest.raises(ValueError, match='device="mps" has no double precision'):
         fit(X, y, "mps")
+
+
+def test_activations_on_a_gpu_are_paired_there(rng):
+    """On a pretended one, which refuses what a GPU refuses."""
+    X, y, groups = rng.normal(size=(90, 3)), np.arange(90) // 3 % 3, np.arange(90) // 3
+    weights = 1.0 + y
+    expected = fit(X, y, None, groups=groups, sample_weight=weights)
+    with PretendedGpu() as gpu:
+        given = [torch.as_tensor(v, device="cuda") for v in (X, y, groups, weights)]
+        found = fit(*given[:2], None, groups=given[2], sample_weight=given[3])
+        assert gpu.products > 0
+    assert_same(found, expected)

@@ -22,6 +22,7 @@ from skinfo.noisy.mixture import Mixture
 import reference
 
 torch = pytest.importorskip("torch")
+from pretended_gpu import PretendedGpu  # noqa: E402
 from torch.overrides import TorchFunctionMode  # noqa: E402
 
 from skinfo.noisy.kernels import torch_sums  # noqa: E402
@@ -260,16 +261,6 @@ def test_products_are_never_of_tf32_or_bfloat16(monkeypatch):
 # --- estimators ----------------------------------------------------------------------------------
 
 
-class OnADevice(torch.Tensor):
-    """A tensor that numpy cannot see, as one on a GPU."""
-
-    def __array__(self, *_):
-        raise TypeError("can't convert device type tensor to numpy")
-
-    def cpu(self):
-        return self.as_subclass(torch.Tensor)
-
-
 def fitted(X, y=None, device=None, **options):
     known = {name: options.pop(name) for name in ("groups", "scale") if name in options}
     est = NoisyMIEstimator(**{"sigma": 0.5, "max_evaluations": 2**11, "random_state": 0} | options)
@@ -337,20 +328,31 @@ def test_tensors_on_the_processor_are_measured_to_the_same_bits():
         assert fitted(few, y).quantities_ == fitted(same, y).quantities_
 
 
-def test_tensors_elsewhere_come_to_the_processor_where_asked_for(monkeypatch):
-    """Of a GPU there is none here: numpy cannot see these tensors either."""
+def test_activations_on_a_gpu_are_measured_there():
+    """On a pretended one, which refuses what a GPU refuses."""
     X = np.random.default_rng(0).normal(size=(120, 2))
     y, groups = np.arange(120) // 2 % 3, np.arange(120) // 2
-    given = [torch.from_numpy(values).as_subclass(OnADevice) for values in (X, y, groups)]
-    options = {"posterior_draws": 16, "device": BY_TORCH}
-    found = fitted(given[0], given[1], groups=given[2], **options)
-    assert_same_numbers(found, fitted(X, y, groups=groups, **options))
-    assert found.score_samples(given[0]).shape == (120,)
-    monkeypatch.setattr(OnADevice, "device", "cuda:0", raising=False)
-    with pytest.raises(ValueError, match='device="cuda:0" cannot be used: .*"cpu" is the compiled'):
-        fitted(given[0])
-    with pytest.raises(ValueError, match="X is on cuda:0, y is on cpu. Move them to one"):
-        fitted(given[0], torch.from_numpy(y))
+    expected = fitted(X, y, groups=groups, posterior_draws=16)
+    with PretendedGpu() as gpu:
+        given = [torch.as_tensor(values, device="cuda") for values in (X, y, groups)]
+        with pytest.raises(RuntimeError, match="tensors on two devices"):
+            given[0] + torch.from_numpy(X)
+        with pytest.raises(TypeError, match="to numpy"):
+            np.asarray(given[0])
+        found = fitted(given[0], given[1], groups=given[2], posterior_draws=16)
+        assert gpu.products > 0
+        logs = found.score_samples(given[0])
+        by_numpy = fitted(X, y, "cuda", groups=groups, posterior_draws=16)
+        fetched = fitted(given[0], y, "cpu", groups=groups, posterior_draws=16)
+        curve = sigma_curve(given[0], sigmas=[0.1, 1.0], max_evaluations=2**10, random_state=0)
+        with pytest.raises(ValueError, match="X is on cuda:0, y is on cpu. Move them to one"):
+            fitted(given[0], torch.from_numpy(y))
+    assert_same_numbers(found, expected)
+    assert found.quantities_ == by_numpy.quantities_
+    assert fetched.quantities_ == expected.quantities_
+    np.testing.assert_allclose(logs, expected.score_samples(X), rtol=1e-9)
+    expected = sigma_curve(X, sigmas=[0.1, 1.0], max_evaluations=2**10, random_state=0)
+    np.testing.assert_allclose(curve["value"], expected["value"], rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize("device", ["gpu", "cuda:99", "meta", "", 3.5])
