@@ -74,7 +74,7 @@ def _check_device(name: str) -> None:
 
 def scratch_bytes(device: Any) -> int:
     """How many bytes of a device may be taken at a time, beside the data on it."""
-    return SCRATCH["cpu" if str(device) == "cpu" else "other"]
+    return SCRATCH["cpu" if str(device).startswith("cpu") else "other"]
 
 
 class _FullPrecision(ContextDecorator):

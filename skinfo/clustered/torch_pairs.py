@@ -142,10 +142,10 @@ class _Rows:
         numbers = _cells_of(tile.squares, cells)
         distances = 0.5 * tile.squares if cells.halved else tile.squares.sqrt()
         weighted = tile.masses * distances
-        kinds, n_kinds = tile.kinds.view(-1), len(counts)
-        places = kinds * N_CELLS + numbers.view(-1)
-        counts += torch.bincount(places, tile.masses.view(-1), n_kinds * N_CELLS).view_as(counts)
-        sums_of_kinds += torch.bincount(kinds, weighted.view(-1), n_kinds)
+        places = tile.kinds * N_CELLS + numbers
+        counts.view(-1).index_add_(0, places.view(-1), tile.masses.view(-1))
+        for kind in range(len(counts)):
+            sums_of_kinds[kind] += weighted[tile.kinds == kind].sum()
         left, right = tile.left, tile.right
         for s, by_class in enumerate(sums_of_classes):
             of_left, of_right = (

@@ -162,7 +162,7 @@ def test_sums_do_not_depend_on_the_size_of_blocks(case, dtype, monkeypatch):
 
 
 def test_memory_is_what_is_said(monkeypatch):
-    """Live bytes while sums are taken, with room for 1 MiB: with few units, many, and replicas."""
+    """Live bytes while sums are taken, with room for 1 MiB: in few units, many, and far apart."""
     monkeypatch.setattr(_torch, "SCRATCH", {"cpu": 2**20})
     rng = np.random.default_rng(0)
     for n, d, spread in ((20_000, 2, 1.0), (512, 1024, 1.0), (4096, 3, 1e6)):
@@ -173,6 +173,17 @@ def test_memory_is_what_is_said(monkeypatch):
         assert seen.most < 2**20
         assert seen.total > 2**20
         np.testing.assert_allclose(found[::64], log_density_of(S, T[::64]), atol=1e-9)
+    # All rows are replicas of one input.
+    T, own = S[:256], np.arange(256)
+    queries = Queries.at(T * BINARY, np.zeros(256))._replace(
+        own=own, group_slots=np.tile([0, len(S)], (256, 1))
+    )
+    with LiveBytes() as seen:
+        found = blocks.sum_at(queries)
+    assert seen.most < 2**20 < seen.total
+    nearest = np.sort(((T[::64, None] - S) ** 2).sum(axis=2), axis=1)[:, 1]
+    expected = -nearest / 2 - np.log(len(S))
+    np.testing.assert_allclose(found[::64, 0] * LOG2, expected, rtol=1e-9)
 
 
 class LiveBytes(TorchFunctionMode):
@@ -244,7 +255,9 @@ def test_products_are_never_of_tf32_or_bfloat16(monkeypatch):
             torch, "addmm", lambda c, a, b, alpha: exact(c, as_tf32(a), as_tf32(b), alpha=alpha)
         )
         assert np.abs(log_density_by(blocks, T) - expected).max() > 2 * CLOSE["float32"]
-    before = torch.get_float32_matmul_precision()
+    before, *by_library = precisions()
+    log_density_by(blocks, T)
+    assert precisions() == (before, *by_library)
     try:
         for precision in ("medium", "high", "highest"):
             torch.set_float32_matmul_precision(precision)

@@ -103,7 +103,7 @@ class TorchBlocks:
         """How many queries the scratch has room for."""
         n, d = self.offsets.shape
         tile = min(TILE, n) * self.offsets.element_size()
-        doubles = 8 * (n // BLOCK) + 6 * d
+        doubles = 12 * (n // BLOCK) + 6 * d
         return max(1, scratch_bytes(self.offsets.device) // (2 * tile + 8 * doubles))
 
     def _sums(self, queries: Queries) -> Tensor:
@@ -122,15 +122,18 @@ class TorchBlocks:
             start = tile * (TILE // BLOCK)
             exponents, base, distances[:, tile] = self._exponents_by_products(tile, draws)
             by_block = exponents.view(len(exponents), -1, BLOCK)
-            if len(i):
-                others, of_group = _split(by_block[i, b - start], draws, i, b)
-                by_block[i, b - start] = others
+            # Split, they take no more room than the tile.
+            for some, own in _portions(i, b, exponents.numel() // (5 * BLOCK)):
+                others, of_group = _split(by_block[some, own - start], draws, some, own)
+                by_block[some, own - start] = others
                 if group is not None:
-                    group[i, b] = base[i] + _log2_sum(of_group)
+                    group[some, own] = base[some] + _log2_sum(of_group)
             rest[:, start : start + TILE // BLOCK] = base[:, None] + _log2_sum(by_block)
         rounding = self._rounding(distances)
         again = self._uncertain(draws, rest, group, rounding, nested=queries.nested)
-        for i, b in self._few_at_a_time(*torch.nonzero(again, as_tuple=True)):
+        size = 2 * 8 * BLOCK * (3 * self.offsets.shape[1] + 8)
+        redone = torch.nonzero(again)
+        for i, b in _portions(redone[:, 0], redone[:, 1], scratch_bytes(device) // size):
             others, of_group = _split(self._exponents_by_differences(draws, i, b), draws, i, b)
             rest[i, b] = _log2_sum(others)
             if group is not None:
@@ -211,12 +214,6 @@ class TorchBlocks:
                 beside = least
         return uncertain
 
-    def _few_at_a_time(self, i: Tensor, b: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-        """Pairs of queries and blocks, as many at a time as the scratch has room for."""
-        size = BLOCK * 8 * (3 * self.offsets.shape[1] + 8)
-        step = max(1, scratch_bytes(self.offsets.device) // size)
-        yield from zip(i.split(step), b.split(step), strict=True)
-
     def _exponents_by_differences(self, draws: _Draws, i: Tensor, b: Tensor) -> Tensor:
         """Exponents of the rows of block b at query i, (n_pairs, 64), in double precision."""
         from_centre = draws.points[i] - self.centres[b // (TILE // BLOCK)]
@@ -233,14 +230,21 @@ def _moved(values: np.ndarray, device: torch.device | str) -> Tensor:
     return torch.as_tensor(np.ascontiguousarray(values, dtype=np.float64), device=device)
 
 
+def _portions(i: Tensor, b: Tensor, size: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Pairs of queries and blocks, at most so many at a time."""
+    if len(i):
+        yield from zip(i.split(max(1, size)), b.split(max(1, size)), strict=True)
+
+
 def _split(exponents: Tensor, draws: _Draws, i: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     """Exponents of the rows of block b that are not of query i's input, and of those that are.
 
     The own row is in neither.
     """
-    slots = b[:, None] * BLOCK + torch.arange(BLOCK, device=b.device)
-    of_input = (slots >= draws.groups[i, :1]) & (slots < draws.groups[i, 1:])
-    own = slots == draws.own[i, None]
+    lanes, start = torch.arange(BLOCK, device=b.device), b[:, None] * BLOCK
+    first, last = (draws.groups[i] - start)[:, :, None].unbind(dim=1)
+    of_input = (lanes >= first) & (lanes < last)
+    own = lanes == draws.own[i, None] - start
     return (
         exponents.masked_fill(of_input | own, -torch.inf),
         exponents.masked_fill(~of_input | own, -torch.inf),
