@@ -121,9 +121,9 @@ def _of_distances(
     rows = Rows.make(points)
 
     def values(width: float) -> np.ndarray:
-        mixture = Mixture.of(rows, width)
+        mixture = Mixture.of(rows, width, n_jobs=n_jobs)
         return -mixture.log_ratios(
-            mixture.space.project(mixture.rows.points[chosen]), np.zeros(len(chosen)), n_jobs
+            mixture.space.place(mixture.rows, chosen), np.zeros(len(chosen)), n_jobs
         )
 
     # The upper one first: it is this sigma that an error of the activations' span names.

@@ -65,9 +65,11 @@ def effective_dimension(
     The standard error of the integration is at most ``tol`` times the larger of 1 and the value,
     unless that takes more than 2^28 pairs of a draw and a row. The upper end allows for draws of
     probability 3 / m with an error of one per direction that none of m showed; it is never above
-    the error of the best linear guess, sum l / (l + sigma^2) over the variances l of S. Of a
-    population the plug-in is the lower end, as the error is concave in the law of S, and both
-    guesses of the upper end, the mean of the rows given t and a linear one, never saw the row.
+    the error of the best linear guess, sum l / (l + sigma^2) over the variances l of S; with more
+    units than rows, of which there are more than 512, that of a guess which knows the 128 largest
+    variances and the mean of the others. Of a population the plug-in is the lower end, as the error
+    is concave in the law of S, and both guesses of the upper end, the mean of the rows given t and
+    a linear one, never saw the row.
 
     References
     ----------
@@ -100,7 +102,7 @@ def effective_dimension(
         if rule.is_done(posterior.integration / max(1.0, posterior.mean)):
             break
     plug_in = replace(posterior, inputs=of_row.inputs)
-    linear = Average(float((space.variances / (1 + space.variances)).sum()))
+    linear = Average(space.spectrum.linear_error)
     guess = plug_in
     if population:
         linear = guess = _linear_error_without_row(mixture, space, seed)
@@ -157,7 +159,7 @@ def _errors_of_few(
     mixture: Mixture, space: Subspace, drawn: np.ndarray, noise: np.ndarray
 ) -> _Errors:
     rows = mixture.rows
-    own = space.project(rows.points[drawn])
+    own = space.place(rows, drawn)
     t = own + noise
     near = max(space.radius, float(np.linalg.norm(t, axis=1).max())) < _NEAR
     sums_of = _sums_over_others
@@ -165,11 +167,8 @@ def _errors_of_few(
         from skinfo.noisy.kernels.torch_sums import sums_over_others
 
         sums_of = partial(sums_over_others, mixture.device)
-    starts = range(0, len(rows.weights), _ROWS)
-    parts_of_rows = (
-        (space.project(rows.points[first : first + _ROWS]), rows.weights[first : first + _ROWS])
-        for first in starts
-    )
+    slices = (slice(first, first + _ROWS) for first in range(0, len(rows.weights), _ROWS))
+    parts_of_rows = ((space.place(rows, part), rows.weights[part]) for part in slices)
     highest, total, mean, square = sums_of(t, drawn, parts_of_rows, near)
     mean /= total[:, None]
     spread = np.maximum(square / total - ((mean - t) ** 2).sum(axis=1), 0.0)
@@ -229,13 +228,13 @@ def _linear_error_without_row(mixture: Mixture, space: Subspace, seed: int) -> A
         weights = rows.weights[others] / rows.weights[others].sum()
         mean, second = np.zeros(space.rank), np.zeros((space.rank, space.rank))
         for part in parts(len(others), space.rank):
-            points = space.project(rows.points[others[part]])
+            points = space.place(rows, others[part])
             mean += weights[part] @ points
             second += (points * weights[part][:, None]).T @ points
         shrinking = np.linalg.inv(identity + second - np.outer(mean, mean))
         of_noise = float(((identity - shrinking) ** 2).sum())
         for part in parts(len(held_out), space.rank):
-            points = space.project(rows.points[held_out[part]])
+            points = space.place(rows, held_out[part])
             errors[held_out[part]] = (((points - mean) @ shrinking) ** 2).sum(axis=1) + of_noise
     value = float(rows.weights @ errors)
     return Average(value, inputs=rows.error_of_mean(errors))

@@ -234,8 +234,8 @@ class NoisyMIEstimator(BaseEstimator):
 
     Rows in single precision stay so under additive noise of one sigma, with sums right to about
     1e-4 nat; with population=False and without groups, more than 17 million numbers are never
-    copied as a whole. Under other noise, and for the pairwise bounds, they are copied to double
-    precision.
+    copied as a whole, unless there are fewer rows than units. Under other noise, and for the
+    pairwise bounds, they are copied to double precision.
 
     A tensor of torch is measured where it is: on the processor by the compiled engine, to the same
     bits as its numpy view; elsewhere the sums over all pairs of a draw and a row, nearly all of the
@@ -446,7 +446,7 @@ class NoisyMIEstimator(BaseEstimator):
                 f"{self._label_options[0]} is about labels; fit with y, one label per row."
             )
         self._seed = int(check_random_state(self.random_state).randint(2**31 - 1))
-        self._mixture = Mixture.of(rows, noise, device=device)
+        self._mixture = Mixture.of(rows, noise, device=device, n_jobs=self.n_jobs)
         information = measure_mixture(
             self._mixture,
             tol=self.tol / nats_to(self.units),

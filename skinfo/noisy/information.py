@@ -302,11 +302,13 @@ def cross_information(
     stream = DrawStream(in_space.weights, order_rows(in_space), rank, seed)
     rule = StoppingRule(tol)
     squares = space.standardised_squares(in_space.points)
-    spread: float | np.ndarray = np.trace(space.precision)
-    log_volumes = None
-    if deviations is not None:
-        spread = deviations**2 @ np.diag(space.precision)
-        log_volumes = np.log(deviations).sum(axis=1)
+    spread: float | np.ndarray
+    if isinstance(space, ScaledUnits):
+        of_noise = np.diag(space.precision)
+        spread = of_noise.sum() if deviations is None else deviations**2 @ of_noise
+    else:
+        spread = rank - space.spectrum.linear_error
+    log_volumes = None if deviations is None else np.log(deviations).sum(axis=1)
     values = control = leverage = np.empty((N_RANDOMISATIONS, 0))
     for m in level_sizes(max_evaluations):
         draws = stream.take(m)

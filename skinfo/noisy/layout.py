@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from functools import cached_property
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import numpy as np
+from scipy.linalg import cholesky, lapack, solve_triangular
+from sklearn.utils.extmath import randomized_svd
 
 from skinfo._numba import in_order, slices_of
 from skinfo._rows import Rows
@@ -38,8 +41,13 @@ RESOLVED = 1e11
 _FLAT = 1e-12
 # A variance is resolved by the covariance where it exceeds so small a share of the largest.
 _RESOLVED_SHARE = 1e-8
-# Beyond so many sigma from the mean t' C^-1 t cancels in any but principal coordinates.
-_PRINCIPAL = 1e4
+# More rows than this, and yet fewer than units, are placed by their products, where rounding moves
+# no squared distance by more, in units of sigma^2; else by singular vectors, which take far longer.
+_MANY = 512
+_MOST_ROUNDING = {"float64": 1e-8, "float32": 1e-4}
+_EPSILON = float(np.finfo(np.float64).eps)
+# Then the variances are known along so many principal directions, in all others on average.
+_PRINCIPAL = 128
 # Numbers that are turned to double precision at a time: a megabyte, which a core keeps at hand.
 _AT_A_TIME = 2**17
 # Queries that tell which kernel to take, and the share of blocks from which on products are faster.
@@ -51,30 +59,130 @@ _ARITHMETIC = {
 }
 
 
+class Spectrum(NamedTuple):
+    """Variances of the rows along principal directions, in units of sigma^2."""
+
+    # (rank, k): orthonormal; None where they are the coordinates.
+    directions: np.ndarray | None
+    variances: np.ndarray  # (k,)
+    # The mean variance along the directions that are left, and how many these are.
+    elsewhere: float = 0.0
+    n_elsewhere: int = 0
+
+    @classmethod
+    def of(cls, centred: np.ndarray, weights: np.ndarray) -> Spectrum:
+        """Find the most principal directions of rows in a subspace."""
+        rank = centred.shape[1]
+        k = min(_PRINCIPAL, rank)
+        weighted = centred * np.sqrt(weights)[:, None]
+        total = np.einsum("ni,ni->", weighted, weighted)
+        directions = randomized_svd(weighted, k, random_state=0)[2].T
+        # Measured along them: they are not quite the principal ones.
+        variances = np.sum((weighted @ directions) ** 2, axis=0)
+        left = max(0.0, float(total - variances.sum()))
+        return cls(directions, variances, left / max(rank - k, 1), rank - k)
+
+    @property
+    def linear_error(self) -> float:
+        """Sum of v / (1 + v) over all variances v; too large by what their mean elsewhere hides."""
+        seen = float((self.variances / (1 + self.variances)).sum())
+        return seen + self.n_elsewhere * self.elsewhere / (1 + self.elsewhere)
+
+    def standardised_squares(self, points: np.ndarray) -> np.ndarray:
+        """Compute t' C^-1 t with C = I + Cov(S) / sigma^2, t in the subspace, in units of sigma."""
+        along = points if self.directions is None else points @ self.directions
+        precisions = 1 / (1 + self.variances)
+        if not self.n_elsewhere:
+            return np.asarray(along**2 @ precisions)
+        rest = 1 / (1 + self.elsewhere)
+        return along**2 @ (precisions - rest) + rest * np.einsum("ni,ni->n", points, points)
+
+
+class RowSpan(NamedTuple):
+    """The span of rows that are fewer than units."""
+
+    points: np.ndarray  # (n, d): the rows
+    pivots: np.ndarray  # (rank,): those that span it
+    # (n, rank): all rows in it, in units of sigma and from their mean: the Cholesky factor of
+    # their products.
+    coordinates: np.ndarray
+
+    @classmethod
+    def of(
+        cls, rows: Rows, origin: np.ndarray, sigma: float, n_jobs: int | None
+    ) -> tuple[RowSpan, float]:
+        """Factorise the products, the farthest row from the span of others next.
+
+        Gives log det(I + Cov(S) / sigma^2) / 2 as well.
+        """
+        n = len(rows.points)
+        products = _products(rows.points, origin, sigma, n_jobs)
+        roots = np.sqrt(rows.weights)
+        weighted = products * roots
+        weighted *= roots[:, None]
+        weighted[np.diag_indices(n)] += 1
+        # What is lower by rows is upper by columns, the order of LAPACK.
+        root = cholesky(weighted.T, lower=False, overwrite_a=True, check_finite=False)
+        information = float(np.log(root.diagonal()).sum())
+        del weighted, root
+        least = max(_FLAT, n * _EPSILON * products.diagonal().max())
+        factor, order, rank, _ = lapack.dpstrf(products.T, tol=least, lower=0, overwrite_a=1)
+        # Less their mean, rows span one direction fewer than they are, whatever rounding leaves.
+        rank = min(rank, n - 1)
+        coordinates = np.zeros((n, rank))
+        for k, row in enumerate(order - 1):
+            coordinates[row, : k + 1] = factor[: min(k + 1, rank), k]
+        return cls(rows.points, order[:rank] - 1, coordinates), information
+
+    def basis(self, origin: np.ndarray, sigma: float) -> np.ndarray:
+        """Orthonormal directions, (d, rank), in which the rows have these coordinates."""
+        basis = (self.points[self.pivots] - origin) / sigma
+        # The second time removes what rounding left of nearly parallel rows in the first.
+        for _ in range(2):
+            root = cholesky(basis @ basis.T, lower=True, overwrite_a=True, check_finite=False)
+            basis = solve_triangular(root, basis, lower=True, overwrite_b=True, check_finite=False)
+        return basis.T
+
+
+def _products(
+    points: np.ndarray, origin: np.ndarray, sigma: float, n_jobs: int | None
+) -> np.ndarray:
+    """Products of all rows, (n, n), in units of sigma^2; above the diagonal they are not filled."""
+    n = len(points)
+    products = np.zeros((n, n))
+
+    def fill(tile: tuple[slice, slice]) -> None:
+        left, right = ((points[part] - origin) / sigma for part in tile)
+        products[tile] = left @ right.T
+
+    parts = slices_of(n)
+    list(in_order(fill, [(i, j) for i in parts for j in parts if j.start <= i.start], n_jobs))
+    return products
+
+
 @dataclass(frozen=True)
 class Subspace:
     """The directions in which the rows vary, in units of sigma."""
 
     origin: np.ndarray  # (d,): the mean of the rows
-    # (d, rank) or None: orthonormal directions; None where all coordinates are kept.
-    basis: np.ndarray | None
+    # (d, rank): orthonormal directions, or the rows that span them; None where all coordinates are
+    # kept.
+    span: np.ndarray | RowSpan | None
     sigma: float  # standard deviation of the noise
     dimension: int  # d
-    variances: np.ndarray  # (rank,): variances along principal directions in units of sigma^2
-    # (rank, rank): inverse covariance of T in the subspace, in units of sigma, along ``axes``.
-    precision: np.ndarray
+    spectrum: Spectrum
     radius: float  # distance from the mean to the farthest row in units of sigma
-    # (rank, rank) or None: principal directions, where these are not the coordinates.
-    axes: np.ndarray | None = None
+    #: 1/2 log det(I + Cov(S) / sigma^2): no law of this covariance carries more.
+    gaussian_information: float
 
     @classmethod
-    def of(cls, rows: Rows, sigma: float) -> Subspace:
+    def of(cls, rows: Rows, sigma: float, n_jobs: int | None = None) -> Subspace:
         """Find the directions whose variance the noise leaves visible."""
         n, d = rows.points.shape
         origin = np.zeros(d)
         for part in parts(n, d):
             origin += rows.weights[part] @ rows.points[part].astype(np.float64, copy=False)
-        second_moment, radius = np.zeros((d, d)), 0.0
+        second_moment, radius = np.zeros((d, d) if n >= d else (0, 0)), 0.0
         for part in parts(n, d):
             with np.errstate(over="ignore"):
                 scaled = (rows.points[part] - origin) / sigma
@@ -88,11 +196,21 @@ class Subspace:
             if n >= d:
                 scaled *= np.sqrt(rows.weights[part])[:, None]
                 second_moment += scaled.T @ scaled
+
+        def found(
+            span: np.ndarray | RowSpan | None, spectrum: Spectrum, information: float | None = None
+        ) -> Subspace:
+            if information is None:
+                information = 0.5 * float(np.log1p(spectrum.variances).sum())
+            return cls(origin, span, float(sigma), d, spectrum, radius, information)
+
         if n >= d:
             variances, directions = np.linalg.eigh(second_moment)
             if variances[0] > max(_FLAT, _RESOLVED_SHARE * variances[-1]):
-                precision = (directions / (1 + variances)) @ directions.T
-                return cls(origin, None, float(sigma), d, variances, precision, radius)
+                return found(None, Spectrum(directions, variances))
+        elif _placed_by_products(rows, radius):
+            span, information = RowSpan.of(rows, origin, float(sigma), n_jobs)
+            return found(span, Spectrum.of(span.coordinates, rows.weights), information)
         else:
             weighted = (rows.points - origin) * (np.sqrt(rows.weights)[:, None] / sigma)
             directions = np.linalg.svd(weighted, full_matrices=False)[2].T
@@ -102,19 +220,27 @@ class Subspace:
             along = (rows.points[part] - origin) / sigma @ directions
             variances += rows.weights[part] @ along**2
         kept = variances > _FLAT
-        whole = n >= d and bool(kept.all())
-        variances = variances[kept]
-        if whole and radius < _PRINCIPAL:
-            precision = (directions / (1 + variances)) @ directions.T
-            return cls(origin, None, float(sigma), d, variances, precision, radius)
-        precision = np.diag(1 / (1 + variances))
-        basis, axes = (None, directions) if whole else (directions[:, kept], None)
-        return cls(origin, basis, float(sigma), d, variances, precision, radius, axes)
+        if n >= d and kept.all():
+            return found(None, Spectrum(directions, variances))
+        return found(directions[:, kept], Spectrum(None, variances[kept]))
+
+    @cached_property
+    def basis(self) -> np.ndarray | None:
+        """Orthonormal directions, (d, rank); None where all coordinates are kept."""
+        if isinstance(self.span, RowSpan):
+            return self.span.basis(self.origin, self.sigma)
+        return self.span
 
     @property
     def rank(self) -> int:
         """Number of directions kept."""
-        return self.dimension if self.basis is None else self.basis.shape[1]
+        return len(self.spectrum.variances) + self.spectrum.n_elsewhere
+
+    def place(self, rows: Rows, members: np.ndarray | slice) -> np.ndarray:
+        """Coordinates of some of the rows that the subspace was found from."""
+        if isinstance(self.span, RowSpan):
+            return self.span.coordinates[members]
+        return self.project(rows.points[members])
 
     def project(self, points: np.ndarray) -> np.ndarray:
         """Coordinates in the subspace, in units of sigma."""
@@ -138,8 +264,7 @@ class Subspace:
 
     def standardised_squares(self, points: np.ndarray) -> np.ndarray:
         """Compute t' C^-1 t with C the covariance of T, t in the subspace and in units of sigma."""
-        along = points if self.axes is None else points @ self.axes
-        return np.einsum("ni,ni->n", along @ self.precision, along)
+        return self.spectrum.standardised_squares(points)
 
     def squared_distances(self, points: np.ndarray) -> np.ndarray:
         """Squared distance from the subspace, in units of sigma^2."""
@@ -154,10 +279,12 @@ class Subspace:
         """Entropy of the noise in all d dimensions, (d / 2) log(2 pi e sigma^2)."""
         return self.dimension * float(np.log(self.sigma) + 0.5 * np.log(2 * np.pi * np.e))
 
-    @property
-    def gaussian_information(self) -> float:
-        """1/2 log det(I + Cov(S) / sigma^2): no law of this covariance carries more."""
-        return 0.5 * float(np.log1p(self.variances).sum())
+
+def _placed_by_products(rows: Rows, radius: float) -> bool:
+    """Whether the rows are many and near enough for :class:`RowSpan`."""
+    n = len(rows.points)
+    rounding = n * _EPSILON * radius**2
+    return n > _MANY and 0 < rounding < _MOST_ROUNDING[rows.points.dtype.name]
 
 
 def parts(n: int, d: int) -> Iterator[slice]:
@@ -338,7 +465,7 @@ def lay_out(
     filled = members[np.maximum.accumulate(filled)]
     weights = np.zeros(n_wide * WIDE)
     weights[slot] = rows.weights[members]
-    coordinates = space.project(rows.points[filled])
+    coordinates = space.place(rows, filled)
     coordinates *= BINARY
     diagonal = None
     if not isinstance(space, Subspace):

@@ -42,7 +42,7 @@ class Mixture:
     @classmethod
     def of(
         cls, rows: Rows, noise: Noise | float, order: np.ndarray | None = None, *,
-        device: str | None = None,
+        device: str | None = None, n_jobs: int | None = None,
     ) -> Mixture:  # fmt: skip
         """Reduce and sort the rows; ``order`` is that of a mixture of the same rows.
 
@@ -54,7 +54,7 @@ class Mixture:
         rows = components.rows
         space: Subspace | ScaledUnits
         if rows.deviations is None:
-            space = Subspace.of(rows, components.channel.sigma or 1.0)
+            space = Subspace.of(rows, components.channel.sigma or 1.0, n_jobs)
         else:
             space = ScaledUnits.of(rows, rows.deviations)
         if order is None:
@@ -76,7 +76,7 @@ class Mixture:
     @cached_property
     def in_space(self) -> Rows:
         """The rows in their space, in units of sigma or of the units' scales."""
-        points = self.space.project(self.rows.points)
+        points = self.space.place(self.rows, slice(None))
         return replace(self.rows, points=points, deviations=self._deviations)
 
     @property
@@ -144,7 +144,7 @@ class Mixture:
         for part, p in enumerate(self._parts):
             large = [stratum for stratum, _, _ in self._large_strata(part)]
             members = p.members[~np.isin(strata[p.members], np.array(large, dtype=np.int64))]
-            points = self.space.project(self.rows.points[members]) * BINARY
+            points = self.space.place(self.rows, members) * BINARY
             widths, volumes = None, np.zeros(len(members))
             if isinstance(self.space, ScaledUnits):
                 widths = 1 / self.space.deviations[members]
@@ -233,10 +233,11 @@ class Mixture:
     ) -> np.ndarray:
         """Sum the rows of one part at queries, each over its stratum; ``drawn`` are their rows."""
         sums = np.full((len(queries.points), 3), -np.inf)
+        typed = queries._replace(points=queries.points.astype(self._dtype(farthest), copy=False))
         for stratum, start, layout in self.layouts(part, farthest):
             everywhere = stratum is None or strata is None
             inside = slice(None) if everywhere else np.flatnonzero(strata == stratum)
-            placed = queries.take(inside)
+            placed = typed.take(inside)
             if drawn is not None:
                 placed = self._placed(placed, drawn[inside], part, start, layout)
             sums[inside] = np.logaddexp2(sums[inside], layout.sum_at(placed, n_jobs))
@@ -248,7 +249,7 @@ class Mixture:
 
     def points_at(self, drawn: np.ndarray, noise: np.ndarray) -> np.ndarray:
         """Points of the space, (m, rank), at rows and standard normal noise."""
-        centres = self.space.project(self.rows.points[drawn])
+        centres = self.space.place(self.rows, drawn)
         if isinstance(self.space, ScaledUnits):
             return centres + noise * self.space.deviations[drawn]
         return centres + noise
@@ -310,11 +311,11 @@ class Mixture:
     def leverages(self, rows: np.ndarray) -> np.ndarray:
         """Mean of the control at each row: half of s' C^-1 s less its mean, how far out it is."""
         space = self.space
-        squares = space.standardised_squares(space.project(self.rows.points[rows]))
+        squares = space.standardised_squares(space.place(self.rows, rows))
         if isinstance(space, ScaledUnits):
             squares += space.deviations[rows] ** 2 @ np.diag(space.precision)
             return 0.5 * (squares - space.rank) - self._volumes(rows)
-        return 0.5 * (squares - (space.rank - np.trace(space.precision)))
+        return 0.5 * (squares - space.spectrum.linear_error)
 
     def _volumes(self, rows: np.ndarray) -> np.ndarray:
         """Logarithm of the volume of each row's noise less its mean."""

@@ -203,7 +203,7 @@ def sigma_curve(
     rows = check_rows(estimator, X, y, None, sample_weight, clusters=clusters)
     seed = int(check_random_state(random_state).randint(2**31 - 1))
     # The smallest sigma resolves the most directions.
-    order = Mixture.of(rows, make_noise(noise, min(declared))).order
+    order = Mixture.of(rows, make_noise(noise, min(declared)), n_jobs=n_jobs).order
     options: dict[str, Any] = {
         "tol": tol / nats_to(units),
         "population": population,
@@ -213,7 +213,7 @@ def sigma_curve(
     }
     found, slopes = {}, {}
     for sigma in declared:
-        mixture = Mixture.of(rows, make_noise(noise, sigma), order, device=place)
+        mixture = Mixture.of(rows, make_noise(noise, sigma), order, device=place, n_jobs=n_jobs)
         found[sigma] = measure_mixture(mixture, **options).quantities
         if noise == AdditiveNoise.name:
             slopes[sigma] = effective_dimension(mixture, **options)

@@ -91,6 +91,10 @@ class ScaledUnits:
         """Coordinates in the units kept, in units of their scale."""
         return (points[:, self.kept] - self.origin[self.kept]) / self.scale
 
+    def place(self, rows: Rows, members: np.ndarray | slice) -> np.ndarray:
+        """Coordinates of some of the rows."""
+        return self.project(rows.points[members])
+
     def standardise(self, points: np.ndarray) -> np.ndarray:
         """All units in units of the noise, from the origin, (n, d)."""
         standardised: np.ndarray = (points - self.origin) / self._scale_everywhere

@@ -68,7 +68,7 @@ class Layer:
         sigma = components.channel.sigma or 1.0
         space = Subspace.of(components.rows, sigma)
         units = np.broadcast_to(noise.sigmas[0], rows.points.shape[1:])
-        points = space.project(components.rows.points)
+        points = space.place(components.rows, slice(None))
         return cls(
             replace(components.rows, points=points, deviations=None),
             space.basis,

@@ -10,7 +10,9 @@ from scipy.special import logsumexp
 
 from skinfo._rows import Rows
 from skinfo.datasets import make_constellation
+from skinfo.noisy import layout
 from skinfo.noisy.information import cross_information, measure_mixture
+from skinfo.noisy.layout import RowSpan, Subspace
 from skinfo.noisy.mixture import Mixture
 from skinfo.noisy.plug_in import contributions
 from skinfo.noisy.sampling import integration_error
@@ -373,3 +375,58 @@ def test_the_control_has_mean_zero_and_takes_out_most_of_a_gaussian_error(rng):
     controlled = integration_error(values, sums.control, draws.weights)
     assert controlled[1] < 0.2 * plain[1]
     assert abs(controlled[0] - plain[0]) < 4 * plain[1]
+
+
+@pytest.fixture
+def few_are_many(monkeypatch):
+    """Small layers take the path of large ones."""
+    monkeypatch.setattr(layout, "_MANY", 64)
+    monkeypatch.setattr(layout, "_PRINCIPAL", 16)
+
+
+def wide_rows(rng, rank=None, dtype=np.float64):
+    """More units than rows; two of the rows are one, if the rank is given."""
+    n, d = 90, 120
+    X = np.maximum(rng.normal(size=(n, 20)) @ rng.normal(size=(20, d)) + 1, 0)
+    if rank is not None:
+        X = rng.normal(size=(n, rank)) @ rng.normal(size=(rank, d)) + 1
+        X[-1] = X[0]
+    weights = rng.choice([1.0, 3.0], size=n)
+    return Rows.make(X.astype(dtype), labels=np.arange(n) % 3, input_weights=weights)
+
+
+@pytest.mark.usefixtures("few_are_many")
+@pytest.mark.parametrize(
+    ("dtype", "rank", "sigma"),
+    [(np.float64, None, 2.0), (np.float64, 7, 2.0), (np.float32, None, 1.0), (float, None, 1e-4)],
+)
+def test_sums_of_more_units_than_rows_equal_the_oracle(rng, dtype, rank, sigma):
+    """Placed by their products, unless these would round them: the last ones lie too far."""
+    rows = wide_rows(rng, rank, dtype)
+    tolerance = 1e-4 if dtype is np.float32 else 1e-8
+    mixture, _, _ = compare_with_oracle(rows, sigma, tolerance=tolerance)
+    space = mixture.space
+    assert isinstance(space.span, RowSpan) == (sigma > 1e-4)
+    assert space.rank == (rank or len(rows.points) - 1)
+    centred = (rows.points - rows.weights @ rows.points.astype(np.float64)) / sigma
+    products = np.sqrt(np.outer(rows.weights, rows.weights)) * (centred @ centred.T)
+    variances = np.linalg.eigvalsh(products)
+    expected = np.log1p(np.maximum(variances, 0)).sum() / 2
+    assert space.gaussian_information == pytest.approx(expected, rel=1e-9)
+    # The control has mean zero, whatever of the covariance is known.
+    leverages = mixture.leverages(np.arange(len(rows.points)))
+    assert rows.weights @ leverages == pytest.approx(0, abs=1e-9 * np.abs(leverages).max())
+
+
+@pytest.mark.usefixtures("few_are_many")
+def test_new_points_are_placed_as_the_rows_of_a_wide_layer_are(rng):
+    rows = wide_rows(rng)
+    one, four = (Subspace.of(rows, 2.0, n_jobs) for n_jobs in (1, 4))
+    np.testing.assert_array_equal(one.place(rows, slice(None)), four.place(rows, slice(None)))
+    basis, placed = one.basis, one.place(rows, slice(None))
+    np.testing.assert_allclose(basis.T @ basis, np.eye(one.rank), atol=1e-12)
+    np.testing.assert_allclose(one.project(rows.points), placed, atol=1e-9 * one.radius)
+    off = rng.normal(size=120)
+    off -= basis @ (basis.T @ off)
+    distances = one.squared_distances(rows.points[:5] + 2.0 * off)
+    np.testing.assert_allclose(distances, off @ off, rtol=1e-9)
