@@ -1,21 +1,23 @@
 """Long runs and wide checkpoints: what one checkpoint, and one layer, costs among many.
 
 Small arrays, 64 rows of four units in double precision, so that what is seen is the time around
-them. In every format checkpoints of five layers are added by a RunWriter, saved by save_run and all
-arrays loaded, then checkpoints of many layers saved, looked at and loaded; then two layers in
-memory are swept with bins, drawn and monitored. Everything is time per item among few and among
-many; few are measured again between pieces of the many, as the machine drifts.
+them. In every format all arrays of runs of five layers are loaded, and checkpoints added by a
+RunWriter and by save_run; then checkpoints of many layers are saved, looked at and loaded; then
+two layers in memory are swept with bins, drawn and monitored. Everything is time per item among
+few and among many, measured in turns, as the machine drifts.
 
     python benchmarks/long_run.py                  # on the disk of the temporary directory
     python benchmarks/long_run.py --most 400 --formats npz
 """
 
 import argparse
+import shutil
 import statistics
 import tempfile
 import warnings
 from collections.abc import Callable, Iterable
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +42,14 @@ Pair = tuple[float, float]
 def arrays(n_layers: int, seed: int = 0) -> dict[str, np.ndarray]:
     rng = np.random.default_rng(seed)
     return {f"layer{k}": rng.standard_normal((64, 4)) for k in range(n_layers)}
+
+
+def lengthen(path: Path, n: int) -> None:
+    """Make n checkpoints of a run's first."""
+    (first,) = path.glob("epoch_*")
+    copy = shutil.copytree if first.is_dir() else shutil.copy
+    for epoch in range(1, n):
+        copy(first, path / first.name.replace(f"{0:08d}", f"{epoch:08d}"))
 
 
 def load(run: Any, epochs: Iterable[int]) -> None:
@@ -68,23 +78,25 @@ def of_checkpoints(path: Path, fmt: str, n: int) -> dict[str, Pair]:
     """Per checkpoint of five layers."""
     given = arrays(5)
     layers, losses = make_layers([*given], SIGMA), {"loss": 1.0}
-
-    def add(name: str, epochs: range) -> None:
-        writer = RunWriter(path / "added" / name, layers, labels=LABELS, format=fmt)
-        for epoch in epochs:
-            writer.add(epoch, given, losses=losses)
-
-    def save(name: str, epochs: range) -> None:
-        options = {"labels": LABELS, "sigma": SIGMA, "format": fmt, "losses": losses}
-        for epoch in epochs:
-            save_run(path / "saved" / name, epoch, given, **options)
-
-    times = {"add": in_pieces(add, n), "save_run": in_pieces(save, n)}
-    runs = {folder.name: open_run(folder) for folder in (path / "added").iterdir()}
-    by_length = {FEW: runs["few 0"], n: runs["many"]}
-    times["load all"] = in_pieces(lambda name, epochs: load(runs[name], epochs), n)
-    times["all losses"] = in_turns(lambda k: by_length[k].losses, n)
-    times["info"] = in_turns(lambda k: _describe(by_length[k], []), n, repeats=1)
+    options = {"labels": LABELS, "sigma": SIGMA, "format": fmt, "losses": losses}
+    writers = {k: RunWriter(path / str(k), layers, labels=LABELS, format=fmt) for k in (FEW, n)}
+    for k, writer in writers.items():
+        writer.add(0, given, losses=losses)
+        lengthen(writer.path, k)
+    runs = {k: open_run(path / str(k)) for k in (FEW, n)}
+    times = {
+        "load all": in_pieces(lambda name, part: load(runs[n if name == "many" else FEW], part), n),
+        "all losses": in_turns(lambda k: runs[k].losses, n),
+        "info": in_turns(lambda k: _describe(runs[k], []), n, repeats=1),
+    }
+    new = {k: count(k) for k in (FEW, n)}
+    works = {
+        "add": lambda k: writers[k].add(next(new[k]), given, losses=losses),
+        "save_run": lambda k: save_run(path / str(k), next(new[k]), given, **options),
+    }
+    for name, work in works.items():
+        one = alternate({"few": partial(work, FEW), "many": partial(work, n)}, 40)
+        times[name] = one["few"], one["many"]
     return times
 
 

@@ -187,18 +187,20 @@ def information_flow(
         for layer in run.layers
     }
     tasks = [Task(place, by_layer[place.layer]) for place in places]
-    table = _table(tasks, _measure_all(tasks, settings, progress))
-    table.attrs = describe_settings(run, named, subset) | table.attrs
+    table, errors = _table(tasks, _measure_all(tasks, settings, progress))
+    pipelines = [name for name, estimator in named.items() if steps_before(estimator) is not None]
+    # Layers whose rows hold all values of each input, not a summary of them nor a token each.
+    flatteners = [(layer, run.flattener(layer.name)) for layer in run.layers]
+    whole = [layer for layer, how in flatteners if how is not None and how.choice in (None, "all")]
+    table = note_data_processing(table, whole, exempt=pipelines)
+    # Last of all: pandas copies them whenever it takes a part of a table.
+    table.attrs = describe_settings(run, named, subset) | {"errors": errors}
     steps = [last_step(estimator) for estimator in named.values()]
     if declared := declared_quantities(steps, set(table["quantity"])):
         table.attrs["quantities"] = plain(declared)
     table.attrs["random_state"] = settings.random_state
     table.attrs["n_noise_draws"] = settings.n_noise_draws
-    pipelines = [name for name, estimator in named.items() if steps_before(estimator) is not None]
-    # Layers whose rows hold all values of each input, not a summary of them nor a token each.
-    flatteners = [(layer, run.flattener(layer.name)) for layer in run.layers]
-    whole = [layer for layer, how in flatteners if how is not None and how.choice in (None, "all")]
-    return note_data_processing(table, whole, exempt=pipelines)
+    return table
 
 
 def _check_flattening(run: Run, too_large: Collection[tuple[int, str]]) -> None:
@@ -272,7 +274,10 @@ def _measure_all(
     return outcomes
 
 
-def _table(tasks: Sequence[Task], outcomes: Mapping[int, Outcome]) -> pd.DataFrame:
+def _table(
+    tasks: Sequence[Task], outcomes: Mapping[int, Outcome]
+) -> tuple[pd.DataFrame, list[dict[str, Any]]]:
+    """The rows of the table, and what went wrong."""
     rows: list[dict[str, Any]] = []
     errors: list[dict[str, Any]] = []
     for number, task in enumerate(tasks):
@@ -282,9 +287,7 @@ def _table(tasks: Sequence[Task], outcomes: Mapping[int, Outcome]) -> pd.DataFra
             rows += [where | quantity.cells() for quantity in outcome.quantities[name]]
             if name in outcome.errors:
                 errors.append(where | {"message": outcome.errors[name]})
-    table = pd.DataFrame(rows, columns=[*COLUMNS, *ERROR_COLUMNS])
-    table.attrs["errors"] = errors
-    return table
+    return pd.DataFrame(rows, columns=[*COLUMNS, *ERROR_COLUMNS]), errors
 
 
 def note_data_processing(
@@ -305,11 +308,10 @@ def note_data_processing(
     bounded &= ~table["estimator"].isin(list(exempt))
     for note in _OTHER_CHANNEL:
         bounded &= ~table["notes"].str.contains(note, regex=False)
-    chosen = table[bounded].assign(place=table["layer"].map(position))
-    for _, rows in chosen.groupby(["epoch", "estimator"], sort=False):
-        ordered = rows.sort_values("place")
-        highest = ordered["upper"].cummin().shift()
-        for index in ordered.index[ordered["lower"] > highest]:
-            notes = split_notes(str(table.at[index, "notes"]))
-            table.at[index, "notes"] = JOINT.join([*notes, "data processing violated"])
+    chosen = table[bounded].sort_values("layer", key=lambda layers: layers.map(position))
+    together = [chosen["epoch"], chosen["estimator"]]
+    highest = chosen.groupby(together)["upper"].cummin().groupby(together).shift()
+    for index in chosen.index[chosen["lower"] > highest]:
+        notes = split_notes(str(table.at[index, "notes"]))
+        table.at[index, "notes"] = JOINT.join([*notes, "data processing violated"])
     return table

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -221,7 +221,7 @@ def save_run(
                 MemoryStore({}), record, arrays, name=str(path), where=lambda _: path
             )
             _check_names(run, activations, epoch)
-            for _ in _arrays(run, activations, epoch, [], list):
+            for _ in _arrays(run, activations, epoch, [], []):
                 pass
             with naming_failure(path, epoch):
                 store.create(record, arrays)
@@ -246,7 +246,7 @@ def append(
     now: list[str] = []
     numbers = check_losses(losses, store.path, epoch)
     with naming_failure(store.path, epoch, now):
-        store.write(epoch, _arrays(run, activations, epoch, now, store.written), numbers)
+        store.write(epoch, _arrays(run, activations, epoch, now, store.written()), numbers)
 
 
 def _arrays(
@@ -254,7 +254,7 @@ def _arrays(
     activations: Mapping[str, Any],
     epoch: int,
     now: list[str],
-    written: Callable[[], Iterable[int]],
+    written: Iterable[int],
 ) -> Iterator[tuple[str, np.ndarray]]:
     """The arrays of a checkpoint, each made when it is asked for; ``now`` names it.
 
@@ -262,10 +262,18 @@ def _arrays(
     before.
     """
     shapes: dict[str, tuple[int, ...]] = {}
+    found, rest = list[int](), iter(written)
+
+    def others() -> Iterator[int]:
+        yield from found
+        for other in rest:
+            found.append(other)
+            yield other
+
     for name in stored_names(run.layers):
         now[:] = [name]
         array = as_array(activations[name], f"layer {name!r}")
-        run.check_stored(array, epoch, name, written())
+        run.check_stored(array, epoch, name, others())
         if array.dtype.itemsize > 8:
             raise RunError(f"holds {array.dtype}, which not every format stores; save float64",
                            path=run.name, epoch=epoch, layer=name)  # fmt: skip

@@ -1,5 +1,6 @@
 """What a flow table notes of its numbers."""
 
+import sys
 import warnings
 
 import numpy as np
@@ -114,6 +115,24 @@ def test_data_processing_is_judged_by_brackets_along_the_network(brackets, viola
     noted = table[table["notes"] == "data processing violated"]
     assert set(noted["layer"]) == violated
     assert set(noted["quantity"]) <= {"mutual_info"}
+
+
+def test_data_processing_of_many_checkpoints_is_judged_at_once():
+    one, layers = hand_made({"a": (1, 2), "b": (0, 1)}), [Layer("a", 0.1), Layer("b", 0.1)]
+    calls = []
+    for n in (5, 50):
+        table = pd.concat([one.assign(epoch=epoch) for epoch in range(n)], ignore_index=True)
+        calls.append(0)
+
+        def hear(_frame, event, _argument):
+            calls[-1] += event in ("call", "c_call")
+
+        sys.setprofile(hear)
+        try:
+            note_data_processing(table, layers)
+        finally:
+            sys.setprofile(None)
+    assert calls[1] < 2 * calls[0]
 
 
 def test_data_processing_joins_the_notes_that_are_there():

@@ -10,8 +10,8 @@ from skinfo.runs.description import Record
 from skinfo.runs.stores.base import (
     DirectoryStore,
     DiskStore,
+    entries_of,
     instead_of,
-    names_in,
     read_record,
 )
 from skinfo.runs.stores.files import NpyStore, NpzStore, SafetensorsStore
@@ -35,7 +35,7 @@ def find_store(path: Path, fmt: str | None = None) -> tuple[DiskStore, Record | 
         raise _no_run(path)
     if path.is_dir():
         # Raises where only its owner may look into it.
-        next(names_in(path), None)
+        entries_of(path).close()
     record = read_record(path)
     kinds: list[type[DiskStore]]
     if record is None:

@@ -297,9 +297,14 @@ def list_names(path: Path) -> list[str]:
 
 def names_in(path: Path) -> Iterator[str]:
     """Names in a directory, one by one; raises RunError if it cannot be read."""
+    with entries_of(path) as entries:
+        yield from (entry.name for entry in entries)
+
+
+def entries_of(path: Path) -> Any:
+    """Open a directory, of which nothing is read yet; raises RunError if it cannot be read."""
     try:
-        with os.scandir(path) as entries:
-            yield from (entry.name for entry in entries)
+        return os.scandir(path)
     except OSError as error:
         raise RunError(f"cannot be read ({error.strerror})", path=path) from error
 
