@@ -7,7 +7,8 @@ second, and the share that the products of ours have of the peak, a large matrix
 precision without TF32, measured in the same run. "ours" begins and ends with numpy: queries move to
 the device and sums come back. "cdist" is torch.cdist and logsumexp on tensors that are there
 already, in portions of queries; KeOps takes part where it is installed (the extra "benchmark").
-The second table is an estimate as a whole, by the compiled engine on all cores and by torch.
+The second table is an estimate as a whole, the third all distances within and between classes, by
+the compiled engine on all cores and by torch.
 
     python benchmarks/device.py
     python benchmarks/device.py --device cuda:1 --dtype float32
@@ -16,13 +17,15 @@ The second table is an estimate as a whole, by the compiled engine on all cores 
 
 import argparse
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
 from common import alternate, print_header, print_row, seconds
 from scipy.special import logsumexp
+from sklearn.base import BaseEstimator, clone
 
-from skinfo import NoisyMIEstimator
+from skinfo import ClusteringScore, NoisyMIEstimator
 from skinfo._rows import Rows
 from skinfo._torch import FULL_PRECISION, device_for
 from skinfo.noisy.mixture import Mixture
@@ -130,24 +133,31 @@ def compare(
 
 def compare_fits(d: int, n: int, device: str, repeats: int) -> None:
     """One line of the second table: seconds of an estimate, by either engine."""
+    est = NoisyMIEstimator(0.5 * d**0.5, tol=0.002, n_jobs=-1, random_state=0)
+    by, ratio = fit_by_both(est, d, n, device, repeats)
+    values = [fitted.mutual_info_ for fitted, _ in by]
+    np.testing.assert_allclose(*values, atol=CLOSE["float32"])
+    print_row(d, f"{n:,}", f"{by[1][0].n_evaluations_:,}", *[f"{s:.2f}" for _, s in by], ratio)
+
+
+def compare_distances(d: int, n: int, device: str, repeats: int) -> None:
+    """One line of the third table: seconds of all distances, by either engine."""
+    by, ratio = fit_by_both(ClusteringScore(measures=(), n_jobs=-1), d, n, device, repeats)
+    for name in ("auc_", "within_mean_"):
+        np.testing.assert_allclose(*[getattr(est, name) for est, _ in by], atol=CLOSE["float64"])
+    print_row(d, f"{n:,}", *[f"{s:.2f}" for _, s in by], ratio)
+
+
+def fit_by_both(
+    estimator: BaseEstimator, d: int, n: int, device: str, repeats: int
+) -> tuple[list[tuple[Any, float]], str]:
+    """The estimator fitted by the compiled engine and by torch, with the seconds; their ratio."""
     X = np.random.default_rng(0).normal(size=(n, d)).astype(np.float32)
     y = np.arange(n) % 10
-    sigma = 0.5 * d**0.5
-    by = {"compiled": "cpu", "torch": f"torch:{device}"}
-    found: dict[str, NoisyMIEstimator] = {}
-
-    def fit(name: str) -> None:
-        est = NoisyMIEstimator(sigma, tol=0.002, n_jobs=-1, random_state=0, device=by[name])
-        found[name] = est.fit(X, y)
-
-    medians = alternate({name: lambda name=name: fit(name) for name in by}, repeats)
-    values = [est.mutual_info_ for est in found.values()]
-    np.testing.assert_allclose(*values, atol=CLOSE["float32"])
-    ratio = medians["compiled"] / medians["torch"]
-    print_row(
-        d, f"{n:,}", f"{found['torch'].n_evaluations_:,}",
-        *[f"{seconds:.2f}" for seconds in medians.values()], f"{ratio:.1f}x",
-    )  # fmt: skip
+    both = [clone(estimator).set_params(device=by) for by in ("cpu", f"torch:{device}")]
+    medians = alternate({est.device: lambda est=est: est.fit(X, y) for est in both}, repeats)
+    compiled, by_torch = medians.values()
+    return list(zip(both, medians.values(), strict=True)), f"{compiled / by_torch:.1f}x"
 
 
 def main() -> None:
@@ -160,8 +170,10 @@ def main() -> None:
     args = parser.parse_args()
     device = device_for(f"torch:{args.device}") or "cpu"
     on_cpu = torch.device(device).type == "cpu"
-    name = f"{torch.get_num_threads()} threads" if on_cpu else torch.cuda.get_device_name(device)
-    print(f"torch {torch.__version__} on {device}: {name}")
+    name = f", {torch.get_num_threads()} threads" if on_cpu else ""
+    if torch.device(device).type == "cuda":
+        name = f", {torch.cuda.get_device_name(device)}"
+    print(f"torch {torch.__version__} on {device}{name}")
     if pykeops is None:
         print("KeOps is not installed and left out.")
     n, n_queries = (20_000, 1024) if on_cpu else (100_000, 65_536)
@@ -181,6 +193,10 @@ def main() -> None:
     print_header("d", "n", "draws", "compiled", f"torch, {device}", "ratio")
     for d in (3, 64):
         compare_fits(d, n, device, min(repeats, 3))
+    print("\nAll distances within and between 10 classes, in double precision; seconds\n")
+    print_header("d", "n", "compiled", f"torch, {device}", "ratio")
+    for d in (3, 64):
+        compare_distances(d, min(n, 40_000), device, min(repeats, 3))
 
 
 if __name__ == "__main__":
