@@ -6,7 +6,7 @@ import pytest
 from skinfo import ClusteringScore, _torch
 
 torch = pytest.importorskip("torch")
-from pretended_gpu import PretendedGpu  # noqa: E402
+from torch_modes import LiveBytes, PretendedGpu  # noqa: E402
 
 BY_TORCH = "torch:cpu"
 
@@ -53,15 +53,20 @@ def test_pairs_are_those_of_the_compiled_kernels(case, rng):
     assert_same(*(fit(X, device=device, **known) for device in (BY_TORCH, None)))
 
 
-@pytest.mark.parametrize("most", [0, 10**9])
+@pytest.mark.parametrize("most", [0, 20_000])
 def test_tiles_of_any_size_give_the_same_within_the_memory(most, rng, monkeypatch):
     """Histograms alone, and ranked distances."""
     monkeypatch.setattr("skinfo.clustered.distances.MOST_RANKED_PAIRS", most)
     X, y = rng.normal(size=(200, 40)), np.arange(200) % 3
     expected = fit(X, y, None)
-    for scratch in (2**14, 2**17, 2**30):
+    for scratch in (2**15, 2**18, 2**30):
         monkeypatch.setattr(_torch, "SCRATCH", {"cpu": scratch})
-        assert_same(fit(X, y, BY_TORCH), expected)
+        with LiveBytes() as seen:
+            found = fit(X, y, BY_TORCH)
+        assert_same(found, expected)
+        # Tables of cells, the rows, and what is ranked.
+        kept = 2**18 + X.nbytes + 24 * most
+        assert seen.most < scratch + kept
 
 
 def test_the_area_is_that_of_counted_pairs(rng):

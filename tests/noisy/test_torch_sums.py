@@ -1,7 +1,6 @@
 """Torch's sums are the compiled ones, on the processor here, whatever the blocks and settings."""
 
 import sys
-import weakref
 
 import numpy as np
 import pytest
@@ -22,8 +21,8 @@ from skinfo.noisy.mixture import Mixture
 import reference
 
 torch = pytest.importorskip("torch")
-from pretended_gpu import PretendedGpu  # noqa: E402
 from torch.overrides import TorchFunctionMode  # noqa: E402
+from torch_modes import LiveBytes, PretendedGpu  # noqa: E402
 
 from skinfo.noisy.kernels import torch_sums  # noqa: E402
 from skinfo.noisy.kernels.torch_sums import TorchBlocks  # noqa: E402
@@ -184,35 +183,6 @@ def test_memory_is_what_is_said(monkeypatch):
     nearest = np.sort(((T[::64, None] - S) ** 2).sum(axis=2), axis=1)[:, 1]
     expected = -nearest / 2 - np.log(len(S))
     np.testing.assert_allclose(found[::64, 0] * LOG2, expected, rtol=1e-9)
-
-
-class LiveBytes(TorchFunctionMode):
-    """Counts the bytes that tensors made inside take, all and at most at a time."""
-
-    def __enter__(self):
-        self.now = self.most = self.total = 0
-        self.seen = set()
-        return super().__enter__()
-
-    def __torch_function__(self, function, types, args=(), kwargs=None):
-        made = function(*args, **(kwargs or {}))
-        given = {t.untyped_storage().data_ptr() for t in args if isinstance(t, torch.Tensor)}
-        for tensor in made if isinstance(made, tuple | list) else (made,):
-            if not isinstance(tensor, torch.Tensor):
-                continue
-            storage = tensor.untyped_storage()
-            if storage.data_ptr() in given | self.seen or not storage.nbytes():
-                continue
-            self.seen.add(storage.data_ptr())
-            self.now += storage.nbytes()
-            self.total += storage.nbytes()
-            self.most = max(self.most, self.now)
-            weakref.finalize(storage, self.forget, storage.data_ptr(), storage.nbytes())
-        return made
-
-    def forget(self, pointer, size):
-        self.seen.discard(pointer)
-        self.now -= size
 
 
 # --- precision of products -----------------------------------------------------------------------

@@ -1,7 +1,6 @@
-"""A GPU that is pretended: its tensors lie on the processor, but do not mix with those that do.
+"""A GPU that is pretended, and the bytes that tensors take."""
 
-What a GPU refuses is refused: operations on tensors of both, and numpy's view of one on it.
-"""
+import weakref
 
 import torch
 from torch.overrides import TorchFunctionMode
@@ -15,7 +14,11 @@ class OnGpu(torch.Tensor):
 
 
 class PretendedGpu(TorchFunctionMode):
-    """Inside, device="cuda" is there; ``products`` counts the matrix products on it."""
+    """Inside, device="cuda" is there; ``products`` counts the matrix products on it.
+
+    Its tensors lie on the processor, but what a GPU refuses is refused: operations on tensors of
+    both, and numpy's view of one.
+    """
 
     def __enter__(self):
         self.products = 0
@@ -57,3 +60,32 @@ def _moved(found, on_gpu):
     if isinstance(found, torch.Tensor):
         return found.as_subclass(OnGpu if on_gpu else torch.Tensor)
     return found
+
+
+class LiveBytes(TorchFunctionMode):
+    """Counts the bytes that tensors made inside take, all and at most at a time."""
+
+    def __enter__(self):
+        self.now = self.most = self.total = 0
+        self.seen = set()
+        return super().__enter__()
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        made = function(*args, **(kwargs or {}))
+        given = {t.untyped_storage().data_ptr() for t in args if isinstance(t, torch.Tensor)}
+        for tensor in made if isinstance(made, tuple | list) else (made,):
+            if not isinstance(tensor, torch.Tensor):
+                continue
+            storage = tensor.untyped_storage()
+            if storage.data_ptr() in given | self.seen or not storage.nbytes():
+                continue
+            self.seen.add(storage.data_ptr())
+            self.now += storage.nbytes()
+            self.total += storage.nbytes()
+            self.most = max(self.most, self.now)
+            weakref.finalize(storage, self.forget, storage.data_ptr(), storage.nbytes())
+        return made
+
+    def forget(self, pointer, size):
+        self.seen.discard(pointer)
+        self.now -= size
