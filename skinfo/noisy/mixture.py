@@ -18,7 +18,7 @@ from skinfo.noisy.sampling import Draws, DrawStream
 from skinfo.noisy.sums import DrawSums
 from skinfo.noisy.units import ScaledUnits
 
-# A mixture of more numbers is laid out in parts, each time it is summed.
+# A mixture of more numbers is laid out in parts, each time it is summed; a device keeps them all.
 _MOST_KEPT = 2**24
 _PER_PART = 2**21
 # Strata of more rows have blocks of their own.

@@ -14,8 +14,9 @@ from noisy.test_summation import CASES, assert_same, make_rows
 from skinfo import NoisyMIEstimator, _torch, sigma_curve
 from skinfo._rows import Rows
 from skinfo.datasets import GaussianChain, corners, uniform_cube
+from skinfo.noisy import mixture
 from skinfo.noisy.kernels.blocks import Queries
-from skinfo.noisy.layout import _ARITHMETIC, BINARY, LOG2
+from skinfo.noisy.layout import _ARITHMETIC, BINARY, LOG2, order_rows
 from skinfo.noisy.mixture import Mixture
 
 import reference
@@ -158,6 +159,20 @@ def test_sums_do_not_depend_on_the_size_of_blocks(case, dtype, monkeypatch):
         monkeypatch.setattr(torch_sums, "TILE", tile)
         monkeypatch.setattr(_torch, "SCRATCH", {"cpu": scratch})
         assert_same(sums_of(rows, 0.5, "cpu"), expected, CLOSE[dtype] / 10)
+
+
+def test_many_rows_come_to_a_device_in_parts_and_stay(monkeypatch):
+    rows = make_rows(900, 6, **CASES["replicas and labels"])
+    expected = sums_of(rows, 0.5, "cpu")
+    # 256 at a time, in the order that draws depend on.
+    monkeypatch.setattr(mixture, "_MOST_KEPT", 256 * 6)
+    in_parts = Mixture.of(rows, 0.5, order_rows(rows), device="cpu")
+    whole = [layout for _, _, layout in in_parts.layouts(0)]
+    assert len(whole) == 4
+    assert all(a is b for a, (_, _, b) in zip(whole, in_parts.layouts(0), strict=True))
+    draws = in_parts.draw_stream(1).take(16)
+    sums = in_parts.sums_at(draws, population=True, n_jobs=1)
+    assert_same(np.stack([sums.group, sums.label, sums.other]), expected[:3], CLOSE["float64"])
 
 
 def test_memory_is_what_is_said(monkeypatch):
