@@ -18,7 +18,7 @@ import numpy as np
 from skinfo._numba import in_order, slices_of
 from skinfo._rows import Rows
 from skinfo.noisy.kernels.blocks import BLOCK, sort_kd
-from skinfo.noisy.kernels.gaussians import GaussianBlocks, sum_gaussians
+from skinfo.noisy.kernels.gaussians import STEP, GaussianBlocks, sum_gaussians
 from skinfo.noisy.layout import LOG2
 
 # Batched d x d matrices are built for so many numbers at a time.
@@ -66,18 +66,13 @@ class InputGaussians:
     @classmethod
     def of(cls, rows: Rows) -> InputGaussians:
         """Fit to rows that are known to be few and near enough."""
-        d = rows.points.shape[1]
         order = np.argsort(rows.inputs, kind="stable")
         counts = rows.replicas
         starts = np.concatenate([[0], np.cumsum(counts)])
         points = rows.points[order]
         means = np.add.reduceat(points, starts[:-1], axis=0) / counts[:, None]
         centred = points - np.repeat(means, counts, axis=0)
-        scatter = np.empty((len(counts), d, d))
-        for first, last in _batches(starts, d * d):
-            part = centred[starts[first] : starts[last]]
-            scatter[first:last] = _sums_of_outer(part, part, starts[first:last] - starts[first])
-        return cls(means, scatter, counts)
+        return cls(means, _sums_of_outer(centred, centred, starts[:-1]), counts)
 
     @cached_property
     def pooled(self) -> np.ndarray:
@@ -127,10 +122,14 @@ def _batches(starts: np.ndarray, size: int) -> Iterator[tuple[int, int]]:
 
 
 def _sums_of_outer(left: np.ndarray, right: np.ndarray, starts: np.ndarray) -> np.ndarray:
-    """Sum of the outer products of rows over each segment."""
-    if len(starts) == 1:
-        return (left.T @ right)[None]
-    return np.add.reduceat(left[:, :, None] * right[:, None, :], starts, axis=0)
+    """Sum of the outer products of rows over each segment, those of one length together."""
+    sizes = np.diff(starts, append=len(left))
+    sums = np.empty((len(starts), left.shape[1], right.shape[1]))
+    for size in np.unique(sizes):
+        mine = np.flatnonzero(sizes == size)
+        members = starts[mine][:, None] + np.arange(size)
+        sums[mine] = np.matmul(left[members].transpose(0, 2, 1), right[members])
+    return sums
 
 
 @dataclass(frozen=True)
@@ -403,16 +402,23 @@ def _in_blocks(
     # Padding repeats the last Gaussian, with a constant that makes it nothing.
     in_block = np.minimum(np.arange(-(-n // BLOCK) * BLOCK), n - 1).reshape(-1, BLOCK)
     means = posterior.means[order][in_block]
-    rows_of_factor, columns = np.tril_indices(d)
-    factors = posterior.factors[order][:, rows_of_factor, columns][in_block]
+    centres = means.mean(axis=1)
+    factors = posterior.factors[order]
+    shifts = np.matmul(factors[in_block], (means - centres[:, None])[..., None])[..., 0]
+    # Rows up to the diagonal, and zeros above it up to a multiple of the step.
+    widths = STEP * -(-np.arange(1, d + 1) // STEP)
+    row_of_number, columns = np.nonzero(np.arange(d + STEP - 1) < widths[:, None])
+    padded = np.pad(factors, ((0, 0), (0, 0), (0, STEP - 1)))
+    factors = padded[:, row_of_number, columns][in_block]
     constants = posterior.constants[order][in_block] / LOG2
     constants.ravel()[n:] = -1e300
     variances = posterior.variances[order][in_block]
     slots = np.empty(n, dtype=np.int64)
     slots[order] = np.arange(n)
     return slots, GaussianBlocks(
-        means=np.ascontiguousarray(means.transpose(0, 2, 1)),
+        centres=centres,
         factors=np.ascontiguousarray(factors.transpose(0, 2, 1)),
+        shifts=np.ascontiguousarray(shifts.transpose(0, 2, 1)),
         constants=constants,
         low=np.ascontiguousarray(means.min(axis=1).T),
         high=np.ascontiguousarray(means.max(axis=1).T),
