@@ -361,7 +361,7 @@ def _most_count(blocks: Blocks, queries: Queries, rounding: float) -> bool:
 
 def _count_blocks(blocks: Blocks, queries: Queries) -> int:
     """About how many blocks the skipping kernel would sum at some queries."""
-    bounds = np.array([_bounds(blocks.boxes, *query) for query in zip(*queries[:2], strict=True)])
+    bounds = _bounds(blocks.boxes, queries)
     number = np.arange(bounds.shape[1])
     first, stop = queries.group_slots.T[:, :, None]
     own = (first // BLOCK <= number) & (number * BLOCK < stop) & (first < stop)
@@ -369,9 +369,12 @@ def _count_blocks(blocks: Blocks, queries: Queries) -> int:
     same_label = (first <= number) & (number < stop) & ~own
     lower_bounds, counted = queries.floors, int(own.sum())
     for places in (own, same_label, ~(own | same_label)):
+        if not places.any():
+            continue
         here = np.where(places, bounds, -np.inf)
-        best = here.argmax(axis=1)
-        reached = np.where(places.any(axis=1), _sums_of_blocks(blocks, queries, best), -np.inf)
+        reached = np.where(
+            places.any(axis=1), _sums_of_blocks(blocks, queries, here.argmax(axis=1)), -np.inf
+        )
         reached = np.maximum(lower_bounds, reached)
         if places is not own:
             cut = reached + NEGLIGIBLE - np.log2(len(number))
@@ -381,13 +384,15 @@ def _count_blocks(blocks: Blocks, queries: Queries) -> int:
     return counted
 
 
-def _bounds(boxes: Boxes, point: np.ndarray, reference: float) -> np.ndarray:
-    """Upper bound of the logarithm of what each block adds at a point."""
-    gaps = np.maximum(boxes.low - point[:, None], point[:, None] - boxes.high)
+def _bounds(boxes: Boxes, queries: Queries) -> np.ndarray:
+    """Upper bound of the logarithm of what each block adds to each query, (m, n_blocks)."""
+    points = queries.points[:, :, None]
+    gaps = np.maximum(boxes.low - points, points - boxes.high)
     np.maximum(gaps, 0.0, out=gaps)
     if len(boxes.least):
         gaps *= boxes.least
-    return reference + boxes.log_weight + boxes.top - np.einsum("kb,kb->b", gaps, gaps)
+    bounds = boxes.log_weight + boxes.top - np.einsum("mkb,mkb->mb", gaps, gaps)
+    return queries.references[:, None] + bounds
 
 
 def _sums_of_blocks(blocks: Blocks, queries: Queries, b: np.ndarray) -> np.ndarray:

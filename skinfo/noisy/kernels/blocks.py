@@ -34,6 +34,8 @@ SUPERBLOCK = 16
 NEGLIGIBLE = -43.185
 #: The exponent of a row that is left out.
 ABSENT = -1e300
+# One that a sum over lanes leaves out: below all that count, and a number in single precision.
+_NOTHING = np.float32(-1e30)
 
 
 class Queries(NamedTuple):
@@ -205,27 +207,67 @@ def sum_block(exponents, weights, b):
     return total
 
 
-@inner_kernel(FAST, inline=True)
-def add_lanes(exponents, weights, b, first, last, running, c):
-    """Add the terms of lanes first..last to sum c, kept as (reference exponent, scaled sum)."""
+@inner_kernel(NO_NAN, inline=True)
+def _largest_of_two(exponents, weights, b, first, last):
+    """Largest exponents of lanes first..last of block b, and of the others; _NOTHING for none."""
     widen_registers()
     wide, part = b // BLOCKS_PER_WIDE, b % BLOCKS_PER_WIDE
-    largest = exponents.dtype.type(-np.inf)
-    for lane in range(first, last):
+    nothing = exponents.dtype.type(_NOTHING)
+    inside, outside = nothing, nothing
+    for lane in range(BLOCK):
         # Padding may lie where a row does that this sum leaves out.
-        if weights[wide, part, lane] > 0.0:
-            largest = max(largest, exponents[lane])
-    if largest == -np.inf:
-        return
+        exponent = exponents[lane] if weights[wide, part, lane] > 0.0 else nothing
+        is_inside = (first <= lane) & (lane < last)
+        inside = max(inside, exponent if is_inside else nothing)
+        outside = max(outside, nothing if is_inside else exponent)
+    return inside, outside
+
+
+@inner_kernel(FAST, inline=True)
+def _sum_two(exponents, weights, b, first, last, of_inside, of_outside):
+    """Sums of weight times 2 ** (exponent - reference) over the same lanes, and the others."""
+    widen_registers()
+    wide, part = b // BLOCKS_PER_WIDE, b % BLOCKS_PER_WIDE
+    zero = exponents.dtype.type(0.0)
+    inside, outside = zero, zero
+    for lane in range(BLOCK):
+        is_inside = (first <= lane) & (lane < last)
+        reference = of_inside if is_inside else of_outside
+        term = weights[wide, part, lane] * exp2(exponents[lane] - reference)
+        inside += term if is_inside else zero
+        outside += zero if is_inside else term
+    return inside, outside
+
+
+@inner_kernel(FAST, inline=True)
+def _refer_to(largest, running, c):
+    """Let the reference exponent of sum c be at least the largest one to come; return it."""
     if largest > running[c, 0]:
         if running[c, 1] > 0.0:
             running[c, 1] *= 2.0 ** (running[c, 0] - largest)
         running[c, 0] = largest
-    reference = exponents.dtype.type(running[c, 0])
-    total = exponents.dtype.type(0.0)
-    for lane in range(first, last):
-        total += weights[wide, part, lane] * exp2(exponents[lane] - reference)
-    running[c, 1] += total
+    return running[c, 0]
+
+
+@inner_kernel(FAST, inline=True)
+def add_lanes(exponents, weights, b, first, last, running, c, others):
+    """Add lanes first..last of block b to sum c and the rest to sum ``others``.
+
+    Sums are kept as (reference exponent, scaled sum).
+    """
+    inside, outside = _largest_of_two(exponents, weights, b, first, last)
+    some_inside, some_outside = inside > _NOTHING, outside > _NOTHING
+    number = exponents.dtype.type
+    of_inside, of_outside = number(0.0), number(0.0)
+    if some_inside:
+        of_inside = number(_refer_to(inside, running, c))
+    if some_outside:
+        of_outside = number(_refer_to(outside, running, others))
+    inside, outside = _sum_two(exponents, weights, b, first, last, of_inside, of_outside)
+    if some_inside:
+        running[c, 1] += inside
+    if some_outside:
+        running[others, 1] += outside
 
 
 @inner_kernel(FAST, inline=True)
@@ -248,23 +290,11 @@ def add_own_blocks(queries, i, rows, exponents, running):
     rest = 1 if queries.label_blocks[i, 1] > queries.label_blocks[i, 0] else 2
     first_block, last_block = own_blocks(queries.group_slots, i)
     for b in range(first_block, last_block):
-        first = max(group_start - b * BLOCK, 0)
-        last = min(group_stop - b * BLOCK, BLOCK)
         fill_exponents(points, i, reference, blocks, b, exponents)
-        own_lane = own - b * BLOCK
-        split = own_lane if 0 <= own_lane < BLOCK else last
-        # One call for all parts: the compiler would copy each.
-        for part in range(4):
-            c = 0 if part < 2 else rest
-            if part == 0:
-                start, stop = first, split
-            elif part == 1:
-                start, stop = split + 1, last
-            elif part == 2:
-                start, stop = 0, first
-            else:
-                start, stop = last, BLOCK
-            add_lanes(exponents, weights, b, start, stop, running, c)
+        start = b * BLOCK
+        if start <= own < start + BLOCK:
+            exponents[own - start] = _NOTHING
+        add_lanes(exponents, weights, b, group_start - start, group_stop - start, running, 0, rest)
 
 
 @inner_kernel(FAST, inline=True)

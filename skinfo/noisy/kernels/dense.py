@@ -1,4 +1,4 @@
-"""Sums of a mixture where most rows count: matrix products of 128 queries and 256 rows.
+"""Sums of a mixture where most rows count: matrix products of 256 queries and 256 rows.
 
 A squared distance is expanded, |t - s|^2 = |t|^2 + |s|^2 - 2 t s, so that almost all of the work is
 a matrix product; the blocks hold -|s|^2 behind the coordinates of each row. Diagonal components
@@ -29,8 +29,10 @@ from skinfo.noisy.kernels.blocks import (
 
 #: An expanded exponent that rounding may change by more tells nothing.
 COARSEST = 0.5
+# Up to so many coordinates a loop is faster than the library's product, which copies its factors.
+_SHALLOW = 3
 # Queries of a tile.
-_TILE = 128
+_TILE = 256
 # Columns of a tile's state: exponents are products plus _BASE; rounding of an exponent.
 _BASE, _ROUNDING = range(2)
 # A sum of diagonal components begins anew where 256 rows would add more.
@@ -50,17 +52,32 @@ class Arithmetic(NamedTuple):
 
 
 class _Tile(NamedTuple):
-    """Scratch of up to 128 queries; the first axis is theirs."""
+    """Scratch of up to 256 queries; the first axis is theirs."""
 
-    state: np.ndarray  # (128, 2): see ``_BASE``
-    # (128, 3): log2 of the units of the sums; what they will be added to, in these.
+    state: np.ndarray  # (256, 2): see ``_BASE``
+    # (256, 3): log2 of the units of the sums; what they will be added to, in these.
     begins: np.ndarray
     beside: np.ndarray
-    own: np.ndarray  # (128, 3, 2): sums over the own blocks, as (reference exponent, scaled sum)
-    # (128, 3): sums over all other blocks, and whether they hold anything.
+    own: np.ndarray  # (256, 3, 2): sums over the own blocks, as (reference exponent, scaled sum)
+    # (256, 3): sums over all other blocks, and whether they hold anything.
     totals: np.ndarray
     seen: np.ndarray
     exponents: np.ndarray  # (64,): those of a block that is summed by differences
+
+
+@inner_kernel(FAST, inline=True)
+def _fill_products(left, right, row, products):
+    """Fill the products of one row of ``left``, whose last number is 1, with 256 columns."""
+    widen_registers()
+    d, none = right.shape[0] - 1, left.dtype.type(0.0)
+    a = left[row, 0] if d > 0 else none
+    b = left[row, 1] if d > 1 else none
+    c = left[row, 2] if d > 2 else none
+    at_b, at_c = min(1, d), min(2, d)
+    for lane in range(WIDE):
+        products[row, lane] = (
+            right[d, lane] + a * right[0, lane] + b * right[at_b, lane] + c * right[at_c, lane]
+        )
 
 
 @inner_kernel(FAST, inline=True)
@@ -212,7 +229,7 @@ def _lie_apart(start, stop, first, last):
 
 
 @inner_kernel(FAST)
-def _add_products(products, queries, start, rows, centres, wide, tolerance, tile):
+def _add_products(left, right, products, queries, start, rows, centres, wide, tolerance, tile):
     """Add the 256 rows of ``wide`` to the sums of every query of a tile."""
     points, references = queries.points, queries.references
     group_slots, label_blocks = queries.group_slots, queries.label_blocks
@@ -221,7 +238,12 @@ def _add_products(products, queries, start, rows, centres, wide, tolerance, tile
     by_block = products.reshape(products.shape[0], BLOCKS_PER_WIDE, BLOCK)
     flat_weights = weights.reshape(weights.shape[0], WIDE)
     first, last = wide * BLOCKS_PER_WIDE, (wide + 1) * BLOCKS_PER_WIDE
+    shallow = right.shape[0] <= _SHALLOW + 1
+    if not shallow:
+        np.dot(left, right, products)
     for row in range(products.shape[0]):
+        if shallow:
+            _fill_products(left, right, row, products)
         i = start + row
         own_start, own_stop = own_blocks(group_slots, i)
         label_start, label_stop = label_blocks[i, 0], label_blocks[i, 1]
@@ -311,7 +333,7 @@ def sum_densely(queries, rows, centres, arithmetic, out, failed):
     state, _, _, own, totals, seen, exponents = tile
     for start in range(0, m, _TILE):
         size = min(_TILE, m - start)
-        left, right = factors[:size], products[:size]
+        left = factors[:size]
         if centres is None:
             _fill_factors(queries, start, rows, arithmetic, left, state)
             _find_beginnings(queries, start, rows, left, tile)
@@ -323,13 +345,16 @@ def sum_densely(queries, rows, centres, arithmetic, out, failed):
             add_own_blocks(queries, start + row, rows, exponents, own[row])
         for wide in range(n_wide):
             if centres is None:
-                np.dot(left, blocks[wide].reshape(depth, WIDE), right)
+                right = blocks[wide].reshape(depth, WIDE)
             else:
+                right = expanded
                 _fill_diagonal_factors(
-                    queries, start, rows, centres, wide, arithmetic, left, expanded, squares, state
+                    queries, start, rows, centres, wide, arithmetic, left, right, squares, state
                 )
-                np.dot(left, expanded, right)
-            _add_products(right, queries, start, rows, centres, wide, arithmetic.tolerance, tile)
+            _add_products(
+                left, right, products[:size], queries, start, rows, centres, wide,
+                arithmetic.tolerance, tile,
+            )  # fmt: skip
         for row in range(size):
             i = start + row
             failed[i] = _fill_log2_sums(

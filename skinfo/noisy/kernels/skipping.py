@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from skinfo._numba import FAST, inner_kernel, kernel, widen_registers
+from skinfo._numba import FAST, NO_NAN, inner_kernel, kernel, widen_registers
 from skinfo.noisy.kernels.blocks import (
     BLOCK,
     NEGLIGIBLE,
@@ -63,66 +63,92 @@ def _add_block(points, i, reference, blocks, weights, b, highest, exponents, run
     if highest > running[c, 0] + _HEADROOM:
         fill_exponents(points, i, reference, blocks, b, exponents)
         # Plain 0 and 64 are types of their own, for which it would be compiled again.
-        add_lanes(exponents, weights, b, np.int64(0), np.int64(BLOCK), running, c)
+        add_lanes(exponents, weights, b, np.int64(0), np.int64(BLOCK), running, c, c)
         return
     fill_exponents(points, i, reference - running[c, 0], blocks, b, exponents)
     running[c, 1] += sum_block(exponents, weights, b)
 
 
+@inner_kernel(NO_NAN, inline=True)
+def _largest_of(values, first, last):
+    """Largest of values[first:last]; -inf of none."""
+    largest = -np.inf
+    for i in range(first, last):
+        largest = max(largest, values[i])
+    return largest
+
+
+@inner_kernel(FAST, inline=True)
+def _open(points, i, reference, boxes, g, skip_start, skip_stop, bound):
+    """Fill the bounds of the blocks of superblock g: -inf of those from skip_start to skip_stop."""
+    low, high, log_weight, top, least = boxes
+    first, last = g * SUPERBLOCK, min((g + 1) * SUPERBLOCK, bound.shape[0])
+    _fill_bounds(points, i, reference, low, high, log_weight, top, least, first, last, bound)
+    for b in range(max(first, skip_start), min(last, skip_stop)):
+        bound[b] = -np.inf
+
+
+@inner_kernel(FAST)
+def _leave_out(start, stop, scratch):
+    """Let the bounds of blocks start..stop be -inf where they are known, and of superblocks."""
+    bound, super_bound, opened = scratch.bound, scratch.super_bound, scratch.opened
+    for g in range(start // SUPERBLOCK, (stop + SUPERBLOCK - 1) // SUPERBLOCK):
+        first, last = g * SUPERBLOCK, min((g + 1) * SUPERBLOCK, bound.shape[0])
+        if start <= first and last <= stop:
+            super_bound[g] = -np.inf
+        elif opened[g]:
+            for b in range(max(first, start), min(last, stop)):
+                bound[b] = -np.inf
+
+
 @inner_kernel(FAST)
 def _add_blocks(
-    queries, i, rows, start, stop, skip_start, skip_stop, lower_bound, scratch, c
+    queries, i, rows, start, stop, skip_start, skip_stop, lower_bound, negligible, scratch, c
 ):  # fmt: skip
     """Add blocks start..stop without skip_start..skip_stop to sum c, the promising ones first.
 
     A block is left out where its bound is negligible against the sum it would enter, or against
     ``lower_bound``, a value which that sum will be added to. Superblocks are opened only where
-    their own bound is not negligible. Returns the number of blocks added.
+    their own bound is not negligible. The bound of a block that was added becomes -inf. Returns
+    the number of blocks added.
     """
     points, reference = queries.points, queries.references[i]
-    blocks, weights = rows.points, rows.weights
-    low, high, log_weight, top, least = rows.boxes
+    blocks, weights, log_weight = rows.points, rows.weights, rows.boxes.log_weight
     bound, super_bound, opened = scratch.bound, scratch.super_bound, scratch.opened
     exponents, running = scratch.exponents, scratch.running
-    n_blocks = bound.shape[0]
-    negligible = NEGLIGIBLE - np.log2(float(n_blocks))
     first_super, last_super = start // SUPERBLOCK, (stop + SUPERBLOCK - 1) // SUPERBLOCK
-    best = -np.inf
-    for g in range(first_super, last_super):
-        best = max(best, super_bound[g])
+    best = _largest_of(super_bound, first_super, last_super)
     if best <= lower_bound + negligible:
         return 0
     added = 0
-    promising = best - _FIRST_PASS
-    best, first_cut, cut = -np.inf, np.inf, -np.inf
-    # One loop for what promises most, its sum, and the rest: the compiler would copy each.
+    cut = best - _FIRST_PASS
+    best = -np.inf
+    # One loop that looks at what promises most, then sums that, then the rest: the compiler would
+    # copy each.
     for sweep in range(3):
         for g in range(first_super, last_super):
-            near = super_bound[g] >= promising
-            if (sweep < 2 and not near) or super_bound[g] < cut:
+            if super_bound[g] < cut:
                 continue
-            first, last = g * SUPERBLOCK, min((g + 1) * SUPERBLOCK, n_blocks)
             if not opened[g]:
-                _fill_bounds(
-                    points, i, reference, low, high, log_weight, top, least, first, last, bound
-                )
+                _open(points, i, reference, rows.boxes, g, skip_start, skip_stop, bound)
                 opened[g] = True
-            for b in range(max(first, start), min(last, stop)):
-                if skip_start <= b < skip_stop:
-                    continue
-                if sweep == 0:
-                    best = max(best, bound[b])
-                    continue
-                early = near and bound[b] >= first_cut
-                if early != (sweep == 1) or bound[b] < cut or bound[b] == -np.inf:
-                    continue
-                highest = bound[b] - log_weight[b]
-                _add_block(points, i, reference, blocks, weights, b, highest, exponents, running, c)
-                added += 1
-            if sweep == 2:
+            first, last = max(g * SUPERBLOCK, start), min((g + 1) * SUPERBLOCK, stop)
+            if sweep == 0:
+                best = max(best, _largest_of(bound, first, last))
+                continue
+            before = added
+            for b in range(first, last):
+                if bound[b] > cut:
+                    highest = bound[b] - log_weight[b]
+                    _add_block(
+                        points, i, reference, blocks, weights, b, highest, exponents, running, c
+                    )
+                    bound[b] = -np.inf
+                    added += 1
+            if sweep == 2 and added > before:
                 cut = max(cut, log2_sum(running, c) + negligible)
         if sweep == 0 and best > -np.inf:
-            first_cut = best - _FIRST_PASS
+            cut = best - _FIRST_PASS
         elif sweep == 1:
             cut = max(lower_bound, log2_sum(running, c)) + negligible
     return added
@@ -144,6 +170,7 @@ def sum_by_skipping(queries, rows, out):
         np.empty(BLOCK, rows.points.dtype),
         np.empty((3, 2)),
     )
+    negligible = NEGLIGIBLE - np.log2(float(n_blocks))
     points, references = queries.points, queries.references
     running, opened, super_bound = scratch.running, scratch.opened, scratch.super_bound
     added = 0
@@ -165,12 +192,15 @@ def sum_by_skipping(queries, rows, out):
         for c in range(1, 3):
             if queries.nested:
                 lower_bound = max(lower_bound, log2_sum(running, c - 1))
-            added += _add_blocks(
-                queries, i, rows, start, stop, skip_start, skip_stop, lower_bound, scratch, c
-            )
+            if stop > start:
+                added += _add_blocks(
+                    queries, i, rows, start, stop, skip_start, skip_stop, lower_bound, negligible,
+                    scratch, c,
+                )  # fmt: skip
+            if c == 1 and stop > start:
+                _leave_out(start, stop, scratch)
+                skip_start, skip_stop = start, stop
             start, stop = 0, n_blocks
-            if label_stop > label_start:
-                skip_start, skip_stop = label_start, label_stop
         for c in range(3):
             out[i, c] = log2_sum(running, c)
     return added
