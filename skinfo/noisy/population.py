@@ -18,7 +18,7 @@ from skinfo.noisy.stacks import fit_stacks
 from skinfo.noisy.sums import DrawSums
 
 # Fewer equally likely clusters or inputs are not split.
-_FEWEST = 25
+FEWEST = 25
 # In units of the noise.
 _FARTHEST = 1e6
 # Of each randomisation; more where there are more rows.
@@ -55,7 +55,7 @@ def hold_out(
     of which has densities of its own.
     """
     rows = mixture.rows
-    if mixture.components.strata is not None or rows.n_effective < _FEWEST:
+    if mixture.components.strata is not None or rows.n_effective < FEWEST:
         return None
     m = sums.own.shape[1]
     while m > _FEWEST_DRAWS and m * N_RANDOMISATIONS >= 2 * len(rows.points):

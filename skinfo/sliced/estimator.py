@@ -72,7 +72,8 @@ class SlicedMIEstimator(BaseEstimator):
     sliced_mutual_info_, stderr_, bracket_, ceiling_ : float, float, tuple of float, float
         SI(X;T), its standard error over slices, its bracket, and what it cannot exceed: the smaller
         of H(X) and what slices of a Gaussian layer with this covariance know,
-        ``E 1/2 log(1 + theta'C theta / sigma^2)``.
+        ``E 1/2 log(1 + theta'C theta / sigma^2)``; of a population that with the error of the
+        covariance, as its bracket in ``quantities_`` says.
     sliced_label_mutual_info_, label_stderr_, label_bracket_, label_ceiling_ :
         float, float, tuple of float, float
         The same of SI(Y;T); None without y. The ceiling is H(Y).
@@ -102,8 +103,9 @@ class SlicedMIEstimator(BaseEstimator):
 
     Values are plug-in: with few replicas of an input (``groups``) they are too large, and replicas
     are tested on the others for the lower end. Of a population inputs tested on the others give the
-    upper end of SI(X;T), as does a Gaussian of the slice's variance, and the lower end of SI(Y;T).
-    How folds of rows differ says what others would add to the error. Of given inputs the best slice
+    upper end of SI(X;T), as does a Gaussian of the others' variance, and the lower end of SI(Y;T).
+    How folds of rows differ says what others would add to the error; fewer than 25 inputs, or
+    clusters, leave upper ends open. Of given inputs the best slice
     is the largest of exact numbers; of a population, or with replicas, it is chosen on one half of
     the inputs, or of the replicas of each, and measured on the other half. That takes four replicas
     of each input, else its lower end is 0.

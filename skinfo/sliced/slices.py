@@ -11,6 +11,7 @@ from dataclasses import dataclass, fields, replace
 from functools import cached_property
 
 import numpy as np
+from scipy.linalg import solve
 from scipy.stats import t as student
 
 from skinfo._numba import in_order
@@ -23,10 +24,12 @@ from skinfo.noisy.information import (
     MixtureInformation,
     cross_information,
     measure_mixture,
+    noted_at_an_end,
 )
 from skinfo.noisy.layout import Subspace
 from skinfo.noisy.mixture import Mixture
 from skinfo.noisy.plug_in import line_cross_entropy, line_cross_information, line_information
+from skinfo.noisy.population import FEWEST
 from skinfo.noisy.sampling import N_RANDOMISATIONS, Average, StoppingRule, integration_error
 from skinfo.noisy.sampling import randomisation_means as means_of_randomisations
 from skinfo.quantities import Quantity
@@ -137,11 +140,26 @@ class _Folds:
 
     alone: np.ndarray  # rows of the fold alone: their spread is that of samples
     label_alone: np.ndarray
+    mass: np.ndarray  # probability of the fold
     # What is tested on rows that it never saw: a mixture, a Gaussian, replicas of the same input.
-    upper: np.ndarray
+    mixture: np.ndarray
     gaussian: np.ndarray
     lower: np.ndarray
     label_lower: np.ndarray
+
+    def mean_of(self, gaps: np.ndarray) -> Average:
+        """The mean over slices and folds; rows drawn anew move it as folds differ."""
+        shares = self.mass[0] / self.mass[0].sum()
+        of_folds = gaps.mean(axis=0)
+        mean = float(shares @ of_folds)
+        if not np.isfinite(mean):
+            return Average(mean)
+        n_slices, n_folds = gaps.shape
+        over_slices = 0.0
+        if n_slices > 1:
+            over_slices = float((gaps @ shares).std(ddof=1) / np.sqrt(n_slices))
+        variance = n_folds / (n_folds - 1) * np.sum((shares * (of_folds - mean)) ** 2)
+        return Average(mean, over_slices, float(np.sqrt(variance)) * _wider(n_folds))
 
 
 @dataclass(frozen=True)
@@ -177,7 +195,7 @@ def measure_slices(
     0.63272
     """
     d, k = layer.dimension, n_directions
-    folds = _folds_of(layer.rows, seed, population=population)
+    of_inputs = _folds_of_inputs(layer.rows, seed) if population else None
     rule, taken = StoppingRule(tol), 0
     slices = np.empty((N_RANDOMISATIONS, 0, d, k))
     portions: list[_Measured] = []
@@ -205,22 +223,23 @@ def measure_slices(
             if rule.is_done(_largest_stderr(found, layer, k)):
                 break
     notes = () if rule.met else ("tolerance not met",)
-    by_fold = None
-    if folds is not None and k == 1:
-        first = list(layer.weights_of(slices[:, 0]))
+    first = list(layer.weights_of(slices[:, 0]))
 
-        def in_folds(weights: np.ndarray) -> _Folds:
-            rows, line = layer.rows, (layer.rows.points @ weights)[:, 0]
-            of_rows = _measure_folds(rows, line, folds, population=population)
-            replicas = _folds_of(rows, seed, population=False)
-            if not population or replicas is None:
-                return of_rows
-            # A sample of inputs with replicas is tested on both.
-            of_replicas = _measure_folds(rows, line, replicas, population=False)
-            return replace(of_rows, lower=of_replicas.lower)
+    def tested(folds: np.ndarray | None, *, population: bool) -> _Folds | None:
+        if folds is None or k > 1:
+            return None
 
-        by_fold = _of_slices(list(in_order(in_folds, first, n_jobs)))
-    quantities = _Averages(found, by_fold, layer, k, population).quantities(tol, notes)
+        def of_slice(weights: np.ndarray) -> _Folds:
+            line = (layer.rows.points @ weights)[:, 0]
+            return _measure_folds(layer.rows, line, folds, population=population)
+
+        return _of_slices(list(in_order(of_slice, first, n_jobs)))
+
+    by_inputs = tested(of_inputs, population=True)
+    by_replicas = tested(_folds_of_replicas(layer.rows), population=False)
+    averages = _Averages(found, by_inputs, by_replicas, layer, k, population)
+    sampled = _sampled_ceiling(layer.rows, first) if population else Average(0.0)
+    quantities = averages.quantities(tol, notes, sampled)
     best = _best_slices(layer, slices, found, tol, population, seed, n_jobs)
     quantities += [quantity for quantity, _ in best]
     of_label = best[1][1] if len(best) > 1 else None
@@ -230,16 +249,17 @@ def measure_slices(
     )
 
 
-def _folds_of(rows: Rows, seed: int, *, population: bool) -> np.ndarray | None:
-    """Folds of a sample of inputs, or of the replicas of given ones; None without either."""
-    if population:
-        n = len(rows.independent_weights)
-        if n < 2:
-            raise ValueError(
-                "population=True asks what other inputs would show, and all rows are of one input "
-                "or one cluster. Check groups and clusters, or take population=False."
-            )
-        return assign_folds(rows, seed, min(N_FOLDS, n))
+def _folds_of_inputs(rows: Rows, seed: int) -> np.ndarray:
+    n = len(rows.independent_weights)
+    if n < 2:
+        raise ValueError(
+            "population=True asks what other inputs would show, and all rows are of one input "
+            "or one cluster. Check groups and clusters, or take population=False."
+        )
+    return assign_folds(rows, seed, min(N_FOLDS, n))
+
+
+def _folds_of_replicas(rows: Rows) -> np.ndarray | None:
     if not rows.has_replicas:
         return None
     return rows.replica_numbers % int(np.clip(rows.replicas.min(), 2, N_FOLDS))
@@ -287,10 +307,11 @@ def _measure_folds(rows: Rows, line: np.ndarray, folds: np.ndarray, *, populatio
             label_lower = label_entropy - log_loss
         found.append(
             _Folds(
+                mass=np.array(rows.weights[folds == fold].sum()),
                 alone=alone.information - whole.information,
                 label_alone=alone.label - whole.label,
-                upper=np.array(cross - known) - whole.information,
-                gaussian=alone.ceiling - known - whole.information,
+                mixture=np.array(cross - known) - whole.information,
+                gaussian=_cross_of_gaussian(own, others, here, there) - known - whole.information,
                 lower=lower - whole.information,
                 label_lower=label_lower - whole.label,
             )
@@ -304,6 +325,14 @@ def _cross(
 ) -> float:  # fmt: skip
     """Cross-information of some rows under others, within parts."""
     return line_cross_information((here, own.weights, parts[0]), (there, others.weights, parts[1]))
+
+
+def _cross_of_gaussian(own: Rows, others: Rows, here: np.ndarray, there: np.ndarray) -> float:
+    """Cross-information of some rows under a Gaussian of the mean and variance of others."""
+    mean = others.weights @ there
+    variance = 1 + others.weights @ (there - mean) ** 2
+    square = 1 + own.weights @ (here - mean) ** 2
+    return 0.5 * float(np.log(variance) + square / variance - 1)
 
 
 def _of_slices(several: list[_Folds]) -> _Folds:
@@ -373,7 +402,8 @@ class _Averages:
     """Means over slices, and their errors."""
 
     found: _Measured
-    folds: _Folds | None
+    of_inputs: _Folds | None  # of a sample
+    of_replicas: _Folds | None
     layer: Layer
     k: int
     population: bool
@@ -385,14 +415,15 @@ class _Averages:
         control = _control(self.found, self.layer, self.k)
         return Average(*integration_error(values, control, np.ones_like(control)))
 
-    def quantities(self, tol: float, notes: tuple[str, ...]) -> list[Quantity]:
-        """Both means in their brackets, and their ceilings."""
+    def quantities(self, tol: float, notes: tuple[str, ...], sampled: Average) -> list[Quantity]:
+        """Both means in their brackets, and their ceilings, to which ``sampled`` is added."""
         rows, found, population = self.layer.rows, self.found, self.population
         ceiling = self.of(found.ceiling)
         if self.k == 1:
             ceiling = Average(self.layer.mean_ceiling)
+        ceiling = ceiling.plus(sampled)
         most = np.inf if population else rows.input_entropy
-        margin = ceiling.margin(population=False)
+        margin = ceiling.margin(population=True)
         limit, low, high = np.minimum(most, ceiling.mean + margin * np.array([0, -1, 1])).tolist()
         error = ceiling.integration if limit < most else 0.0
         if limit < _FAINT * tol:
@@ -402,40 +433,46 @@ class _Averages:
             information = information.noted("saturated")
         if rows.has_replicas and rows.replicas.min() == 1:
             information = information.noted("single rows")
-        quantities = [information, Quantity("sliced_ceiling", limit, error, low, high)]
+        quantities = [
+            information,
+            Quantity("sliced_ceiling", limit, error, low, high, stderr_sampling=ceiling.inputs),
+        ]
         if rows.label_weights is None:
             return quantities
         label_ceiling = self._label_ceiling(rows.label_weights)
         return [information, self._label(notes, label_ceiling), quantities[1], label_ceiling]
 
     def _information(self, notes: tuple[str, ...], most: float) -> Quantity:
-        found, folds = self.found, self.folds
+        found, inputs, replicas = self.found, self.of_inputs, self.of_replicas
         value = self.of(found.information)
         lows, highs = [self.of(found.lower)], [self.of(found.upper)]
-        if folds is not None and self.population:
-            # The information of a sample is below that of its population in the mean.
-            highs = [value.plus(_mean_of(gap)) for gap in (folds.upper, folds.gaussian)]
-            value = replace(value, replicas=_mean_of(folds.alone).replicas)
-            lows = [value]
-            if self.layer.rows.has_replicas:
-                lows = [value.plus(_mean_of(folds.lower))]
-        elif folds is not None:
-            # And that of few replicas above that of many.
-            lows = [value.plus(_mean_of(folds.lower))]
-            value = replace(value, replicas=_mean_of(folds.alone).replicas)
-            highs = [value]
+        if replicas is not None:
+            # The information of few replicas is above that of many in the mean.
+            lows = [value.plus(replicas.mean_of(replicas.lower))]
+        if inputs is not None:
+            # And that of a sample below that of its population.
+            above = _smaller_on_other_folds(inputs.mixture, inputs.gaussian)
+            highs = [value.plus(inputs.mean_of(above)) if self._enough else Average(np.inf)]
+        folds = inputs or replicas
+        if folds is not None:
+            value = replace(value, replicas=folds.mean_of(folds.alone).replicas)
+            lows = lows if replicas is not None else [value]
+            highs = highs if inputs is not None else [value]
         return self._within("sliced_mutual_info", value, lows, highs, most, notes)
 
     def _label(self, notes: tuple[str, ...], ceiling: Quantity) -> Quantity:
-        found, folds, rows = self.found, self.folds, self.layer.rows
+        found, rows = self.found, self.layer.rows
+        folds = self.of_inputs or self.of_replicas
         value = self.of(found.label)
         lows, highs = [self.of(found.label_lower)], [self.of(found.label_upper)]
         if folds is not None:
-            lows = [value.plus(_mean_of(folds.label_lower))]
-            value = replace(value, replicas=_mean_of(folds.label_alone).replicas)
+            lows = [value.plus(folds.mean_of(folds.label_lower))]
+            value = replace(value, replicas=folds.mean_of(folds.label_alone).replicas)
             # H(Y) of a sample lacks that in the mean (Miller 1955).
             degrees = int(rows.required_labels().max()) if self.population else 0
             highs = [replace(value, mean=value.mean + degrees / (2 * rows.n_effective))]
+            if not self._enough:
+                highs = [Average(np.inf)]
         return self._within("sliced_label_mutual_info", value, lows, highs, ceiling.upper, notes)
 
     def _within(
@@ -446,11 +483,17 @@ class _Averages:
         upper = min(high.mean + high.margin(population=False) for high in highs)
         # Ends that cross, by their errors, span the bracket all the same.
         lower, upper = np.clip(sorted((lower, upper)), 0.0, most).tolist()
-        return Quantity(
+        quantity = Quantity(
             name, float(np.clip(value.mean, lower, upper)), value.integration, lower, upper,
             notes=notes, stderr_sampling=value.replicas,
             randomisations=self._randomisations(name),
         )  # fmt: skip
+        return noted_at_an_end(quantity) if self.population else quantity
+
+    @property
+    def _enough(self) -> bool:
+        """Whether there are inputs enough for an upper end of a population."""
+        return not self.population or self.layer.rows.n_effective >= FEWEST
 
     def _randomisations(self, name: str) -> tuple[int, ...]:
         values = self.found.label if "label" in name else self.found.information
@@ -470,17 +513,26 @@ class _Averages:
         return Quantity.exact("label_ceiling", discrete_entropy(p))
 
 
-def _mean_of(gaps: np.ndarray) -> Average:
-    """The mean over slices and folds; rows drawn anew move it as folds differ."""
-    mean = float(gaps.mean())
-    if not np.isfinite(mean):
-        return Average(mean)
-    n_slices, n_folds = gaps.shape
-    over_slices = 0.0
-    if n_slices > 1:
-        over_slices = float(gaps.mean(axis=1).std(ddof=1) / np.sqrt(n_slices))
-    over_folds = float(gaps.mean(axis=0).std(ddof=1) / np.sqrt(n_folds)) * _wider(n_folds)
-    return Average(mean, over_slices, over_folds)
+def _sampled_ceiling(rows: Rows, slices: list[np.ndarray]) -> Average:
+    """What the ceiling of a population is above that of its sample, which has a covariance less.
+
+    To second order in the error of the covariance; exact on a line, and for Gaussian rows.
+    """
+    errors, shortfall = np.zeros(len(rows.weights)), 0.0
+    for weights in slices:
+        points = rows.points @ weights
+        centred = points - rows.weights @ points
+        covariance = (centred * rows.weights[:, None]).T @ centred
+        leverages = np.sum(centred * solve(np.eye(len(covariance)) + covariance, centred.T).T, 1)
+        errors += 0.5 * leverages / len(slices)
+        shortfall += (1 + len(covariance)) / 2 * rows.error_of_mean(0.5 * leverages) ** 2
+    return Average(shortfall / len(slices), inputs=rows.error_of_mean(errors))
+
+
+def _smaller_on_other_folds(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Of two numbers per slice and fold, for each fold that which is smaller on all the others."""
+    difference = (other - one).mean(axis=0)
+    return np.where(difference.sum() - difference < 0, other, one)
 
 
 def _wider(n_folds: int) -> float:

@@ -105,9 +105,9 @@ def test_the_ceiling_of_a_plane_has_a_closed_form():
         return 2 * np.log((np.sqrt(a) + np.sqrt(b)) / 2)
 
     S, v = SQUARE * [3.0, 0.2], np.array([0.5, 2.0])
-    one = sliced(S, sigma=0.5, population=True)
+    one = sliced(S, sigma=0.5)
     assert one.ceiling_ == pytest.approx(0.5 * form(1 + 9 / 0.25, 1 + 0.04 / 0.25), abs=1e-12)
-    two = sliced(S, sigma=v, population=True)
+    two = sliced(S, sigma=v)
     truth = 0.5 * (form(9 + v[0] ** 2, 0.04 + v[1] ** 2) - form(*v**2))
     assert two.ceiling_ == pytest.approx(truth, abs=1e-12)
     # Three directions, by quadrature over the sphere's longitude and latitude.
@@ -188,6 +188,28 @@ def test_three_replicas_certify_no_best_slice(rng):
     assert bounds(est, "best_slice_mutual_info")[0] == 0
     assert "too few replicas of slices" in est.notes_
     assert est.bracket_[0] <= est.sliced_mutual_info_ < sliced(S).sliced_mutual_info_
+
+
+@pytest.mark.parametrize(("n", "width"), [(60, 0.25), (150, 0.18)])
+def test_small_samples_hold_the_slices_and_the_ceiling_of_their_population(n, width):
+    """All slices of an isotropic Gaussian know as much as their ceiling."""
+    truth, held = 0.5 * np.log(5), np.zeros(2)
+    for seed in range(10):
+        S = np.random.default_rng(seed).normal(size=(n, 3))
+        est = sliced(S, sigma=0.5, population=True, random_state=seed, max_slices=64, tol=0.05)
+        ceiling = next(q for q in est.quantities_ if q.name == "sliced_ceiling")
+        for k, (lower, upper) in enumerate([est.bracket_, (ceiling.lower, ceiling.upper)]):
+            held[k] += lower <= truth <= upper
+            assert upper - lower < 1.5 * width
+    assert (held >= 9).all()
+
+
+def test_too_few_inputs_leave_the_upper_end_of_slices_open(rng):
+    S, y = rng.normal(size=(24, 3)), np.arange(24) % 2
+    est = sliced(S, y, sigma=0.5, population=True)
+    assert est.bracket_[1] == np.inf
+    assert est.label_bracket_[1] >= np.log(2)
+    assert "too few inputs" in est.notes_
 
 
 def test_labels_of_a_population_keep_what_other_rows_confirm(rng):
