@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from scipy.sparse import issparse
-from sklearn.utils import check_consistent_length, column_or_1d
+from sklearn.utils import column_or_1d
 from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
@@ -382,6 +382,11 @@ def check_rows(
     if codes is not None:
         _check_constant_within(codes, labels, "y", "the label of its input")
         _check_constant_within(codes, weights, "sample_weight", "the weight of its input")
+    if clusters is not None and not estimator.population:
+        raise ValueError(
+            "clusters is for population=True: given inputs are all there are, however they were "
+            "drawn."
+        )
     together = None if clusters is None else _check_clusters(clusters, weights, len(points))
     if codes is not None:
         _check_constant_within(codes, together, "clusters", "that of its input")
@@ -474,10 +479,17 @@ def _check_not_missing(values: np.ndarray, name: str) -> None:
         )
 
 
+def _one_per_row(values: Any, name: str, n: int) -> np.ndarray:
+    shape = np.shape(values)
+    if shape not in ((n,), (n, 1)):
+        raise ValueError(f"{name} must hold one value per row, shape ({n},); got {shape}.")
+    column = column_or_1d(values)
+    _check_not_missing(column, name)
+    return np.asarray(column)
+
+
 def _check_groups(groups: Any, n: int) -> np.ndarray:
-    values = column_or_1d(groups)
-    _check_not_missing(values, "groups")
-    check_consistent_length(values, np.empty(n))
+    values = _one_per_row(groups, "groups", n)
     _, codes, counts = np.unique(values, return_inverse=True, return_counts=True)
     if counts.max() < 2:
         raise ValueError(
@@ -488,9 +500,7 @@ def _check_groups(groups: Any, n: int) -> np.ndarray:
 
 
 def _check_clusters(clusters: Any, weights: np.ndarray | None, n: int) -> np.ndarray:
-    values = column_or_1d(_unframed(clusters, "clusters"))
-    _check_not_missing(values, "clusters")
-    check_consistent_length(values, np.empty(n))
+    values = _one_per_row(_unframed(clusters, "clusters"), "clusters", n)
     counting = values if weights is None else values[weights > 0]
     if len(np.unique(counting)) < 2:
         raise ValueError(
@@ -510,7 +520,7 @@ def _check_constant_within(
     if len(differs):
         row = int(differs[0])
         raise ValueError(
-            f"{name} differs within a group: row {row} has {values[row]!r}, row "
-            f"{first[codes[row]]} of the same group {values[first[codes[row]]]!r}. "
+            f"{name} differs within a group: row {row} has {values[row]}, row "
+            f"{first[codes[row]]} of the same group {values[first[codes[row]]]}. "
             f"A row's {name} is {meaning}, so all replicas share it."
         )

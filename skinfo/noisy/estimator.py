@@ -21,6 +21,7 @@ from skinfo.noisy.bounds import pairwise_bounds
 from skinfo.noisy.information import check_near, cross_information, measure_mixture
 from skinfo.noisy.mixture import Mixture
 from skinfo.noisy.posteriors import ClassPosteriors, measure_posteriors
+from skinfo.noisy.predictors import FEWEST_PERMUTATIONS
 from skinfo.noisy.sampling import N_RANDOMISATIONS
 from skinfo.quantities import Quantity, nats_to, notes_of
 
@@ -529,13 +530,18 @@ class NoisyMIEstimator(BaseEstimator):
         Raises
         ------
         ValueError
-            For a sigma that is not positive; for a device that is not there; for
-            ``label_predictor`` or ``n_permutations`` where the inputs are no sample of a
-            population.
+            For a sigma that is not positive; for a device that is not there; for fewer than 19
+            permutations; for ``label_predictor`` or ``n_permutations`` where the inputs are no
+            sample of a population.
         """
         device_for(self.device)
         if self.sigma is not None:
             make_noise(self.noise, self.sigma)
+        if 0 < self.n_permutations < FEWEST_PERMUTATIONS:
+            raise ValueError(
+                f"n_permutations={self.n_permutations} can show no p value of 0.05, as the least "
+                f"is 1 / (1 + n_permutations); give {FEWEST_PERMUTATIONS} or more, or 0 for none."
+            )
         given = self._label_options
         if given and not self.population:
             raise ValueError(

@@ -31,6 +31,8 @@ from skinfo.quantities import Quantity
 
 # A larger p value tells nothing from chance.
 _SIGNIFICANT = 0.05
+#: Fewer permutations cannot show that a gain is more than chance.
+FEWEST_PERMUTATIONS = 19
 # Fewer inputs, or clusters, are not split.
 _FEWEST_INPUTS = 10
 # Draws of each randomisation, more where there are more rows.
@@ -72,8 +74,8 @@ class PredictedLabels:
 
     @property
     def indistinguishable(self) -> bool:
-        """Whether independent labels give such a gain: in one of 20 permutations, if there are."""
-        return self.p_value > _SIGNIFICANT if len(self.null) else self.lower <= 0
+        """Whether independent labels may give such a gain: by its error, or by permutations."""
+        return self.lower <= 0 or (len(self.null) > 0 and self.p_value > _SIGNIFICANT)
 
     @property
     def quantities(self) -> tuple[Quantity, ...]:

@@ -12,7 +12,8 @@ from sklearn.preprocessing import StandardScaler
 from skinfo import NoisyMIEstimator, SaturationWarning
 from skinfo._rows import Rows
 from skinfo.noisy.mixture import Mixture
-from skinfo.noisy.predictors import permute_labels, predict_labels
+from skinfo.noisy.predictors import PredictedLabels, permute_labels, predict_labels
+from skinfo.noisy.sampling import Average
 
 NO_INFORMATION = "indistinguishable from no information"
 
@@ -169,7 +170,7 @@ def test_a_classifier_of_ones_own_takes_the_place_of_the_built_in(words, rng):
 
 
 @pytest.mark.parametrize(
-    "options", [{"n_permutations": 9}, {"label_predictor": LogisticRegression()}]
+    "options", [{"n_permutations": 19}, {"label_predictor": LogisticRegression()}]
 )
 def test_given_inputs_are_not_predicted(options):
     S, y = np.arange(8.0)[:, None], np.arange(8) % 2
@@ -178,6 +179,19 @@ def test_given_inputs_are_not_predicted(options):
         NoisyMIEstimator(1.0, **options).fit(S, y)
     with pytest.raises(ValueError, match=rf"{name} is about labels; fit with y"):
         NoisyMIEstimator(1.0, population=True, **options).fit(S)
+
+
+def test_permutations_too_few_to_show_anything_are_refused():
+    S, y = np.arange(8.0)[:, None], np.arange(8) % 2
+    with pytest.raises(ValueError, match=r"n_permutations=9 can show no p value of 0\.05"):
+        NoisyMIEstimator(1.0, population=True, n_permutations=9).fit(S, y)
+
+
+def test_a_gain_within_its_error_is_noted_whatever_the_permutations_say():
+    gain = Average(0.01, inputs=0.02)
+    assert PredictedLabels(gain, np.zeros(19)).indistinguishable
+    assert not PredictedLabels(Average(0.01), np.zeros(19)).indistinguishable
+    assert PredictedLabels(Average(0.01), np.ones(19)).indistinguishable
 
 
 @pytest.mark.parametrize("y", [[0, 1, 1, 1], [0, 1, 0, 1], [0, 1, 2], [0] * 25 + [1], [0] * 6])

@@ -202,13 +202,18 @@ def test_rows_of_a_cluster_are_not_taken_for_independent():
     ("clusters", "message"),
     [
         (np.zeros(30), "all rows are of one cluster"),
-        (np.arange(29), "inconsistent numbers of samples"),
+        (np.arange(29), r"clusters must hold one value per row, shape \(30,\); got \(29,\)"),
         (np.r_[np.nan, np.arange(29)], "first stands in row 0"),
     ],
 )
 def test_clusters_that_say_nothing_are_refused(clusters, message):
     with pytest.raises(ValueError, match=message):
         NoisyMIEstimator(0.3, population=True).fit(np.zeros((30, 2)), clusters=clusters)
+
+
+def test_given_inputs_have_no_clusters():
+    with pytest.raises(ValueError, match="clusters is for population=True"):
+        NoisyMIEstimator(0.3).fit(np.zeros((30, 2)), clusters=np.arange(30) // 2)
 
 
 def test_clusters_within_which_an_input_lies_whole():

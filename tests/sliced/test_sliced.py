@@ -190,7 +190,7 @@ def test_three_replicas_certify_no_best_slice(rng):
     assert est.bracket_[0] <= est.sliced_mutual_info_ < sliced(S).sliced_mutual_info_
 
 
-@pytest.mark.parametrize(("n", "width"), [(60, 0.25), (150, 0.18)])
+@pytest.mark.parametrize(("n", "width"), [(60, 0.5), (150, 0.35)])
 def test_small_samples_hold_the_slices_and_the_ceiling_of_their_population(n, width):
     """All slices of an isotropic Gaussian know as much as their ceiling."""
     truth, held = 0.5 * np.log(5), np.zeros(2)
@@ -200,7 +200,7 @@ def test_small_samples_hold_the_slices_and_the_ceiling_of_their_population(n, wi
         ceiling = next(q for q in est.quantities_ if q.name == "sliced_ceiling")
         for k, (lower, upper) in enumerate([est.bracket_, (ceiling.lower, ceiling.upper)]):
             held[k] += lower <= truth <= upper
-            assert upper - lower < 1.5 * width
+            assert upper - lower < width
     assert (held >= 9).all()
 
 
