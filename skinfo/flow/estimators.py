@@ -12,6 +12,7 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.utils import get_tags
+from sklearn.utils.validation import has_fit_parameter
 
 from skinfo.quantities import Quantity
 from skinfo.runs import Activations, Layer
@@ -198,7 +199,7 @@ def for_layer(
 
 
 def fit_last_step(estimator: BaseEstimator, rows: Activations) -> BaseEstimator:
-    """Fit a copy and return its last step, to which alone groups and scale go."""
+    """Fit a copy and return its last step, to which alone groups, scale and clusters go."""
     estimator, X = clone(estimator), rows.X
     steps, prefix, last = _unnested(estimator)
     uses_scale = rows.scale is not None and needs_sigma(estimator)
@@ -209,7 +210,12 @@ def fit_last_step(estimator: BaseEstimator, rows: Activations) -> BaseEstimator:
         )
     if steps and _asks_population(last):
         X, estimator, prefix = _fit_without_labels(make_pipeline(*steps), X), last, ""
-    given = {"groups": rows.groups, "scale": rows.scale if uses_scale else None}
+    of_sample = _asks_population(last) and has_fit_parameter(last, "clusters")
+    given = {
+        "groups": rows.groups,
+        "scale": rows.scale if uses_scale else None,
+        "clusters": rows.clusters if of_sample else None,
+    }
     beside = {f"{prefix}{name}": array for name, array in given.items() if array is not None}
     # The sweep itself hands them over; no request for metadata is needed.
     with config_context(enable_metadata_routing=False):

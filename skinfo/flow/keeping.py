@@ -62,7 +62,7 @@ class Keep:
         return (
             ""
             if self._directory is None
-            else joblib.hash((rows.X, rows.y, rows.groups, rows.scale))
+            else joblib.hash((rows.X, rows.y, rows.groups, rows.scale, rows.clusters))
         )
 
     def result(

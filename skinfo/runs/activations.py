@@ -28,6 +28,8 @@ class Activations:
         Whether noise precedes the layer but every input has one row: this is I(S;T).
     scale : ndarray of shape (n_rows, n_units) or None
         Standard deviation of the noise of each row and unit, where the run stores them.
+    clusters : ndarray of shape (n_rows,) or None
+        Sequence of each row, where each of its tokens is an input.
 
     Examples
     --------
@@ -44,6 +46,7 @@ class Activations:
     groups: np.ndarray | None
     replicas_missing: bool
     scale: np.ndarray | None = None
+    clusters: np.ndarray | None = None
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -66,6 +69,8 @@ class LayerActivations:
         Of each input of the run that has rows, whether it was asked for.
     scale : ndarray or None
         Standard deviations of the noise, shaped like the array, where the run stores them.
+    tokens : int
+        Inputs that belong to one sequence and stand one after another, 1 where none do.
 
     Examples
     --------
@@ -91,6 +96,7 @@ class LayerActivations:
     labels: np.ndarray | None
     in_subset: np.ndarray
     scale: np.ndarray | None = None
+    tokens: int = 1
 
     def replicas(self) -> Activations:
         """All rows, with the input of each: what information is estimated from."""
@@ -101,6 +107,7 @@ class LayerActivations:
             self.inputs if has_replicas else None,
             replicas_missing=self.layer.noise_before and not has_replicas,
             scale=None if self.scale is None else _unfolded(self.scale),
+            clusters=None if self.tokens == 1 else self.inputs // self.tokens,
         )
 
     def noisy_sample(self, random_state: int = 0, draw: int = 0) -> Activations:

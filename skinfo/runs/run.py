@@ -217,7 +217,9 @@ class Run:
             array, scale = array[kept], None if scale is None else scale[kept]
             inputs = inputs[keep]
         labels = None if self.labels is None else self.labels[inputs // tokens]
-        return LayerActivations(epoch, self.layer(layer), array, inputs, labels, in_subset, scale)
+        return LayerActivations(
+            epoch, self.layer(layer), array, inputs, labels, in_subset, scale, tokens
+        )
 
     def _load_scale(self, epoch: int, layer: str, flattener: Flattener) -> np.ndarray | None:
         """The standard deviations stored for a layer, flattened as it is; None where none are."""

@@ -2,8 +2,16 @@
 
 import numpy as np
 import pytest
+from sklearn.base import clone
 
-from skinfo import BinningMIEstimator, NoisyMIEstimator, information_flow, open_run, save_run
+from skinfo import (
+    BinningMIEstimator,
+    ClusteringScore,
+    NoisyMIEstimator,
+    information_flow,
+    open_run,
+    save_run,
+)
 from skinfo.errors import RunError
 from skinfo.runs import Layer, LayerActivations
 
@@ -229,6 +237,7 @@ def test_replicas_of_tokens_are_replicas_of_each_token():
     run = open_run({(1, "a"): replicas}, labels=LABELS, axes="nrtc", flatten="tokens")
     assert run.shape(1, "a") == run.load(1, "a").array.shape == (24, 2, 3)
     rows = run.load(1, "a").replicas()
+    np.testing.assert_array_equal(rows.clusters, np.repeat(np.arange(4), 12))
     for row in (0, 1, 2, 30, 47):
         token = row // 2
         np.testing.assert_array_equal(rows.X[row], replicas[token // 6, row % 2, token % 6])
@@ -246,6 +255,25 @@ def test_rows_of_groups_have_tokens_too():
     np.testing.assert_array_equal(rows.X, S.reshape(30, 2))
     np.testing.assert_array_equal(rows.groups, (groups[:, None] * 5 + np.arange(5)).ravel())
     np.testing.assert_array_equal(rows.y, LABELS[groups].repeat(5))
+    np.testing.assert_array_equal(rows.clusters, groups.repeat(5))
+
+
+def test_a_flow_of_a_population_takes_sequences_for_what_was_drawn():
+    """Labels of 40 sequences at random, five tokens each that hardly differ."""
+    rng = np.random.default_rng(0)
+    sequences, y = np.repeat(np.arange(40), 5), rng.integers(2, size=40)
+    S = rng.normal(size=(40, 1, 3)) + 0.02 * rng.normal(size=(40, 5, 3))
+    run = open_run({(1, "a"): S}, labels=y, sigma=0.5, flatten="tokens")
+    estimator = NoisyMIEstimator(0.5, population=True, random_state=0)
+    found = information_flow(estimator, run, progress=False).set_index("quantity")
+    rows = S.reshape(-1, 3), y[sequences]
+    alone, together = clone(estimator).fit(*rows), clone(estimator).fit(*rows, clusters=sequences)
+    assert alone.label_bracket_[0] > 0 == together.label_bracket_[0]
+    ends = found.loc["label_mutual_info", ["lower", "upper"]]
+    assert tuple(ends) == together.label_bracket_
+    # Whoever takes no clusters is given none.
+    clustered = information_flow(ClusteringScore(), run, progress=False)
+    assert clustered["value"].notna().any()
 
 
 # What looks like replicas
