@@ -262,6 +262,9 @@ def _arrays(
     before.
     """
     shapes: dict[str, tuple[int, ...]] = {}
+    described: dict[str | None, list[str]] = {}
+    for layer in run.layers:
+        described.setdefault(layer.deviations, []).append(layer.name)
     found, rest = list[int](), iter(written)
 
     def others() -> Iterator[int]:
@@ -278,9 +281,8 @@ def _arrays(
             raise RunError(f"holds {array.dtype}, which not every format stores; save float64",
                            path=run.name, epoch=epoch, layer=name)  # fmt: skip
         shapes[name] = array.shape
-        for layer in run.layers:
-            if layer.deviations == name:
-                run.check_deviations(shapes[layer.name], array.shape, epoch, layer.name)
+        for of_layer in described.get(name, ()):
+            run.check_deviations(shapes[of_layer], array.shape, epoch, of_layer)
         yield name, array
     now.clear()
 

@@ -141,6 +141,19 @@ def test_a_checkpoint_is_converted_at_the_same_cost(path, fmt, cost):
     assert costs[1] < costs[0]
 
 
+def test_a_layer_is_saved_at_the_same_cost(tmp_path):
+    costs = []
+    for n in (50, 200):
+        calls = []
+        sys.setprofile(lambda _frame, event, _argument, calls=calls: calls.append(event))
+        try:
+            save_run(tmp_path / str(n), 0, arrays(n), labels=LABELS, sigma=0.1)
+        finally:
+            sys.setprofile(None)
+        costs.append(len(calls) / n)
+    assert costs[1] < 1.1 * costs[0]
+
+
 @pytest.mark.parametrize("described", [True, False])
 def test_a_layer_is_read_at_the_same_cost(path, fmt, cost, described):
     costs = []
