@@ -143,6 +143,7 @@ def test_a_checkpoint_is_converted_at_the_same_cost(path, fmt, cost):
 
 def test_a_layer_is_saved_at_the_same_cost(tmp_path):
     costs = []
+    save_run(tmp_path / "first", 0, arrays(), labels=LABELS, sigma=0.1)
     for n in (50, 200):
         calls = []
         sys.setprofile(lambda _frame, event, _argument, calls=calls: calls.append(event))
