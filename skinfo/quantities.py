@@ -133,6 +133,11 @@ class Quantity:
         return cls(name, float(value), 0.0, float(value), float(value), unit)
 
     @classmethod
+    def of_unknown_error(cls, name: str, value: float, unit: str = "") -> Quantity:
+        """Make a number that follows from others, such as the ends of a bracket."""
+        return cls(name, float(value), float("nan"), float(value), float(value), unit)
+
+    @classmethod
     def sampled(
         cls, name: str, value: float, stderr: float, unit: str = "nats",
         notes: tuple[str, ...] = ("sampled",),

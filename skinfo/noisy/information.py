@@ -245,15 +245,15 @@ def _how_much_is_known(
     found = []
     if np.isfinite(mutual_info.upper):
         known = mutual_info.lower / mutual_info.upper if mutual_info.upper > 0 else 1.0
-        found.append(Quantity.exact("known", known, ""))
+        found.append(Quantity.of_unknown_error("known", known))
         lacking = _WELL_KNOWN * mutual_info.upper - mutual_info.lower
         n = len(rows.independent_weights)
         with np.errstate(over="ignore"):
             factor = float(np.exp(max(0, lacking) / 2))
-        found.append(Quantity.exact("inputs_needed", n * factor, ""))
+        found.append(Quantity.of_unknown_error("inputs_needed", n * factor))
     if label_ceiling > 0:
         width = label.upper - label.lower
-        found.append(Quantity.exact("label_known", 1 - width / label_ceiling, ""))
+        found.append(Quantity.of_unknown_error("label_known", 1 - width / label_ceiling))
     return tuple(found)
 
 

@@ -89,10 +89,11 @@ class PredictedLabels:
                 stderr_sampling=gain.inputs,
             ),
             Quantity(
-                "label_null", float(self.null.mean()), 0.0, float(self.null.min()),
-                float(self.null.max()),
+                "label_null", float(self.null.mean()),
+                float(self.null.std(ddof=1) / np.sqrt(len(self.null))),
+                float(self.null.min()), float(self.null.max()),
             ),
-            Quantity.exact("label_p_value", self.p_value, ""),
+            Quantity.of_unknown_error("label_p_value", self.p_value),
         )  # fmt: skip
 
 

@@ -572,8 +572,9 @@ def test_saturated_points_are_hollow(curve):
 def test_a_curve_without_labels_or_ceiling_draws(X):
     display = drawn(SigmaCurveDisplay.from_table(measure(X, population=True)).plot())
     assert list(display.axes_) == ["mutual_info", "effective_dimension"]
-    assert list(lines(display.axes_["mutual_info"])) == ["_curve"]
-    assert display.axes_["mutual_info"].get_legend() is None
+    assert list(lines(display.axes_["mutual_info"])) == ["_curve", "too few inputs"]
+    (name,) = display.axes_["mutual_info"].get_legend().get_texts()
+    assert name.get_text() == "too few inputs"
     drawn(SigmaCurveDisplay.from_table(measure(X, [0.5])).plot())
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -11,14 +12,17 @@ import pandas as pd
 from skinfo.errors import name_some
 from skinfo.flow.tables import checked_table
 from skinfo.noise import dropout_sigma
-from skinfo.quantities import OF_PATTERN, QUANTITIES
+from skinfo.quantities import NOTES, OF_PATTERN, QUANTITIES, split_notes
 from skinfo.view.curves import BLUE
 from skinfo.view.pictures.figures import draw_legend, plain_axes, pyplot
 
 _QUANTITIES = ("mutual_info", "effective_dimension", "label_mutual_info")
 # Panels of information are so much higher than that of its slope.
 _HEIGHTS = {"effective_dimension": 0.6}
-_SATURATED = "saturated"
+# Open markers of points with a note; any other note has the last.
+_MARKERS = {"saturated": "o", "too few inputs": "s", "slope differs": "^"}
+_OTHER_NOTE = "D"
+_SHORT = {"indistinguishable from no information": "indistinguishable from 0"}
 _CEILING = "ceiling"
 _PATTERN = "zeros and signs alone"
 _ACROSS = {
@@ -35,7 +39,8 @@ _NAMELESS = "_curve"
 class SigmaCurveDisplay:
     """I(X;T), its slope and I(Y;T) of a layer against sigma, with brackets and ceilings.
 
-    Where noise leaves zeros or signs as they are, a dotted line is what these tell by themselves;
+    Points with a note are open: a circle is saturated, a square one end of a wide bracket. Where
+    noise leaves zeros or signs as they are, a dotted line is what these tell by themselves;
     sigmas of Gaussian dropout have its rates above them.
 
     Parameters
@@ -128,7 +133,7 @@ class SigmaCurveDisplay:
             above += _ROOM_OF_RATES
         self.figure_ = top.figure
         self.figure_.align_ylabels(list(self.axes_.values()))
-        _draw_legend(top, above)
+        _draw_legend(list(self.axes_.values()), above)
         return self
 
     def _sorted(self, quantity: str) -> pd.DataFrame:
@@ -139,10 +144,12 @@ class SigmaCurveDisplay:
         sigma, value = curve["sigma"].to_numpy(), curve["value"].to_numpy()
         ax.fill_between(sigma, curve["lower"], curve["upper"], color=color, alpha=0.25, lw=0)
         ax.plot(sigma, value, color=color, lw=1.4, marker="o", ms=3.5, label=label or _NAMELESS)
-        saturated = curve["notes"].astype(str).str.contains("saturated", regex=False).to_numpy()
-        if saturated.any():
-            ax.plot(sigma[saturated], value[saturated], "o", color=color, ms=3.5, mfc="white",
-                    label=_SATURATED)  # fmt: skip
+        notes = [split_notes(cell) for cell in curve["notes"].fillna("")]
+        for note in dict.fromkeys(chain.from_iterable(notes)):
+            noted = np.array([note in words for words in notes])
+            marker = _MARKERS.get(note, _OTHER_NOTE)
+            ax.plot(sigma[noted], value[noted], marker, color=color, ms=3.5, mfc="white",
+                    label=_SHORT.get(note, note))  # fmt: skip
 
     def _draw_limit(self, ax: Any, quantity: str, color: str, style: str, label: str) -> None:
         limit = self._sorted(quantity)
@@ -192,24 +199,25 @@ def _set_ylabel(ax: Any, label: str) -> None:
     ax.set_ylabel(label)
 
 
-def _draw_legend(ax: Any, height: float) -> None:
-    """At a height of the axes: the curves by name, then once what holds for all of them."""
+def _draw_legend(axes: list[Any], height: float) -> None:
+    """At a height of the first axes: curves by name, then once what holds for all of them."""
     # Not by matplotlib's own list: it leaves out names that begin with an underscore.
     named = {
         line.get_label(): line
-        for line in ax.lines
+        for line in chain.from_iterable(ax.lines for ax in axes)
         if not line.get_label().startswith((_NAMELESS, "_child"))
     }
-    for common in (_SATURATED, _CEILING, _PATTERN):
-        if common in named:
-            named[common] = named.pop(common)
+    known = (*NOTES, *_SHORT.values(), _CEILING, _PATTERN)
+    of_all = [label for label in known if label in named]
+    for common in of_all:
+        named[common] = named.pop(common)
     if not named:
         return
     legend = draw_legend(
-        ax, named.values(), named, loc="lower left", bbox_to_anchor=(0, height), ncols=4,
+        axes[0], named.values(), named, loc="lower left", bbox_to_anchor=(0, height), ncols=4,
         fontsize=8, borderaxespad=0.2, handlelength=1.8,
     )  # fmt: skip
     for handle in legend.legend_handles:
-        if handle.get_label() in (_SATURATED, _CEILING, _PATTERN):
+        if handle.get_label() in of_all:
             handle.set(color="0.4", alpha=1.0)
             handle.set_markerfacecolor("white")
