@@ -148,13 +148,13 @@ def measure_mixture(
     all_draws: list[Draws] = []
     all_sums: list[DrawSums] = []
     for m in level_sizes(max_evaluations - spent):
-        draws = stream.take(m)
-        sums = mixture.sums_at(draws, population=population, n_jobs=n_jobs)
-        if mixture.space.rank > MAX_POSTERIOR_DIMENSION:
-            # Only the Gaussian posteriors need the noise again.
-            draws = replace(draws, noise=draws.noise[:, :, :0])
-        all_draws.append(draws)
-        all_sums.append(sums)
+        for portion in mixture.portions_of(m):
+            draws = stream.take(portion)
+            all_sums.append(mixture.sums_at(draws, population=population, n_jobs=n_jobs))
+            if mixture.space.rank > MAX_POSTERIOR_DIMENSION:
+                # Only the Gaussian posteriors need the noise again.
+                draws = replace(draws, noise=draws.noise[:, :, :0].copy())
+            all_draws.append(draws)
         spent += m * N_RANDOMISATIONS
         averages = Averages(mixture, _join(all_draws), _join(all_sums), exact)
         if rule.is_done(averages.largest_stderr()) or (rule.met and exact is not None):

@@ -12,15 +12,17 @@ from skinfo._rows import Rows
 from skinfo.noise import AdditiveNoise, Noise
 from skinfo.noisy.channel import Components
 from skinfo.noisy.kernels.blocks import WIDE, Queries
-from skinfo.noisy.layout import BINARY, LOG2, Layout, Subspace, lay_out, order_rows
+from skinfo.noisy.layout import BINARY, LOG2, Layout, RowSpan, Subspace, lay_out, order_rows
 from skinfo.noisy.parts import FewRows, Part, spans_of
-from skinfo.noisy.sampling import Draws, DrawStream
+from skinfo.noisy.sampling import N_RANDOMISATIONS, Draws, DrawStream
 from skinfo.noisy.sums import DrawSums
 from skinfo.noisy.units import ScaledUnits
 
 # A mixture of more numbers is laid out in parts, each time it is summed; a device keeps them all.
 _MOST_KEPT = 2**24
 _PER_PART = 2**21
+# Draws of so many numbers are taken at once.
+_MOST_DRAWN = 2**22
 # Strata of more rows have blocks of their own.
 _FEW = 256
 # In single precision rows lie within so many sigma of their mean, else double is used.
@@ -90,22 +92,31 @@ class Mixture:
         for queries no farther than ``farthest`` from the mean, in units of sigma.
         """
         dtype = self._dtype(farthest)
-        kept = self.device is not None or self._is_small
+        kept = self.device is not None or self._is_kept
         if kept and dtype == self._dtype(0.0):
             yield from self._kept_layouts[part]
         else:
             yield from self._laid_out(part, dtype)
 
     @property
-    def _is_small(self) -> bool:
-        return len(self.order) * self.space.rank <= _MOST_KEPT
+    def _is_kept(self) -> bool:
+        """Whether the rows are laid out once: they are few, or were copied into a span already."""
+        few = len(self.order) * self.space.rank <= _MOST_KEPT
+        return few or (isinstance(self.space, Subspace) and isinstance(self.space.span, RowSpan))
+
+    def portions_of(self, m: int) -> list[int]:
+        """Split m draws per randomisation: no portion holds many numbers beside the rows."""
+        of_draw = N_RANDOMISATIONS * max(self.space.rank, 1)
+        most = max(_MOST_DRAWN, len(self.order) * self.space.rank // 4)
+        portion = min(m, 2 ** int(np.log2(max(1, most // of_draw))))
+        return [portion] * (m // portion)
 
     def _laid_out(self, part: int, dtype: np.dtype) -> Iterator[tuple[int | None, int, Layout]]:
         rows, members = self._parts[part].rows, self._parts[part].members
         most = _PER_PART if self.device is None else _MOST_KEPT
         portion = max(1, most // (WIDE * max(self.space.rank, 1))) * WIDE
         for stratum, first, last in self._large_strata(part):
-            step = last - first if self._is_small else portion
+            step = last - first if self._is_kept else portion
             for start in range(first, last, step):
                 some = members[start : min(start + step, last)]
                 yield stratum, start, lay_out(rows, some, self.space, dtype, self.device)

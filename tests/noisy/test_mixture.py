@@ -11,6 +11,7 @@ from scipy.special import logsumexp
 from skinfo._rows import Rows
 from skinfo.datasets import make_constellation
 from skinfo.noisy import layout
+from skinfo.noisy import mixture as mixture_module
 from skinfo.noisy.information import cross_information, measure_mixture
 from skinfo.noisy.layout import RowSpan, Subspace
 from skinfo.noisy.mixture import Mixture
@@ -430,3 +431,15 @@ def test_new_points_are_placed_as_the_rows_of_a_wide_layer_are(rng):
     off -= basis @ (basis.T @ off)
     distances = one.squared_distances(rows.points[:5] + 2.0 * off)
     np.testing.assert_allclose(distances, off @ off, rtol=1e-9)
+
+
+def test_draws_that_are_taken_in_portions_are_the_same(rng, monkeypatch):
+    rows = Rows.make(rng.normal(size=(40, 3)), labels=np.arange(40) % 3)
+    whole = measure_mixture(Mixture.of(rows, 0.5)).quantities
+    monkeypatch.setattr(mixture_module, "_MOST_DRAWN", 2**12)
+    split = measure_mixture(Mixture.of(rows, 0.5))
+    assert Mixture.of(rows, 0.5).portions_of(256) == [64] * 4
+    for before, after in zip(whole, split.quantities, strict=True):
+        found = [after.value, after.lower, after.upper, after.stderr]
+        expected = [before.value, before.lower, before.upper, before.stderr]
+        np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-14)
