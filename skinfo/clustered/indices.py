@@ -140,7 +140,7 @@ def _squared_distances(
     square = both - 2 * (middle[part] @ middle.T)
     left, right = np.nonzero(square < np.maximum(_CANCELS * both, _NEAR**2 * squares.max()))
     exact = np.empty(len(left))
-    fill_pair_squares(points, part.start + left, right, exact)
+    fill_pair_squares(points, part.start + left, np.ascontiguousarray(right), exact)
     square[left, right] = exact
     return square
 
@@ -396,7 +396,7 @@ def _two_nearest(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         square[ordinals, first] = nearest_one
         left, right = np.nonzero(square <= farthest[:, None])
         exact = np.empty(len(left))
-        fill_pair_squares(points, part[left], right, exact)
+        fill_pair_squares(points, part[left], np.ascontiguousarray(right), exact)
         order = np.lexsort([exact, left])
         starts = np.searchsorted(left, np.arange(len(part)))
         nearest[part] = exact[order][starts[:, None] + [0, 1]]

@@ -181,7 +181,8 @@ def add_pairs(first, rows, cells, sums, ranking):
             )
             own = weights[i // WIDE, i % WIDE]
             a = classes[i]
-            lane = 0
+            # Plain 0 is a type of its own, for which what is called would be compiled again.
+            lane = np.int64(0)
             while lane < stop:
                 b = classes[start + lane]
                 end = min(class_stops[b] - start, stop)
