@@ -14,6 +14,7 @@ JAX and KeOps take part where they are installed (the extra "benchmark").
 
     python benchmarks/kernel.py
     python benchmarks/kernel.py --dtype float32
+    python benchmarks/kernel.py --peer jax
     python benchmarks/kernel.py --quick
 """
 
@@ -207,7 +208,7 @@ def check_diagonal(engines: dict[str, Engine], T: np.ndarray, S: np.ndarray, V: 
         np.testing.assert_allclose(engine()[few], expected, close, close, err_msg=name)
 
 
-def compare_diagonal(d: int, n: int, peak: float, repeats: int) -> None:
+def compare_diagonal(d: int, n: int, peak: float, repeats: int, peer: str | None) -> None:
     """One line of the second table."""
     rng = np.random.default_rng(1)
     S, T = (rng.normal(size=(m, d)) for m in (n, N_QUERIES))
@@ -221,6 +222,7 @@ def compare_diagonal(d: int, n: int, peak: float, repeats: int) -> None:
         engines["jax"] = jax_diagonal(T, S, V)
     if pykeops is not None:
         engines["keops"] = keops_diagonal(T, S, V)
+    engines = without_others(engines, peer)
     check_diagonal(engines, T, S, V)
     medians = alternate({"round": our_engine(T, S), **engines}, repeats)
     times = {name: value / (n * N_QUERIES) * 1e9 for name, value in medians.items()}
@@ -241,11 +243,16 @@ def matrix_product_peak(dtype: str) -> float:
     return 2 * 2000**3 / min(seconds(lambda: A @ A) for _ in range(3)) / 1e9
 
 
-def compare(d: int, n: int, dtype: str, peak: float, repeats: int) -> None:
+def without_others(engines: dict[str, Engine], peer: str | None) -> dict[str, Engine]:
+    """Ours, and one other or all."""
+    return {name: e for name, e in engines.items() if name not in PEERS or peer in (None, name)}
+
+
+def compare(d: int, n: int, dtype: str, peak: float, repeats: int, peer: str | None) -> None:
     """One line of the table."""
     rng = np.random.default_rng(1)
     S, T = (rng.normal(size=(m, d)).astype(dtype) for m in (n, N_QUERIES))
-    engines = engines_for(T, S)
+    engines = without_others(engines_for(T, S), peer)
     check(engines, T, S)
     medians = alternate(engines, repeats)
     times = {name: value / (n * N_QUERIES) * 1e9 for name, value in medians.items()}
@@ -261,6 +268,7 @@ def compare(d: int, n: int, dtype: str, peak: float, repeats: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--dtype", choices=("float64", "float32"), help="both by default")
+    parser.add_argument("--peer", choices=PEERS, help="one other engine; all by default")
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--quick", action="store_true", help="n = 4,096 only, 3 repeats")
     args = parser.parse_args()
@@ -280,18 +288,20 @@ def main() -> None:
     for dtype in dtypes:
         for d in (3, 10, 128):
             for n in sizes:
-                compare(d, n, dtype, peaks[dtype], repeats)
+                compare(d, n, dtype, peaks[dtype], repeats, args.peer)
     if "float64" not in dtypes:
         return
     print("\nA standard deviation per row and unit, in double precision\n")
     missing = ("jax",) * (jax is None) + ("keops",) * (pykeops is None) + ("scikit-learn",)
+    if args.peer is not None:
+        missing = tuple(name for name in PEERS if name != args.peer)
     print_header(
         "d", "n", "skinfo, round", "skinfo, diagonal", "diagonal / round",
         *[name for name in PEERS if name not in missing], "best other / diagonal", "roofline",
     )  # fmt: skip
     for d in (3, 10, 128):
         for n in sizes:
-            compare_diagonal(d, n, peaks["float64"], repeats)
+            compare_diagonal(d, n, peaks["float64"], repeats, args.peer)
 
 
 if __name__ == "__main__":

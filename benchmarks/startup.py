@@ -3,8 +3,8 @@
 Fresh processes that take turns, medians of seven. The import of skinfo is compared with that of
 its dependencies, scikit-learn's base class and numba. The first estimate of a process loads
 compiled code from numba's cache ("warm"), or compiles it where the cache is empty ("cold", three
-processes, each with its own empty directory); the second estimate shows the time of the work
-itself.
+processes, each with its own empty directory), also in processor time, which other work beside it
+changes less; the second estimate shows the time of the work itself.
 
     python benchmarks/startup.py
     python benchmarks/startup.py --quick
@@ -21,16 +21,18 @@ IMPORTS = {
     "import sklearn.base, numba": "import sklearn.base, numba",
     "import skinfo": "import skinfo",
 }
-# Quantities estimated, with the arguments of fit.
+# What is measured, with the call.
 ESTIMATES = {
-    "I(X;T)": "S",
-    "I(X;T), I(Y;T)": "S, y",
-    "I(X;T), I(Y;T), 8 replicas": "S, y, groups=inputs",
+    "noisy, I(X;T)": "NoisyMIEstimator(0.3, random_state=0).fit(S)",
+    "noisy, I(X;T), I(Y;T)": "NoisyMIEstimator(0.3, random_state=0).fit(S, y)",
+    "noisy, both, 8 replicas": "NoisyMIEstimator(0.3, random_state=0).fit(S, y, groups=inputs)",
+    "clustered": "ClusteringScore().fit(S, y)",
+    "binned": "BinningMIEstimator(bin_width=0.5).fit(S, y)",
 }
 SETUP = """
 import json, time
 start = time.perf_counter()
-from skinfo import NoisyMIEstimator
+from skinfo import BinningMIEstimator, ClusteringScore, NoisyMIEstimator
 import numpy as np
 imported = time.perf_counter()
 S = np.random.default_rng(0).normal(size=(2048, 5))
@@ -38,32 +40,39 @@ inputs = np.arange(2048) // 8
 y = inputs % 2
 def fit():
     start = time.perf_counter()
-    NoisyMIEstimator(0.3, random_state=0).fit({arguments})
+    {call}
     return time.perf_counter() - start
-times = dict(imported=imported - start, first=fit(), second=fit())
+before = time.process_time()
+times = dict(imported=imported - start, first=fit())
+times |= dict(processor=time.process_time() - before, second=fit())
 print(json.dumps(times))
 """
 
 
-def estimate(arguments: str, cache: str) -> dict[str, float]:
+def estimate(call: str, cache: str) -> dict[str, float]:
     """Seconds of the import, the first and the second fit in a process with this numba cache."""
-    program = SETUP.format(arguments=arguments)
+    program = SETUP.format(call=call)
     return fresh_process(["-c", program], {"NUMBA_CACHE_DIR": cache})
 
 
-def first_estimates(arguments: str, cache: str, repeats: int) -> dict[str, float]:
-    """Medians over fresh processes that share a cache."""
-    runs = [estimate(arguments, cache) for _ in range(repeats)]
+def median_of(runs: list[dict[str, float]]) -> dict[str, float]:
     return {name: statistics.median(run[name] for run in runs) for name in runs[0]}
 
 
-def cold_estimates(arguments: str, repeats: int) -> float:
-    """Median seconds of the first fit without compiled code."""
-    firsts = []
+def warm_estimates(call: str, repeats: int) -> dict[str, float]:
+    """Medians over fresh processes that share a cache."""
+    with tempfile.TemporaryDirectory(prefix="skinfo-") as cache:
+        estimate(call, cache)
+        return median_of([estimate(call, cache) for _ in range(repeats)])
+
+
+def cold_estimates(call: str, repeats: int) -> dict[str, float]:
+    """Medians over fresh processes without compiled code."""
+    runs = []
     for _ in range(repeats):
         with tempfile.TemporaryDirectory(prefix="skinfo-") as cache:
-            firsts.append(estimate(arguments, cache)["first"])
-    return statistics.median(firsts)
+            runs.append(estimate(call, cache))
+    return median_of(runs)
 
 
 def compare_imports(repeats: int) -> None:
@@ -78,13 +87,16 @@ def compare_imports(repeats: int) -> None:
 
 
 def compare_estimates(repeats: int, cold_repeats: int) -> None:
-    print_header("first estimate of 2,048 rows, d = 5", "cold, s", "warm, s", "second estimate, s")
-    for name, arguments in ESTIMATES.items():
-        with tempfile.TemporaryDirectory(prefix="skinfo-") as cache:
-            estimate(arguments, cache)
-            warm = first_estimates(arguments, cache, repeats)
-        cold = cold_estimates(arguments, cold_repeats)
-        print_row(name, f"{cold:.2f}", f"{warm['first']:.2f}", f"{warm['second']:.3f}")
+    print_header(
+        "first estimate of 2,048 rows, d = 5", "cold, s", "of a processor, s", "warm, s",
+        "second estimate, s",
+    )  # fmt: skip
+    for name, call in ESTIMATES.items():
+        cold, warm = cold_estimates(call, cold_repeats), warm_estimates(call, repeats)
+        print_row(
+            name, f"{cold['first']:.2f}", f"{cold['processor']:.2f}", f"{warm['first']:.2f}",
+            f"{warm['second']:.3f}",
+        )  # fmt: skip
 
 
 def main() -> None:
