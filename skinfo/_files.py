@@ -52,10 +52,10 @@ def directory_atomically(path: Path) -> Iterator[Path]:
     try:
         filling.mkdir()
         yield filling
-        # A disk takes hardly longer for several at once than for one.
-        with ThreadPoolExecutor(_SYNCED_AT_ONCE) as pool:
-            list(pool.map(_sync, filling.rglob("*")))
+        _sync_all(list(filling.rglob("*")))
         if path.exists():
+            # One that could not be removed before.
+            shutil.rmtree(old, ignore_errors=True)
             os.rename(path, old)
         os.rename(filling, path)
     except BaseException:
@@ -178,9 +178,23 @@ def size_on_disk(path: Path) -> int:
     return sum(size for _, size, _ in _files_of(str(path)))
 
 
+def _sync_all(paths: list[Path]) -> None:
+    """A disk takes hardly longer for several at once than for one."""
+    try:
+        with ThreadPoolExecutor(_SYNCED_AT_ONCE) as pool:
+            list(pool.map(_sync, paths))
+    except RuntimeError:
+        # No thread is started while the interpreter ends.
+        for path in paths:
+            _sync(path)
+
+
 def _sync(path: Path) -> None:
     if os.name == "nt":
         # Windows cannot open a directory, nor sync a file that was opened to be read.
+        if path.is_file():
+            with path.open("r+b") as file:
+                os.fsync(file.fileno())
         return
     handle = os.open(path, os.O_RDONLY)
     try:

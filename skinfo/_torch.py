@@ -44,7 +44,8 @@ def device_for(device: Any, **given: Any) -> str | None:
             raise ValueError(f"Tensors are on different devices: {where}. Move them to one.")
         device = places.get(next(iter(given), ""), "cpu")
     name = str(device)
-    if name == "cpu":
+    # Of the processor there is one, whatever its number.
+    if name.partition(":")[0] == "cpu":
         return None
     name = name.removeprefix(_BY_TORCH)
     _check_device(name)
@@ -111,12 +112,24 @@ def _ask_for_full_precision() -> tuple[str, list[str]]:
     """
     import torch
 
-    before = [library.fp32_precision for library in _libraries()]
+    before = list(map(_own_precision, _libraries()))
     for library in _libraries():
         library.fp32_precision = "ieee"
     of_all = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("highest")
     return of_all, before
+
+
+def _own_precision(library: Any) -> str:
+    """What products of a library are set to; "none" where they follow the setting of all."""
+    import torch
+
+    of_all: Any = torch.backends
+    general, found = of_all.fp32_precision, library.fp32_precision
+    of_all.fp32_precision = "ieee" if found == "tf32" else "tf32"
+    follows = library.fp32_precision != found
+    of_all.fp32_precision = general
+    return "none" if follows else str(found)
 
 
 def _restore_precision(of_all: str, by_library: list[str]) -> None:

@@ -135,7 +135,8 @@ class Quantity:
     @classmethod
     def of_unknown_error(cls, name: str, value: float, unit: str = "") -> Quantity:
         """Make a number that follows from others, such as the ends of a bracket."""
-        return cls(name, float(value), float("nan"), float(value), float(value), unit)
+        nan = float("nan")
+        return cls(name, float(value), nan, nan, nan, unit)
 
     @classmethod
     def sampled(

@@ -11,7 +11,7 @@ from skinfo._numba import in_order
 from skinfo._rows import Rows
 from skinfo.binned.cells import WidthCells
 from skinfo.binned.entropy import measure_binned
-from skinfo.clustered.kernels import fill_pair_squares
+from skinfo.clustered.kernels import CANCELS, fill_pair_squares
 from skinfo.clustered.pairs import (
     COSINE_RESOLUTION,
     check_classes,
@@ -28,9 +28,9 @@ MOST_DIMENSION_INPUTS = 8192
 _BATCH = 2**20
 # Rows of the silhouette that a thread takes at a time.
 _TILE = 128
-# Squares below this share of those of the rows, and distances below this share of the longest row,
-# are computed from differences: products round the others by d / 2^46 of themselves at most.
-_CANCELS, _NEAR = 1.0 / 32, 2.0**-12
+# Distances below this share of the longest row, and squares that cancel, are computed from
+# differences: products round the others by d / 2^46 of themselves at most.
+_NEAR = 2.0**-12
 # Parts of the sample that the jackknife leaves out in turn.
 _FOLDS = 16
 # A mean of numbers is off by less than this share of the largest.
@@ -138,7 +138,7 @@ def _squared_distances(
     """Squared distances of some points to all; from differences where products would cancel."""
     both = squares[part, None] + squares
     square = both - 2 * (middle[part] @ middle.T)
-    left, right = np.nonzero(square < np.maximum(_CANCELS * both, _NEAR**2 * squares.max()))
+    left, right = np.nonzero(square < np.maximum(CANCELS * both, _NEAR**2 * squares.max()))
     exact = np.empty(len(left))
     fill_pair_squares(points, part.start + left, np.ascontiguousarray(right), exact)
     square[left, right] = exact

@@ -304,6 +304,8 @@ def note_data_processing(
     """
     table = table.copy()
     position = {layer.name: place for place, layer in enumerate(layers) if layer.sigma}
+    if table.empty:
+        return table
     bounded = table["quantity"].eq("mutual_info") & table["layer"].isin(position)
     bounded &= ~table["estimator"].isin(list(exempt))
     for note in _OTHER_CHANNEL:

@@ -238,9 +238,10 @@ def measure_slices(
     by_inputs = tested(of_inputs, population=True)
     by_replicas = tested(_folds_of_replicas(layer.rows), population=False)
     averages = _Averages(found, by_inputs, by_replicas, layer, k, population)
-    sampled = _sampled_ceiling(layer.rows, first) if population else Average(0.0)
+    sampled = sampled_ceiling(layer.rows, first) if population else Average(0.0)
     quantities = averages.quantities(tol, notes, sampled)
-    best = _best_slices(layer, slices, found, tol, population, seed, n_jobs)
+    label_most = next((q.upper for q in quantities if q.name == "label_ceiling"), np.inf)
+    best = _best_slices(layer, slices, found, label_most, tol, population, seed, n_jobs)
     quantities += [quantity for quantity, _ in best]
     of_label = best[1][1] if len(best) > 1 else None
     flat = slices.reshape(-1, d, k)
@@ -513,7 +514,7 @@ class _Averages:
         return Quantity.exact("label_ceiling", discrete_entropy(p))
 
 
-def _sampled_ceiling(rows: Rows, slices: list[np.ndarray]) -> Average:
+def sampled_ceiling(rows: Rows, slices: list[np.ndarray]) -> Average:
     """What the ceiling of a population is above that of its sample, which has a covariance less.
 
     To second order in the error of the covariance; exact on a line, and for Gaussian rows.
@@ -542,8 +543,8 @@ def _wider(n_folds: int) -> float:
 
 
 def _best_slices(
-    layer: Layer, slices: np.ndarray, found: _Measured, tol: float, population: bool, seed: int,
-    n_jobs: int | None,
+    layer: Layer, slices: np.ndarray, found: _Measured, label_most: float, tol: float,
+    population: bool, seed: int, n_jobs: int | None,
 ) -> list[tuple[Quantity, np.ndarray]]:  # fmt: skip
     """The slices that know most of the input and of the label, with their lower ends.
 
@@ -587,6 +588,12 @@ def _best_slices(
                 max_evaluations=2**20, n_jobs=n_jobs,
             )  # fmt: skip
         quantity = replace(getattr(known_of[winner], measured_name), name=name)
+        if population and measured_name == "label_mutual_info":
+            n_tested, n_classes = (len(np.unique(r.required_labels())) for r in (tested, rows))
+            lacks = n_tested < n_classes
+            upper = label_most if lacks else max(quantity.value, min(quantity.upper, label_most))
+            quantity = replace(quantity, upper=upper)
+            quantity = quantity.noted("too few inputs") if lacks else quantity
         if not certain:
             quantity = replace(quantity, lower=0.0).noted("too few replicas of slices")
         best.append((quantity, layer.directions_of(weights)))

@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from skinfo import BinningMIEstimator, open_run
+from skinfo import BinningMIEstimator, information_flow, open_run
 from skinfo.flow.sweep import note_data_processing
 from skinfo.quantities import NOTES
-from skinfo.runs import Layer
+from skinfo.runs import Layer, RunWriter
 
 from .small_flows import LABELS, arrays, flow_of, noisy, words
 
@@ -133,6 +133,12 @@ def test_data_processing_of_many_checkpoints_is_judged_at_once():
         finally:
             sys.setprofile(None)
     assert calls[1] < 2 * calls[0]
+
+
+def test_a_run_that_has_yet_to_begin_has_an_empty_table(tmp_path):
+    RunWriter(tmp_path / "run", [Layer("a", 0.1)])
+    run = open_run(tmp_path / "run")
+    assert information_flow(BinningMIEstimator(bin_width=0.5), run, progress=False).empty
 
 
 def test_data_processing_joins_the_notes_that_are_there():

@@ -6,6 +6,8 @@ import os
 import resource
 import shutil
 import signal
+import subprocess
+import sys
 import time
 from contextlib import suppress
 
@@ -285,3 +287,25 @@ def fail_at(patch, steps):
     for name in ("replace", "rename", "write", "ftruncate", "fsync", "mkdir"):
         patch.setattr(os, name, failing(getattr(os, name)))
     return left
+
+
+@pytest.mark.parametrize("fmt", ["npy", "zarr"])
+def test_what_could_not_be_removed_before_blocks_no_checkpoint(tmp_path, fmt):
+    path, first = tmp_path / "run", {"a": np.zeros((4, 2))}
+    save_run(path, 1, first, format=fmt)
+    (stored,) = (entry for entry in path.iterdir() if entry.name.startswith("epoch_"))
+    shutil.copytree(stored, stored.with_name(f"{stored.name}.old"))
+    save_run(path, 1, {"a": np.ones((4, 2))})
+    assert open_run(path).load(1, "a").array.min() == 1
+    assert not stored.with_name(f"{stored.name}.old").exists()
+
+
+def test_a_checkpoint_is_saved_while_the_interpreter_ends(tmp_path):
+    script = (
+        "import atexit, numpy, skinfo\n"
+        "save = skinfo.save_run\n"
+        f"atexit.register(save, {str(tmp_path / 'run')!r}, 1, {{'a': numpy.ones((4, 2))}}, "
+        "format='npy')"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)
+    assert open_run(tmp_path / "run").load(1, "a").array.min() == 1

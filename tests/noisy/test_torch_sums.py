@@ -256,6 +256,21 @@ def test_products_are_never_of_tf32_or_bfloat16(monkeypatch):
         torch.set_float32_matmul_precision(before)
 
 
+@pytest.mark.skipif(not hasattr(torch.backends, "fp32_precision"), reason="since torch 2.9")
+def test_a_precision_that_follows_the_general_one_goes_on_to():
+    library, general = torch.backends.cuda.matmul, torch.backends.fp32_precision
+    own = library.fp32_precision
+    try:
+        library.fp32_precision, torch.backends.fp32_precision = "none", "tf32"
+        with _torch.FULL_PRECISION:
+            assert library.fp32_precision == "ieee"
+        assert library.fp32_precision == "tf32"
+        torch.backends.fp32_precision = "ieee"
+        assert library.fp32_precision == "ieee"
+    finally:
+        library.fp32_precision, torch.backends.fp32_precision = own, general
+
+
 # --- estimators ----------------------------------------------------------------------------------
 
 

@@ -34,8 +34,8 @@ SUPERBLOCK = 16
 NEGLIGIBLE = -43.185
 #: The exponent of a row that is left out.
 ABSENT = -1e300
-# One that a sum over lanes leaves out: below all that count, and a number in single precision.
-_NOTHING = np.float32(-1e30)
+# One that a sum over lanes leaves out, by precision: below all others, and finite.
+_NOTHING_SINGLE, _NOTHING_DOUBLE = -3e38, -1e308
 
 
 class Queries(NamedTuple):
@@ -207,12 +207,18 @@ def sum_block(exponents, weights, b):
     return total
 
 
+@inner_kernel(FAST, inline=True)
+def _nothing(exponents):
+    """An exponent in their precision that a sum leaves out."""
+    return exponents.dtype.type(_NOTHING_SINGLE if exponents.itemsize == 4 else _NOTHING_DOUBLE)
+
+
 @inner_kernel(NO_NAN, inline=True)
 def _largest_of_two(exponents, weights, b, first, last):
-    """Largest exponents of lanes first..last of block b, and of the others; _NOTHING for none."""
+    """Largest exponents of lanes first..last of block b, and of the others; nothing for none."""
     widen_registers()
     wide, part = b // BLOCKS_PER_WIDE, b % BLOCKS_PER_WIDE
-    nothing = exponents.dtype.type(_NOTHING)
+    nothing = _nothing(exponents)
     inside, outside = nothing, nothing
     for lane in range(BLOCK):
         # Padding may lie where a row does that this sum leaves out.
@@ -256,7 +262,8 @@ def add_lanes(exponents, weights, b, first, last, running, c, others):
     Sums are kept as (reference exponent, scaled sum).
     """
     inside, outside = _largest_of_two(exponents, weights, b, first, last)
-    some_inside, some_outside = inside > _NOTHING, outside > _NOTHING
+    nothing = _nothing(exponents)
+    some_inside, some_outside = inside > nothing, outside > nothing
     number = exponents.dtype.type
     of_inside, of_outside = number(0.0), number(0.0)
     if some_inside:
@@ -293,7 +300,7 @@ def add_own_blocks(queries, i, rows, exponents, running):
         fill_exponents(points, i, reference, blocks, b, exponents)
         start = b * BLOCK
         if start <= own < start + BLOCK:
-            exponents[own - start] = _NOTHING
+            exponents[own - start] = _nothing(exponents)
         add_lanes(exponents, weights, b, group_start - start, group_stop - start, running, 0, rest)
 
 

@@ -148,7 +148,8 @@ def _add_blocks(
             if sweep == 2 and added > before:
                 cut = max(cut, log2_sum(running, c) + negligible)
         if sweep == 0 and best > -np.inf:
-            cut = best - _FIRST_PASS
+            # So far out that the difference is lost in rounding, the best itself is still taken.
+            cut = min(best - _FIRST_PASS, np.nextafter(best, -np.inf))
         elif sweep == 1:
             cut = max(lower_bound, log2_sum(running, c)) + negligible
     return added

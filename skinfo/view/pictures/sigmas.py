@@ -104,17 +104,17 @@ class SigmaCurveDisplay:
         if "mutual_info" not in names:
             raise ValueError("The table holds no mutual_info.")
         self.axes_ = _new_axes(names, self.noise) if axes is None else dict(axes)
+        drawn = [name for name in names if name in self.axes_]
+        if not drawn:
+            raise ValueError(
+                f"axes are for {name_some(self.axes_, 3) or 'nothing'}; the curve has "
+                f"{name_some(names, 3)}."
+            )
         lowest = list(self.axes_.values())[-1]
         if lowest.get_xlabel() not in ("", _across(self.noise)):
             raise ValueError(
                 f"A curve of {self.noise} noise cannot be drawn into axes of "
                 f"{lowest.get_xlabel()!r}."
-            )
-        drawn = [name for name in names if name in self.axes_]
-        if not drawn:
-            raise ValueError(
-                f"axes are for {name_some(list(self.axes_), 3)}; the curve has "
-                f"{name_some(names, 3)}."
             )
         for name in drawn:
             ax, described = self.axes_[name], QUANTITIES[name]
