@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -48,9 +48,11 @@ def is_watched() -> bool:
 
 @contextmanager
 def reporting(
-    progress: bool | Callable[[int, int], None] | None, total: int, title: str = "Estimating"
-) -> Iterator[Callable[[int, int], None]]:
-    """Give what is to be called with the numbers of finished and of all steps.
+    progress: bool | Callable[[int, Any], None] | None,
+    total: int | None,
+    title: str = "Estimating",
+) -> Iterator[Callable[[int, Any], None]]:
+    """Give what is to be called with the numbers of finished and of all steps, None if unknown.
 
     None shows a bar where a person watches and rich is installed, True shows one wherever rich is
     installed, False none; a function is called as it is.

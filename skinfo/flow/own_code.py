@@ -39,6 +39,11 @@ def digest_code(name: str, estimator: BaseEstimator) -> str:
     return _digest(name, lambda: (estimator, estimator.get_params()))
 
 
+def digest_functions(*functions: Any) -> str:
+    """Digest of functions that are not from a package, also in mappings, and of what is none."""
+    return str(_CodeHasher().hash(functions))
+
+
 @functools.cache
 def digest_noise(noise: type[Noise] | None) -> str:
     """Digest of the code of a noise model that is not from a package."""

@@ -13,6 +13,7 @@ from skinfo.networks.noise import (
     noisy_layers,
 )
 from skinfo.networks.recorder import Recorder
+from skinfo.networks.recording import record_run
 
 __all__ = [
     "GaussianDropout",
@@ -21,4 +22,5 @@ __all__ = [
     "LogNormalDropout",
     "Recorder",
     "noisy_layers",
+    "record_run",
 ]

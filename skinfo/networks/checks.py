@@ -53,18 +53,20 @@ def describe_layers(listener: Listener, inputs: ModelInputs, batch_size: int) ->
     noise_seen = False
     with listener.quiet_passes(inputs.device) as run:
         try:
-            alone = run(inputs.take(slice(1)))
+            alone = run(first := inputs.take(slice(1)))
         except ValueError as error:
             raise ValueError(
                 f"The model fails on one input alone ({error}), but what is recorded of an "
                 "input must not depend on its batch."
             ) from error
-        values = listener.values_in(alone, 1)
+        values = listener.values_in(alone, first)
         for name, _ in alone[:-1]:
             own = listener.noise_of(name)
+            # What dropout returns has units left out already.
+            noise_seen = noise_seen or name in listener.dropout
             if name in values:
                 noise_before[name] = noise_seen
-                _check_units(own, values[name].shape[1])
+                _check_units(own, values[name][0].size)
             noise_seen = noise_seen or bool(own.sigma)
         n_bytes = sum(row.nbytes for row in values.values())
         n_tried = min(_TRIED, max(_FEW, _TRIED_BYTES // max(1, n_bytes)), len(inputs))
@@ -81,17 +83,19 @@ def _check_rows(
     """Check that an input gives the same each time, alone and beside others."""
     n = len(inputs)
     batches = np.split(np.arange(n), range(batch_size, n, batch_size))
-    outputs = [listener.values_in(run(inputs.take(rows)), len(rows)) for rows in batches]
+    parts = [inputs.take(rows) for rows in batches]
+    outputs = [listener.values_in(run(part), part) for part in parts]
     together = {name: np.concatenate([values[name] for values in outputs]) for name in outputs[0]}
     differs = {name: np.zeros(n, bool) for name in together}
     rounding = _rounding(listener.model, inputs.device)
     for rows in _companies(n, batch_size):
-        seen, again = run(inputs.take(rows)), run(inputs.take(rows))
+        part = inputs.take(rows)
+        seen, again = run(part), run(part)
         if not _equal(seen, again):
             with leaving_units_out() as calls:
-                run(inputs.take(rows))
+                run(part)
             raise ValueError(_DROPOUT if calls else _UNKNOWN_NOISE)
-        for name, values in listener.values_in(seen, len(rows)).items():
+        for name, values in listener.values_in(seen, part).items():
             scale = np.abs(together[name][np.isfinite(together[name])]).max(initial=0)
             differs[name][rows] = ~np.isclose(
                 values, together[name][rows], rtol=0, atol=rounding * scale, equal_nan=True

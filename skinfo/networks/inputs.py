@@ -113,6 +113,8 @@ class ModelInputs:
 
     ordered: tuple[Any, ...]
     named: dict[str, Any]
+    #: Which tokens of each input are real, (n_inputs, n_tokens); None where all are.
+    mask: np.ndarray | None = None
 
     @classmethod
     def of(cls, values: Any, model: nn.Module) -> ModelInputs:
@@ -134,7 +136,7 @@ class ModelInputs:
             tuple(_argument(value, parameter) for value in ordered),
             {str(name): _argument(value, parameter) for name, value in named.items()},
         )
-        lengths = {len(tensor) for tensor in inputs._tensors()}
+        lengths = {len(tensor) for tensor in inputs.tensors()}
         if len(lengths) != 1 or 0 in lengths:
             raise ValueError(
                 "The first axis of every array that a model takes is that of the inputs; got "
@@ -143,25 +145,27 @@ class ModelInputs:
         return inputs
 
     def __len__(self) -> int:
-        return len(next(self._tensors()))
+        return len(next(self.tensors()))
 
     @property
     def device(self) -> torch.device:
         """The device of the tensors."""
-        return next(self._tensors()).device
+        return next(self.tensors()).device
 
     def take(self, rows: slice | np.ndarray) -> ModelInputs:
         """Some of the inputs: a slice, or their numbers."""
         return ModelInputs(
             tuple(_rows(value, rows) for value in self.ordered),
             {name: _rows(value, rows) for name, value in self.named.items()},
+            None if self.mask is None else self.mask[rows],
         )
 
     def run(self, model: nn.Module) -> Any:
         """Run the model on them."""
         return model(*self.ordered, **self.named)
 
-    def _tensors(self) -> Iterator[torch.Tensor]:
+    def tensors(self) -> Iterator[torch.Tensor]:
+        """Those arguments that have an axis of inputs."""
         values = (*self.ordered, *self.named.values())
         return (value for value in values if isinstance(value, torch.Tensor) and value.ndim)
 

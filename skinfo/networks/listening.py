@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
+from torch.nn.modules.dropout import _DropoutNd
 
 from skinfo.networks.inputs import ModelInputs, evaluating, one_thread_if_small, uncompiled
 from skinfo.networks.noise import (
@@ -44,6 +45,12 @@ class Listener:
     ----------
     model, layers, sigma, noise, flatten
         As of :class:`skinfo.networks.Recorder`.
+    output : callable, optional
+        Makes a tensor of what a layer returns; without it a layer has to return one.
+    whole : bool, default=False
+        Whether maps and tokens are kept as they are where ``flatten`` says nothing of them.
+    keep_dropout : bool, default=False
+        Whether dropout modules drop units in noisy passes.
     """
 
     def __init__(
@@ -53,6 +60,10 @@ class Listener:
         sigma: Any = None,
         noise: str | Mapping[str, str] = "additive",
         flatten: Flatten = None,
+        *,
+        output: Callable[[Any], Any] | None = None,
+        whole: bool = False,
+        keep_dropout: bool = False,
     ) -> None:
         if not isinstance(model, nn.Module):
             raise TypeError(f"model must be a torch.nn.Module; got a {type(model).__name__}.")
@@ -66,6 +77,9 @@ class Listener:
             sigma = dict.fromkeys(layers, 0.0 if sigma is None else sigma)
         self.model = model
         self.flatten = flatten
+        self.output = output
+        self.whole = whole
+        self.dropout = _dropout_in(model) if keep_dropout else {}
         self.added = noise_by_layer(sigma, noise)
         self.modules = find_layers(model, layers)
         find_layers(model, list(self.added))
@@ -107,7 +121,7 @@ class Listener:
 
         with ExitStack() as undo:
             for name, module in self.model.named_modules():
-                if name in self.modules or (name and self.noise_of(name).sigma):
+                if name in {*self.modules, *self.dropout} or (name and self.noise_of(name).sigma):
                     hook = module.register_forward_hook(
                         lambda _module, _args, output, name=name: seen.append((name, output))
                     )
@@ -130,7 +144,7 @@ class Listener:
                     raise _runs_twice(name)
                 called.add(name)
                 if name in names:
-                    keep(name, self.values(name, output, len(inputs)))
+                    keep(name, self.values(name, output, inputs))
 
             inputs.run(self.model)
             for name in self.modules.keys() - called:
@@ -155,6 +169,10 @@ class Listener:
             sigma = {name: layer.sigma for name, layer in self.added.items()}
             noise = {name: layer.noise for name, layer in self.added.items()}
             stack.enter_context(noisy_layers(self.model, sigma, generator, noise))
+            for module in self.dropout.values():
+                module.training = True
+            if self.dropout:
+                _seed_dropout(generator)
             yield run
 
     @contextmanager
@@ -172,7 +190,7 @@ class Listener:
                     raise ValueError(nested_tensors(*self.modules)) from error
                 raise
 
-    def values_in(self, seen: Seen, n_inputs: int) -> dict[str, np.ndarray]:
+    def values_in(self, seen: Seen, inputs: ModelInputs) -> dict[str, np.ndarray]:
         """Values of each layer, in the order of running; each layer has run once."""
         called = [name for name, _ in seen]
         for name in (*self.modules, *(name for name in self.added if self.added[name].sigma)):
@@ -181,39 +199,86 @@ class Listener:
             if name in self.modules and called.count(name) > 1:
                 raise _runs_twice(name)
         return {
-            name: self.values(name, output, n_inputs)
-            for name, output in seen
-            if name in self.modules
+            name: self.values(name, output, inputs) for name, output in seen if name in self.modules
         }
 
-    def values(self, name: str, output: Any, n_inputs: int) -> np.ndarray:
-        """Values of a layer as (n_inputs, n_units), flattened as chosen."""
-        output = tensor_of(output, name)
-        if output.ndim < 1 or len(output) != n_inputs:
+    def values(self, name: str, output: Any, inputs: ModelInputs) -> np.ndarray:
+        """Values of a layer as (n_inputs, n_units), flattened as chosen, or whole."""
+        tensor = tensor_of(self.output(output) if self.output else output, name)
+        n_inputs, mask = len(inputs), inputs.mask
+        if tensor.ndim < 1 or len(tensor) != n_inputs:
             count = "one input" if n_inputs == 1 else f"{n_inputs} inputs"
             raise ValueError(
-                f"Layer {name!r} returns shape {tuple(output.shape)} for {count}; its first axis "
+                f"Layer {name!r} returns shape {tuple(tensor.shape)} for {count}; its first axis "
                 "must be that of the inputs. Record a layer before it is folded or pooled."
             )
-        choice = self.flatten.get(name) if isinstance(self.flatten, Mapping) else self.flatten
-        if output.ndim != 2 and choice is None:
+        if mask is not None and tensor.ndim == 3 and tensor.shape[1] != mask.shape[1]:
             raise ValueError(
-                f"Layer {name!r} returns {tuple(output.shape[1:])} values per input; keep all of "
-                "them as units with flatten='all', or pool them with another flatten or a layer."
+                f"Layer {name!r} returns shape {tuple(tensor.shape)} where the mask has "
+                f"{mask.shape[1]} tokens per input; its second axis must be that of the tokens. "
+                "Leave the layer out, choose an output= of that shape, or record without mask=None."
             )
-        of_tokens = isinstance(choice, int) or choice in ("token_mean", "token_last", "tokens")
-        axes = "ntc" if of_tokens and output.ndim == 3 else _AXES.get(output.ndim)
-        flattener = Flattening(self.flatten, axes=axes)
+        choice = self.flatten.get(name) if isinstance(self.flatten, Mapping) else self.flatten
         try:
-            units = _as_floats(flattener.of(name, output.ndim).apply(_as_floats(_as_array(output))))
+            array = _as_floats(_as_array(tensor))
+            if choice is None and self.whole:
+                return _whole(array, mask)
+            if tensor.ndim == 2 or choice is not None:
+                return self._flattened(name, array, choice, mask)
         except ValueError as error:
             raise ValueError(f"Layer {name!r}: {error}.") from error
-        if len(units) != n_inputs:
+        raise ValueError(
+            f"Layer {name!r} returns {tuple(tensor.shape[1:])} values per input; keep all of "
+            "them as units with flatten='all', or pool them with another flatten or a layer."
+        )
+
+    def _flattened(
+        self, name: str, array: np.ndarray, choice: Any, mask: np.ndarray | None
+    ) -> np.ndarray:
+        of_tokens = isinstance(choice, int) or choice in ("token_mean", "token_last", "tokens")
+        of_tokens = of_tokens or mask is not None
+        axes = "ntc" if of_tokens and array.ndim == 3 else _AXES.get(array.ndim)
+        flattener = Flattening(self.flatten, axes=axes).of(name, array.ndim)
+        if flattener.per_token:
             raise ValueError(
-                f"Layer {name!r}: flatten='tokens' makes each token an input of its own, which a "
-                "recording has not; choose a token or their mean."
+                "flatten='tokens' makes each token an input of its own, which a recording has not; "
+                "choose a token or their mean, or record a run with its tokens as they are, and "
+                "open that with flatten='tokens'"
             )
-        return units
+        return _as_floats(flattener.apply(array))
+
+
+def _dropout_in(model: nn.Module) -> dict[str, nn.Module]:
+    """Dropout modules by name, those that drop something."""
+    found: dict[str, nn.Module] = {
+        name: module
+        for name, module in model.named_modules()
+        if name and isinstance(module, _DropoutNd) and module.p > 0
+    }
+    if not found:
+        raise ValueError(
+            "keep_dropout=True, but the model has no torch.nn.Dropout with p above 0; what drops "
+            "units inside of other modules, such as attention, is switched off by evaluation mode."
+        )
+    return found
+
+
+def _seed_dropout(generator: torch.Generator) -> None:
+    """Seed torch's global generator, from which dropout draws, apart from that of the noise."""
+    seed = generator.initial_seed() ^ 1
+    torch.default_generator.manual_seed(seed)
+    if generator.device.type == "cuda":
+        with torch.cuda.device(generator.device):
+            torch.cuda.manual_seed(seed)
+
+
+def _whole(array: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
+    """Maps or tokens as they are, with 0 in the place of tokens that are padding."""
+    if array.ndim == 1:
+        return array[:, None]
+    if mask is None or array.ndim != 3:
+        return array
+    return np.where(mask[:, :, None], array, array.dtype.type(0))
 
 
 def _runs_twice(name: str) -> ValueError:
