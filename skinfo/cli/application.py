@@ -38,7 +38,11 @@ RunPath = Annotated[
 Force = Annotated[bool, typer.Option("--force", help="Overwrite files that exist.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 Labels = Annotated[
-    Path | None, typer.Option(help="A .npy of one label per input, for a run that has none.")
+    str | None,
+    typer.Option(
+        help="A .npy of one label per input, or per token, for a run that has none; or which of "
+        "the run's sets of labels to take, by its name."
+    ),
 ]
 LayerNames = Annotated[
     str | None,

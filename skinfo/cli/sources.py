@@ -39,25 +39,34 @@ OF_ESTIMATORS = (
 )  # fmt: skip
 
 
-def open_described(run: Path, labels: Path | None, layers: str | None, **options: Any) -> Any:
-    """Open a run with what the command line says about it: a file of labels, names of layers."""
+def open_described(run: Path, labels: str | None, layers: str | None, **options: Any) -> Any:
+    """Open a run with what the command line says about it: its labels, names of layers.
+
+    Labels are a file, or else the name of one of the sets that the run has.
+    """
     from skinfo.runs import open_run
 
     return open_run(
         run,
-        labels=None if labels is None else _read_labels(labels),
+        labels=_read_labels(Path(labels)) if labels and _is_file(labels) else labels,
         layers=None if layers is None else layers.split(","),
         **options,
     )
 
 
+def _is_file(text: str) -> bool:
+    return Path(text).exists() or text.endswith(".npy")
+
+
 def _read_labels(path: Path) -> Any:
     """Read the labels of a .npy; anything else in the file is a mistake in the command."""
-    from skinfo.runs.stores.base import checked_list, load_npy, reading
+    from skinfo.runs.beside import checked
+    from skinfo.runs.stores.base import load_npy, reading
 
     with reading(path):
         labels = load_npy(path)
-    return checked_list(labels, "labels", path)
+    # Those of tokens are checked where they are masked.
+    return checked(labels, "labels", path) if labels.ndim != 2 else labels
 
 
 def parse_sigma(text: str | None) -> float | tuple[float, ...] | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from skinfo.flow.snapshots import Snapshots, collect_snapshots
 from skinfo.flow.sweep import information_flow
 from skinfo.noisy.estimator import NoisyMIEstimator
 from skinfo.runs import Run
+from skinfo.runs.beside import label_sets
 
 __all__ = ["default_estimators", "measure_run"]
 
@@ -63,11 +64,20 @@ def default_estimators(
     if sigma is not None or any(layer.sigma for layer in run.layers):
         estimators["noisy"] = NoisyMIEstimator(sigma, **parameters)
     estimators["binned"] = BinningMIEstimator(bin_width=bin_width, bin_range="run", units=units)
-    mask = run.mask(subset)
-    labels = run.labels if run.labels is None or mask is None else run.labels[mask]
-    if labels is not None and makes_pairs(labels):
+    chosen = run.in_subset(subset)
+    if any(makes_pairs(labels) for labels in _labels_of_rows(run, chosen)):
         estimators["clustered"] = ClusteringScore()
     return estimators
+
+
+def _labels_of_rows(run: Run, chosen: np.ndarray | None) -> Iterator[np.ndarray]:
+    """Every set of labels, of the chosen inputs and the tokens that are real."""
+    rows = slice(None) if chosen is None else chosen
+    for labels in label_sets(run.labels).values():
+        if labels.ndim == 2 and run.mask is not None:
+            yield labels[rows][run.mask[rows]]
+        else:
+            yield labels[rows].ravel()
 
 
 def measure_run(

@@ -111,7 +111,7 @@ def needs_sigma(estimator: BaseEstimator) -> bool:
 
 
 def check_estimators(
-    named: Mapping[str, BaseEstimator], layers: Sequence[Layer], labels: np.ndarray | None
+    named: Mapping[str, BaseEstimator], layers: Sequence[Layer], *, has_labels: bool
 ) -> None:
     """Check that estimators can measure layers, before there are activations.
 
@@ -126,7 +126,7 @@ def check_estimators(
             last.check_settings()
         if _asks_population(last):
             _check_unsupervised(name, _unnested(estimator)[0])
-        if labels is None and get_tags(last).target_tags.required:
+        if not has_labels and get_tags(last).target_tags.required:
             raise ValueError(
                 f"{type(last).__name__} requires y, but the run has no labels; leave {name!r} out "
                 "or give labels with the run."

@@ -173,7 +173,7 @@ def collect_snapshots(
     >>> int(collect_snapshots(run, subset="train").value_counts.sum())
     12
     """
-    subset = run.mask(subset)
+    subset = run.in_subset(subset)
     epochs = np.array(run.epochs)
     snapshot_epochs = pick_snapshots(epochs)
     names = [layer.name for layer in run.layers]

@@ -167,8 +167,8 @@ def information_flow(
     """
     named = name_estimators(estimators)
     run = run if isinstance(run, Run) else open_run(run)
-    mask = run.mask(subset)
-    check_estimators(named, run.layers, run.labels)
+    mask = run.in_subset(subset)
+    check_estimators(named, run.layers, has_labels=run.labels is not None)
     n_noise_draws = check_noise_draws(n_noise_draws)
     if n_jobs == 0:
         raise ValueError("n_jobs is a number of threads, or -1 for one per processor; got 0.")

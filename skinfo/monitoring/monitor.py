@@ -138,7 +138,7 @@ class FlowMonitor:
         if len(set(names)) != len(names) or not names:
             raise ValueError(f"layers are one or more of different names; got {names}.")
         self._labels = None if labels is None else one_each(labels, "labels")
-        check_estimators(self._estimators, self._layers, self._labels)
+        check_estimators(self._estimators, self._layers, has_labels=self._labels is not None)
         for name, estimator in self._estimators.items():
             if needs_run_range(estimator):
                 raise ValueError(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -20,8 +21,9 @@ class Activations:
     ----------
     X : ndarray of shape (n_rows, n_units)
         Activations.
-    y : ndarray of shape (n_rows,) or None
-        Label of each row's input.
+    label_sets : mapping of str to ndarray of shape (n_rows,)
+        Labels of the rows by the name of their set, "" for one without a name; empty where there
+        are none, and without those that are of tokens where rows are not.
     groups : ndarray of shape (n_rows,) or None
         Input of each row, where rows are replicas.
     replicas_missing : bool
@@ -42,11 +44,20 @@ class Activations:
     """
 
     X: np.ndarray
-    y: np.ndarray | None
-    groups: np.ndarray | None
-    replicas_missing: bool
+    label_sets: Mapping[str, np.ndarray] = field(default_factory=dict)
+    groups: np.ndarray | None = None
+    replicas_missing: bool = False
     scale: np.ndarray | None = None
     clusters: np.ndarray | None = None
+
+    @property
+    def y(self) -> np.ndarray | None:
+        """Label of each row in the first set; None without labels."""
+        return next(iter(self.label_sets.values()), None)
+
+    def with_labels(self, *names: str) -> Activations:
+        """The same rows with these sets of labels alone, or with none."""
+        return replace(self, label_sets={name: self.label_sets[name] for name in names})
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -63,14 +74,14 @@ class LayerActivations:
         Activations before the layer's noise, of the inputs that were asked for.
     inputs : ndarray of shape (n_rows,)
         Input of each row of the array, unfolded to two dimensions.
-    labels : ndarray of shape (n_rows,) or None
-        Label of each row's input.
+    label_sets : mapping of str to ndarray of shape (n_rows,)
+        Labels of the rows by the name of their set, as of :class:`Activations`.
     in_subset : ndarray of bool
         Of each input of the run that has rows, whether it was asked for.
     scale : ndarray or None
         Standard deviations of the noise, shaped like the array, where the run stores them.
-    tokens : int
-        Inputs that belong to one sequence and stand one after another, 1 where none do.
+    sequences : ndarray of shape (n_rows,) or None
+        Sequence of each row, where each of its tokens is an input.
 
     Examples
     --------
@@ -93,21 +104,21 @@ class LayerActivations:
     layer: Layer
     array: np.ndarray
     inputs: np.ndarray
-    labels: np.ndarray | None
+    label_sets: Mapping[str, np.ndarray]
     in_subset: np.ndarray
     scale: np.ndarray | None = None
-    tokens: int = 1
+    sequences: np.ndarray | None = None
 
     def replicas(self) -> Activations:
         """All rows, with the input of each: what information is estimated from."""
         has_replicas = np.count_nonzero(self.in_subset) < len(self.inputs)
         return Activations(
             _unfolded(self.array),
-            self.labels,
+            self.label_sets,
             self.inputs if has_replicas else None,
             replicas_missing=self.layer.noise_before and not has_replicas,
             scale=None if self.scale is None else _unfolded(self.scale),
-            clusters=None if self.tokens == 1 else self.inputs // self.tokens,
+            clusters=self.sequences,
         )
 
     def noisy_sample(self, random_state: int = 0, draw: int = 0) -> Activations:
@@ -137,8 +148,9 @@ class LayerActivations:
                 X = AdditiveNoise.perturb(X, noise, _unfolded(self.scale)[chosen])
             elif (model := self.layer.noise_model) is not None:
                 X = model.draw(X, noise)
-        y = None if self.labels is None else self.labels[chosen]
-        return Activations(X, y, None, replicas_missing=False)
+        labels = {name: of_rows[chosen] for name, of_rows in self.label_sets.items()}
+        clusters = None if self.sequences is None else self.sequences[chosen]
+        return Activations(X, labels, clusters=clusters)
 
     def n_draws(self, at_most: int) -> int:
         """How many noisy samples with independent noise there are, at most as many as asked for.

@@ -12,12 +12,13 @@ import numpy as np
 
 from skinfo._files import only_writer
 from skinfo.errors import RunError
+from skinfo.runs.beside import beside_of, described_beside, same
 from skinfo.runs.description import Record, make_record, stored_names
 from skinfo.runs.opening import open_run
 from skinfo.runs.run import Run
 from skinfo.runs.stores import find_store, format_for, growing_beside, new_store
 from skinfo.runs.stores.base import DirectoryStore
-from skinfo.runs.writing import append, naming_failure, same
+from skinfo.runs.writing import append, naming_failure
 
 
 def convert_run(
@@ -127,9 +128,12 @@ class _Checkpoint(Mapping[str, np.ndarray]):
 def _begin(run: Run, growing: Path, fmt: str) -> tuple[DirectoryStore, Record]:
     """Begin, or go on with the work of an earlier call if it is of the same run."""
     train = None if run.train is None else np.flatnonzero(run.train)
-    record = make_record(run.layers, fmt, train=train, seed=run.seed, settings=run.settings)
+    arrays = beside_of(run.labels, run.groups, run.mask)
+    record = make_record(
+        run.layers, fmt, train=train, seed=run.seed, settings=run.settings,
+        beside=described_beside(arrays),
+    )  # fmt: skip
     record["versions"] = dict(run.versions) or record["versions"]
-    arrays = {"labels": run.labels, "groups": run.groups}
     try:
         store, begun = new_store(growing, fmt)
         described = begun == record and set(store.epochs()) <= set(run.epochs)

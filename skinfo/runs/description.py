@@ -23,10 +23,9 @@ from sklearn.base import BaseEstimator
 from skinfo.errors import RunError
 from skinfo.noise import NOISES, Noise, make_noise
 
-# Version 2 knows noise other than additive, and deviations of units and rows.
-SCHEMA = 2
-#: Arrays that lie beside a description.
-BESIDE = ("labels", "groups")
+# Version 2 knows noise other than additive, and deviations of units and rows; version 3 a mask of
+# tokens, and labels in several sets.
+SCHEMA = 3
 #: Beyond this two numbers become one where a table is read as doubles.
 LAST_EPOCH = 2**53
 # Every format can hold so much beside the arrays of a checkpoint.
@@ -152,7 +151,7 @@ def check_name(name: Any, kind: str) -> None:
     Traceback (most recent call last):
     skinfo.errors.RunError: '' is no name of a layer: it is no text, empty, or holds ...
     """
-    if not isinstance(name, str) or not name or _UNWRITABLE.search(name):
+    if not _is_name(name):
         raise RunError(
             f"{name!r} is no name of {kind}: it is no text, empty, or holds what no file can hold "
             "(NUL, or half of a character); rename it, or leave it out"
@@ -228,14 +227,15 @@ def make_record(
     train: Any = None,
     seed: int | None = None,
     settings: Mapping[str, Any] | None = None,
+    beside: Record | None = None,
 ) -> Record:
-    """Describe a run that has no checkpoints yet."""
+    """Describe a run that has no checkpoints yet; ``beside`` is what is said of its arrays."""
     if not isinstance(settings, Mapping | None):
         raise RunError(f"settings must be a mapping, such as vars(args); got {settings!r}")
     described_layers = [layer.record() for layer in layers]
     record = {
         # Older versions read what they know.
-        "schema": SCHEMA if any(map(_needs_schema_2, described_layers)) else 1,
+        "schema": 3 if beside else 2 if any(map(_needs_schema_2, described_layers)) else 1,
         "format": fmt,
         "layers": described_layers,
         "train": train if np.ndim(train) == 0 else list(train),
@@ -243,7 +243,7 @@ def make_record(
         "settings": settings or {},
         "versions": software_versions(),
     }
-    described: Record = plain(record, np.inf)
+    described: Record = plain(record | (beside or {}), np.inf)
     return described
 
 
@@ -315,6 +315,10 @@ def _is_number(value: Any) -> bool:
     return _is_whole(value) or isinstance(value, float)
 
 
+def _is_name(value: Any) -> bool:
+    return isinstance(value, str) and bool(value) and not _UNWRITABLE.search(value)
+
+
 def _needs_schema_2(layer: Record) -> bool:
     return "noise" in layer or isinstance(layer["sigma"], list | str)
 
@@ -348,8 +352,13 @@ _PARTS: dict[str, tuple[Callable[[Any], bool], str]] = {
         "a mapping of names to versions",
     ),
     "format": (lambda value: isinstance(value, str), "the name of a format"),
+    "labels": (
+        lambda value: isinstance(value, list) and all(map(_is_name, value)),
+        "a list of the names of sets of labels",
+    ),
+    "mask": (lambda value: isinstance(value, bool), "true where tokens are masked, or false"),
 }
-_OPTIONAL: dict[str, Any] = {"settings": {}, "versions": {}}
+_OPTIONAL: dict[str, Any] = {"settings": {}, "versions": {}, "labels": [], "mask": False}
 
 
 def whole_epoch(epoch: Any, path: str | Path | None = None) -> int:
@@ -393,39 +402,6 @@ def check_losses(losses: Any, path: str | Path | None, epoch: int) -> dict[str, 
         raise RunError(f"losses of an epoch take at most {_MOST_LOSSES} characters", path=path,
                        epoch=epoch)  # fmt: skip
     return numbers
-
-
-def training_mask(train: Any, labels: np.ndarray | None, path: str | Path) -> np.ndarray | None:
-    """Turn indices of training inputs into a mask over the inputs."""
-    if train is None:
-        return None
-    if labels is None:
-        raise RunError("names training inputs, but there are no labels", path=path)
-    indices = np.asarray(train)
-    if indices.ndim != 1 or (len(indices) and indices.dtype.kind not in "iu"):
-        raise RunError("train must be a list of the numbers of inputs", path=path)
-    if len(indices) and (indices.min() < 0 or indices.max() >= len(labels)):
-        raise RunError(
-            f"train numbers the {len(labels)} inputs from 0; found {indices.min()} … "
-            f"{indices.max()}",
-            path=path,
-        )
-    mask = np.zeros(len(labels), dtype=bool)
-    mask[indices.astype(np.int64)] = True
-    return mask
-
-
-def check_groups(groups: np.ndarray | None, labels: np.ndarray | None, path: str | Path) -> None:
-    """Check that every group names an input."""
-    if groups is None:
-        return
-    n_inputs = np.inf if labels is None else len(labels)
-    if groups.dtype.kind not in "iu" or groups.ndim != 1:
-        raise RunError("groups must be one integer per row", path=path)
-    if len(groups) and (groups.min() < 0 or groups.max() >= n_inputs):
-        raise RunError(
-            f"groups index the {n_inputs} labels; found {groups.min()} … {groups.max()}", path=path
-        )
 
 
 def plain(value: Any, listed: float = 100) -> Any:

@@ -18,6 +18,10 @@ _SPACE = "hwdl"
 _LETTERS = "nrtc" + _SPACE
 _MAPS = ("all", "channel_mean", "spatial")
 _TOKENS = ("token_mean", "token_last", "tokens")
+_TOKEN_CHOICES = (
+    "flatten='token_mean', 'token_last', the number of a token, or 'tokens', which makes each a "
+    "separate input"
+)
 
 
 @dataclass(frozen=True)
@@ -43,17 +47,69 @@ class Flattener:
         """Whether each token becomes a separate input."""
         return self.choice == "tokens" and "t" in self.axes
 
-    def tokens(self, shape: tuple[int, ...]) -> int:
-        """How many inputs each stored input becomes."""
-        return shape[self.axes.index("t")] if self.per_token else 1
+    def length(self, shape: tuple[int, ...], axis: str) -> int | None:
+        """How long the axis of a letter is; None where there is none."""
+        return shape[self.axes.index(axis)] if axis in self.axes else None
 
-    def apply(self, array: np.ndarray) -> np.ndarray:
+    def check_mask(self, mask: np.ndarray, shape: tuple[int, ...]) -> None:
+        """Check that masked tokens can be left out; raises ValueError where they would count."""
+        count = self.length(shape, "t")
+        if count is None:
+            may_be_tokens = len(shape) in (3, 4) and shape[-2] == mask.shape[1]
+            if may_be_tokens and not self.declared:
+                raise ValueError(
+                    f"has shape {shape}, and the mask of the run {mask.shape[1]} tokens: its last "
+                    f"axis but one may be tokens, of which some are padding; choose "
+                    f"{_TOKEN_CHOICES}, or say what each axis is with axes= of open_run, for "
+                    "example 'ntc' or 'nrc'"
+                )
+            return
+        if count != mask.shape[1]:
+            raise ValueError(
+                f"has {count} tokens per input, and the mask of the run has {mask.shape[1]}; write "
+                "layers of other tokens as a run of their own"
+                + ("" if self.declared else ", or say with axes= of open_run what each axis is")
+            )
+        if mask.all():
+            return
+        if self.choice == "all":
+            raise ValueError(
+                f"has {count} tokens per input, of which some are padding, and flatten='all' would "
+                f"make units of them; choose {_TOKEN_CHOICES}, or a callable"
+            )
+        if isinstance(self.choice, int) and -count <= self.choice < count:
+            masked = np.flatnonzero(~mask[:, self.choice])
+            if len(masked):
+                raise ValueError(
+                    f"token {self.choice} is padding in {len(masked)} of {len(mask)} sequences, "
+                    f"the first of them number {masked[0]}; it is a place in the array, on either "
+                    "side of which there may be padding. flatten='token_last' takes the last real "
+                    "token, 'token_mean' and 'tokens' all real ones"
+                )
+
+    def check_labels(self, labels: np.ndarray, name: str, shape: tuple[int, ...]) -> None:
+        """Check that labels of tokens, if rows are tokens, are as many as these."""
+        count = self.length(shape, "t") if self.per_token else None
+        if labels.ndim == 2 and count not in (None, labels.shape[1]):
+            raise ValueError(
+                f"has {count} tokens per input, and the labels {name!r} of the run are of "
+                f"{labels.shape[1]} tokens".replace(" ''", "")
+            )
+
+    def real_tokens(self, array: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        """The tokens that count, one after another, of an array as it is stored."""
+        return np.moveaxis(array, (self.axes.index("n"), self.axes.index("t")), (0, 1))[mask]
+
+    def apply(self, array: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray:
         """Flatten to (n_inputs, n_units), or (n_inputs, n_replicas, n_units).
 
-        It is a ValueError if the choice does not fit the axes, or a callable raises or returns
-        something else.
+        Only the tokens of ``mask``, (n_inputs, n_tokens), count; a callable is given NaN for the
+        others. It is a ValueError if the choice does not fit the axes, or a callable raises or
+        returns something else.
         """
         if callable(self.choice):
+            if mask is not None:
+                array = np.where(self._spread(mask), array, np.float32(np.nan))
             return self._call(array, self.choice)
         order = [letter for letter in _LETTERS if letter in self.axes]
         array = array.transpose([self.axes.index(letter) for letter in order])
@@ -66,7 +122,7 @@ class Flattener:
         if "t" in order:
             if has_space:
                 raise ValueError("tokens and space need flatten='all' or a callable")
-            return self._pool_tokens(array, place)
+            return self._pool_tokens(array, place, mask)
         if not has_space:
             return array
         if self.choice == "channel_mean":
@@ -75,22 +131,29 @@ class Flattener:
             return _mean(array, (place,)).reshape(*rows, -1)
         raise ValueError(self.choices(tuple(array.shape)))
 
-    def _pool_tokens(self, array: np.ndarray, axis: int) -> np.ndarray:
+    def _pool_tokens(self, array: np.ndarray, axis: int, mask: np.ndarray | None) -> np.ndarray:
         count = array.shape[axis]
         if self.choice == "token_mean":
-            return _mean(array, (axis,))
+            return _mean(array, (axis,), mask)
         if self.per_token:
             array = np.moveaxis(array, axis, 1)
-            return array.reshape(-1, *array.shape[2:])
+            return array.reshape(-1, *array.shape[2:]) if mask is None else array[mask]
+        if self.choice == "token_last" and mask is not None:
+            last = count - 1 - mask[:, ::-1].argmax(axis=1)
+            return np.moveaxis(array, axis, 1)[np.arange(len(array)), last]
         index = -1 if self.choice == "token_last" else self.choice
         if not isinstance(index, int):
-            raise ValueError(
-                f"has {count} tokens per input; choose flatten='token_mean', 'token_last', the "
-                "number of a token, or 'tokens', which makes each a separate input"
-            )
+            raise ValueError(f"has {count} tokens per input; choose {_TOKEN_CHOICES}")
         if not -count <= index < count:
             raise ValueError(f"has {count} tokens per input, and none of number {index}")
         return array.take(index, axis=axis)
+
+    def _spread(self, mask: np.ndarray) -> np.ndarray:
+        """A mask of inputs and tokens along the axes of an array."""
+        inputs_first = self.axes.index("n") < self.axes.index("t")
+        lengths = dict(zip("nt", mask.shape, strict=True))
+        mask = mask if inputs_first else mask.T
+        return mask.reshape([lengths.get(letter, 1) for letter in self.axes])
 
     def _call(self, array: np.ndarray, function: Callable[[np.ndarray], Any]) -> np.ndarray:
         front = [self.axes.index(letter) for letter in "nr" if letter in self.axes]
@@ -112,12 +175,17 @@ class Flattener:
             )
         return units.reshape(*rows, -1)
 
-    def shape(self, shape: tuple[int, ...], dtype: np.dtype) -> tuple[int, ...]:
+    def shape(
+        self, shape: tuple[int, ...], dtype: np.dtype, mask: np.ndarray | None = None
+    ) -> tuple[int, ...]:
         """Find the shape that an array is flattened to, from one row of zeros."""
         rows = {a: n for a, n in zip(self.axes, shape, strict=True) if a in "nr"}
         one = tuple(1 if a in rows else n for a, n in zip(self.axes, shape, strict=True))
         units = self.apply(np.zeros(one, dtype)).shape[-1]
-        return (rows["n"] * self.tokens(shape), *([rows["r"]] if "r" in rows else []), units)
+        n_rows = rows["n"]
+        if self.per_token:
+            n_rows = n_rows * shape[self.axes.index("t")] if mask is None else int(mask.sum())
+        return (n_rows, *([rows["r"]] if "r" in rows else []), units)
 
     def choices(self, shape: tuple[int, ...]) -> str:
         """The choices for a map, given in the order of the letters, with the widths they give."""
@@ -211,9 +279,16 @@ def _check_axes(axes: str) -> None:
         )
 
 
-def _mean(array: np.ndarray, axis: tuple[int, ...]) -> np.ndarray:
-    """Mean, summed in double; float32 stays float32, and narrower types become float32."""
+def _mean(array: np.ndarray, axis: tuple[int, ...], mask: np.ndarray | None = None) -> np.ndarray:
+    """Mean, summed in double; float32 stays float32, and narrower types become float32.
+
+    ``mask`` says which entries count along the first axis and the one of the mean.
+    """
+    where: Any = True
+    if mask is not None:
+        where = mask.reshape([mask.shape[0], *(mask.shape[1] if k in axis else 1
+                                               for k in range(1, array.ndim))])  # fmt: skip
     with np.errstate(invalid="ignore", over="ignore"):
-        mean = array.mean(axis=axis, dtype=np.float64)
+        mean = array.mean(axis=axis, dtype=np.float64, where=where)
         floats = array.dtype.kind == "f" and array.dtype.itemsize <= 4
         return mean.astype(np.float32) if floats else mean

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -12,11 +13,21 @@ from typing import Any
 import numpy as np
 
 from skinfo.errors import RunError, name_some
-from skinfo.runs.description import Layer, Record, check_groups, make_layers, training_mask
+from skinfo.runs.beside import (
+    BESIDE,
+    Beside,
+    check_beside,
+    choose_labels,
+    label_sets,
+    labels_of,
+    make_beside,
+    same,
+)
+from skinfo.runs.description import Layer, Record, make_layers
 from skinfo.runs.flatten import Flatten, Flattening
 from skinfo.runs.run import Run, Store
 from skinfo.runs.stores import find_store
-from skinfo.runs.stores.base import DiskStore, checked_list, natural_order
+from skinfo.runs.stores.base import DiskStore, natural_order, read_beside
 from skinfo.runs.stores.memory import MemoryStore
 
 
@@ -25,6 +36,7 @@ def open_run(
     *,
     labels: Any = None,
     groups: Any = None,
+    mask: Any = None,
     sigma: Any = None,
     noise: str | Mapping[str, str] | None = None,
     layers: Sequence[str] | None = None,
@@ -45,11 +57,16 @@ def open_run(
         step, else the last); or arrays in memory, by (epoch, layer) or nested
         ``{epoch: {layer: array}}``. An array is (n_rows, n_units) or
         (n_inputs, n_replicas, n_units), or has maps or tokens for ``flatten``.
-    labels : array-like of shape (n_inputs,), optional
-        Label of each input. This and what follows, up to ``train``, describe what does not describe
-        itself; where a run does, it must agree.
+    labels : array-like, mapping of str to array-like, or str, optional
+        Label of each input, (n_inputs,), or of each token, (n_inputs, n_tokens); or several such
+        sets by name. This and what follows, up to ``train``, describe what does not describe
+        itself; where a run does, it must agree, and sets of other names are added. A text is
+        the name of the one of the run's sets that is to be used; by default all are.
     groups : array-like of shape (n_rows,), optional
         Input of each row of two-dimensional arrays whose rows are replicas, indexing ``labels``.
+    mask : array-like of shape (n_inputs, n_tokens), optional
+        Which tokens are real: True or 1, and False or 0 for padding, on either side. It is that of
+        every layer that has tokens.
     sigma : float, array-like, or mapping of str to any of them or str, optional
         Standard deviation of the noise of all layers, or of each, as of
         :class:`skinfo.runs.Layer`: a number, one per unit, or in a mapping the name of the array
@@ -113,10 +130,8 @@ def open_run(
     """
     flattening = Flattening(flatten, channels, axes)
     name = "memory" if isinstance(source, Mapping) else str(source)
-    given = {
-        "labels": checked_list(labels, "labels", name),
-        "groups": checked_list(groups, "groups", name),
-    }
+    chosen, labels = (labels, None) if isinstance(labels, str) else (None, labels)
+    given = make_beside(labels, groups, mask, name)
     if not isinstance(source, Mapping):
         run = _open_stored(*find_store(Path(source), format), given, sigma, noise, layers, train)
     else:
@@ -130,8 +145,11 @@ def open_run(
         run = _undescribed_run(store, names, given, sigma, noise, train, name)
     flattening.check_names([layer.name for layer in run.layers])
     run = replace(run, flattening=flattening)
-    if labels is not None or groups is not None:
+    if chosen is not None:
+        run = replace(run, labels=choose_labels(run.labels, chosen, name))
+    if not (labels is None and groups is None and mask is None):
         _check_labels(run)
+        _check_tokens(run)
     # An epoch that no table can hold is refused here.
     _ = run.epochs
     return run
@@ -149,23 +167,34 @@ def _check_labels(run: Run) -> None:
         raise failure
 
 
+def _check_tokens(run: Run) -> None:
+    """A mask or labels of tokens that no array has are a mistake in the call."""
+    shapes: list[tuple[int, ...]] = []
+    for epoch, layer in product(run.epochs, run.layers) if run.n_tokens else ():
+        # One that cannot be looked at has an error of its own when it is read.
+        with suppress(RunError):
+            shapes.append(run.stored_shape(epoch, layer.name)[0])
+    if shapes:
+        run.check_tokens(shapes)
+
+
 def _open_stored(
     store: DiskStore,
     record: Record | None,
-    given: Mapping[str, np.ndarray | None],
+    given: Beside,
     sigma: Any,
     noise: str | Mapping[str, str] | None,
     layers: Sequence[str] | None,
     train: Any,
 ) -> Run:
     """A run on disk, with what it says of itself and what the caller says."""
-    arrays = dict(given)
+    arrays = read_beside(store, record)
     for name, values in given.items():
-        stored = store.beside(name)
-        if values is None:
-            arrays[name] = stored
-        elif stored is not None and not np.array_equal(stored, values):
+        if values is not None and not (arrays.get(name) is None or same(arrays[name], values)):
             raise _contradicts(name, store)
+        arrays[name] = arrays.get(name) if values is None else values
+    if arrays["labels"] is not None and len(arrays) > len(BESIDE):
+        raise _contradicts("labels", store)
     if record is None:
         names, guessed = _names_in(store) if layers is None else (list(layers), False)
         run = _undescribed_run(store, names, arrays, sigma, noise, train, str(store.path))
@@ -255,12 +284,12 @@ def _with_noise(
 def described_run(
     store: Store,
     record: Record,
-    arrays: Mapping[str, np.ndarray | None],
+    arrays: Beside,
     *,
     name: str,
     where: Callable[[str], str | Path],
 ) -> Run:
-    """Put a run together from its description and its labels and groups; check that they fit.
+    """Put a run together from its description and the arrays beside it; check that they fit.
 
     ``where`` gives the place of each of them, for messages.
     """
@@ -274,17 +303,17 @@ def described_run(
 def _undescribed_run(
     store: Store,
     names: Sequence[str],
-    arrays: Mapping[str, np.ndarray | None],
+    arrays: Beside,
     sigma: Any,
     noise: str | Mapping[str, str] | None,
     train: Any,
     name: str,
 ) -> Run:
     """A run that does not describe itself."""
-    labels, groups = arrays["labels"], arrays["groups"]
-    if groups is not None and labels is not None and len(labels) == len(groups):
-        n_inputs = len(np.unique(groups))
-        if n_inputs < len(labels):
+    groups = arrays["groups"]
+    for labels in label_sets(labels_of(arrays)).values():
+        n_inputs = np.inf if groups is None else len(np.unique(groups))
+        if groups is not None and n_inputs < len(labels) == len(groups):
             raise RunError(
                 f"labels hold one label per input, and groups index them; got {len(labels)} "
                 f"labels, one per row, for {n_inputs} inputs. Pass labels[i] for input i."
@@ -296,12 +325,11 @@ def _undescribed_run(
 def _fitted_run(
     store: Store,
     layers: tuple[Layer, ...],
-    arrays: Mapping[str, np.ndarray | None],
+    arrays: Beside,
     train: Any,
     where: Callable[[str], str | Path],
     **described: Any,
 ) -> Run:
-    labels, groups = arrays["labels"], arrays["groups"]
-    mask = training_mask(train, labels, where("record"))
-    check_groups(groups, labels, where("groups"))
-    return Run(store, layers, labels=labels, groups=groups, train=mask, **described)
+    trained = check_beside(arrays, train, where)
+    return Run(store, layers, labels=labels_of(arrays), groups=arrays["groups"],
+               mask=arrays["mask"], train=trained, **described)  # fmt: skip

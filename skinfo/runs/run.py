@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -14,6 +14,7 @@ import numpy as np
 from skinfo._rows import as_scale, check_whole
 from skinfo.errors import MissingExtraError, RunError, in_words
 from skinfo.runs.activations import LayerActivations, subset_mask
+from skinfo.runs.beside import Labels, label_sets
 from skinfo.runs.description import Layer, stored_names, whole_epoch
 from skinfo.runs.flatten import Flattener, Flattening
 
@@ -58,10 +59,13 @@ class Run:
         Where the arrays are; they are read one at a time, when asked for.
     layers : tuple of Layer
         The layers in network order.
-    labels : ndarray of shape (n_inputs,) or None
-        Label of each input.
+    labels : ndarray, mapping of str to ndarray, or None
+        Label of each input, (n_inputs,), or of each token, (n_inputs, n_tokens); several sets of
+        them by name.
     groups : ndarray of shape (n_rows,) or None
         Input of each row of two-dimensional arrays whose rows are replicas.
+    mask : ndarray of shape (n_inputs, n_tokens), bool, or None
+        Which tokens are real; all where there is none.
     train : ndarray of shape (n_inputs,), bool, or None
         Which inputs the network was trained on.
     seed : int or None
@@ -93,8 +97,9 @@ class Run:
 
     store: Store
     layers: tuple[Layer, ...]
-    labels: np.ndarray | None = None
+    labels: Labels = None
     groups: np.ndarray | None = None
+    mask: np.ndarray | None = None
     train: np.ndarray | None = None
     seed: int | None = None
     versions: Mapping[str, str] = field(default_factory=dict)
@@ -190,45 +195,87 @@ class Run:
         if stored.dtype == bool:
             stored = stored.view(np.uint8)
         flattener = self._flattener(stored.shape, stored.dtype, epoch, layer)
+        of_stored = self._inputs_of_stored(stored.shape, flattener.axes, epoch, layer)
+        mask = self._mask_of(flattener, of_stored)
         try:
-            check_whole(stored)
-            array = flattener.apply(stored)
+            if stored.dtype.kind in "iu":
+                check_whole(stored if mask is None else flattener.real_tokens(stored, mask))
+            array = flattener.apply(stored, mask)
         except ValueError as error:
             raise self._error(str(error), epoch, layer) from error
-        tokens = flattener.tokens(stored.shape)
         self._check_numbers(array.dtype, epoch, layer)
-        inputs = self._inputs_of_rows(array, epoch, layer, tokens)
         self._check_width(array.shape[-1], epoch, layer)
         self._check_noise(array.shape[-1], epoch, layer)
-        if not np.isfinite(array).all():
-            place = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
-            raise self._error(f"holds NaN or infinity, first at {place}", epoch, layer)
+        self._check_finite(array, mask, flattener, epoch, layer)
         if array.ndim == 3 and not flattener.declared:
             self._check_replicas(array, flattener.axes, epoch, layer)
-        scale = self._load_scale(epoch, layer, flattener)
-        with_rows = np.unique(inputs)
-        in_subset = np.ones(len(with_rows), dtype=bool)
+        scale = self._load_scale(epoch, layer, flattener, mask)
+        inputs, sequences = of_stored, None
+        if flattener.per_token:
+            tokens = flattener.length(stored.shape, "t") or 0
+            real = np.ones((len(of_stored), tokens), dtype=bool) if mask is None else mask
+            inputs = (of_stored[:, None] * tokens + np.arange(tokens))[real]
+            sequences = np.repeat(of_stored, real.sum(axis=1))
+        replicas = array.shape[1] if array.ndim == 3 else 1
+        inputs = np.repeat(inputs, replicas)
+        sequences = None if sequences is None else np.repeat(sequences, replicas)
+        of_rows = inputs if sequences is None else sequences
+        in_subset = np.ones(len(np.unique(inputs)), dtype=bool)
         if subset is not None:
-            n_inputs = int(inputs.max()) // tokens + 1 if self.labels is None else len(self.labels)
-            mask = subset_mask(subset, self.train, n_inputs)
-            in_subset = mask[with_rows // tokens]
-            keep = mask[inputs // tokens]
+            chosen = subset_mask(subset, self.train, self._n_inputs() or int(of_stored.max()) + 1)
+            keep = chosen[of_rows]
+            in_subset = keep[np.unique(inputs, return_index=True)[1]]
             kept = keep.reshape(len(array), -1)[:, 0]
             array, scale = array[kept], None if scale is None else scale[kept]
-            inputs = inputs[keep]
-        labels = None if self.labels is None else self.labels[inputs // tokens]
+            inputs, of_rows = inputs[keep], of_rows[keep]
+            sequences = None if sequences is None else of_rows
+        labels = {
+            name: of_inputs.ravel()[inputs] if of_inputs.ndim == 2 else of_inputs[of_rows]
+            for name, of_inputs in label_sets(self.labels).items()
+            if of_inputs.ndim == 1 or flattener.per_token
+        }
         return LayerActivations(
-            epoch, self.layer(layer), array, inputs, labels, in_subset, scale, tokens
+            epoch, self.layer(layer), array, inputs, labels, in_subset, scale, sequences
         )
 
-    def _load_scale(self, epoch: int, layer: str, flattener: Flattener) -> np.ndarray | None:
+    def _mask_of(self, flattener: Flattener, of_stored: np.ndarray) -> np.ndarray | None:
+        """Which tokens of each stored row are real; None where all are, or there are none."""
+        if self.mask is None or "t" not in flattener.axes or self.mask.all():
+            return None
+        return self.mask[of_stored]
+
+    def _check_finite(
+        self,
+        array: np.ndarray,
+        mask: np.ndarray | None,
+        flattener: Flattener,
+        epoch: int,
+        layer: str,
+    ) -> None:
+        if np.isfinite(array).all():
+            return
+        place = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
+        what = f"holds NaN or infinity, first at {place}"
+        if mask is not None and flattener.per_token:
+            row, token = (int(i) for i in np.argwhere(mask)[place[0]])
+            what += f", which is real token {token} of row {row}"
+        elif mask is not None and callable(flattener.choice):
+            what += (
+                ", of what the callable given as flatten made: padding is NaN in what it is given, "
+                "to be left out, for example with np.nanmax"
+            )
+        raise self._error(what, epoch, layer)
+
+    def _load_scale(
+        self, epoch: int, layer: str, flattener: Flattener, mask: np.ndarray | None
+    ) -> np.ndarray | None:
         """The standard deviations stored for a layer, flattened as it is; None where none are."""
         deviations = self.layer(layer).deviations
         if deviations is None:
             return None
         stored = self._ask_store(self.store.read, epoch, deviations)
         self._check_numbers(stored.dtype, epoch, deviations)
-        scale = flattener.apply(stored)
+        scale = flattener.apply(stored, mask)
         rows = scale.reshape(-1, scale.shape[-1])
         try:
             as_scale(rows, rows.shape)
@@ -265,8 +312,12 @@ class Run:
         """Find the shape of an array once flattened, without reading it."""
         shape, dtype = self.stored_shape(epoch, layer)
         flattener = self._flattener(shape, dtype, epoch, layer)
+        mask = None
+        if self.mask is not None:
+            inputs = self._inputs_of_stored(shape, flattener.axes, epoch, layer)
+            mask = self._mask_of(flattener, inputs)
         try:
-            flat = flattener.shape(shape, dtype)
+            flat = flattener.shape(shape, dtype, mask)
         except ValueError as error:
             raise self._error(str(error), epoch, layer) from error
         self._check_noise(flat[-1], epoch, layer)
@@ -285,7 +336,9 @@ class Run:
         flattener = self._flattener(*self.stored_shape(epoch, layer), epoch, layer)
         if "r" in flattener.axes and not flattener.declared and not self.layer(layer).noise_before:
             try:
-                array = flattener.apply(self._ask_store(self.store.read, epoch, layer))
+                stored = self._ask_store(self.store.read, epoch, layer)
+                inputs = self._inputs_of_stored(stored.shape, flattener.axes, epoch, layer)
+                array = flattener.apply(stored, self._mask_of(flattener, inputs))
             except (ValueError, MemoryError):
                 # It has an error of its own when it is measured.
                 return
@@ -300,7 +353,7 @@ class Run:
         flat = self.shape(epoch, layer)
         return size + (0 if flat == stored else int(np.prod(flat, dtype=np.int64)) * 8)
 
-    def mask(self, subset: str | np.ndarray | None) -> np.ndarray | None:
+    def in_subset(self, subset: str | np.ndarray | None) -> np.ndarray | None:
         """Turn "train", "test" or a mask into a checked mask over the inputs; None keeps all.
 
         Raises
@@ -322,7 +375,7 @@ class Run:
         if array.ndim < 2 or array.size == 0:
             raise self._misshapen(array.shape, epoch, layer)
         if self.groups is None or len(array) != len(self.groups):
-            self._inputs_of_rows(array, epoch, layer, 1)
+            self._inputs_of_stored(array.shape, "n", epoch, layer)
         model = self.layer(layer).noise_model
         if model is not None and array.ndim <= 3:
             try:
@@ -340,6 +393,25 @@ class Run:
             if len(shape) <= 3:
                 self._check_same_width(array.shape[-1], epoch, shape[-1], before, layer)
             break
+
+    @property
+    def n_tokens(self) -> int | None:
+        """How many tokens the mask, or labels of tokens, are for; None where there are neither."""
+        of_tokens = (self.mask, *label_sets(self.labels).values())
+        return next((a.shape[1] for a in of_tokens if a is not None and a.ndim == 2), None)
+
+    def check_tokens(self, shapes: Collection[tuple[int, ...]], epoch: int | None = None) -> None:
+        """Check that some array, of those of these shapes, has the tokens of the run's mask."""
+        if self.n_tokens and not any(len(s) > 2 and self.n_tokens in s for s in shapes):
+            what = "labels" if self.mask is None else "mask"
+            hint = "" if self.mask is not None else (
+                "; labels of inputs are one for each, and of one-hot labels labels.argmax(axis=1)"
+            )  # fmt: skip
+            raise RunError(
+                f"the {what} are of {self.n_tokens} tokens, which no layer has: the arrays have "
+                f"shapes {', '.join(map(str, dict.fromkeys(shapes)))}{hint}",
+                path=self.name, epoch=epoch,
+            )  # fmt: skip
 
     def check_deviations(
         self, shape: tuple[int, ...], beside: tuple[int, ...], epoch: int, layer: str
@@ -408,6 +480,13 @@ class Run:
                 f"axes={{{layer!r}: 'nrc'}} or 'ntc'",
                 epoch, layer,
             )  # fmt: skip
+        try:
+            if self.mask is not None:
+                flattener.check_mask(self.mask, shape)
+            for name, labels in label_sets(self.labels).items():
+                flattener.check_labels(labels, name, shape)
+        except ValueError as error:
+            raise self._error(str(error), epoch, layer) from error
         return flattener
 
     def _error(self, what: str, epoch: int, layer: str) -> RunError:
@@ -467,22 +546,18 @@ class Run:
             epoch, layer,
         )  # fmt: skip
 
-    def _inputs_of_rows(self, array: np.ndarray, epoch: int, layer: str, tokens: int) -> np.ndarray:
-        """The input of each row of the array, unfolded to two dimensions.
-
-        With several tokens each of them counts as an input: token k of input i is number
-        i * tokens + k.
-        """
-        n_inputs = self._n_inputs()
-        n_rows = len(array) // tokens
+    def _inputs_of_stored(
+        self, shape: tuple[int, ...], axes: str, epoch: int, layer: str
+    ) -> np.ndarray:
+        """The input of each place along the first axis, the one of inputs or of rows."""
+        n_inputs, n_rows = self._n_inputs(), shape[axes.index("n")]
         if n_inputs is None:
             self._check_same_rows(n_rows, epoch, layer)
-        if array.ndim == 2 and self.groups is not None and n_rows == len(self.groups):
-            return (self.groups[:, None] * tokens + np.arange(tokens)).ravel()
+        if "r" not in axes and self.groups is not None and n_rows == len(self.groups):
+            return self.groups
         if n_inputs is not None and n_rows != n_inputs:
-            raise self._misfit(array.shape, n_rows, epoch, layer)
-        replicas = array.shape[1] if array.ndim == 3 else 1
-        return np.repeat(np.arange(len(array)), replicas)
+            raise self._misfit(shape, n_rows, epoch, layer)
+        return np.arange(n_rows)
 
     def _check_same_rows(self, n_rows: int, epoch: int, layer: str) -> None:
         """Without labels the first array that can be looked at says how many inputs there are."""
@@ -498,8 +573,9 @@ class Run:
             )  # fmt: skip
 
     def _n_inputs(self) -> int | None:
-        if self.labels is not None:
-            return len(self.labels)
+        for of_inputs in (*label_sets(self.labels).values(), self.mask):
+            if of_inputs is not None:
+                return len(of_inputs)
         return None if self.groups is None else int(self.groups.max()) + 1
 
     def _count_inputs(self) -> int | None:
@@ -520,7 +596,9 @@ class Run:
 
     def _misfit(self, shape: tuple[int, ...], n_rows: int, epoch: int, layer: str) -> RunError:
         """An array of another number of rows than the labels or groups are for."""
-        labels = "" if self.labels is None else f"{len(self.labels)} labels, one per input"
+        what = "labels, one" if label_sets(self.labels) else "masks, one"
+        known = label_sets(self.labels) or self.mask is not None
+        labels = f"{self._n_inputs()} {what} per input" if known else ""
         if self.groups is None:
             expected = labels
             hint = "; where rows are replicas, groups= of open_run names their inputs"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -12,24 +13,28 @@ import numpy as np
 
 from skinfo._files import only_writer
 from skinfo.errors import RunError
-from skinfo.runs.description import (
+from skinfo.runs.beside import (
     BESIDE,
+    Beside,
+    check_beside,
+    described_beside,
+    make_beside,
+    same,
+)
+from skinfo.runs.description import (
     Layer,
     Record,
     as_layers,
-    check_groups,
     check_losses,
-    check_name,
     check_record,
     make_record,
     stored_names,
-    training_mask,
     whole_epoch,
 )
 from skinfo.runs.opening import described_run
 from skinfo.runs.run import Run
 from skinfo.runs.stores import new_store
-from skinfo.runs.stores.base import DirectoryStore, checked_list
+from skinfo.runs.stores.base import DirectoryStore, read_beside
 from skinfo.runs.stores.memory import MemoryStore, as_array
 
 _DESCRIBED = ("layers", "train", "seed", "settings", *BESIDE)
@@ -45,7 +50,7 @@ class RunWriter:
         error.
     layers : sequence of Layer or of str
         The layers in network order; names alone where their noise is unknown.
-    labels, groups, train, seed, settings, format
+    labels, groups, mask, train, seed, settings, format
         As of :func:`skinfo.save_run`.
 
     Raises
@@ -71,18 +76,20 @@ class RunWriter:
         *,
         labels: Any = None,
         groups: Any = None,
+        mask: Any = None,
         train: Any = None,
         seed: int | None = None,
         settings: Mapping[str, Any] | None = None,
         format: str | None = None,  # noqa: A002
     ) -> None:
         self.path = Path(path)
-        arrays = _beside(labels, groups, self.path)
-        training_mask(train, arrays["labels"], self.path)
+        arrays = make_beside(labels, groups, mask, self.path)
+        check_beside(arrays, train, lambda _: self.path)
         with _writing(self.path, format) as (self._store, record):
             described = make_record(
-                as_layers(layers), self._store.format, train=train, seed=seed, settings=settings
-            )
+                as_layers(layers), self._store.format, train=train, seed=seed, settings=settings,
+                beside=described_beside(arrays),
+            )  # fmt: skip
             check_record(described, self.path)
             if record is None:
                 with naming_failure(self.path):
@@ -128,6 +135,7 @@ def save_run(
     *,
     labels: Any = None,
     groups: Any = None,
+    mask: Any = None,
     sigma: Any = None,
     noise: str | Mapping[str, str] | None = None,
     layers: Sequence[Layer | str] | None = None,
@@ -141,8 +149,8 @@ def save_run(
 
     The checkpoint is there whole or not at all, however the process ends, and the others stay as
     they are; an earlier one of the same epoch is replaced. The description of the run (labels,
-    groups, sigma, noise, layers, train, seed, settings) is needed at the first call only; if it is
-    given again it must be the same.
+    groups, mask, sigma, noise, layers, train, seed, settings) is needed at the first call only; if
+    it is given again it must be the same.
 
     Parameters
     ----------
@@ -154,10 +162,15 @@ def save_run(
         The layers in network order, each before its own noise: (n_inputs, n_units),
         (n_inputs, n_replicas, n_units), rows that ``groups`` names the inputs of, or maps and
         tokens of each input, to be flattened when they are read. Tensors of torch are taken too.
-    labels : array-like of shape (n_inputs,), optional
-        Label of each input.
+    labels : array-like, or mapping of str to array-like, optional
+        Label of each input, (n_inputs,), or of each token, (n_inputs, n_tokens); or several such
+        sets by name, as ``{"topic": topics, "token": words}``. Labels of masked tokens do not
+        count.
     groups : array-like of shape (n_rows,), optional
         Input of each row of two-dimensional arrays whose rows are replicas.
+    mask : array-like of shape (n_inputs, n_tokens), optional
+        Which tokens are real: True or 1, and False or 0 for padding, on either side. It is that of
+        every layer that has tokens.
     sigma : float, array-like, or mapping of str to any of them or str, optional
         Standard deviation of the noise of all layers, or of each, as of
         :class:`skinfo.runs.Layer`: a number, one per unit, or in a mapping the name of the array
@@ -202,7 +215,7 @@ def save_run(
     """
     path = Path(path)
     epoch = whole_epoch(epoch, path)
-    arrays = _beside(labels, groups, path)
+    arrays = make_beside(labels, groups, mask, path)
     with _writing(path, format, epoch) as (store, record):
         on_record = None if record is None else [layer["name"] for layer in record["layers"]]
         # Names without sigma say nothing of the noise that is on record.
@@ -211,8 +224,9 @@ def save_run(
         if layers is None:
             layers = on_record or list(activations)
         described = make_record(
-            as_layers(layers, sigma, noise), store.format, train=train, seed=seed, settings=settings
-        )
+            as_layers(layers, sigma, noise), store.format, train=train, seed=seed,
+            settings=settings, beside=described_beside(arrays),
+        )  # fmt: skip
         if record is None:
             record = described
             check_record(record, path)
@@ -226,8 +240,10 @@ def save_run(
             with naming_failure(path, epoch):
                 store.create(record, arrays)
         else:
-            given = {"layers": None if says_nothing else layers, "train": train, "seed": seed,
-                     "settings": settings, "labels": labels, "groups": groups}  # fmt: skip
+            given = {
+                "layers": None if says_nothing else layers, "train": train, "seed": seed,
+                "settings": settings, "labels": labels, "groups": groups, "mask": mask,
+            }  # fmt: skip
             names = [name for name, value in given.items() if value is not None]
             _check_same(store, record, described, arrays, names)
         append(store, record, epoch, activations, losses)
@@ -285,6 +301,7 @@ def _arrays(
             run.check_deviations(shapes[of_layer], array.shape, epoch, of_layer)
         yield name, array
     now.clear()
+    run.check_tokens(list(shapes.values()), epoch)
 
 
 @contextmanager
@@ -307,20 +324,6 @@ def _check_names(run: Run, activations: Mapping[str, Any], epoch: int) -> None:
     if set(activations) != names:
         raise RunError(f"expected the layers {sorted(names)}, got {sorted(activations)}",
                        path=run.name, epoch=epoch)  # fmt: skip
-
-
-def _beside(labels: Any, groups: Any, path: Path) -> dict[str, np.ndarray | None]:
-    """Labels and groups as arrays, checked."""
-    arrays = {}
-    for name, values in zip(BESIDE, (labels, groups), strict=True):
-        array = arrays[name] = checked_list(values, name, path)
-        if array is not None and array.dtype.kind == "U":
-            # In a list: numpy takes a NUL at the end of a word for padding.
-            words = values if isinstance(values, list | tuple) else array.tolist()
-            for word in {str(word) for word in words} - {""}:
-                check_name(word, "a label")
-    check_groups(arrays["groups"], arrays["labels"], path)
-    return arrays
 
 
 @contextmanager
@@ -349,35 +352,34 @@ def _writing(
 
 def _undo(store: DirectoryStore, before: set[str] | None, made: Sequence[Path]) -> None:
     """Leave nothing of a run that could not be begun; without the lock the files are another's."""
-    own = {"run.json", *(f"{name}.npy" for name in BESIDE), store.lock.name}
-    for name in set() if before is None else own - before:
-        (store.path / name).unlink(missing_ok=True)
+    own = re.compile(rf"run\.json|({'|'.join(BESIDE)})(-.*)?\.npy|{re.escape(store.lock.name)}")
+    with suppress(OSError):
+        for name in () if before is None else set(os.listdir(store.path)) - before:
+            if own.fullmatch(name):
+                (store.path / name).unlink(missing_ok=True)
     with suppress(OSError):
         for folder in made:
             folder.rmdir()
 
 
 def _run_of(store: DirectoryStore, record: Record) -> Run:
-    arrays = {name: store.beside(name) for name in BESIDE}
+    arrays = read_beside(store, record)
     return described_run(store, record, arrays, name=str(store.path), where=store.where)
-
-
-def same(one: np.ndarray | None, other: np.ndarray | None) -> bool:
-    """Whether labels or groups are the same, or both are missing."""
-    return one is other if one is None or other is None else np.array_equal(one, other)
 
 
 def _check_same(
     store: DirectoryStore,
     record: Record,
     described: Record,
-    arrays: Mapping[str, np.ndarray | None],
+    arrays: Beside,
     names: Sequence[str],
 ) -> None:
     """Check that the parts of these names are on record as they were given."""
+    beside = read_beside(store, record)
     for name in names:
         if name in BESIDE:
-            equal = same(store.beside(name), arrays[name])
+            every = [one for one in beside | arrays if one == name or one.startswith(f"{name}-")]
+            equal = all(same(beside.get(one), arrays.get(one)) for one in every)
         else:
             equal = record.get(name) == described[name]
         if not equal:

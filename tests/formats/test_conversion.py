@@ -203,7 +203,7 @@ def test_an_array_that_cannot_be_converted_is_named_by_its_source(tmp_path, call
     assert err.splitlines()[-1].startswith(f"skinfo: {tmp_path / 'dump'}, epoch 1, layer 'y'")
 
 
-@pytest.mark.parametrize("content", [None, b"", b"nonsense", "table", "npz"])
+@pytest.mark.parametrize("content", [None, b"", b"nonsense", "cube", "npz"])
 def test_labels_that_cannot_be_read_are_a_mistake(tmp_path, call, content):
     save_run(tmp_path / "run", 1, {"a": np.zeros((4, 2))})
     file = tmp_path / "y.npy"
@@ -211,11 +211,11 @@ def test_labels_that_cannot_be_read_are_a_mistake(tmp_path, call, content):
         file.write_bytes(content)
     elif content is not None:
         with file.open("wb") as stream:
-            np.savez(stream, LABELS) if content == "npz" else np.save(stream, np.zeros((2, 2)))
+            np.savez(stream, LABELS) if content == "npz" else np.save(stream, np.zeros((2, 2, 2)))
     code, out, err = call("convert", tmp_path / "run", tmp_path / "new", "--labels", file)
     assert (code, out) == (2, "")
     assert err.startswith(f"skinfo: {file}: ")
-    assert ("one label per input; got shape (2, 2)" if content == "table" else "cannot be") in err
+    assert ("one label per input; got shape (2, 2, 2)" if content == "cube" else "cannot be") in err
     assert not (tmp_path / "new").exists()
 
 

@@ -159,10 +159,10 @@ def test_a_layer_that_is_gone_lists_those_there_are(fmt, written):
 
 def test_a_newer_schema_asks_for_a_newer_skinfo(fmt, written):
     store = open_run(written).store
-    store.write_record(read_record(written) | {"schema": 3})
-    with pytest.raises(RunError, match=r"run\.json: written with schema 3.*newer skinfo"):
+    store.write_record(read_record(written) | {"schema": 4})
+    with pytest.raises(RunError, match=r"run\.json: written with schema 4.*newer skinfo"):
         open_run(written)
-    with pytest.raises(RunError, match=r"run\.json: written with schema 3"):
+    with pytest.raises(RunError, match=r"run\.json: written with schema 4"):
         save_run(written, 30, two_layers())
 
 

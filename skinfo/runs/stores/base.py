@@ -26,8 +26,8 @@ from skinfo._files import (
     size_on_disk,
     write_atomically,
 )
-from skinfo._rows import one_each
 from skinfo.errors import MissingExtraError, RunError, in_words
+from skinfo.runs.beside import Beside, checked, names_beside, needed_beside
 from skinfo.runs.description import Record, parse_record, plain, whole_epoch
 
 #: Arrays of a checkpoint by layer, each made when it is written.
@@ -79,15 +79,18 @@ class DiskStore(ABC):
         """Shape and type of an array, without reading it; raises RunError if it is missing."""
 
     def beside(self, name: str) -> np.ndarray | None:
-        """Labels or groups as one list, or None; raises RunError if they are none."""
-        return checked_list(self._beside(name), name, self.where(name))
+        """Labels, groups or the mask, or None; raises RunError if they are none."""
+        values = self._beside(name)
+        of_tokens = name.startswith("labels") and values is not None and values.ndim == 2
+        mask = self.beside("mask") if of_tokens else None
+        return checked(values, name, self.where(name), mask)
 
     @abstractmethod
     def _beside(self, name: str) -> np.ndarray | None:
-        """Labels or groups as they are stored, or None."""
+        """An array beside the checkpoints as it is stored, or None."""
 
     def where(self, name: str) -> Path | str:
-        """Place of labels, groups or the record, for messages."""
+        """Place of an array beside the checkpoints, or of the record, for messages."""
         return f"{self.path}:/{name}"
 
     def size(self) -> int:
@@ -96,7 +99,7 @@ class DiskStore(ABC):
 
 
 class DirectoryStore(DiskStore):
-    """A directory with run.json, labels.npy, groups.npy and one file per checkpoint.
+    """A directory with run.json, labels.npy, groups.npy, mask.npy and one file per checkpoint.
 
     This is how runs are written: each checkpoint appears whole or not at all, and the others stay
     as they are.
@@ -164,7 +167,7 @@ class DirectoryStore(DiskStore):
         return re.compile(rf"epoch_(\d{{8,}}){re.escape(cls.suffix)}")
 
     def _beside(self, name: str) -> np.ndarray | None:
-        path = self.path / f"{name}.npy"
+        path = self.where(name)
         # A link to nothing is an error, not a run without labels.
         if not os.path.lexists(path):
             return None
@@ -172,13 +175,13 @@ class DirectoryStore(DiskStore):
             return load_npy(path)
 
     def where(self, name: str) -> Path:
-        """File of labels, groups or the record."""
-        return self.path / ("run.json" if name == "record" else f"{name}.npy")
+        """File of an array beside the checkpoints, or of the record."""
+        return self.path / ("run.json" if name == "record" else f"{quoted(name)}.npy")
 
-    def create(self, record: Record, arrays: dict[str, np.ndarray | None]) -> None:
+    def create(self, record: Record, arrays: Beside) -> None:
         """Make the directory, with run.json as the last file in it."""
-        for layer in record["layers"]:
-            check_storable(layer["name"])
+        for name in [*(layer["name"] for layer in record["layers"]), *arrays]:
+            check_storable(name)
         self.path.mkdir(parents=True, exist_ok=True)
         self.tidy()
         for name, values in arrays.items():
@@ -187,7 +190,7 @@ class DirectoryStore(DiskStore):
                 raise RunError("is there already and is not of this run; remove it, or write "
                                "elsewhere", path=self.where(name))  # fmt: skip
             if values is not None:
-                with write_atomically(self.path / f"{name}.npy") as file:
+                with write_atomically(self.where(name)) as file:
                     write_npy(file, values)
         self.write_record(record)
 
@@ -228,7 +231,7 @@ class DirectoryStore(DiskStore):
 
     def tidy(self) -> None:
         """Remove what a killed writer left half; only the holder of the lock may."""
-        remove_leftovers(self.path, rf"epoch_\d+{re.escape(self.suffix)}|run\.json|\w+\.npy")
+        remove_leftovers(self.path, rf"epoch_\d+{re.escape(self.suffix)}|run\.json|.+\.npy")
 
     @property
     def begun(self) -> Path:
@@ -277,14 +280,16 @@ def read_record(path: Path) -> Record | None:
         return parse_record(text, file)
 
 
-def checked_list(values: Any, name: str, path: str | Path) -> np.ndarray | None:
-    """Labels or groups as one list, with words decoded; raises RunError if they are none."""
-    if values is None:
-        return None
-    try:
-        return one_each(values, name)
-    except ValueError as error:
-        raise RunError(str(error), path=path) from error
+def read_beside(store: DiskStore, record: Record | None) -> Beside:
+    """All arrays beside a run; raises RunError if one cannot be read that the run says it has."""
+    arrays = {name: store.beside(name) for name in names_beside(record)}
+    for name in needed_beside(record):
+        if arrays[name] is None:
+            raise RunError(
+                "is missing, and the run says that it has one; put it back, or write the run again",
+                path=store.where(name),
+            )
+    return arrays
 
 
 def list_directory(path: Path) -> list[Path]:
