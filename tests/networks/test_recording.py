@@ -1,5 +1,8 @@
 """Runs recorded batch by batch."""
 
+import contextlib
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +10,8 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from skinfo import open_run
-from skinfo.networks import record_run
+from skinfo.errors import RunError
+from skinfo.networks import GaussianNoise, record_run
 from skinfo.networks.layers import choose_layers
 from skinfo.runs import Layer
 from skinfo.szt import make_mlp
@@ -16,8 +20,13 @@ from .small_networks import (
     NAMES,
     SIGMAS,
     SIZES,
+    Breaking,
+    BrokenError,
+    global_state_untouched,
+    hooks,
     images,
     make_conv_net,
+    modes,
     outputs_of,
 )
 
@@ -131,3 +140,330 @@ def test_replicas_have_the_noise_of_the_layers_before(X, path):
     other = arrays_of(record_run(model, X, path.with_name("other"), **options, random_state=1))
     np.testing.assert_array_equal(arrays["layer3"], again["layer3"])
     assert np.mean(arrays["layer3"] == other["layer3"]) < 0.01
+
+
+# What a model gives, of any kind
+
+
+def test_of_tuples_and_mappings_the_first_tensor_is_recorded_or_a_chosen_one(path):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.LSTM(3, 4, batch_first=True))
+    x = torch.randn(6, 5, 3)
+    with torch.no_grad():
+        steps, (last, _) = model[0](x)
+    run = record_run(model, x, path, layers="0")
+    np.testing.assert_allclose(arrays_of(run)["0"], steps.numpy(), atol=1e-6)
+    path = path.with_name("last")
+    run = record_run(model, x, path, layers="0", output=lambda out: out[1][0][-1])
+    np.testing.assert_allclose(arrays_of(run)["0"], last[-1].numpy(), atol=1e-6)
+
+
+class InMapping(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.inner = nn.Linear(6, 3)
+        self.outer = Named(self.inner)
+
+    def forward(self, x):
+        return self.outer(x)["last_hidden_state"]
+
+
+class Named(nn.Module):
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x):
+        return {"last_hidden_state": self.inner(x), "other": None}
+
+
+def test_a_mapping_is_recorded_by_its_first_tensor(X, path):
+    model = InMapping()
+    arrays = arrays_of(record_run(model, X, path, layers=["outer", "inner"]))
+    np.testing.assert_array_equal(arrays["outer"], arrays["inner"])
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.half, torch.float64])
+def test_the_numbers_are_those_of_the_model_s_type(X, path, dtype):
+    model = make_mlp(SIZES).to(dtype)
+    run = record_run(model, X, path, layers="layer1")
+    with torch.no_grad():
+        expected = model.layer1(torch.as_tensor(X).to(dtype))
+    array = arrays_of(run)["layer1"]
+    assert array.dtype == (np.float64 if dtype == torch.float64 else np.float32)
+    np.testing.assert_array_equal(array, expected.to(torch.float64).numpy())
+
+
+def test_an_outer_autocast_counts(X, path):
+    model = make_mlp(SIZES)
+    with torch.autocast("cpu", torch.bfloat16), torch.no_grad():
+        run = record_run(model, X, path, layers="layer1.0")
+        expected = model.layer1[0](torch.as_tensor(X))
+    assert expected.dtype == torch.bfloat16
+    np.testing.assert_array_equal(arrays_of(run)["layer1.0"], expected.float().numpy())
+
+
+@pytest.mark.parametrize("at_call", [1, 400])
+def test_modes_hooks_and_generators_are_as_before_even_after_an_exception(X, path, at_call):
+    breaking = Breaking(at_call)
+    model = nn.Sequential(nn.Linear(6, 4), nn.Dropout(0.5), breaking, nn.Linear(4, 2)).train()
+    model[3].eval()
+    before = modes(model)
+    with global_state_untouched():
+        context = pytest.raises(BrokenError) if at_call == 1 else contextlib.nullcontext()
+        with context:
+            record_run(model, X, path, layers="*", keep_dropout=True, n_replicas=2)
+    assert modes(model) == before
+    assert not hooks(model)
+    assert path.exists() == (at_call > 1)
+
+
+# Checkpoints, and recordings that were interrupted
+
+
+def test_another_call_adds_a_checkpoint(X, path):
+    model = make_mlp(SIZES)
+    record_run(model, X, path, layers=NAMES, labels=LABELS, losses={"loss": 2.0})
+    with torch.no_grad():
+        model.layer1[0].bias += 1
+    run = record_run(model, X, path, layers=NAMES, labels=LABELS, epoch=3)
+    assert run.epochs == [0, 3]
+    assert run.losses == {0: {"loss": 2.0}}
+    with torch.no_grad():
+        expected = model.layer1(torch.as_tensor(X)).numpy()
+    np.testing.assert_allclose(arrays_of(run, 3)["layer1"], expected, atol=1e-6)
+    with pytest.raises(RunError, match="another run exists already: its layers differ"):
+        record_run(model, X, path, layers="layer1", labels=LABELS, epoch=4)
+    with pytest.raises(RunError, match="another run exists already: its labels differ"):
+        record_run(model, X, path, layers=NAMES, labels=LABELS + 1, epoch=4)
+
+
+def test_an_epoch_of_the_same_state_is_left_and_one_of_another_is_an_error(X, path):
+    model = make_mlp(SIZES)
+    record_run(model, X, path, layers=NAMES)
+    file = path / "epoch_00000000.npz"
+    before = file.stat().st_mtime_ns
+    with pytest.warns(UserWarning, match="recorded before, of the same state of the model"):
+        record_run(model, iter(()), path, layers=NAMES)
+    assert file.stat().st_mtime_ns == before
+    with pytest.raises(RunError, match=r"with another n_replicas \(24 then, 3 now\)"):
+        record_run(model, X, path, layers=NAMES, n_replicas=3)
+    with torch.no_grad():
+        model.layer1[0].bias += 1
+    with pytest.raises(RunError, match="another state of the model"):
+        record_run(model, X, path, layers=NAMES)
+    open_run(path).load(0, "layer1")
+    (path / ".recording" / "00000000" / "key.json").unlink()
+    with pytest.raises(RunError, match="not known of which state"):
+        record_run(model, X, path, layers=NAMES)
+
+
+class Calls:
+    """Count the passes of a model, and interrupt one of them."""
+
+    def __init__(self, model):
+        self.n, self.stop_at = 0, None
+        model.register_forward_hook(self)
+
+    def __call__(self, *_):
+        self.n += 1
+        if self.n == self.stop_at:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("cut", [False, True])
+def test_an_interrupted_recording_goes_on_where_it_stopped(X, path, cut):
+    model = make_mlp(SIZES)
+    options = {"layers": NAMES, "sigma": SIGMAS, "n_replicas": 2, "labels": LABELS}
+    batches = np.split(X, [11, 22, 33, 44])
+    calls = Calls(model.layer3)
+    whole = record_run(model, batches, path.with_name("whole"), **options)
+    checks = calls.n - 10
+    # In the second pass over the fourth batch.
+    calls.n, calls.stop_at = 0, checks + 8
+    with pytest.raises(KeyboardInterrupt):
+        record_run(model, iter(batches), path, **options)
+    if cut:
+        journal = path / ".recording" / "00000000" / "batches.jsonl"
+        journal.write_text(journal.read_text() + '{"digest": "12')
+    calls.n, calls.stop_at = 0, None
+    done = []
+    run = record_run(
+        model, iter(batches), path, **options, progress=lambda n, total: done.append((n, total))
+    )
+    assert calls.n == checks + 4
+    assert done == [(n, None) for n in range(1, 6)]
+    for name, array in arrays_of(whole).items():
+        np.testing.assert_array_equal(arrays_of(run)[name], array)
+    assert [file.name for file in (path / ".recording").rglob("*.*")] == ["key.json"]
+
+
+def interrupted(model, batches, path, **options):
+    def first_two():
+        yield from batches[:2]
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        record_run(model, first_two(), path, layers=NAMES, **options)
+
+
+def test_a_recording_does_not_go_on_with_what_is_another(X, path):
+    model, batches = make_mlp(SIZES), np.split(X, 5)
+    interrupted(model, batches, path)
+    with pytest.raises(ValueError, match="Batch 1 is not the one that was recorded before"):
+        record_run(model, [batches[0], *batches[2:]], path, layers=NAMES)
+    with pytest.raises(ValueError, match="ended after 0, where 2 were recorded before. An iterat"):
+        record_run(model, iter(()), path, layers=NAMES)
+    with pytest.raises(RunError, match="with another random_state"):
+        record_run(model, batches, path, layers=NAMES, random_state=1)
+    with pytest.raises(RunError, match="with another output"):
+        record_run(model, batches, path, layers=NAMES, output=lambda out: out + 1)
+    model.layer1[0].weight.data += 1
+    with pytest.raises(RunError, match="remove .*00000000") as error:
+        record_run(model, batches, path, layers=NAMES)
+    shutil.rmtree(str(error.value).split("remove ")[1].split(",")[0])
+    assert len(arrays_of(record_run(model, batches, path, layers=NAMES))["layer1"]) == 50
+
+
+def test_two_calls_do_not_record_one_epoch_at_once(X, path):
+    def batches():
+        yield X
+        record_run(make_mlp(SIZES), X, path, layers=NAMES)
+
+    with pytest.raises(RunError, match="another process is writing this run"):
+        record_run(make_mlp(SIZES), batches(), path, layers=NAMES)
+
+
+# Bad input
+
+
+def test_batches_that_give_nothing_are_an_error(X, path):
+    batches = iter([X])
+    record_run(make_mlp(SIZES), batches, path, layers=NAMES)
+    with pytest.raises(ValueError, match="ended after 0. An iterator or a generator gives its"):
+        record_run(make_mlp(SIZES), batches, path, layers=NAMES, epoch=1)
+    with pytest.raises(TypeError, match="loader, a list or an iterator of batches; got a int"):
+        record_run(make_mlp(SIZES), 3, path, layers=NAMES, epoch=1)
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (nn.Flatten(0), r"returns shape \(6,\) for one input; its first axis must be that"),
+        (Breaking(0), None),
+        (nn.Softmax(0), "gives another output for an input where"),
+    ],
+)
+def test_layers_that_are_no_functions_of_their_input_are_an_error(X, path, model, message):
+    context = contextlib.nullcontext() if message is None else pytest.raises(
+        ValueError, match=message
+    )  # fmt: skip
+    with context:
+        record_run(nn.Sequential(model), X, path, layers="0")
+    assert path.exists() == (message is None)
+
+
+def test_a_model_that_is_random_in_evaluation_mode_is_an_error(X, path):
+    class Random(nn.Module):
+        def forward(self, x):
+            return x + torch.rand_like(x)
+
+    with pytest.raises(ValueError, match="gives two results for one input"):
+        record_run(nn.Sequential(Random()), X, path, layers="0")
+
+
+@pytest.mark.parametrize(
+    ("second", "message"),
+    [
+        ({"input": 0}, None),
+        ({"inputs": 0}, "Batch 1: the keys change: 'input' is in the first batch, not in this"),
+        ({"input": 0, "a": 0}, "Batch 1: the keys change: 'a' is not in the first batch"),
+    ],
+)
+def test_keys_must_not_change(X, path, second, message):
+    batches = [{"input": X}, dict.fromkeys(second, X)]
+    context = contextlib.nullcontext() if message is None else pytest.raises(
+        ValueError, match=message
+    )  # fmt: skip
+    with context:
+        record_run(make_mlp(SIZES), batches, path, layers=NAMES)
+
+
+def test_a_key_that_is_named_must_be_there(X, path):
+    for options in ({"labels": "topic"}, {"mask": "real"}):
+        with pytest.raises(ValueError, match="there is no key '(topic|real)'; there are: input"):
+            record_run(make_mlp(SIZES), [{"input": X}], path, layers=NAMES, **options)
+
+
+def test_shapes_that_change_without_a_mask_are_an_error(path):
+    model = nn.Sequential(nn.Linear(3, 2))
+    with pytest.raises(ValueError, match=r"of shape \(5, 2\).*and <f4 of shape \(4, 2\) in the"):
+        record_run(model, [torch.zeros(2, 4, 3), torch.zeros(2, 5, 3)], path, layers="0")
+
+
+def test_labels_are_one_per_input(X, path):
+    for labels in (LABELS[:7], np.zeros((50, 3, 2), int)):
+        with pytest.raises(ValueError, match=r"Batch 0: labels have shape \(.*\) for 50 inputs"):
+            record_run(make_mlp(SIZES), [{"input": X, "labels": labels}], path, layers=NAMES)
+    with pytest.raises(ValueError, match="labels"):
+        record_run(make_mlp(SIZES), X, path, layers=NAMES, labels=LABELS[:7])
+
+
+# Dropout that is kept
+
+
+@pytest.fixture(name="dropping")
+def make_dropping():
+    layers = nn.Linear(6, 4), nn.Dropout(0.3), nn.Linear(4, 3), GaussianNoise(0.5), nn.Dropout(0.6)
+    return nn.Sequential(*layers)
+
+
+def test_replicas_have_the_dropout_that_the_layers_before_have(X, path, dropping):
+    run = record_run(dropping, X, path, layers="*", keep_dropout=True, n_replicas=300)
+    assert run.layers == (
+        Layer("0", 0.0), Layer("1", 0.0, True), Layer("2", 0.0, True), Layer("3", 0.5, True),
+        Layer("4", 0.0, True),
+    )  # fmt: skip
+    arrays = arrays_of(run)
+    kept = arrays["1"] != 0
+    # Of 60,000 units, whose share has a standard error of .0019.
+    assert kept.mean() == pytest.approx(0.7, abs=0.01)
+    assert len(np.unique(kept.reshape(-1, 4), axis=0)) == 16
+    clean = np.broadcast_to(arrays["0"][:, None] / 0.7, kept.shape)
+    np.testing.assert_allclose(arrays["1"][kept], clean[kept], rtol=1e-5)
+    with torch.no_grad():
+        behind = dropping[2](torch.as_tensor(arrays["1"])).numpy()
+    np.testing.assert_allclose(arrays["2"], behind, atol=1e-5)
+    kept = arrays["4"] != 0
+    assert kept.mean() == pytest.approx(0.4, abs=0.01)
+    noise = 0.4 * arrays["4"] - arrays["3"]
+    assert noise[kept].std() == pytest.approx(0.5, rel=0.03)
+    # Neither says anything of the other.
+    dropped = arrays["1"][..., :3] == 0
+    assert abs(np.corrcoef(noise[kept], dropped[kept])[0, 1]) < 0.04
+
+
+def test_dropout_is_that_of_random_state_whatever_torch_drew_before(X, path, dropping):
+    def dropped(name, random_state):
+        torch.rand(3)
+        with global_state_untouched():
+            run = record_run(
+                dropping, X, path.with_name(name), layers="1", keep_dropout=True, n_replicas=4,
+                random_state=random_state, batch_size=20,
+            )  # fmt: skip
+        return arrays_of(run)["1"] == 0
+
+    one, again, other, system = map(dropped, "abcd", (0, 0, 1, None))
+    np.testing.assert_array_equal(one, again)
+    assert 0.3 < np.mean(one != other) < 0.55
+    assert 0.3 < np.mean(one != system) < 0.55
+    # Each batch has its own.
+    assert np.any(one[:20] != one[20:40])
+
+
+def test_dropout_is_off_unless_it_is_kept_and_there_must_be_some(X, path, dropping):
+    run = record_run(dropping, X, path, layers=["0", "1"])
+    arrays = arrays_of(run)
+    np.testing.assert_array_equal(arrays["0"], arrays["1"])
+    with pytest.raises(ValueError, match="has no torch.nn.Dropout with p above 0"):
+        record_run(make_mlp(SIZES), X, path, layers="layer1", keep_dropout=True)
