@@ -61,7 +61,7 @@ class BatchReader:
             try:
                 inputs, labels = self._read(batch)
             except ValueError as error:
-                raise ValueError(f"Batch {number}: {error}.") from error
+                raise ValueError(f"Batch {number}: {str(error).rstrip('.')}.") from error
             self._keep(inputs, labels)
             yield inputs
 
@@ -105,8 +105,12 @@ class BatchReader:
             self._tokens += ids.numel()
             self._pads += int((ids == pad).sum())
 
-    def beside(self) -> dict[str, Any]:
-        """Labels and mask of all batches, as :func:`skinfo.save_run` takes them."""
+    def mask(self) -> np.ndarray | None:
+        """Real tokens of the inputs of all batches; None where the batches have no mask."""
+        return _joined(self._masks) if self._masks else None
+
+    def labels(self) -> dict[str, np.ndarray] | np.ndarray | None:
+        """Labels of the inputs of all batches, as :func:`skinfo.save_run` takes them."""
         sets = {name: _joined(parts) for name, parts in self._labels.items()} | self._given
         if self._pads and not self._masks and any(array.ndim > 1 for array in sets.values()):
             warnings.warn(
@@ -116,9 +120,7 @@ class BatchReader:
                 UserWarning,
                 stacklevel=3,
             )
-        labels = sets or None if sets.keys() - {""} else sets.get("")
-        mask = {"mask": _joined(self._masks)} if self._masks else {}
-        return {"labels": labels, **mask}
+        return sets if sets.keys() - {""} else sets.get("")
 
     def _check_keys(self, batch: Mapping[str, Any]) -> None:
         """Check that the keys are those of the first batch, and those that were asked for."""

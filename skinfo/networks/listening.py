@@ -245,7 +245,9 @@ class Listener:
                 "choose a token or their mean, or record a run with its tokens as they are, and "
                 "open that with flatten='tokens'"
             )
-        return _as_floats(flattener.apply(array))
+        if mask is not None:
+            flattener.check_mask(mask, array.shape)
+        return _as_floats(flattener.apply(array, mask if "t" in flattener.axes else None))
 
 
 def _dropout_in(model: nn.Module) -> dict[str, nn.Module]:

@@ -185,9 +185,11 @@ def record_run(
                 f"batches ended after {number + 1}{before}. An iterator or a generator gives its "
                 "batches once: make a new one for each call."
             )
+        arrays = pieces.arrays()
+        has_tokens = any(arrays[one.name].ndim - one.noise_before == 3 for one in described)
         save_run(
-            path, epoch, pieces.arrays(), layers=described, train=train, losses=losses,
-            settings=settings, format=format, **reader.beside(),
+            path, epoch, arrays, labels=reader.labels(), mask=reader.mask() if has_tokens else None,
+            layers=described, train=train, losses=losses, settings=settings, format=format,
         )  # fmt: skip
         pieces.finish()
     return open_run(path)

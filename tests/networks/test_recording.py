@@ -2,6 +2,7 @@
 
 import contextlib
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -407,6 +408,205 @@ def test_labels_are_one_per_input(X, path):
             record_run(make_mlp(SIZES), [{"input": X, "labels": labels}], path, layers=NAMES)
     with pytest.raises(ValueError, match="labels"):
         record_run(make_mlp(SIZES), X, path, layers=NAMES, labels=LABELS[:7])
+
+
+# Tokens, with padding
+
+
+class Encoder(nn.Module):
+    """Tokens that look at the real ones of their sequence; the first unit of each is its kind."""
+
+    def __init__(self):
+        super().__init__()
+        self.embedding = nn.Embedding(12, 8)
+        self.embedding.weight.data[:, 0] = torch.arange(12) % 3
+        self.attention = nn.MultiheadAttention(8, 2, batch_first=True)
+        self.mixed, self.pooled = nn.Linear(8, 5), nn.Identity()
+
+    def forward(self, input_ids, attention_mask):
+        x = self.embedding(input_ids)
+        padding = attention_mask == 0
+        mixed = self.mixed(x + self.attention(x, x, x, key_padding_mask=padding)[0])
+        return self.pooled(mixed.masked_fill(padding[:, :, None], 0).sum(1))
+
+
+SEQUENCES = [
+    torch.randint(1, 12, (n,), generator=torch.Generator().manual_seed(n)).tolist()
+    for n in (3, 1, 5, 2, 2, 4, 7, 1, 6)
+]
+
+
+def padded(sequences, side, pad=0):
+    longest = max(map(len, sequences))
+
+    def pad_to(rows, value):
+        fill = [[value] * (longest - len(row)) for row in rows]
+        pairs = zip(rows, fill, strict=True)
+        return torch.tensor([row + f if side == "right" else f + row for row, f in pairs])
+
+    return {
+        "input_ids": pad_to(sequences, pad),
+        "attention_mask": pad_to([[1] * len(row) for row in sequences], 0),
+        "token_labels": pad_to([[i % 3 for i in row] for row in sequences], -100),
+    }
+
+
+def token_batches(side="right", **options):
+    return [padded(SEQUENCES[start : start + 4], side, **options) for start in (0, 4, 8)]
+
+
+def alone(model, sequence):
+    """What each layer gives for a sequence without padding, in a pass of its own."""
+    found = {}
+    handles = [
+        module.register_forward_hook(lambda _m, _a, out, name=name: found.update({name: out}))
+        for name, module in model.named_children()
+    ]
+    with torch.no_grad():
+        model(torch.tensor([sequence]), torch.ones(1, len(sequence)))
+    for handle in handles:
+        handle.remove()
+    return {
+        name: (out[0] if isinstance(out, tuple) else out)[0].numpy() for name, out in found.items()
+    }
+
+
+@pytest.mark.parametrize("side", ["right", "left"])
+def test_of_real_tokens_the_run_holds_what_the_model_gives_without_padding(path, side):
+    model = Encoder().eval()
+    labels = {"kind": "token_labels", "length": np.array(list(map(len, SEQUENCES)))}
+    run = record_run(model, iter(token_batches(side)), path, layers="*", labels=labels)
+    arrays = arrays_of(run)
+    assert run.mask.sum(axis=1).tolist() == [len(s) for s in SEQUENCES]
+    assert arrays["attention"].shape == (9, 7, 8)
+    assert arrays["pooled"].shape == (9, 5)
+    assert not arrays["mixed"][~run.mask].any()
+    for row, sequence in enumerate(SEQUENCES):
+        for name, expected in alone(model, sequence).items():
+            values = arrays[name][row]
+            values = values[run.mask[row]] if values.ndim == 2 else values
+            np.testing.assert_allclose(values, expected, atol=1e-5)
+    tokens = open_run(path, flatten="tokens").load(0, "embedding")
+    assert tokens.array[:, 0].tolist() == [i % 3 for s in SEQUENCES for i in s]
+    np.testing.assert_array_equal(tokens.label_sets["kind"], tokens.array[:, 0])
+    assert tokens.label_sets["length"].tolist() == [len(s) for s in SEQUENCES for _ in s]
+
+
+@pytest.mark.parametrize(
+    ("flatten", "pool"),
+    [
+        ("token_mean", lambda x: x.mean(axis=0)),
+        ("token_last", lambda x: x[-1]),
+        (0, lambda x: x[0]),
+        (lambda x: np.nanmax(x, axis=1), lambda x: x.max(axis=0)),
+    ],
+)
+def test_tokens_are_pooled_on_the_way_without_padding(path, flatten, pool):
+    model = Encoder().eval()
+    options = {"flatten": dict.fromkeys(["mixed", "embedding"], flatten), "labels": None}
+    batches = [{k: b[k] for k in ("input_ids", "attention_mask")} for b in token_batches()]
+    run = record_run(model, batches, path, layers=["mixed", "embedding"], **options)
+    assert run.mask is None
+    for row, sequence in enumerate(SEQUENCES):
+        for name, array in arrays_of(run).items():
+            expected = pool(alone(model, sequence)[name])
+            np.testing.assert_allclose(array[row], expected, atol=1e-5)
+
+
+def test_what_padding_holds_is_nowhere_in_the_run(path):
+    model = Encoder().eval()
+    options = {"layers": "embedding", "labels": "token_labels"}
+    first = arrays_of(record_run(model, token_batches(), path, **options))
+    model.embedding.weight.data[0] = torch.nan
+    second = record_run(model, token_batches(), path, epoch=1, **options)
+    np.testing.assert_array_equal(first["embedding"], arrays_of(second, 1)["embedding"])
+    assert np.isfinite(open_run(path, flatten="token_mean").load(1, "embedding").array).all()
+
+
+def test_tokens_behind_noise_have_replicas(path):
+    model = Encoder()
+    run = record_run(
+        model, token_batches(), path, layers=["embedding", "mixed"], sigma={"embedding": 0.1},
+        n_replicas=3, labels="token_labels",
+    )  # fmt: skip
+    assert {name: array.shape for name, array in arrays_of(run).items()} == {
+        "embedding": (9, 7, 8), "mixed": (9, 3, 7, 5),
+    }  # fmt: skip
+    mixed = arrays_of(run)["mixed"]
+    assert not mixed.transpose(0, 2, 1, 3)[~run.mask].any()
+    rows = open_run(path, flatten="tokens").load(0, "mixed")
+    assert rows.array.shape == (sum(map(len, SEQUENCES)), 3, 5)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda b: {
+                name: b[name][:, name == "attention_mask" :] for name in b if "l" not in name
+            },
+            "'embedding' returns sha",
+        ),
+        (
+            lambda b: b | {"attention_mask": b["attention_mask"][:, :, None]},
+            "Batch 0: 'attention_mask' has shape",
+        ),
+        (lambda b: b | {"attention_mask": b["attention_mask"][:3]}, "Batch 0: The first axis of"),
+        (lambda b: b | {"token_labels": b["token_labels"][:, 1:]}, "Batch 0: labels have shape"),
+        (
+            lambda b: (
+                b | {"attention_mask": b["attention_mask"] * torch.tensor([[1], [1], [0], [1]])}
+            ),
+            "Batch 0: 'attention_mask' is false for every token of input 2",
+        ),
+    ],
+)
+def test_masks_that_do_not_fit_are_an_error(path, change, message):
+    class OnlyTokens(Encoder):
+        def forward(self, input_ids):
+            return self.embedding(input_ids)
+
+    batch = change(token_batches()[0])
+    with pytest.raises(ValueError, match=message):
+        record_run(
+            OnlyTokens(), [batch], path, layers="embedding",
+            labels="token_labels" if "token_labels" in batch else None,
+        )  # fmt: skip
+    assert not path.exists()
+
+
+def test_labels_of_padding_without_a_mask_warn_of_their_share(path):
+    class WithoutMask(Encoder):
+        def __init__(self):
+            super().__init__()
+            self.config = SimpleNamespace(pad_token_id=0)
+
+        def forward(self, input_ids):
+            return self.embedding(input_ids)
+
+    batch = padded(SEQUENCES, "right")
+    del batch["attention_mask"]
+    # 31 of 63 tokens are real.
+    with pytest.warns(UserWarning, match="51% of the tokens are padding"):
+        record_run(WithoutMask(), [batch], path, layers="embedding", labels="token_labels")
+    with_mask = padded(SEQUENCES, "right")
+    run = record_run(
+        WithoutMask(), [with_mask], path.with_name("masked"), layers="embedding",
+        labels="token_labels",
+    )  # fmt: skip
+    assert run.mask.sum() == 31
+
+
+def test_each_token_as_an_input_is_a_choice_of_reading(path):
+    with pytest.raises(ValueError, match="record a run with its tokens as they are, and open that"):
+        record_run(
+            Encoder(),
+            token_batches(),
+            path,
+            layers="mixed",
+            flatten="tokens",
+            labels="token_labels",
+        )
 
 
 # Dropout that is kept
