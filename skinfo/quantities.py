@@ -75,6 +75,7 @@ NOTES = {
     "zero by zero": "what is divided and what it is divided by are both 0: it says nothing",
     "read error": "the activations could not be read",
     "no noise": "the layer has no sigma on record, and the estimator none of its own",
+    "no label per row": "the labels are of tokens, and the rows of this layer are not",
     "not measured": "the estimator refused these activations; attrs['errors'] says why",
 }
 
@@ -194,6 +195,9 @@ class QuantityDescription:
         Whether it is looked at first: drawn in the overview, and not folded away in reports.
     baseline : float, optional
         Its value where nothing is clustered.
+    of_labels : bool, default=True
+        Whether it depends on the labels, where the estimator is given some: with several sets of
+        them it is in a table once for each.
 
     Examples
     --------
@@ -209,6 +213,7 @@ class QuantityDescription:
     sentence: str = ""
     main: bool = False
     baseline: float | None = None
+    of_labels: bool = True
 
     @property
     def title(self) -> str:
@@ -220,6 +225,7 @@ class QuantityDescription:
 _FIELDS: tuple[tuple[str, Any], ...] = (
     ("name", str), ("symbol", str), ("unit_kind", str), ("ceiling", str), ("better", str),
     ("sentence", str), ("main", bool), ("baseline", float | int),
+    ("of_labels", bool),
 )  # fmt: skip
 
 
@@ -338,6 +344,17 @@ QUANTITIES = _by_name(
         for pairs in ("within", "between") for share in (5, 25, 50, 75, 95)
     ),
 )  # fmt: skip
+
+
+#: What tells of a layer and its inputs alone, whatever their labels.
+_UNLABELLED = (
+    "mutual_info", "plug_in", "entropy", "conditional_entropy", "pattern_information",
+    "mutual_info_pairwise_lower", "mutual_info_pairwise_upper", "ceiling", "effective_dimension",
+    "known", "inputs_needed", "sliced_mutual_info", "sliced_ceiling", "best_slice_mutual_info",
+    "binned_mutual_info", "binned_entropy", "binned_ceiling", "n_occupied", "singleton_fraction",
+    "outside_fraction", "intrinsic_dimension", "binned_entropy_share",
+)  # fmt: skip
+QUANTITIES |= {name: replace(QUANTITIES[name], of_labels=False) for name in _UNLABELLED}
 
 
 def describe_quantity(name: str, table: pd.DataFrame | None = None) -> QuantityDescription:

@@ -64,6 +64,17 @@ def _class_name(estimator: BaseEstimator) -> str:
     return type(estimator).__name__
 
 
+def with_labels(name: str, labels: str) -> str:
+    """Name in a table of what an estimator measures with a set of labels, if that has a name.
+
+    Examples
+    --------
+    >>> with_labels("clustered", "topic"), with_labels("clustered", "")
+    ('clustered (topic)', 'clustered')
+    """
+    return f"{name} ({labels})" if labels else name
+
+
 def _unnested(estimator: BaseEstimator) -> tuple[list[Any], str, BaseEstimator]:
     """Steps before the last one, the prefix of the names of its parameters, and that step."""
     steps: list[Any] = []

@@ -47,13 +47,11 @@ def collect_remembered(
             continue
         for j, epoch in enumerate(epochs.tolist()):
             with suppress(Exception), noted_by_a_table():
-                rows = run.load(epoch, layer.name, subset=subset).replicas()
+                loaded = run.load(epoch, layer.name, subset=subset)
+                rows = loaded.replicas()
                 last = fit_last_step(chosen, rows)
                 _put(found, (k, j), (len(run.layers), len(epochs)), last)
-                found = _names(last, rows) | found
-    if "pointwise" in found:
-        n = found["pointwise"].shape[-1]
-        found["inputs"] = np.arange(n) if subset is None else np.flatnonzero(subset)
+                found = {"inputs": np.unique(loaded.inputs)} | _names(last, rows) | found
     return found
 
 

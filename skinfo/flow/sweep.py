@@ -23,6 +23,7 @@ from skinfo.flow.estimators import (
     last_step,
     name_estimators,
     steps_before,
+    with_labels,
 )
 from skinfo.flow.keeping import Keep
 from skinfo.flow.memory import Budget, parse_bytes
@@ -38,6 +39,7 @@ from skinfo.quantities import (
     split_notes,
 )
 from skinfo.runs import Layer, Run, open_run
+from skinfo.runs.beside import label_sets
 from skinfo.runs.description import plain
 
 # Of another channel than that of the network, for which the inequality need not hold.
@@ -169,6 +171,7 @@ def information_flow(
     run = run if isinstance(run, Run) else open_run(run)
     mask = run.in_subset(subset)
     check_estimators(named, run.layers, has_labels=run.labels is not None)
+    by_labels = _names_by_labels(named, run)
     n_noise_draws = check_noise_draws(n_noise_draws)
     if n_jobs == 0:
         raise ValueError("n_jobs is a number of threads, or -1 for one per processor; got 0.")
@@ -195,12 +198,30 @@ def information_flow(
     table = note_data_processing(table, whole, exempt=pipelines)
     # Last of all: pandas copies them whenever it takes a part of a table.
     table.attrs = describe_settings(run, named, subset) | {"errors": errors}
+    described = table.attrs["estimators"]
+    described |= {
+        with_set: described[name]
+        for with_set, name in by_labels.items()
+        if with_set in set(table["estimator"])
+    }
     steps = [last_step(estimator) for estimator in named.values()]
     if declared := declared_quantities(steps, set(table["quantity"])):
         table.attrs["quantities"] = plain(declared)
     table.attrs["random_state"] = settings.random_state
     table.attrs["n_noise_draws"] = settings.n_noise_draws
     return table
+
+
+def _names_by_labels(named: Mapping[str, BaseEstimator], run: Run) -> dict[str, str]:
+    """Estimators by the names that they have in the table with each set of labels."""
+    sets = [labels for labels in label_sets(run.labels) if labels]
+    names = {with_labels(name, labels): name for name in named for labels in sets}
+    for name in names.keys() & named.keys():
+        raise ValueError(
+            f"an estimator is named {name!r}, as {names[name]!r} is with labels of that name; give "
+            "it another name."
+        )
+    return names
 
 
 def _check_flattening(run: Run, too_large: Collection[tuple[int, str]]) -> None:
@@ -266,7 +287,7 @@ def _measure_all(
                 for message in untold:
                     warnings.warn(f"not measured: {message}", UserWarning, stacklevel=3)
                 untold.clear()
-            for _ in outcome.quantities:
+            for _ in tasks[place].estimators:
                 done += 1
                 report(done, total)
     if untold:
@@ -283,10 +304,12 @@ def _table(
     for number, task in enumerate(tasks):
         outcome, place = outcomes[number], task.place
         for name in task.estimators:
-            where = {"epoch": int(place.epoch), "layer": place.layer, "estimator": name}
-            rows += [where | quantity.cells() for quantity in outcome.quantities[name]]
-            if name in outcome.errors:
-                errors.append(where | {"message": outcome.errors[name]})
+            for labels, quantities in outcome.of(name, label_sets(place.run.labels)).items():
+                named = with_labels(name, labels)
+                where = {"epoch": int(place.epoch), "layer": place.layer, "estimator": named}
+                rows += [where | quantity.cells() for quantity in quantities]
+                if (name, labels) in outcome.errors:
+                    errors.append(where | {"message": outcome.errors[name, labels]})
     return pd.DataFrame(rows, columns=[*COLUMNS, *ERROR_COLUMNS]), errors
 
 

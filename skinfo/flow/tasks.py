@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import product
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from scipy.special import stdtrit
 from sklearn.base import BaseEstimator
+from sklearn.utils import get_tags
 
 from skinfo.errors import OF_THE_CALL, RunError, in_words
 from skinfo.flow.estimators import (
@@ -26,8 +27,10 @@ from skinfo.flow.workers import stop_if_asked
 from skinfo.noise import make_noise
 from skinfo.quantities import QUANTITIES, Quantity, notes_of
 from skinfo.runs import Activations, Layer, LayerActivations, Run
+from skinfo.runs.beside import label_sets
 from skinfo.runs.stores.memory import MemoryStore
 
+_NO_LABEL = "no label per row"
 _CEILINGS = {description.ceiling for description in QUANTITIES.values()}
 
 
@@ -108,26 +111,36 @@ class Task:
     estimators: Mapping[str, BaseEstimator | None]
 
 
+#: Name of an estimator, and of the set of labels that it was given: "" for one without a name.
+Key: TypeAlias = tuple[str, str]
+
+
 @dataclass
 class Outcome:
     """What each estimator measured, or one quantity without a name, and what went wrong.
 
+    With labels that have a name, what depends on them is under that name, and the rest under "".
     ``faults`` are exceptions that would be of the call if they were the same everywhere.
     """
 
-    quantities: dict[str, list[Quantity]] = field(default_factory=dict)
-    errors: dict[str, str] = field(default_factory=dict)
-    faults: dict[str, Exception] = field(default_factory=dict)
+    quantities: dict[Key, list[Quantity]] = field(default_factory=dict)
+    errors: dict[Key, str] = field(default_factory=dict)
+    faults: dict[Key, Exception] = field(default_factory=dict)
 
     def __getstate__(self) -> dict[str, Any]:
         """An exception of a stranger may not survive the way from another process."""
         return vars(self) | {"faults": {}}
 
-    def leave_out(self, name: str, note: str, error: str | None = None) -> None:
+    def leave_out(self, key: Key, note: str, error: str | None = None) -> None:
         """Note why an estimator measured nothing."""
-        self.quantities[name] = [Quantity("", np.nan, np.nan, unit="", notes=(note,))]
+        self.quantities[key] = [Quantity("", np.nan, np.nan, unit="", notes=(note,))]
         if error is not None:
-            self.errors[name] = error
+            self.errors[key] = error
+
+    def of(self, name: str, sets: Iterable[str]) -> dict[str, list[Quantity]]:
+        """What an estimator measured without labels, and with each of the sets."""
+        every = dict.fromkeys(["", *sets])
+        return {s: self.quantities[name, s] for s in every if (name, s) in self.quantities}
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,15 +161,15 @@ def measure(task: Task, settings: SweepSettings) -> Outcome:
     chosen = {name: e for name, e in task.estimators.items() if e is not None}
     for name in task.estimators:
         if name not in chosen:
-            outcome.leave_out(name, "no noise")
+            outcome.leave_out((name, ""), "no noise")
     try:
         with settings.budget.held(task.place.need):
             _measure(task, chosen, settings, outcome)
     # Whatever a reader stumbles over, an array that no memory holds included.
     except Exception as error:
         for name in chosen:
-            if name not in outcome.quantities:
-                outcome.leave_out(name, "read error", task.place.said(error))
+            if not any(own == name for own, _ in outcome.quantities):
+                outcome.leave_out((name, ""), "read error", task.place.said(error))
     return outcome
 
 
@@ -170,30 +183,29 @@ def _measure(
     of_replicas = {name: e for name, e in chosen.items() if uses_replicas(e)}
     if of_replicas:
         rows = loaded.replicas()
-        for name, quantities in _fit(task, of_replicas, rows, settings.keep, outcome):
-            notes = _notes(loaded.layer, of_replicas[name], rows)
-            outcome.quantities[name] = [quantity.noted(*notes) for quantity in quantities]
+        for key, quantities in _fit(task, of_replicas, rows, settings.keep, outcome):
+            notes = _notes(loaded.layer, of_replicas[key[0]], rows)
+            outcome.quantities[key] = [quantity.noted(*notes) for quantity in quantities]
         del rows
     of_samples = {name: e for name, e in chosen.items() if not uses_replicas(e)}
     if of_samples:
         has_noise = bool(loaded.layer.sigma or loaded.layer.noise_before)
         n_draws = loaded.n_draws(settings.n_noise_draws)
-        draws: dict[str, list[Quantity]] = {name: [] for name in of_samples}
+        draws: dict[Key, list[Quantity]] = {}
         for draw in range(n_draws):
             stop_if_asked()
             rows = loaded.noisy_sample(settings.random_state, draw)
             if draw == n_draws - 1:
                 # The sample is an array of its own.
                 del loaded
-            for name, quantities in _fit(task, of_samples, rows, settings.keep, outcome):
-                draws[name] += quantities
-        for name in of_samples:
-            if name not in outcome.errors:
-                measured = draws[name]
+            for key, quantities in _fit(task, of_samples, rows, settings.keep, outcome):
+                draws.setdefault(key, []).extend(quantities)
+        for key, measured in draws.items():
+            if key not in outcome.errors:
                 measured = mean_over_draws(measured) if has_noise else measured
                 if has_noise and n_draws == 1 < settings.n_noise_draws:
                     measured = [quantity.noted("one noise draw") for quantity in measured]
-                outcome.quantities[name] = measured
+                outcome.quantities[key] = measured
 
 
 def _fit(
@@ -202,20 +214,50 @@ def _fit(
     rows: Activations,
     keep: Keep,
     outcome: Outcome,
-) -> Iterator[tuple[str, tuple[Quantity, ...]]]:
+) -> Iterator[tuple[Key, list[Quantity]]]:
     """What each estimator measures; one that fails leaves an error and a row, and is left out."""
-    digest = keep.digest(rows)
+    missing = label_sets(task.place.run.labels).keys() - rows.label_sets.keys()
+    # The rows with each set of labels that they have, or without any.
+    labelled = [rows.with_labels(name) for name in rows.label_sets] or [rows]
+    digests = [keep.digest(one) for one in labelled]
     for name, estimator in estimators.items():
-        if name in outcome.errors:
-            continue
-        try:
-            quantities = keep.result(fit_quantities, name, estimator, digest, rows)
-        except Exception as error:
-            outcome.leave_out(name, "not measured", task.place.said(error, f"{name}: "))
-            if isinstance(error, OF_THE_CALL):
-                outcome.faults[name] = error
-        else:
-            yield name, quantities
+        needs_labels = bool(missing) and get_tags(last_step(estimator)).target_tags.required
+        yielded: set[Key] = set()
+        for given, digest in zip(labelled, digests, strict=True):
+            key = (name, next(iter(given.label_sets), ""))
+            if key in outcome.errors or (needs_labels and not given.label_sets):
+                continue
+            try:
+                quantities = keep.result(fit_quantities, name, estimator, digest, given)
+            except Exception as error:
+                outcome.leave_out(key, "not measured", task.place.said(error, f"{name}: "))
+                if isinstance(error, OF_THE_CALL):
+                    outcome.faults[key] = error
+                continue
+            if "" in missing:
+                quantities = tuple(quantity.noted(_NO_LABEL) for quantity in quantities)
+            for part, found in _by_labels(key, quantities, last_step(estimator)):
+                # What does not depend on labels is taken of the first set.
+                if part == key or part not in yielded:
+                    yielded.add(part)
+                    yield part, found
+        for labels in missing:
+            if (name, labels) not in yielded:
+                outcome.leave_out((name, labels), _NO_LABEL)
+
+
+def _by_labels(
+    key: Key, quantities: Sequence[Quantity], last: BaseEstimator
+) -> Iterator[tuple[Key, list[Quantity]]]:
+    """Quantities under the set of labels that they depend on, and the others under none."""
+    declared = {d.name: d for d in getattr(last, "quantity_descriptions", ())}
+    parts: dict[Key, list[Quantity]] = {}
+    for quantity in quantities:
+        name = quantity.name.partition(" [")[0]
+        described = QUANTITIES.get(name) or declared.get(name)
+        of_labels = described is None or described.of_labels
+        parts.setdefault(key if of_labels else (key[0], ""), []).append(quantity)
+    yield from parts.items()
 
 
 def mean_over_draws(quantities: Sequence[Quantity]) -> list[Quantity]:

@@ -181,6 +181,7 @@ def test_notes_are_words_of_the_fixed_list():
         "one noise draw",
         "sampled",
         "replicas missing",
+        "no label per row",
         "sigma differs from run",
         "noise differs from run",
         "noise added",

@@ -76,11 +76,12 @@ class InformationPlaneDisplay:
     ) -> InformationPlaneDisplay:
         """Take the plane out of a flow table: I(X;T) where it was measured, else I(X;Bin(T))."""
         table = checked_table(table, "The table", curve=False)
+        # With labels that have a name, I(Y;T) is under that name, and I(X;T) under none.
         measured = [
             (name, plane)
             for plane in PLANES
-            for name in estimators_measuring(table, plane[0])
-            if name in estimators_measuring(table, plane[1])
+            for name in estimators_measuring(table, plane[1])
+            if _of_inputs(table, name, plane[0])
         ]
         chosen = [pair for pair in measured if estimator in (None, pair[0])]
         if not chosen:
@@ -91,9 +92,13 @@ class InformationPlaneDisplay:
             held = f"; it holds {names}" if names else ""
             raise ValueError(f"{message} named {estimator!r}{held}.")
         name, plane = chosen[0]
-        drawn = table[(table["estimator"] == name) & table["quantity"].isin(plane)]
+        owners = (_of_inputs(table, name, plane[0]), name)
+        drawn = table[table["estimator"].isin(owners) & table["quantity"].isin(plane)]
         epochs = np.unique(drawn["epoch"])
-        information, label = (Curves.of(table, name, q, epochs=epochs) for q in plane)
+        information, label = (
+            Curves.of(table, owner, quantity, epochs=epochs)
+            for owner, quantity in zip(owners, plane, strict=True)
+        )
         assert information is not None
         assert label is not None
         others = [other for other, drawn in measured if drawn == plane and other != name]
@@ -142,3 +147,10 @@ class InformationPlaneDisplay:
             handle.set_facecolor("0.6")
         self.ax_, self.figure_ = ax, ax.figure
         return self
+
+
+def _of_inputs(table: pd.DataFrame, name: str, quantity: str) -> str | None:
+    """The estimator that measured what an estimator with labels of a name left to it."""
+    measured = estimators_measuring(table, quantity)
+    without_labels = name.rpartition(" (")[0]
+    return next((one for one in (name, without_labels) if one in measured), None)
