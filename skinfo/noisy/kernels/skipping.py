@@ -150,6 +150,8 @@ def _add_blocks(
         if sweep == 0 and best > -np.inf:
             # So far out that the difference is lost in rounding, the best itself is still taken.
             cut = min(best - _FIRST_PASS, np.nextafter(best, -np.inf))
+            # A superblock may promise what only its blocks of another label hold.
+            cut = max(cut, lower_bound + negligible)
         elif sweep == 1:
             cut = max(lower_bound, log2_sum(running, c)) + negligible
     return added
