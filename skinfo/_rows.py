@@ -160,8 +160,8 @@ class Rows:
         """Number of inputs of every label, or of the clusters in which there are any."""
         if self.labels is None:
             return None
-        parts = np.unique(np.column_stack([self.independent, self.labels]), axis=0)
-        return np.bincount(parts[:, 1])
+        n_labels = int(self.labels.max()) + 1
+        return np.bincount(np.unique(self.independent * n_labels + self.labels) % n_labels)
 
     @cached_property
     def n_effective(self) -> float:

@@ -132,52 +132,6 @@ def _sums_of_outer(left: np.ndarray, right: np.ndarray, starts: np.ndarray) -> n
     return sums
 
 
-@dataclass(frozen=True)
-class _WithoutOwnRow:
-    """The Gaussian of a row's input fitted without that row: a rank-one downdate."""
-
-    log_determinant: np.ndarray
-    inverse: np.ndarray  # of the covariance before the downdate, per row
-    direction: np.ndarray  # inverse @ (s - m)
-    correction: np.ndarray  # inverse covariance = inverse + correction * direction direction'
-    shift: np.ndarray  # s - mean without s
-
-    @classmethod
-    def of(
-        cls,
-        gaussians: InputGaussians,
-        without_one: tuple[np.ndarray, np.ndarray, np.ndarray],
-        points: np.ndarray,
-        inputs: np.ndarray,
-    ) -> _WithoutOwnRow:
-        log_determinants, inverses, counted = without_one
-        inverse, removed = inverses[inputs], counted[inputs]
-        r = gaussians.counts[inputs].astype(np.float64)
-        difference = points - gaussians.means[inputs]
-        direction = np.einsum("nij,nj->ni", inverse, difference)
-        left = 1 - removed * np.einsum("ni,ni->n", direction, difference)
-        return cls(
-            log_determinant=log_determinants[inputs] + np.log(left),
-            inverse=inverse,
-            direction=direction,
-            correction=removed / left,
-            shift=difference * (r / (r - 1))[:, None],
-        )
-
-    def quadratic(self, vectors: np.ndarray) -> np.ndarray:
-        along = np.einsum("ni,ni->n", self.direction, vectors)
-        return (
-            np.einsum("ni,nij,nj->n", vectors, self.inverse, vectors) + self.correction * along**2
-        )
-
-    def trace(self, deviations: np.ndarray | None) -> np.ndarray:
-        """Trace of the inverse covariance times that of the noise of the rows."""
-        along = self.direction if deviations is None else self.direction * deviations
-        return _trace(self.inverse, deviations) + self.correction * np.einsum(
-            "ni,ni->n", along, along
-        )
-
-
 def _trace(inverse: np.ndarray, deviations: np.ndarray | None) -> np.ndarray:
     if deviations is None:
         return np.trace(inverse, axis1=1, axis2=2)
@@ -198,14 +152,27 @@ def own_row_out_entropies(gaussians: InputGaussians, rows: Rows, strength: float
     The covariance of the other inputs counts for ``strength`` rows. One value per row, an upper
     end of h(T | X = x) on average; inf where the input has one row.
     """
-    without_one = gaussians.without_one(strength)
+    log_determinants, inverses, counted = gaussians.without_one(strength)
     n, d = rows.points.shape
     values = np.full(n, np.inf)
     several = np.flatnonzero(gaussians.counts[rows.inputs] > 1)
     for part in np.array_split(several, max(1, len(several) * d * d // _BATCH)):
-        fit = _WithoutOwnRow.of(gaussians, without_one, rows.points[part], rows.inputs[part])
-        trace = fit.trace(None if rows.deviations is None else rows.deviations[part])
-        values[part] = 0.5 * (fit.log_determinant + fit.quadratic(fit.shift) + trace - d)
+        inputs = rows.inputs[part]
+        inverse, removed = inverses[inputs], counted[inputs]
+        difference = rows.points[part] - gaussians.means[inputs]
+        direction = np.einsum("nij,nj->ni", inverse, difference)
+        square = np.einsum("ni,ni->n", direction, difference)
+        # Leaving the row out is a downdate of rank one: the inverse gains a multiple of
+        # direction direction', the determinant is multiplied by what is left.
+        left = 1 - removed * square
+        gain = removed / left
+        deviations = None if rows.deviations is None else rows.deviations[part]
+        along = direction if deviations is None else direction * deviations
+        trace = _trace(inverse, deviations) + gain * np.einsum("ni,ni->n", along, along)
+        r = gaussians.counts[inputs]
+        # From the mean without it the row is r / (r - 1) times as far.
+        quadratic = (r / (r - 1)) ** 2 * (square + gain * square**2)
+        values[part] = 0.5 * (log_determinants[inputs] + np.log(left) + quadratic + trace - d)
     return values if rows.deviations is None else values - _log_volumes(rows)
 
 
