@@ -527,18 +527,17 @@ def _blocks(
     centres: np.ndarray | None,
 ) -> Blocks:
     """Store points of d coordinates, and the boxes around them."""
-    n_wide = len(points)
-    weight = weights.reshape(-1, BLOCK).sum(axis=1)
+    weight = _padded(weights.reshape(-1, BLOCK).sum(axis=1), 0.0)
     low, high = _by_coordinate(points[:, :d].min(axis=3)), _by_coordinate(points[:, :d].max(axis=3))
     least, top = _by_coordinate(points[:, d:-1].min(axis=3)), np.zeros(len(weight))
     if centres is not None:
-        top = points[:, -1].max(axis=2).ravel()
+        top = _padded(points[:, -1].max(axis=2).ravel(), points[-1, -1].max())
     starts = np.arange(0, len(weight), SUPERBLOCK)
     with np.errstate(divide="ignore"):
         log_weight, log_super = np.log2(weight), np.log2(np.add.reduceat(weight, starts))
     return Blocks(
         points,
-        weights.reshape(n_wide, BLOCKS_PER_WIDE, BLOCK).astype(points.dtype),
+        weights.reshape(-1, BLOCKS_PER_WIDE, BLOCK).astype(points.dtype),
         Boxes(low, high, log_weight, top, least),
         Boxes(
             np.minimum.reduceat(low, starts, axis=1),
@@ -552,7 +551,13 @@ def _blocks(
     )
 
 
+def _padded(values: np.ndarray, padding: float) -> np.ndarray:
+    """Lengthen to whole superblocks."""
+    return np.pad(values, (0, -len(values) % SUPERBLOCK), constant_values=padding)
+
+
 def _by_coordinate(values: np.ndarray) -> np.ndarray:
-    """Turn (n_wide, d, 4) into (d, n_blocks)."""
+    """Turn (n_wide, d, 4) into (d, n_blocks), the last block repeated to whole superblocks."""
     n_wide, d, width = values.shape
-    return np.ascontiguousarray(values.transpose(1, 0, 2).reshape(d, n_wide * width))
+    by_block = values.transpose(1, 0, 2).reshape(d, n_wide * width)
+    return np.pad(by_block, ((0, 0), (0, -n_wide * width % SUPERBLOCK)), mode="edge")

@@ -29,7 +29,7 @@ _HEADROOM = 40.0
 class _Scratch(NamedTuple):
     """Bounds and sums of one query."""
 
-    # (n_blocks,) and (n_superblocks,): upper bounds of the logarithm of what each adds.
+    # (n_superblocks, 16) and (1, n_superblocks): upper bounds of the logarithm of what each adds.
     bound: np.ndarray
     super_bound: np.ndarray
     opened: np.ndarray  # (n_superblocks,): whether the bounds of its blocks are filled
@@ -38,23 +38,24 @@ class _Scratch(NamedTuple):
 
 
 @inner_kernel(FAST, inline=True)
-def _fill_bounds(points, i, reference, low, high, log_weight, top, least, start, stop, bound):
+def _fill_bounds(points, i, reference, boxes, g, bound):
     """Upper bound of the logarithm of each box's share: its weight at its nearest corner."""
     widen_registers()
-    for b in range(start, stop):
-        bound[b] = reference + log_weight[b] + top[b]
+    low, high, log_weight, top, least = boxes
+    for b in range(bound.shape[1]):
+        bound[g, b] = reference + log_weight[g, b] + top[g, b]
     for k in range(least.shape[0]):
         q = points[i, k]
-        for b in range(start, stop):
-            gap = max(max(low[k, b] - q, q - high[k, b]), 0.0) * least[k, b]
-            bound[b] -= gap * gap
+        for b in range(bound.shape[1]):
+            gap = max(max(low[k, g, b] - q, q - high[k, g, b]), 0.0) * least[k, g, b]
+            bound[g, b] -= gap * gap
     if least.shape[0] > 0:
         return
     for k in range(points.shape[1]):
         q = points[i, k]
-        for b in range(start, stop):
-            gap = max(max(low[k, b] - q, q - high[k, b]), 0.0)
-            bound[b] -= gap * gap
+        for b in range(bound.shape[1]):
+            gap = max(max(low[k, g, b] - q, q - high[k, g, b]), 0.0)
+            bound[g, b] -= gap * gap
 
 
 @inner_kernel(FAST, inline=True)
@@ -70,22 +71,21 @@ def _add_block(points, i, reference, blocks, weights, b, highest, exponents, run
 
 
 @inner_kernel(NO_NAN, inline=True)
-def _largest_of(values, first, last):
-    """Largest of values[first:last]; -inf of none."""
+def _largest_of(bound, g, first, last):
+    """Largest of bound[g, first:last]; -inf of none."""
+    widen_registers()
     largest = -np.inf
-    for i in range(first, last):
-        largest = max(largest, values[i])
+    for b in range(bound.shape[1]):
+        is_inside = (first <= b) & (b < last)
+        largest = max(largest, bound[g, b] if is_inside else -np.inf)
     return largest
 
 
 @inner_kernel(FAST, inline=True)
-def _open(points, i, reference, boxes, g, skip_start, skip_stop, bound):
-    """Fill the bounds of the blocks of superblock g: -inf of those from skip_start to skip_stop."""
-    low, high, log_weight, top, least = boxes
-    first, last = g * SUPERBLOCK, min((g + 1) * SUPERBLOCK, bound.shape[0])
-    _fill_bounds(points, i, reference, low, high, log_weight, top, least, first, last, bound)
-    for b in range(max(first, skip_start), min(last, skip_stop)):
-        bound[b] = -np.inf
+def _skip(bound, g, start, stop):
+    """Let the bounds of blocks start..stop in superblock g be -inf."""
+    for b in range(max(start - g * SUPERBLOCK, 0), min(stop - g * SUPERBLOCK, SUPERBLOCK)):
+        bound[g, b] = -np.inf
 
 
 @inner_kernel(FAST)
@@ -93,17 +93,15 @@ def _leave_out(start, stop, scratch):
     """Let the bounds of blocks start..stop be -inf where they are known, and of superblocks."""
     bound, super_bound, opened = scratch.bound, scratch.super_bound, scratch.opened
     for g in range(start // SUPERBLOCK, (stop + SUPERBLOCK - 1) // SUPERBLOCK):
-        first, last = g * SUPERBLOCK, min((g + 1) * SUPERBLOCK, bound.shape[0])
-        if start <= first and last <= stop:
-            super_bound[g] = -np.inf
+        if start <= g * SUPERBLOCK and (g + 1) * SUPERBLOCK <= stop:
+            super_bound[0, g] = -np.inf
         elif opened[g]:
-            for b in range(max(first, start), min(last, stop)):
-                bound[b] = -np.inf
+            _skip(bound, g, start, stop)
 
 
 @inner_kernel(FAST)
 def _add_blocks(
-    queries, i, rows, start, stop, skip_start, skip_stop, lower_bound, negligible, scratch, c
+    queries, i, rows, boxes, start, stop, skip_start, skip_stop, lower_bound, negligible, scratch, c
 ):  # fmt: skip
     """Add blocks start..stop without skip_start..skip_stop to sum c, the promising ones first.
 
@@ -117,7 +115,7 @@ def _add_blocks(
     bound, super_bound, opened = scratch.bound, scratch.super_bound, scratch.opened
     exponents, running = scratch.exponents, scratch.running
     first_super, last_super = start // SUPERBLOCK, (stop + SUPERBLOCK - 1) // SUPERBLOCK
-    best = _largest_of(super_bound, first_super, last_super)
+    best = _largest_of(super_bound, np.int64(0), first_super, last_super)
     if best <= lower_bound + negligible:
         return 0
     added = 0
@@ -127,23 +125,25 @@ def _add_blocks(
     # copy each.
     for sweep in range(3):
         for g in range(first_super, last_super):
-            if super_bound[g] < cut:
+            if super_bound[0, g] < cut:
                 continue
             if not opened[g]:
-                _open(points, i, reference, rows.boxes, g, skip_start, skip_stop, bound)
+                _fill_bounds(points, i, reference, boxes, g, bound)
+                _skip(bound, g, skip_start, skip_stop)
                 opened[g] = True
-            first, last = max(g * SUPERBLOCK, start), min((g + 1) * SUPERBLOCK, stop)
+            first, last = max(start - g * SUPERBLOCK, 0), min(stop - g * SUPERBLOCK, SUPERBLOCK)
             if sweep == 0:
-                best = max(best, _largest_of(bound, first, last))
+                best = max(best, _largest_of(bound, g, first, last))
                 continue
             before = added
             for b in range(first, last):
-                if bound[b] > cut:
-                    highest = bound[b] - log_weight[b]
+                if bound[g, b] > cut:
+                    highest = bound[g, b] - log_weight[g * SUPERBLOCK + b]
                     _add_block(
-                        points, i, reference, blocks, weights, b, highest, exponents, running, c
-                    )
-                    bound[b] = -np.inf
+                        points, i, reference, blocks, weights, g * SUPERBLOCK + b, highest,
+                        exponents, running, c,
+                    )  # fmt: skip
+                    bound[g, b] = -np.inf
                     added += 1
             if sweep == 2 and added > before:
                 cut = max(cut, log2_sum(running, c) + negligible)
@@ -157,6 +157,19 @@ def _add_blocks(
     return added
 
 
+@inner_kernel(FAST)
+def _in_superblocks(boxes, n, size):
+    """The same boxes, n times ``size`` of them: loops over the last index run in registers."""
+    low, high, log_weight, top, least = boxes
+    return (
+        low.reshape((low.shape[0], n, size)),
+        high.reshape((high.shape[0], n, size)),
+        log_weight.reshape((n, size)),
+        top.reshape((n, size)),
+        least.reshape((least.shape[0], n, size)),
+    )
+
+
 @kernel(FAST)
 def sum_by_skipping(queries, rows, out):
     """Fill three disjoint sums per draw: rest of its input, rest of its label, all others.
@@ -164,11 +177,12 @@ def sum_by_skipping(queries, rows, out):
     ``out``, (m, 3), gets log2 of the sums of Blocks at Queries, -inf where there is nothing to add.
     Returns the number of blocks that were summed.
     """
-    low, high, log_weight, top, least = rows.superboxes
-    n_blocks, n_superblocks = rows.boxes.low.shape[1], low.shape[1]
+    n_blocks, n_superblocks = rows.boxes.low.shape[1], rows.superboxes.low.shape[1]
+    boxes = _in_superblocks(rows.boxes, n_superblocks, SUPERBLOCK)
+    superboxes = _in_superblocks(rows.superboxes, np.int64(1), n_superblocks)
     scratch = _Scratch(
-        np.empty(n_blocks),
-        np.empty(n_superblocks),
+        np.empty((n_superblocks, SUPERBLOCK)),
+        np.empty((1, n_superblocks)),
         np.empty(n_superblocks, np.bool_),
         np.empty(BLOCK, rows.points.dtype),
         np.empty((3, 2)),
@@ -181,10 +195,7 @@ def sum_by_skipping(queries, rows, out):
         for c in range(3):
             running[c, 0] = -np.inf
             running[c, 1] = 0.0
-        _fill_bounds(
-            points, i, references[i], low, high, log_weight, top, least, np.int64(0), n_superblocks,
-            super_bound,
-        )  # fmt: skip
+        _fill_bounds(points, i, references[i], superboxes, np.int64(0), super_bound)
         opened[:] = False
         add_own_blocks(queries, i, rows, scratch.exponents, running)
         label_start, label_stop = queries.label_blocks[i, 0], queries.label_blocks[i, 1]
@@ -197,8 +208,8 @@ def sum_by_skipping(queries, rows, out):
                 lower_bound = max(lower_bound, log2_sum(running, c - 1))
             if stop > start:
                 added += _add_blocks(
-                    queries, i, rows, start, stop, skip_start, skip_stop, lower_bound, negligible,
-                    scratch, c,
+                    queries, i, rows, boxes, start, stop, skip_start, skip_stop, lower_bound,
+                    negligible, scratch, c,
                 )  # fmt: skip
             if c == 1 and stop > start:
                 _leave_out(start, stop, scratch)
