@@ -221,7 +221,7 @@ class Mixture:
         sums = np.full((len(self._parts), len(drawn), 3), -np.inf)
         for part in range(len(self._parts)):
             # Beside the whole a half serves its own rows alone.
-            mine = np.arange(len(drawn))
+            mine: slice | np.ndarray = slice(None)
             if part >= self._n_adding:
                 mine = np.flatnonzero(self.half_of_row[drawn[turns]] == part - 1)
             rows = drawn[turns[mine]]

@@ -214,35 +214,33 @@ def _nothing(exponents):
 
 
 @inner_kernel(NO_NAN, inline=True)
-def _largest_of_two(exponents, weights, b, first, last):
-    """Largest exponents of lanes first..last of block b, and of the others; nothing for none."""
+def _largest_exponent(exponents, weights, b, first, last, inside):
+    """Largest exponent of lanes first..last of block b, or of all others; nothing for none."""
     widen_registers()
     wide, part = b // BLOCKS_PER_WIDE, b % BLOCKS_PER_WIDE
     nothing = _nothing(exponents)
-    inside, outside = nothing, nothing
+    largest = nothing
     for lane in range(BLOCK):
+        exponent = exponents[lane]
         # Padding may lie where a row does that this sum leaves out.
-        exponent = exponents[lane] if weights[wide, part, lane] > 0.0 else nothing
-        is_inside = (first <= lane) & (lane < last)
-        inside = max(inside, exponent if is_inside else nothing)
-        outside = max(outside, nothing if is_inside else exponent)
-    return inside, outside
+        is_row = weights[wide, part, lane] > 0.0
+        counts = (((first <= lane) & (lane < last)) == inside) & is_row
+        largest = max(largest, exponent if counts else nothing)
+    return largest
 
 
 @inner_kernel(FAST, inline=True)
-def _sum_two(exponents, weights, b, first, last, of_inside, of_outside):
-    """Sums of weight times 2 ** (exponent - reference) over the same lanes, and the others."""
+def _sum_lanes(exponents, weights, b, first, last, inside, reference):
+    """Sum of weight times 2 ** (exponent - reference) over the same lanes."""
     widen_registers()
     wide, part = b // BLOCKS_PER_WIDE, b % BLOCKS_PER_WIDE
     zero = exponents.dtype.type(0.0)
-    inside, outside = zero, zero
+    total = zero
     for lane in range(BLOCK):
-        is_inside = (first <= lane) & (lane < last)
-        reference = of_inside if is_inside else of_outside
         term = weights[wide, part, lane] * exp2(exponents[lane] - reference)
-        inside += term if is_inside else zero
-        outside += zero if is_inside else term
-    return inside, outside
+        counts = ((first <= lane) & (lane < last)) == inside
+        total += term if counts else zero
+    return total
 
 
 @inner_kernel(FAST, inline=True)
@@ -256,25 +254,15 @@ def _refer_to(largest, running, c):
 
 
 @inner_kernel(FAST, inline=True)
-def add_lanes(exponents, weights, b, first, last, running, c, others):
-    """Add lanes first..last of block b to sum c and the rest to sum ``others``.
+def add_lanes(exponents, weights, b, first, last, inside, running, c):
+    """Add lanes first..last of block b, or all others if not ``inside``, to sum c.
 
     Sums are kept as (reference exponent, scaled sum).
     """
-    inside, outside = _largest_of_two(exponents, weights, b, first, last)
-    nothing = _nothing(exponents)
-    some_inside, some_outside = inside > nothing, outside > nothing
-    number = exponents.dtype.type
-    of_inside, of_outside = number(0.0), number(0.0)
-    if some_inside:
-        of_inside = number(_refer_to(inside, running, c))
-    if some_outside:
-        of_outside = number(_refer_to(outside, running, others))
-    inside, outside = _sum_two(exponents, weights, b, first, last, of_inside, of_outside)
-    if some_inside:
-        running[c, 1] += inside
-    if some_outside:
-        running[others, 1] += outside
+    largest = _largest_exponent(exponents, weights, b, first, last, inside)
+    if largest > _nothing(exponents):
+        reference = exponents.dtype.type(_refer_to(largest, running, c))
+        running[c, 1] += _sum_lanes(exponents, weights, b, first, last, inside, reference)
 
 
 @inner_kernel(FAST, inline=True)
@@ -301,7 +289,9 @@ def add_own_blocks(queries, i, rows, exponents, running):
         start = b * BLOCK
         if start <= own < start + BLOCK:
             exponents[own - start] = _nothing(exponents)
-        add_lanes(exponents, weights, b, group_start - start, group_stop - start, running, 0, rest)
+        first, last = group_start - start, group_stop - start
+        add_lanes(exponents, weights, b, first, last, True, running, 0)
+        add_lanes(exponents, weights, b, first, last, False, running, rest)
 
 
 @inner_kernel(FAST, inline=True)

@@ -64,7 +64,7 @@ def _add_block(points, i, reference, blocks, weights, b, highest, exponents, run
     if highest > running[c, 0] + _HEADROOM:
         fill_exponents(points, i, reference, blocks, b, exponents)
         # Plain 0 and 64 are types of their own, for which it would be compiled again.
-        add_lanes(exponents, weights, b, np.int64(0), np.int64(BLOCK), running, c, c)
+        add_lanes(exponents, weights, b, np.int64(0), np.int64(BLOCK), True, running, c)
         return
     fill_exponents(points, i, reference - running[c, 0], blocks, b, exponents)
     running[c, 1] += sum_block(exponents, weights, b)
