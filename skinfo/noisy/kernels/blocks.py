@@ -274,22 +274,21 @@ def own_blocks(group_slots, i):
 
 
 @inner_kernel(FAST, inline=True)
-def add_own_blocks(queries, i, rows, exponents, running):
+def add_own_blocks(
+    points, i, reference, own, group_slots, has_label, blocks, weights, exponents, running
+):
     """Add the blocks that hold rows of the draw's input: these to sum 0, others to 1 or 2.
 
     The own row is left out. The others share the draw's label where it has one: sum 1.
     """
-    points, blocks, weights = queries.points, rows.points, rows.weights
-    reference, own = queries.references[i], queries.own[i]
-    group_start, group_stop = queries.group_slots[i, 0], queries.group_slots[i, 1]
-    rest = 1 if queries.label_blocks[i, 1] > queries.label_blocks[i, 0] else 2
-    first_block, last_block = own_blocks(queries.group_slots, i)
+    rest = 1 if has_label else 2
+    first_block, last_block = own_blocks(group_slots, i)
     for b in range(first_block, last_block):
         fill_exponents(points, i, reference, blocks, b, exponents)
         start = b * BLOCK
         if start <= own < start + BLOCK:
             exponents[own - start] = _nothing(exponents)
-        first, last = group_start - start, group_stop - start
+        first, last = group_slots[i, 0] - start, group_slots[i, 1] - start
         add_lanes(exponents, weights, b, first, last, True, running, 0)
         add_lanes(exponents, weights, b, first, last, False, running, rest)
 

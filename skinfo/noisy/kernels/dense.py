@@ -342,7 +342,12 @@ def sum_densely(queries, rows, centres, arithmetic, out, failed):
         totals[:] = 0.0
         seen[:] = False
         for row in range(size):
-            add_own_blocks(queries, start + row, rows, exponents, own[row])
+            i = start + row
+            add_own_blocks(
+                queries.points, i, queries.references[i], queries.own[i], queries.group_slots,
+                queries.label_blocks[i, 0] < queries.label_blocks[i, 1], blocks, rows.weights,
+                exponents, own[row],
+            )  # fmt: skip
         for wide in range(n_wide):
             if centres is None:
                 right = blocks[wide].reshape(depth, WIDE)

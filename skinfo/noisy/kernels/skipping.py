@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 
 from skinfo._numba import FAST, NO_NAN, inner_kernel, kernel, widen_registers
@@ -26,22 +24,10 @@ _FIRST_PASS = 12.0
 _HEADROOM = 40.0
 
 
-class _Scratch(NamedTuple):
-    """Bounds and sums of one query."""
-
-    # (n_superblocks, 16) and (1, n_superblocks): upper bounds of the logarithm of what each adds.
-    bound: np.ndarray
-    super_bound: np.ndarray
-    opened: np.ndarray  # (n_superblocks,): whether the bounds of its blocks are filled
-    exponents: np.ndarray  # (64,): those of the block at hand
-    running: np.ndarray  # (3, 2): the sums, as (reference exponent, scaled sum)
-
-
 @inner_kernel(FAST, inline=True)
-def _fill_bounds(points, i, reference, boxes, g, bound):
+def _fill_bounds(points, i, reference, low, high, log_weight, top, least, g, bound):
     """Upper bound of the logarithm of each box's share: its weight at its nearest corner."""
     widen_registers()
-    low, high, log_weight, top, least = boxes
     for b in range(bound.shape[1]):
         bound[g, b] = reference + log_weight[g, b] + top[g, b]
     for k in range(least.shape[0]):
@@ -88,10 +74,9 @@ def _skip(bound, g, start, stop):
         bound[g, b] = -np.inf
 
 
-@inner_kernel(FAST)
-def _leave_out(start, stop, scratch):
+@inner_kernel(FAST, inline=True)
+def _leave_out(start, stop, bound, super_bound, opened):
     """Let the bounds of blocks start..stop be -inf where they are known, and of superblocks."""
-    bound, super_bound, opened = scratch.bound, scratch.super_bound, scratch.opened
     for g in range(start // SUPERBLOCK, (stop + SUPERBLOCK - 1) // SUPERBLOCK):
         if start <= g * SUPERBLOCK and (g + 1) * SUPERBLOCK <= stop:
             super_bound[0, g] = -np.inf
@@ -99,9 +84,10 @@ def _leave_out(start, stop, scratch):
             _skip(bound, g, start, stop)
 
 
-@inner_kernel(FAST)
+@inner_kernel(FAST, inline=True)
 def _add_blocks(
-    queries, i, rows, boxes, start, stop, skip_start, skip_stop, lower_bound, negligible, scratch, c
+    points, i, reference, blocks, weights, boxes, start, stop, skip_start, skip_stop, lower_bound,
+    negligible, bound, super_bound, opened, exponents, running, c,
 ):  # fmt: skip
     """Add blocks start..stop without skip_start..skip_stop to sum c, the promising ones first.
 
@@ -110,10 +96,7 @@ def _add_blocks(
     their own bound is not negligible. The bound of a block that was added becomes -inf. Returns
     the number of blocks added.
     """
-    points, reference = queries.points, queries.references[i]
-    blocks, weights, log_weight = rows.points, rows.weights, rows.boxes.log_weight
-    bound, super_bound, opened = scratch.bound, scratch.super_bound, scratch.opened
-    exponents, running = scratch.exponents, scratch.running
+    low, high, log_weight, top, least = boxes
     first_super, last_super = start // SUPERBLOCK, (stop + SUPERBLOCK - 1) // SUPERBLOCK
     best = _largest_of(super_bound, np.int64(0), first_super, last_super)
     if best <= lower_bound + negligible:
@@ -128,7 +111,7 @@ def _add_blocks(
             if super_bound[0, g] < cut:
                 continue
             if not opened[g]:
-                _fill_bounds(points, i, reference, boxes, g, bound)
+                _fill_bounds(points, i, reference, low, high, log_weight, top, least, g, bound)
                 _skip(bound, g, skip_start, skip_stop)
                 opened[g] = True
             first, last = max(start - g * SUPERBLOCK, 0), min(stop - g * SUPERBLOCK, SUPERBLOCK)
@@ -138,7 +121,7 @@ def _add_blocks(
             before = added
             for b in range(first, last):
                 if bound[g, b] > cut:
-                    highest = bound[g, b] - log_weight[g * SUPERBLOCK + b]
+                    highest = bound[g, b] - log_weight[g, b]
                     _add_block(
                         points, i, reference, blocks, weights, g * SUPERBLOCK + b, highest,
                         exponents, running, c,
@@ -177,42 +160,49 @@ def sum_by_skipping(queries, rows, out):
     ``out``, (m, 3), gets log2 of the sums of Blocks at Queries, -inf where there is nothing to add.
     Returns the number of blocks that were summed.
     """
+    # Arrays are taken out of their tuples once: each time costs as much as a block.
+    points, references, own, group_slots, label_blocks, floors, nested = queries
+    blocks, weights = rows.points, rows.weights
     n_blocks, n_superblocks = rows.boxes.low.shape[1], rows.superboxes.low.shape[1]
+    low, high, log_weight, top, least = _in_superblocks(rows.superboxes, np.int64(1), n_superblocks)
     boxes = _in_superblocks(rows.boxes, n_superblocks, SUPERBLOCK)
-    superboxes = _in_superblocks(rows.superboxes, np.int64(1), n_superblocks)
-    scratch = _Scratch(
-        np.empty((n_superblocks, SUPERBLOCK)),
-        np.empty((1, n_superblocks)),
-        np.empty(n_superblocks, np.bool_),
-        np.empty(BLOCK, rows.points.dtype),
-        np.empty((3, 2)),
-    )
+    # Upper bounds of the logarithm of what each block and superblock adds to the query at hand,
+    # and whether those of the blocks of a superblock are filled.
+    bound = np.empty((n_superblocks, SUPERBLOCK))
+    super_bound = np.empty((1, n_superblocks))
+    opened = np.empty(n_superblocks, np.bool_)
+    exponents = np.empty(BLOCK, blocks.dtype)
+    # The three sums, as (reference exponent, scaled sum).
+    running = np.empty((3, 2))
     negligible = NEGLIGIBLE - np.log2(float(n_blocks))
-    points, references = queries.points, queries.references
-    running, opened, super_bound = scratch.running, scratch.opened, scratch.super_bound
     added = 0
     for i in range(points.shape[0]):
         for c in range(3):
             running[c, 0] = -np.inf
             running[c, 1] = 0.0
-        _fill_bounds(points, i, references[i], superboxes, np.int64(0), super_bound)
+        _fill_bounds(
+            points, i, references[i], low, high, log_weight, top, least, np.int64(0), super_bound
+        )
         opened[:] = False
-        add_own_blocks(queries, i, rows, scratch.exponents, running)
-        label_start, label_stop = queries.label_blocks[i, 0], queries.label_blocks[i, 1]
-        skip_start, skip_stop = own_blocks(queries.group_slots, i)
+        start, stop = label_blocks[i, 0], label_blocks[i, 1]
+        add_own_blocks(
+            points, i, references[i], own[i], group_slots, start < stop, blocks, weights, exponents,
+            running,
+        )  # fmt: skip
+        skip_start, skip_stop = own_blocks(group_slots, i)
         added += skip_stop - skip_start
-        lower_bound = queries.floors[i]
-        start, stop = label_start, label_stop
+        lower_bound = floors[i]
         for c in range(1, 3):
-            if queries.nested:
+            if nested:
                 lower_bound = max(lower_bound, log2_sum(running, c - 1))
             if stop > start:
                 added += _add_blocks(
-                    queries, i, rows, boxes, start, stop, skip_start, skip_stop, lower_bound,
-                    negligible, scratch, c,
+                    points, i, references[i], blocks, weights, boxes, start, stop, skip_start,
+                    skip_stop, lower_bound, negligible, bound, super_bound, opened, exponents,
+                    running, c,
                 )  # fmt: skip
             if c == 1 and stop > start:
-                _leave_out(start, stop, scratch)
+                _leave_out(start, stop, bound, super_bound, opened)
                 skip_start, skip_stop = start, stop
             start, stop = 0, n_blocks
         for c in range(3):
