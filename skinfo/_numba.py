@@ -9,9 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ContextDecorator, suppress
+from contextlib import suppress
 from functools import cache
-from threading import Lock
 from typing import Any, TypeVar
 
 import llvmlite.binding
@@ -21,6 +20,8 @@ from llvmlite import ir
 from numba import types
 from numba.extending import lower_builtin, type_callable
 from threadpoolctl import OpenBLASController, ThreadpoolController
+
+from skinfo._process_wide import WhileInside
 
 # Reordering and fused multiply-add, but infinities and NaN keep their meaning: sums start at -inf.
 FAST = {"reassoc", "contract", "arcp", "nsz"}
@@ -164,33 +165,19 @@ def in_order(
                 yield from pool.map(work, parts)
 
 
-class _OneBlasThread(ContextDecorator):
-    """Linear algebra on one thread while anyone is inside; the limit is one for all of a process.
-
-    Where two overlap, each restoring the number that it met would leave the limit behind.
-    """
-
-    def __init__(self) -> None:
-        self._lock = Lock()
-        self._inside = 0
-
-    def __enter__(self) -> None:
-        with self._lock:
-            if self._inside == 0:
-                _give_up_control()
-                self._limit = _controller().limit(limits=1, user_api="blas")
-            self._inside += 1
-
-    def __exit__(self, *_: object) -> None:
-        with self._lock:
-            self._inside -= 1
-            if self._inside == 0:
-                _give_up_control()
-                self._limit.restore_original_limits()
-                _give_up_control()
+def _limit_blas() -> Any:
+    _give_up_control()
+    return _controller().limit(limits=1, user_api="blas")
 
 
-ONE_BLAS_THREAD = _OneBlasThread()
+def _lift_limit(limit: Any) -> None:
+    _give_up_control()
+    limit.restore_original_limits()
+    _give_up_control()
+
+
+#: Linear algebra on one thread while anyone is inside.
+ONE_BLAS_THREAD = WhileInside(_limit_blas, _lift_limit)
 
 
 def _give_up_control() -> None:

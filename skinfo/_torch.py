@@ -5,10 +5,9 @@ Nothing here imports torch before that.
 
 from __future__ import annotations
 
-from contextlib import ContextDecorator
-from threading import Lock
 from typing import Any
 
+from skinfo._process_wide import WhileInside
 from skinfo.errors import needs_extra
 
 #: Bytes that a device may take at a time beside the data: a processor's caches are smaller than a
@@ -78,33 +77,6 @@ def scratch_bytes(device: Any) -> int:
     return SCRATCH["cpu" if str(device).startswith("cpu") else "other"]
 
 
-class _FullPrecision(ContextDecorator):
-    """Products of single-precision matrices in single precision while anyone is inside.
-
-    Torch may be set to compute them in TF32 or bfloat16, with 11 or 8 binary digits. That setting
-    is one for all of a process: the first one inside saves it, the last one restores it.
-    """
-
-    def __init__(self) -> None:
-        self._lock = Lock()
-        self._inside = 0
-
-    def __enter__(self) -> None:
-        with self._lock:
-            if self._inside == 0:
-                self._saved = _ask_for_full_precision()
-            self._inside += 1
-
-    def __exit__(self, *_: object) -> None:
-        with self._lock:
-            self._inside -= 1
-            if self._inside == 0:
-                _restore_precision(*self._saved)
-
-
-FULL_PRECISION = _FullPrecision()
-
-
 def _ask_for_full_precision() -> tuple[str, list[str]]:
     """Ask for it, and return the settings before: of all products, and since torch 2.9 by library.
 
@@ -132,9 +104,10 @@ def _own_precision(library: Any) -> str:
     return "none" if follows else str(found)
 
 
-def _restore_precision(of_all: str, by_library: list[str]) -> None:
+def _restore_precision(before: tuple[str, list[str]]) -> None:
     import torch
 
+    of_all, by_library = before
     torch.set_float32_matmul_precision(of_all)
     for library, precision in zip(_libraries(), by_library, strict=True):
         library.fp32_precision = precision
@@ -147,3 +120,8 @@ def _libraries() -> list[Any]:
         getattr(part, "matmul", None) for part in (torch.backends.cuda, torch.backends.mkldnn)
     )
     return [library for library in products if hasattr(library, "fp32_precision")]
+
+
+#: Products of single-precision matrices in single precision while anyone is inside: torch may be
+#: set to compute them in TF32 or bfloat16, with 11 or 8 binary digits.
+FULL_PRECISION = WhileInside(_ask_for_full_precision, _restore_precision)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -13,29 +12,19 @@ import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from skinfo._process_wide import WhileInside
 from skinfo._rows import as_array
 
 # Networks of fewer parameters run on one thread.
 _SMALL = 100_000
-_lock = Lock()
-_stances: list[Any] = []
 
 
-@contextmanager
-def uncompiled() -> Iterator[None]:
-    """Run what torch.compile made as it was before: compiled code does not call new hooks.
-
-    The compiler's stance is that of the whole process: the last of all threads gives it back.
-    """
-    with _lock:
-        _stances.append(_stances[-1] if _stances else torch.compiler.set_stance("force_eager"))
-    try:
-        yield
-    finally:
-        with _lock:
-            stance = _stances.pop()
-            if not _stances:
-                stance.__exit__(None, None, None)
+#: Runs what torch.compile made as it was before while anyone is inside: compiled code does not call
+#: new hooks, and the compiler's stance is that of the whole process.
+UNCOMPILED = WhileInside(
+    lambda: torch.compiler.set_stance("force_eager"),
+    lambda stance: stance.__exit__(None, None, None),
+)
 
 
 class _Watching(TorchDispatchMode):

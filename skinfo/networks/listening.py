@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.nn.modules.dropout import _DropoutNd
 
-from skinfo.networks.inputs import ModelInputs, evaluating, one_thread_if_small, uncompiled
+from skinfo.networks.inputs import UNCOMPILED, ModelInputs, evaluating, one_thread_if_small
 from skinfo.networks.noise import (
     LayerNoise,
     find_layers,
@@ -180,7 +180,7 @@ class Listener:
         """Evaluation mode with hooks that are called, and torch's generators as they were after."""
         devices = [device] if device.type == "cuda" else []
         with (
-            evaluating(self.model), one_thread_if_small(self.model), uncompiled(),
+            evaluating(self.model), one_thread_if_small(self.model), UNCOMPILED,
             torch.random.fork_rng(devices),
         ):  # fmt: skip
             try:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from skinfo.networks.inputs import uncompiled
+from skinfo.networks.inputs import UNCOMPILED
 from skinfo.noise import NOISES
 from skinfo.runs import Layer
 from skinfo.runs.description import make_layers
@@ -365,7 +365,7 @@ def noisy_layers(
             raise not_called(min(not_yet))
 
     with ExitStack() as undo:
-        undo.enter_context(uncompiled())
+        undo.enter_context(UNCOMPILED)
         undo.enter_context(switching_noise(model, True, generator))
         for name in sorted(not_yet):
             hook = layers[name].register_forward_hook(
