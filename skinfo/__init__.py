@@ -17,7 +17,7 @@ if TYPE_CHECKING:
         RunError,
         SaturationWarning,
     )
-    from skinfo.flow import information_flow
+    from skinfo.flow import information_flow, sigma_curves
     from skinfo.noise import dropout_sigma
     from skinfo.noisy import NoisyMIEstimator, sigma_curve
     from skinfo.runs import open_run, save_run
@@ -41,6 +41,7 @@ __all__ = [
     "pool_flows",
     "save_run",
     "sigma_curve",
+    "sigma_curves",
     "sliced_information",
 ]
 __version__ = "0.1.0"

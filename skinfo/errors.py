@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from itertools import takewhile
 from pathlib import Path
 
 from sklearn.utils._param_validation import InvalidParameterError
@@ -19,6 +21,7 @@ __all__ = [
     "SaturationWarning",
     "in_words",
     "name_some",
+    "names_apart",
     "needs_extra",
     "noted_by_a_table",
     "warn_unless_noted",
@@ -151,6 +154,34 @@ def name_some(values: Iterable[object], most: int = 8) -> str:
     names = list(dict.fromkeys(map(str, values)))
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more
+
+
+def names_apart(names: Sequence[str]) -> tuple[list[str], str]:
+    """Give names without the beginning and end that all share, and the pattern of the whole.
+
+    Cut is only at a point, a slash, a space or "_"; where nothing is cut that pattern is empty.
+
+    Examples
+    --------
+    >>> names_apart(["encoder.layer.0.output", "encoder.layer.11.output"])
+    (['0', '11'], 'encoder.layer.*.output')
+    >>> names_apart(["layer1", "layer2"]), names_apart(["a.b", "a"])
+    ((['layer1', 'layer2'], ''), (['a.b', 'a'], ''))
+    """
+    parts = [re.split(r"(?<=[./_ ])|(?=[./_ ])", name) for name in names]
+    least = min(map(len, parts), default=1) - 1
+    begin = min(least, _shared(parts))
+    end = min(least - begin, _shared([one[::-1] for one in parts]))
+    if len(names) < 2 or begin + end == 0:
+        return [*names], ""
+    cut = ["".join(one[begin : len(one) - end]) for one in parts]
+    return cut, "".join([*parts[0][:begin], "*", *parts[0][len(parts[0]) - end :]])
+
+
+def _shared(parts: Sequence[Sequence[str]]) -> int:
+    """How many parts all begin with."""
+    together = takewhile(lambda several: len(set(several)) == 1, zip(*parts, strict=False))
+    return sum(1 for _ in together)
 
 
 class SaturationWarning(UserWarning):

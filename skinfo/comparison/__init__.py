@@ -2,6 +2,7 @@
 
 from skinfo.comparison.differences import CHANGES, COMPARISON_COLUMNS, SCOPES, compare_flows
 from skinfo.comparison.flows import Alignment, NothingInCommonError, read_flows
+from skinfo.comparison.orders import orders_over_sigmas
 from skinfo.comparison.pooling import POOLED_COLUMNS, POOLING_NOTES, is_pooled, pool_flows
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "NothingInCommonError",
     "compare_flows",
     "is_pooled",
+    "orders_over_sigmas",
     "pool_flows",
     "read_flows",
 ]

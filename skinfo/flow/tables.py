@@ -24,11 +24,12 @@ from skinfo.runs.description import LAST_EPOCH, plain
 
 _WORDS = (
     "layer", "estimator", "quantity", "unit", "notes", "randomisations", "seed_values", "noise",
+    "inputs",
 )  # fmt: skip
 # Empty in a file where they are not known.
 _NUMBERS = (
     "value", "stderr", "lower", "upper", "spread", "bias_below", "bias_above", "stderr_sampling",
-    "stderr_other_inputs",
+    "stderr_other_inputs", "rms",
 )  # fmt: skip
 _ONE_ROW = "Keep one of the rows; several seeds are several tables."
 # How long another process may write the same table before this one gives up, in seconds.
@@ -243,7 +244,7 @@ def _read_archive(file: Path, path: Path) -> dict[str, Any]:
 
 
 def is_curve(table: pd.DataFrame) -> bool:
-    """Tell a curve against sigma from a flow table.
+    """Tell curves against sigma, of rows or of a run, from a flow table.
 
     Examples
     --------
@@ -251,7 +252,14 @@ def is_curve(table: pd.DataFrame) -> bool:
     >>> is_curve(pd.DataFrame({"sigma": [0.1], "value": [2.0]}))
     True
     """
-    return "sigma" in table and "epoch" not in table
+    return "sigma" in table
+
+
+def _columns_of(table: pd.DataFrame, *, curve: bool) -> tuple[str, ...]:
+    """Columns that a table has to have; those of curves of a run name its layers too."""
+    if not curve:
+        return COLUMNS
+    return (*COLUMNS, "sigma") if "epoch" in table else CURVE_COLUMNS
 
 
 def checked_table(
@@ -271,7 +279,7 @@ def checked_table(
     0.5
     """
     check_columns(table, where, curve=curve)
-    check_once(table if curve is not True else table[[*CURVE_COLUMNS]], where, advice)
+    check_once(table, where, advice)
     if table.empty:
         raise ValueError(f"{where} has no rows.")
     numbers = {n: pd.to_numeric(table[n]) for n in table if n in ("epoch", "sigma", *_NUMBERS)}
@@ -295,8 +303,10 @@ def check_columns(table: pd.DataFrame, where: str, *, curve: bool | None = None)
     ValueError: curve.csv, row 1, column 'sigma': expected a positive number; got 'much'.
     """
     curve = is_curve(table) if curve is None else curve
-    kind, columns = ("curve against sigma", CURVE_COLUMNS) if curve else ("flow table", COLUMNS)
-    missing = [name for name in columns if name not in table]
+    kind = "curve against sigma" if curve else "flow table"
+    missing = [name for name in _columns_of(table, curve=curve) if name not in table]
+    if not curve and not missing and is_curve(table):
+        raise ValueError(f"{where} holds curves against sigma and is not a flow table.")
     if missing:
         raise ValueError(f"{where} is not a {kind}: it has no column {missing[0]!r}.")
     for name, values in table.items():
@@ -346,7 +356,7 @@ def check_once(table: pd.DataFrame, where: str, advice: str) -> None:
     Traceback (most recent call last):
     ValueError: curve.csv holds sigma 0.1, mutual_info more than once. Draw one.
     """
-    keys = CURVE_KEYS if is_curve(table) else KEYS
+    keys = KEYS if not is_curve(table) else (*KEYS, "sigma") if "epoch" in table else CURVE_KEYS
     twice = table[table.duplicated(list(keys)) & table["quantity"].ne(UNREAD)]
     if len(twice):
         raise ValueError(f"{where} holds {describe_row(twice.iloc[0])} more than once. {advice}")
@@ -357,7 +367,9 @@ def describe_row(row: pd.Series) -> str:
     if "epoch" not in row:
         return f"sigma {row['sigma']}, {row['quantity']}"
     epoch = f"{row['epoch']:.15g}" if isinstance(row["epoch"], Real) else row["epoch"]
-    return f"epoch {epoch}, layer {row['layer']!r}, {row['estimator']} {row['quantity']}".strip()
+    sigma = f", sigma {row['sigma']}" if "sigma" in row else ""
+    named = f"epoch {epoch}, layer {row['layer']!r}{sigma}, {row['estimator']} {row['quantity']}"
+    return named.strip()
 
 
 def count_unmeasured(table: pd.DataFrame) -> int:

@@ -6,15 +6,16 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 from itertools import pairwise
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
+from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import validate_parameter_constraints
+from sklearn.utils._param_validation import StrOptions, validate_parameter_constraints
 
 from skinfo._numba import ONE_BLAS_THREAD
-from skinfo._rows import check_list, check_rows
+from skinfo._rows import Rows, check_list, check_rows
 from skinfo._torch import device_for
 from skinfo.noise import NOISES, AdditiveNoise, make_noise
 from skinfo.noisy.effective_dimension import effective_dimension
@@ -34,12 +35,12 @@ _MEASURED = (
 _SLACK = 2e-4
 
 
-@ONE_BLAS_THREAD
 def sigma_curve(
     X: Any,
     y: Any = None,
     *,
     sigmas: Any,
+    unit: str = "activations",
     noise: str = "additive",
     sample_weight: Any = None,
     clusters: Any = None,
@@ -71,8 +72,10 @@ def sigma_curve(
     y : array-like of shape (n_samples,), default=None
         Label of each row's input.
     sigmas : array-like of shape (n_sigmas,)
-        Standard deviations of the noise, all different; of additive noise in the units of the
-        activations.
+        Standard deviations of the noise, all different; of additive noise in ``unit``.
+    unit : {"activations", "rms"}, default="activations"
+        What sigmas of additive noise count: the activations' own unit, or the root mean square
+        deviation of the layer's rows, see the notes.
     noise : {"additive", "multiplicative", "lognormal"} or str, default="additive"
         Noise of one parameter, see :func:`skinfo.noise.make_noise`.
     sample_weight : array-like of shape (n_samples,), default=None
@@ -104,7 +107,8 @@ def sigma_curve(
         label_ceiling, and of a population label_log_classes; with noise that leaves zeros or signs
         as they are also pattern_information and label_pattern_information, what these tell by
         themselves; with additive noise effective_dimension, see the notes. Of other noise than
-        additive a column noise names it. A note is made of words from
+        additive a column noise names it; with ``unit="rms"`` a column rms holds the unit, so that
+        sigma times rms is in that of the activations. A note is made of words from
         :data:`skinfo.quantities.NOTES`, joined by "; ": "saturated" takes the place of a
         SaturationWarning.
 
@@ -112,8 +116,13 @@ def sigma_curve(
     ------
     ValueError
         For no sigma, one that is not positive and finite, one given twice, noise that is unknown or
-        has two parameters ("affine"), a parameter out of its range, and the input errors of
+        has two parameters ("affine"), a parameter out of its range, ``unit="rms"`` of other noise
+        than additive or of rows that are all the same, and the input errors of
         :class:`skinfo.NoisyMIEstimator`.
+
+    See Also
+    --------
+    skinfo.sigma_curves : Every layer of a run at every checkpoint.
 
     Notes
     -----
@@ -140,7 +149,13 @@ def sigma_curve(
     of the rows at hand, which lies too low in many dimensions.
 
     Two layers, or one layer before and after its activations grew, are not comparable at the same
-    sigma: the factor that scales the activations shifts the curve along a logarithmic axis.
+    sigma: the factor that scales the activations shifts the curve along a logarithmic axis. With
+    ``unit="rms"`` it does not: sigmas are then multiples of
+
+    .. math:: \sqrt{\frac{1}{d} \sum_{j=1}^d \operatorname{Var}(S_j)} ,
+
+    the root mean square over the d units, and over the (weighted) rows, of the deviation from the
+    unit's own mean: an offset carries no information.
 
     References
     ----------
@@ -179,61 +194,203 @@ def sigma_curve(
     4  1.0000              ceiling  0.7728  multiplicative
     5  1.0000  pattern_information  0.6931  multiplicative
     """
-    estimator = NoisyMIEstimator(
+    measured = SigmaCurve(
+        sigmas,
+        unit=unit,
         noise=noise,
         tol=tol,
         population=population,
-        max_evaluations=max_evaluations,
         units=units,
+        max_evaluations=max_evaluations,
         n_jobs=n_jobs,
         random_state=random_state,
         device=device,
-    )
-    validate_parameter_constraints(
-        NoisyMIEstimator._parameter_constraints, estimator.get_params(), "sigma_curve"
-    )
-    parameters = NOISES[noise].parameters if noise in NOISES else ()
-    if len(parameters) > 1:
-        raise ValueError(
-            f"noise={noise!r} has {len(parameters)} parameters ({', '.join(parameters)}), and a "
-            "curve is against one; measure each choice of them with NoisyMIEstimator."
+    ).fit(X, y, sample_weight=sample_weight, clusters=clusters)
+    table = [
+        {"sigma": sigma} | quantity.cells()
+        for sigma, quantities in measured.curve_.items()
+        for quantity in quantities
+    ]
+    curve = pd.DataFrame(table, columns=list(CURVE_COLUMNS))
+    curve = curve if noise == "additive" else curve.assign(noise=noise)
+    return curve if unit == "activations" else curve.assign(rms=measured.rms_)
+
+
+class SigmaCurve(BaseEstimator):
+    """What :func:`sigma_curve` measures, as an estimator that a sweep of a run can fit.
+
+    Attributes
+    ----------
+    curve_ : dict of float to list of Quantity
+        What was measured at each sigma, in the order given.
+    rms_ : float
+        Root mean square deviation of the rows; NaN with ``unit="activations"``.
+    quantities_ : tuple of Quantity
+        All of it, each named with its sigma, as :func:`split_sigma` takes apart, and rms.
+    """
+
+    #: Rows of a sequence's tokens come with their clusters, as for NoisyMIEstimator.
+    uses_replicas: ClassVar[bool] = True
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "sigmas": ["array-like"],
+        "unit": [StrOptions({"activations", "rms"})],
+    } | {
+        name: NoisyMIEstimator._parameter_constraints[name]
+        for name in (
+            "noise", "tol", "population", "units", "max_evaluations", "n_jobs", "random_state",
+            "device",
         )
-    declared = check_list(sigmas, "sigmas", "standard deviations", partial(_checked, noise))
-    place = device_for(device, X=X, y=y, sample_weight=sample_weight, clusters=clusters)
-    rows = check_rows(estimator, X, y, None, sample_weight, clusters=clusters)
-    seed = int(check_random_state(random_state).randint(2**31 - 1))
+    }  # fmt: skip
+
+    def __init__(
+        self,
+        sigmas: Any,
+        *,
+        unit: str = "activations",
+        noise: str = "additive",
+        tol: float = 0.01,
+        population: bool = False,
+        units: str = "nats",
+        max_evaluations: int = 2**20,
+        n_jobs: int | None = None,
+        random_state: int | np.random.RandomState | None = None,
+        device: Any = None,
+    ) -> None:
+        self.sigmas = sigmas
+        self.unit = unit
+        self.noise = noise
+        self.tol = tol
+        self.population = population
+        self.units = units
+        self.max_evaluations = max_evaluations
+        self.n_jobs = n_jobs
+        self.random_state = random_state
+        self.device = device
+
+    def check_settings(self) -> list[float]:
+        """Check the parameters, each and together; return the sigmas as numbers."""
+        validate_parameter_constraints(
+            # What is no list has a message of its own.
+            {
+                name: kinds
+                for name, kinds in self._parameter_constraints.items()
+                if name != "sigmas"
+            },
+            {name: value for name, value in self.get_params().items() if name != "sigmas"},
+            "sigma_curve",
+        )
+        parameters = NOISES[self.noise].parameters if self.noise in NOISES else ()
+        if len(parameters) > 1:
+            raise ValueError(
+                f"noise={self.noise!r} has {len(parameters)} parameters "
+                f"({', '.join(parameters)}), and a curve is against one; measure each choice of "
+                "them with NoisyMIEstimator."
+            )
+        check = partial(_checked, self.noise)
+        declared = check_list(self.sigmas, "sigmas", "standard deviations", check)
+        if self.unit == "rms" and self.noise != AdditiveNoise.name:
+            raise ValueError(
+                f"unit='rms' is for additive noise; sigma of {self.noise} noise has no unit."
+            )
+        return declared
+
+    @ONE_BLAS_THREAD
+    def fit(
+        self,
+        X: Any,
+        y: Any = None,
+        groups: Any = None,
+        sample_weight: Any = None,
+        clusters: Any = None,
+    ) -> SigmaCurve:
+        """Measure the rows of a layer at every sigma."""
+        declared = self.check_settings()
+        if groups is not None:
+            raise ValueError(
+                "a curve against sigma is of a layer that is a function of its input, and these "
+                "inputs have several rows each; NoisyMIEstimator measures replicas."
+            )
+        place = device_for(self.device, X=X, y=y, sample_weight=sample_weight, clusters=clusters)
+        checking = NoisyMIEstimator(population=self.population)
+        rows = check_rows(checking, X, y, None, sample_weight, clusters=clusters)
+        self.rms_ = _root_mean_square(rows) if self.unit == "rms" else np.nan
+        factor = self.rms_ if self.unit == "rms" else 1.0
+        sigmas = {sigma: sigma * factor for sigma in declared}
+        measured = _measured_at(
+            rows, list(sigmas.values()), self.noise, device=place,
+            tol=self.tol / nats_to(self.units), population=self.population,
+            max_evaluations=self.max_evaluations, n_jobs=self.n_jobs,
+            seed=int(check_random_state(self.random_state).randint(2**31 - 1)),
+        )  # fmt: skip
+        self.curve_ = {
+            sigma: [
+                measured[own][name].in_units(self.units)
+                for name in _MEASURED
+                if name in measured[own]
+            ]
+            for sigma, own in sigmas.items()
+        }
+        self.quantities_ = (
+            *(
+                replace(quantity, name=f"{quantity.name} {sigma!r}")
+                for sigma, quantities in self.curve_.items()
+                for quantity in quantities
+            ),
+            Quantity.exact("rms", self.rms_, ""),
+        )
+        return self
+
+
+def split_sigma(name: str) -> tuple[str, float]:
+    """Take the name of a quantity of :class:`SigmaCurve` apart: what it is, and at which sigma.
+
+    Examples
+    --------
+    >>> split_sigma("mutual_info 0.1")
+    ('mutual_info', 0.1)
+    """
+    quantity, _, sigma = name.partition(" ")
+    return quantity, float(sigma)
+
+
+def _root_mean_square(rows: Rows) -> float:
+    """The deviation of rows from their mean, of a unit and row on average."""
+    variances = [
+        np.average((unit - np.average(unit, weights=rows.weights)) ** 2, weights=rows.weights)
+        for unit in (rows.points[:, j].astype(np.float64) for j in range(rows.points.shape[1]))
+    ]
+    rms = float(np.sqrt(np.mean(variances)))
+    if not 0 < rms < np.inf:
+        raise ValueError(
+            f"the root mean square deviation of these rows is {rms:g}, which is no unit of sigma; "
+            "give sigmas in the units of the activations."
+        )
+    return rms
+
+
+def _measured_at(
+    rows: Rows, sigmas: list[float], noise: str, *, device: Any, **options: Any
+) -> dict[float, dict[str, Quantity]]:
+    """Measure rows at every sigma, in nats, and what the sigmas say of one another."""
+    n_jobs = options["n_jobs"]
     # The smallest sigma resolves the most directions.
-    order = Mixture.of(rows, make_noise(noise, min(declared)), n_jobs=n_jobs).order
-    options: dict[str, Any] = {
-        "tol": tol / nats_to(units),
-        "population": population,
-        "max_evaluations": max_evaluations,
-        "seed": seed,
-        "n_jobs": n_jobs,
-    }
+    order = Mixture.of(rows, make_noise(noise, min(sigmas)), n_jobs=n_jobs).order
     found, slopes = {}, {}
-    for sigma in declared:
-        mixture = Mixture.of(rows, make_noise(noise, sigma), order, device=place, n_jobs=n_jobs)
+    for sigma in sigmas:
+        mixture = Mixture.of(rows, make_noise(noise, sigma), order, device=device, n_jobs=n_jobs)
         found[sigma] = measure_mixture(mixture, **options).quantities
         if noise == AdditiveNoise.name:
             slopes[sigma] = effective_dimension(mixture, **options)
     processed = {sigma: {q.name: q for q in quantities} for sigma, quantities in found.items()}
     # Then noise of a larger sigma is that of a smaller one and more.
     if NOISES[noise].adds_up:
-        processed = _obey_data_processing(found, population=population)
+        processed = _obey_data_processing(found, population=options["population"])
     for sigma, slope in slopes.items():
         processed[sigma][slope.name] = slope
     for sigma in _contradictions(found, slopes):
         for name in ("mutual_info", "effective_dimension"):
             processed[sigma][name] = processed[sigma][name].noted("slope differs")
-    table = [
-        {"sigma": sigma} | processed[sigma][name].in_units(units).cells()
-        for sigma in declared
-        for name in _MEASURED
-        if name in processed[sigma]
-    ]
-    curve = pd.DataFrame(table, columns=list(CURVE_COLUMNS))
-    return curve if noise == "additive" else curve.assign(noise=noise)
+    return processed
 
 
 def _checked(noise: str, sigma: float) -> float:
