@@ -165,8 +165,8 @@ def names_apart(names: Sequence[str]) -> tuple[list[str], str]:
     --------
     >>> names_apart(["encoder.layer.0.output", "encoder.layer.11.output"])
     (['0', '11'], 'encoder.layer.*.output')
-    >>> names_apart(["layer1", "layer2"]), names_apart(["a.b", "a"])
-    ((['layer1', 'layer2'], ''), (['a.b', 'a'], ''))
+    >>> names_apart(["layer1", "layer2"]), names_apart(["a.b", "c"])
+    ((['layer1', 'layer2'], ''), (['a.b', 'c'], ''))
     """
     parts = [re.split(r"(?<=[./_ ])|(?=[./_ ])", name) for name in names]
     least = min(map(len, parts), default=1) - 1

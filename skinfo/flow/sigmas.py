@@ -155,7 +155,7 @@ def _draw_inputs(
         return subset, ""
     if not isinstance(max_inputs, Integral) or isinstance(max_inputs, bool) or max_inputs < 2:
         raise ValueError(f"max_inputs is a number of inputs, 2 or more; got {max_inputs!r}.")
-    mask = run.mask(subset)
+    mask = run.in_subset(subset)
     n_inputs = run._count_inputs() if mask is None else len(mask)
     if n_inputs is None:
         # No array can be looked at: each has an error of its own when it is read.

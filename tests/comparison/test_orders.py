@@ -171,11 +171,11 @@ def test_what_is_no_curves_of_a_run_is_refused():
     ("names", "apart", "pattern"),
     [
         (["a.0.x", "a.1.x"], ["0", "1"], "a.*.x"),
-        (["a.0", "a.0.b"], ["a.0", "a.0.b"], ""),
+        (["a.0", "a.0.b"], ["0", "0.b"], "a.*"),
         (["h/0/a", "h/0/b", "h/1/a"], ["0/a", "0/b", "1/a"], "h/*"),
         (["layer1", "layer2"], ["layer1", "layer2"], ""),
         (["a.b"], ["a.b"], ""),
-        (["x.x", "x.x.x"], ["x.x", "x.x.x"], ""),
+        (["x.x", "x.x.x"], ["x", "x.x"], "x.*"),
     ],
 )
 def test_names_are_told_apart_by_what_they_do_not_share(names, apart, pattern):
