@@ -273,7 +273,7 @@ def own_blocks(group_slots, i):
     return 0, 0
 
 
-@inner_kernel(FAST, inline=True)
+@inner_kernel(FAST)
 def add_own_blocks(
     points, i, reference, own, group_slots, has_label, blocks, weights, exponents, running
 ):
