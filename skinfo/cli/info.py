@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 from typing import Any
 
@@ -27,7 +28,7 @@ from skinfo.cli.sources import open_described
 def info(
     run: RunPath, labels: Labels = None, layers: LayerNames = None, json: Json = False
 ) -> None:
-    """Show what a run holds: format, layers, their noise, checkpoints, inputs.
+    """Show what a run holds: format, layers, their noise, checkpoints, inputs, labels, padding.
 
     At every checkpoint it checks that the layers can be read, at the last also their numbers.
     """
@@ -55,23 +56,36 @@ def info(
 
 def _describe(opened: Any, errors: list[dict[str, Any]]) -> dict[str, Any]:
     """Describe a run in plain values; errors are added with their places."""
+    from skinfo.runs.beside import label_sets
+
     stored = _look(opened, errors)
     layers = [_describe_layer(opened, layer, stored[layer.name], errors) for layer in opened.layers]
-    labels = opened.labels
+    sets = label_sets(opened.labels)
+    mask = opened.mask
+    counted = next(iter(sets.values()), mask)
     return {
         "run": opened.name,
         "format": opened.store.format,
         "schema": opened.schema,
         "bytes": opened.store.size(),
         "epochs": opened.epochs,
-        "inputs": None if labels is None else len(labels),
-        "classes": None if labels is None else len(set(labels.tolist())),
+        "inputs": None if counted is None else len(counted),
+        "labels": [_describe_labels(name, labels, mask) for name, labels in sets.items()],
+        "tokens": None if mask is None else mask.shape[1],
+        "padding": None if mask is None else 1 - float(mask.mean()),
         "trained_on": None if opened.train is None else int(opened.train.sum()),
         "seed": opened.seed,
+        "settings": dict(opened.settings),
         "order_from_names": opened.order_from_names,
         "layers": layers,
         "unread": list(dict.fromkeys(error["message"] for error in errors)),
     }
+
+
+def _describe_labels(name: str, labels: Any, mask: Any) -> dict[str, Any]:
+    per_token = labels.ndim == 2
+    counted = labels[mask] if per_token and mask is not None else labels.ravel()
+    return {"name": name, "per_token": per_token, "classes": len(set(counted.tolist()))}
 
 
 def _look(opened: Any, errors: list[dict[str, Any]]) -> dict[str, dict[int, Any]]:
@@ -103,7 +117,7 @@ def _describe_layer(
     # How to flatten maps is chosen when they are analyzed.
     if stored is not None and len(stored[0]) < 4:
         try:
-            opened.load(epoch, layer.name)
+            _with_tokens(opened, layer).load(epoch, layer.name)
         except RunError as error:
             errors.append({"epoch": epoch, "layer": layer.name, "message": str(error)})
     return {
@@ -117,6 +131,14 @@ def _describe_layer(
     }
 
 
+def _with_tokens(opened: Any, layer: Any) -> Any:
+    """Take for tokens what is described as no replicas: how to flatten it is chosen later."""
+    from skinfo.runs.flatten import Flattening
+
+    of_tokens = opened.mask is not None or (opened.schema is not None and not layer.noise_before)
+    return replace(opened, flattening=Flattening("tokens")) if of_tokens else opened
+
+
 def _show(run: dict[str, Any]) -> None:
     epochs, schema = run["epochs"], run["schema"]
     typer.echo(f"Run {run['run']}")
@@ -127,9 +149,17 @@ def _show(run: dict[str, Any]) -> None:
     if run["inputs"] is not None:
         trained = run["trained_on"]
         split = "" if trained is None else f", {trained} of them trained on"
-        typer.echo(f"{run['inputs']} inputs of {run['classes']} classes{split}")
-    else:
+        typer.echo(f"{run['inputs']} inputs{_classes_of(run['labels'])}{split}")
+    if run["padding"] is not None:
+        typer.echo(
+            f"Up to {run['tokens']} tokens per input, {run['padding']:.1%} of all are padding"
+        )
+    if not run["labels"]:
         typer.echo("No labels: --labels FILE of skinfo analyze and convert gives them")
+    if "recording" in run["settings"]:
+        options = run["settings"]["recording"].items()
+        given = ", ".join(f"{k} {v}" for k, v in options if v is not False and v not in (None, {}))
+        typer.echo(f"Recorded from {run['settings'].get('model')}: {given}")
     if run["order_from_names"]:
         typer.echo("Order of layers taken from names; --layers sets it")
     print_table(
@@ -148,6 +178,17 @@ def _show(run: dict[str, Any]) -> None:
         if len(layer["types"]) > 1:
             changes = ", ".join(f"{t} from epoch {first}" for t, first in layer["types"].items())
             typer.echo(f"{layer['name']} holds {changes}")
+
+
+def _classes_of(sets: list[dict[str, Any]]) -> str:
+    """Say how many classes each set of labels has."""
+    named = [
+        f"{one['classes']} classes"
+        + (" of tokens" if one["per_token"] else "")
+        + (f" ({one['name']})" if one["name"] else "")
+        for one in sets
+    ]
+    return f" of {', '.join(named)}" if named else ""
 
 
 def _noise_of(layer: dict[str, Any]) -> str:

@@ -13,7 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 import skinfo
-from skinfo import cli
+from skinfo import cli, save_run
 from skinfo.flow.tables import read_table
 from skinfo.monitoring import log_spaced_epochs
 from skinfo.runs import Layer
@@ -168,6 +168,23 @@ def test_info_shows_layers_sigmas_checkpoints_and_inputs(call, run):
     shape = ["16", "x", "4", "x", "2", "float64"]
     noise = ["σ", "=", "0.5"]
     assert cells == [["first", *noise, "no", *shape], ["second", *noise, "yes", *shape]]
+
+
+def test_info_shows_padding_sets_of_labels_and_how_a_run_was_recorded(call, tmp_path):
+    tokens, mask = np.arange(24.0).reshape(4, 3, 2), np.tri(4, 3) > 0
+    settings = {"model": "Net", "recording": {"n_replicas": 24, "flatten": None, "random_state": 0}}
+    labels = {"topic": list("abab"), "word": np.where(mask, [5, 6, 5], 9)}
+    save_run(tmp_path / "r", 0, {"a": tokens}, labels=labels, mask=mask, settings=settings)
+    code, out, err = call("info", tmp_path / "r")
+    assert (code, err) == (0, "")
+    assert "4 inputs of 2 classes (topic), 2 classes of tokens (word)" in out
+    assert "Up to 3 tokens per input, 25.0% of all are padding" in out
+    assert "Recorded from Net: n_replicas 24, random_state 0\n" in out
+    tokens[0, 2] = tokens[1, 1] = np.nan
+    save_run(tmp_path / "r", 0, {"a": tokens})
+    code, _, err = call("info", tmp_path / "r")
+    assert code == 1
+    assert "NaN or infinity" in err
 
 
 def test_every_command_knows_every_noise(call, tmp_path, monkeypatch):
