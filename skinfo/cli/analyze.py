@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
@@ -23,6 +24,7 @@ from skinfo.cli.application import (
     warn_of_other_arrays,
     write_json,
 )
+from skinfo.cli.sigmas import orders_in_words, parse_sigmas, propose, refuse_options_of_flows
 from skinfo.cli.sources import (
     OF_ESTIMATORS,
     make_estimators,
@@ -64,6 +66,24 @@ def analyze(
             help="What noise that is: additive (default), multiplicative (Gaussian dropout), "
             "lognormal, or affine with --sigma A,B."
         ),
+    ] = None,
+    sigmas: Annotated[
+        str | None,
+        typer.Option(
+            help="For layers without noise: curves against the standard deviation of added noise, "
+            "start:stop:count such as .1:10:12, and what holds at all of them."
+        ),
+    ] = None,
+    unit: Annotated[
+        str | None,
+        typer.Option(
+            help="Unit of --sigmas: activations (default), or rms, each layer's root mean square "
+            "deviation."
+        ),
+    ] = None,
+    max_inputs: Annotated[
+        int | None,
+        typer.Option(help="Most inputs that --sigmas measures, the same at every layer."),
     ] = None,
     bin_width: Annotated[
         float | None,
@@ -135,6 +155,8 @@ def analyze(
     files do not describe themselves, --labels and --layers do, or `skinfo convert` makes a run of
     them, which keeps its noise too.
     Beside the table a .npz of the same name holds what `skinfo plot` draws.
+    With --sigmas the table is of curves against sigma instead, and what holds at all of them is
+    printed.
     """
     from skinfo.flow.defaults import default_estimators
     from skinfo.flow.tables import check_table_name, write_table
@@ -146,6 +168,19 @@ def analyze(
     opened = open_described(run, labels, layers, flatten=flatten)
     if opened.order_from_names:
         warn(f"{opened.name}: order of layers taken from names; --layers sets it.")
+    if sigmas is not None:
+        refuse_options_of_flows(context)
+        table = _measure_curves(
+            opened, sigmas=parse_sigmas(sigmas), unit=unit or "activations",
+            noise=noise or "additive", subset=subset, max_inputs=max_inputs, tol=tol,
+            population=population, units=units, n_jobs=jobs, random_state=random_state,
+            memory=memory, memory_limit=memory_limit,
+        )  # fmt: skip
+        write_table(output, table)
+        _report(output, table, json=json, orders=orders_in_words(table))
+        return
+    if unit is not None or max_inputs is not None:
+        raise ValueError("--unit and --max-inputs go with --sigmas.")
     descriptions = (context.default_map or {}).get("estimators")
     if descriptions is not None and config is not None:
         _refuse_options_of_estimators(context, config)
@@ -172,6 +207,8 @@ def analyze(
     )  # fmt: skip
     write_table(output, table, snapshots)
     _report(output, table, json=json)
+    if not json:
+        propose(opened, {"run": run, "labels": labels, "layers": layers, "flatten": flatten})
 
 
 def _refuse_options_of_estimators(context: typer.Context, config: Path) -> None:
@@ -209,15 +246,31 @@ def _measure(run: Any, estimators: dict[str, Any], **options: Any) -> tuple[Any,
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "not measured: ")
         table, snapshots = measure_run(run, estimators, **options)
+    _complain_of_lost(run, table)
+    return table, snapshots
+
+
+def _measure_curves(run: Any, **options: Any) -> Any:
+    """Measure a run at every sigma; at the end say what could not be measured."""
+    from skinfo.flow import sigma_curves
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "not measured: ")
+        table = sigma_curves(run, **options)
+    _complain_of_lost(run, table)
+    return table
+
+
+def _complain_of_lost(run: Any, table: Any) -> None:
+    """Say what could not be measured, similar errors once."""
     for message in summarize_errors(table.attrs["errors"]):
         complain(f"not measured: {message}")
     read = set(table.loc[~table["notes"].str.contains("read error", regex=False), "layer"])
     warn_of_other_arrays(run, [layer.name for layer in run.layers if layer.name not in read])
-    return table, snapshots
 
 
-def _report(output: Path, table: Any, *, json: bool) -> None:
-    """Say what was written and noted; what could not be read ends in exit code 1."""
+def _report(output: Path, table: Any, *, json: bool, orders: Sequence[str] = ()) -> None:
+    """Say what holds, what was written and noted; what could not be read ends in exit code 1."""
     from skinfo.flow.tables import count_unmeasured
     from skinfo.quantities import NOTES
 
@@ -225,8 +278,14 @@ def _report(output: Path, table: Any, *, json: bool) -> None:
     notes = {note: count for note, count in counts.items() if count}
     unread = count_unmeasured(table)
     if json:
-        write_json({"table": str(output), "rows": len(table), "notes": notes, "unread": unread})
+        said = {"orders": [*orders]} if orders else {}
+        written = {"table": str(output), "rows": len(table), "notes": notes, "unread": unread}
+        write_json(said | written)
     else:
+        if orders:
+            typer.echo("What holds at every σ first; > says that the whole bracket lies above")
+        for line in orders:
+            typer.echo(line)
         typer.echo(f"{len(table)} rows in {output}")
         for note, count in notes.items():
             typer.echo(f"{count} of them noted: {note}")

@@ -21,6 +21,7 @@ from skinfo.cli.application import (
     warn_of_other_arrays,
     write_json,
 )
+from skinfo.cli.sigmas import propose
 from skinfo.cli.sources import open_described
 
 
@@ -39,6 +40,7 @@ def info(
         write_json(description)
     else:
         _show(description)
+        propose(opened, {"run": run, "labels": labels, "layers": layers})
     for message in summarize_errors(errors):
         complain(message)
     warn_of_other_arrays(

@@ -305,12 +305,9 @@ class SigmaCurve(BaseEstimator):
     ) -> SigmaCurve:
         """Measure the rows of a layer at every sigma."""
         declared = self.check_settings()
-        if groups is not None:
-            raise ValueError(
-                "a curve against sigma is of a layer that is a function of its input, and these "
-                "inputs have several rows each; NoisyMIEstimator measures replicas."
-            )
         place = device_for(self.device, X=X, y=y, sample_weight=sample_weight, clusters=clusters)
+        if groups is not None:
+            X, y, clusters = _first_of_each(groups, X, y, clusters)
         checking = NoisyMIEstimator(population=self.population)
         rows = check_rows(checking, X, y, None, sample_weight, clusters=clusters)
         self.rms_ = _root_mean_square(rows) if self.unit == "rms" else np.nan
@@ -339,6 +336,17 @@ class SigmaCurve(BaseEstimator):
             Quantity.exact("rms", self.rms_, ""),
         )
         return self
+
+
+def _first_of_each(groups: Any, X: Any, *beside: Any) -> tuple[Any, ...]:
+    """One row of each input, of which all are the same before any noise."""
+    _, first, inputs = np.unique(groups, return_index=True, return_inverse=True)
+    if not np.array_equal(X, X[first][inputs]):
+        raise ValueError(
+            "a curve against sigma is of a layer that is a function of its input, and rows of "
+            "one input differ here; NoisyMIEstimator measures replicas."
+        )
+    return (X[first], *(None if one is None else one[first] for one in beside))
 
 
 def split_sigma(name: str) -> tuple[str, float]:
