@@ -19,13 +19,14 @@ if TYPE_CHECKING:
     )
     from skinfo.flow import information_flow, sigma_curves
     from skinfo.noise import dropout_sigma
-    from skinfo.noisy import NoisyMIEstimator, sigma_curve
+    from skinfo.noisy import LabelMIEstimator, NoisyMIEstimator, sigma_curve
     from skinfo.runs import open_run, save_run
     from skinfo.sliced import SlicedMIEstimator, sliced_information
 
 __all__ = [
     "BinningMIEstimator",
     "ClusteringScore",
+    "LabelMIEstimator",
     "MissingExtraError",
     "NoisyMIEstimator",
     "OutsideEdgesWarning",

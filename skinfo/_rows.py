@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -23,6 +23,8 @@ NOISELESS = (
 )
 # Weights below this share of the largest are zero.
 _LIGHTEST = 1e-300
+# Rows that are copied to double precision at a time.
+_AT_A_TIME = 512
 # Types that numpy lacks and float32 holds exactly.
 _NARROW = ("bfloat16", "float8")
 
@@ -115,6 +117,45 @@ class Rows:
             None if self.deviations is None else self.deviations[members],
             clusters=None if self.clusters is None else self.clusters[members],
         )
+
+    def sample(self, most: int | None, seed: int) -> Rows:
+        """These rows, or those of ``most`` inputs drawn at random where there are more."""
+        n_inputs = len(self.input_weights)
+        if most is None or n_inputs <= most:
+            return self
+        chosen = np.zeros(n_inputs, dtype=bool)
+        chosen[np.random.default_rng(seed).choice(n_inputs, most, replace=False)] = True
+        part = self.take(np.flatnonzero(chosen[self.inputs]))
+        renumbered = [
+            None if codes is None else np.unique(codes, return_inverse=True)[1]
+            for codes in (part.labels, part.clusters)
+        ]
+        weights = part.weights / part.weights.sum()
+        return replace(part, weights=weights, labels=renumbered[0], clusters=renumbered[1])
+
+    def scale_of(self, unit: str) -> float:
+        """What a sigma in "activations" or in "rms" is multiplied with.
+
+        The latter is the root mean square deviation of the rows from their mean, of a unit on
+        average.
+        """
+        if unit == "activations":
+            return 1.0
+        starts = range(0, len(self.points), _AT_A_TIME)
+        parts = [slice(start, start + _AT_A_TIME) for start in starts]
+        mean = np.sum([self.weights[part] @ self.points[part] for part in parts], axis=0)
+        square = 0.0
+        for part in parts:
+            off = self.points[part] - mean
+            square += float(self.weights[part] @ np.einsum("ij,ij->i", off, off))
+        rms = float(np.sqrt(square / len(mean)))
+        # Rows that are all the same differ from their mean by its rounding.
+        if not np.abs(mean).max() * 1e-12 < rms < np.inf:
+            raise ValueError(
+                f"the root mean square deviation of these rows is {rms:g}, which is no unit of "
+                'sigma; give sigma in the units of the activations, sigma_unit="activations".'
+            )
+        return rms
 
     @property
     def independent(self) -> np.ndarray:

@@ -151,7 +151,8 @@ def analyze(
 ) -> None:
     """Measure every layer at every checkpoint of a run and write a tidy table.
 
-    Layers without noise, and runs whose sigma is unknown, are binned and clustered only. Where
+    A run without noise, or of unknown sigma, is asked what holds at a noise of half the root mean
+    square deviation of each layer: ends of I(Y;T) beside permuted labels, slices, clusters. Where
     files do not describe themselves, --labels and --layers do, or `skinfo convert` makes a run of
     them, which keeps its noise too.
     Beside the table a .npz of the same name holds what `skinfo plot` draws.
@@ -225,18 +226,28 @@ def _warn_of_missing_estimators(run: Any, estimators: Any, sigma: Any) -> None:
     """Say what is not measured for lack of labels or noise, and what is done instead."""
     if run.labels is None:
         warn(
-            f"{run.name}: no labels, so not clustered, and nothing about Y; --labels FILE gives "
+            f"{run.name}: no labels, so no classes, and nothing about Y; --labels FILE gives "
             "them, a .npy of one label per input."
         )
     elif "clustered" not in estimators:
         warn(f"{run.name}: no two inputs of one class and others of another, so not clustered.")
     without_noise = [layer.name for layer in run.layers if not layer.sigma]
     if sigma is None and without_noise:
-        done = "binned and clustered" if "clustered" in estimators else "binned"
-        warn(
-            f"{', '.join(without_noise)}: no noise on record, so {done} only; with --sigma it is "
-            "measured with noise added at each layer alone."
-        )
+        warn(f"{', '.join(without_noise)}: no noise on record. {_advise(run, estimators)}")
+
+
+def _advise(run: Any, estimators: Any) -> str:
+    """What is measured of layers without noise, and what else can be asked."""
+    from skinfo.flow.defaults import DECLARED_SIGMA
+
+    if "noisy" in estimators:
+        return "With --sigma noise is added for measuring, at each layer alone."
+    return (
+        f'Rows "at {DECLARED_SIGMA:g} rms" are measured with noise that is added for measuring, '
+        f"{DECLARED_SIGMA:g} times the root mean square deviation of a unit. For I(X;T), which "
+        "without noise is the logarithm of the number of inputs, look at a range of noise: "
+        f"skinfo analyze {run.name} --sigmas .1:10:12 --unit rms"
+    )
 
 
 def _measure(run: Any, estimators: dict[str, Any], **options: Any) -> tuple[Any, Any]:

@@ -16,6 +16,7 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
     "binned": {"bin_range": "run"},
     "clustered": {},
     "sliced": {"sigma": None, "random_state": 0},
+    "labels": {"random_state": 0},
 }
 # What a settings file may say where the types in Python say less, or more.
 _KINDS: dict[str, Any] = {
@@ -203,7 +204,7 @@ def read_settings(path: Path, kinds: dict[str, Any]) -> dict[str, Any]:
     """Read a TOML file whose keys are the options of a command, with "-" or "_".
 
     ``kinds`` are the types of the options by name. A table [estimators.NAME] describes an estimator
-    by ``kind`` ("noisy", "binned", "clustered", "sliced") and its parameters.
+    by ``kind`` ("noisy", "binned", "clustered", "sliced", "labels") and its parameters.
     """
     if not path.is_file():
         raise ValueError(f"{path} cannot be read as settings: there is no such file.")
@@ -276,11 +277,17 @@ def make_estimators(descriptions: Any, path: Path) -> dict[str, Any]:
 
 
 def _make_estimator(parameters: dict[str, Any], where: str) -> Any:
-    from skinfo import BinningMIEstimator, ClusteringScore, NoisyMIEstimator, SlicedMIEstimator
+    from skinfo import (
+        BinningMIEstimator,
+        ClusteringScore,
+        LabelMIEstimator,
+        NoisyMIEstimator,
+        SlicedMIEstimator,
+    )
 
     classes: dict[str, Any] = {
         "noisy": NoisyMIEstimator, "binned": BinningMIEstimator, "clustered": ClusteringScore,
-        "sliced": SlicedMIEstimator,
+        "sliced": SlicedMIEstimator, "labels": LabelMIEstimator,
     }  # fmt: skip
     kind = parameters.pop("kind", None)
     if kind is None:

@@ -39,8 +39,9 @@ MEASURES: dict[str, Callable[[Rows, str, Any, int | None], tuple[Quantity, ...]]
     "intrinsic_dimension": lambda rows, metric, *_: (measure_dimension(rows, metric),),
     "binned_entropy": lambda rows, _, bin_width, __: measure_binned_entropy(rows, float(bin_width)),
 }
-# These do not depend on labels.
+# These do not depend on labels, and as criteria these do.
 _UNLABELLED = ("intrinsic_dimension", "binned_entropy")
+_LABELLED = ("silhouette", "nc1")
 # What score multiplies each criterion with, so that larger means more clustered.
 _SIGNS = {"auc": 1, "silhouette": 1, "nc1": -1, "binned_entropy": -1}
 
@@ -186,7 +187,7 @@ class ClusteringScore(BaseEstimator):
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
-        tags.target_tags.required = True
+        tags.target_tags.required = not self._is_unlabelled
         return tags
 
     @property
@@ -206,7 +207,8 @@ class ClusteringScore(BaseEstimator):
         X : array-like of shape (n_samples, n_units)
             Activations (T).
         y : array-like of shape (n_samples,) or (n_samples, n_sets), data frame, or dict of arrays
-            Class of each row's input; several label sets share one pass over the pairs.
+            Class of each row's input; several label sets share one pass over the pairs. Not needed
+            where ``measures`` are of "intrinsic_dimension" and "binned_entropy" alone.
         groups : array-like of shape (n_samples,), default=None
             Input of each row; rows of one group are never paired.
         sample_weight : array-like of shape (n_samples,), default=None
@@ -225,9 +227,10 @@ class ClusteringScore(BaseEstimator):
             input errors named in the message.
         """
         wanted = self._wanted()
+        if y is None and self._is_unlabelled:
+            return self._keep({}, [], check_rows(self, X, None, groups, sample_weight), wanted)
         rows, label_sets = self._check(X, y, groups, sample_weight)
         device = device_for(self.device, X=X, y=y, groups=groups, sample_weight=sample_weight)
-        shared = [q for name in wanted if name in _UNLABELLED for q in self._measure(name, rows)]
         by_set: dict[Any, dict[str, Any]] = {}
         quantities: list[Quantity] = []
         for labels, distances in zip(
@@ -252,10 +255,24 @@ class ClusteringScore(BaseEstimator):
         attributes = by_set[label_sets[0].name]
         if list(by_set) != [None]:
             attributes = {name: {key: by_set[key][name] for key in by_set} for name in attributes}
+        return self._keep(attributes, quantities, rows, wanted)
+
+    def _keep(
+        self, attributes: dict[str, Any], quantities: list[Quantity], rows: Rows,
+        wanted: tuple[str, ...],
+    ) -> ClusteringScore:  # fmt: skip
+        """Keep what depends on labels, and measure what does not."""
+        shared = [q for name in wanted if name in _UNLABELLED for q in self._measure(name, rows)]
         self._set_attributes(attributes | {f"{q.name}_": q.value for q in shared})
         self.quantities_ = (*quantities, *shared)
         self.notes_ = notes_of(self.quantities_)
         return self
+
+    @property
+    def _is_unlabelled(self) -> bool:
+        """Whether no measure that was asked for depends on labels."""
+        names = set(MEASURES) if isinstance(self.measures, str) else set(self.measures)
+        return bool(names) and names <= set(_UNLABELLED) and self.criterion not in _LABELLED
 
     def score(self, X: Any, y: Any) -> float:
         """Measure the criterion on other activations; larger always means more clustered.

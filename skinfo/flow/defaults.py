@@ -16,10 +16,18 @@ from skinfo.clustered.pairs import makes_pairs
 from skinfo.flow.snapshots import Snapshots, collect_snapshots
 from skinfo.flow.sweep import information_flow
 from skinfo.noisy.estimator import NoisyMIEstimator
+from skinfo.noisy.labels import LabelMIEstimator
+from skinfo.noisy.predictors import FEWEST_PERMUTATIONS
 from skinfo.runs import Run
 from skinfo.runs.beside import label_sets
+from skinfo.sliced.estimator import SlicedMIEstimator
 
-__all__ = ["default_estimators", "measure_run"]
+__all__ = ["DECLARED_SIGMA", "default_estimators", "measure_run"]
+
+#: Noise that layers without any are measured with, in units of their root mean square deviation.
+DECLARED_SIGMA = 0.5
+# Inputs whose slices are measured, at most.
+_SLICED_INPUTS = 2048
 
 
 def default_estimators(
@@ -48,8 +56,18 @@ def default_estimators(
     Returns
     -------
     dict of str to estimator
-        "noisy" where there is a sigma; "binned"; and "clustered" where classes hold pairs of
-        inputs.
+        "noisy" where there is a sigma. Where there is none, noise of half the root mean square
+        deviation of each layer is declared, and asked is what may be known of the population then:
+        "labels at 0.5 rms" of I(Y;T), where there are labels, and "sliced at 0.5 rms", both of a
+        sample of inputs. In any case "binned"; and "clustered" where classes hold pairs of inputs,
+        or of a layer without labels or noise, its intrinsic dimension alone.
+
+    Notes
+    -----
+    I(X;T) of a layer without noise is not among them: with hundreds of units it is log n at any
+    noise that leaves something of the layer. :func:`skinfo.sigma_curve` shows where it is not. Half
+    the deviation of a unit leaves a random direction four times the variance of the noise, so that
+    slices know up to 0.80 nats, eighty times ``tol``; it is a unit that layers of any scale share.
 
     Examples
     --------
@@ -58,16 +76,44 @@ def default_estimators(
     >>> run = open_run({(1, "a"): np.zeros((4, 1))}, sigma=0.1, labels=[0, 0, 1, 1])
     >>> list(default_estimators(run))
     ['noisy', 'binned', 'clustered']
+    >>> run = open_run({(1, "a"): np.zeros((4, 1))}, labels=[0, 0, 1, 1])
+    >>> list(default_estimators(run))
+    ['labels at 0.5 rms', 'sliced at 0.5 rms', 'binned', 'clustered']
     """
     units = parameters.get("units", "nats")
     estimators: dict[str, BaseEstimator] = {}
-    if sigma is not None or any(layer.sigma for layer in run.layers):
+    has_noise = sigma is not None or any(layer.sigma for layer in run.layers)
+    if has_noise:
         estimators["noisy"] = NoisyMIEstimator(sigma, **parameters)
+    else:
+        estimators |= _at_declared_noise(run, parameters)
     estimators["binned"] = BinningMIEstimator(bin_width=bin_width, bin_range="run", units=units)
     chosen = run.in_subset(subset)
     if any(makes_pairs(labels) for labels in _labels_of_rows(run, chosen)):
         estimators["clustered"] = ClusteringScore()
+    elif run.labels is None and not has_noise:
+        estimators["clustered"] = ClusteringScore(measures=("intrinsic_dimension",))
     return estimators
+
+
+def _at_declared_noise(run: Run, parameters: Mapping[str, Any]) -> dict[str, BaseEstimator]:
+    """What is asked of layers without noise, at a noise in units of their own deviation."""
+    shared: dict[str, Any] = {
+        "sigma": DECLARED_SIGMA,
+        "sigma_unit": "rms",
+        "units": parameters.get("units", "nats"),
+        # The same inputs at all layers and checkpoints.
+        "random_state": parameters.get("random_state", 0),
+    }
+    named = f"at {DECLARED_SIGMA:g} rms"
+    sliced = SlicedMIEstimator(
+        max_inputs=_SLICED_INPUTS, population=True, tol=parameters.get("tol", 0.01), **shared
+    )
+    if run.labels is None:
+        return {f"sliced {named}": sliced}
+    n_permutations = parameters.get("n_permutations") or FEWEST_PERMUTATIONS
+    labels = LabelMIEstimator(n_permutations=n_permutations, **shared)
+    return {f"labels {named}": labels, f"sliced {named}": sliced}
 
 
 def _labels_of_rows(run: Run, chosen: np.ndarray | None) -> Iterator[np.ndarray]:

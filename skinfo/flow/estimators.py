@@ -174,7 +174,7 @@ def _check_own_noise(name: str, asked: str, layers: Sequence[Layer]) -> None:
 
 
 def _asks_population(last: BaseEstimator) -> bool:
-    return bool(last.get_params(deep=False).get("population", False))
+    return bool(getattr(last, "population", False))
 
 
 def _check_unsupervised(name: str, steps: Sequence[Any]) -> None:

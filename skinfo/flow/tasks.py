@@ -315,7 +315,8 @@ def _notes(layer: Layer, estimator: BaseEstimator, rows: Activations) -> list[st
         return [*notes, "noise added"]
     if noise != layer.noise:
         return [*notes, "noise differs from run"]
-    if not _is_own(sigma, layer):
+    in_rms = getattr(last, "sigma_unit", "activations") != "activations"
+    if in_rms or not _is_own(sigma, layer):
         return [*notes, "sigma differs from run"]
     # Other noise than one sigma for all is that of the layer's own units.
     differs = has_steps(estimator) and (layer.noise != "additive" or isinstance(layer.sigma, tuple))

@@ -8,9 +8,11 @@ from skinfo.noisy.bounds import (
     subgaussian_risk,
 )
 from skinfo.noisy.estimator import NoisyMIEstimator
+from skinfo.noisy.labels import LabelMIEstimator
 from skinfo.noisy.sigma_curve import sigma_curve
 
 __all__ = [
+    "LabelMIEstimator",
     "NoisyMIEstimator",
     "bounded_risk",
     "information_risk",

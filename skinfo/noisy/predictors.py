@@ -6,6 +6,7 @@ Agakov, "The IM Algorithm", NIPS 2003).
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import combinations, pairwise
 from typing import Any
@@ -33,8 +34,8 @@ from skinfo.quantities import Quantity
 _SIGNIFICANT = 0.05
 #: Fewer permutations cannot show that a gain is more than chance.
 FEWEST_PERMUTATIONS = 19
-# Fewer inputs, or clusters, are not split.
-_FEWEST_INPUTS = 10
+#: Fewer inputs, or clusters, are not split.
+FEWEST_INPUTS = 10
 # Draws of each randomisation, more where there are more rows.
 _FEWEST_DRAWS = 256
 # Predictors other than the class mixture see so many principal directions of the rows.
@@ -45,8 +46,8 @@ _MOST_AROUND, _AT_A_TIME = 10_000, 2**22
 _FEWEST_FITTED = 1000
 # What has no noise, a pattern of zeros or signs, is given this variance in units of the noise's.
 _STILL = 0.01
-# More classes, or fewer inputs of each, share one covariance.
-_MOST_SHAPES, _FEWEST_OF_SHAPE = 30, 10
+#: More classes, or fewer inputs of each, share one covariance.
+MOST_SHAPES, FEWEST_OF_SHAPE = 30, 10
 # Penalties of the logistic regressions: inverse prior variances of coefficients of standard scores.
 _PENALTIES = (1.0, 100.0)
 _ITERATIONS = 200
@@ -130,7 +131,7 @@ def predict_labels(
     rng = np.random.default_rng(seed)
     every = np.stack([labels, *(permute_labels(rows, rng) for _ in range(n_permutations))])
     gains = np.zeros((len(every), draws.rows.size))
-    if len(rows.independent_weights) >= _FEWEST_INPUTS:
+    if len(rows.independent_weights) >= FEWEST_INPUTS:
         layer = _Layer.of(mixture, draws, every, assign_folds(rows, seed), seed)
         gains = _gains(layer, predictor, N_FOLDS, n_jobs)
     averages = Averages(mixture, draws, sums, None)
@@ -218,32 +219,52 @@ class _Layer:
 
 def _gains(layer: _Layer, predictor: Any, n_folds: int, n_jobs: int | None) -> np.ndarray:
     """Log q(y|t) - log p(y) at each draw, (1 + n_permutations, m)."""
-    rows, n_labels = layer.rows, int(layer.labels.max()) + 1
-    fold = layer.folds[layer.drawn]
+    n_labels = int(layer.labels.max()) + 1
     around = None if predictor is not None else _ClassMixture.of(layer, n_folds, n_jobs)
-    left_out = [(k,) for k in range(n_folds)] + list(combinations(range(n_folds), 2))
 
-    def predict(split: tuple[int, ...]) -> np.ndarray:
-        tested = np.flatnonzero(np.isin(fold, split))
-        members = np.flatnonzero(~np.isin(layer.folds, split))
+    def predict(members: np.ndarray, tested: np.ndarray, split: tuple[int, ...]) -> np.ndarray:
         return _own_posteriors(layer, predictor, around, members, tested, split, n_labels)
 
-    found = dict(zip(left_out, in_order(predict, left_out, n_jobs), strict=True))
-    gains = np.empty((len(layer.labels), len(layer.drawn)))
+    return cross_fitted_gains(
+        layer.rows, layer.labels, layer.folds, layer.drawn, predict, n_folds, n_jobs
+    )
+
+
+def cross_fitted_gains(
+    rows: Rows, every: np.ndarray, folds: np.ndarray, drawn: np.ndarray,
+    predict: Callable[[np.ndarray, np.ndarray, tuple[int, ...]], np.ndarray],
+    n_folds: int, n_jobs: int | None,
+) -> np.ndarray:  # fmt: skip
+    """Log q(y|t) - log p(y) at each draw, (n_labellings, m), of predictors weighted unseen.
+
+    ``every`` are labels, (n_labellings, n), ``drawn`` is the row of each draw.
+    ``predict(members, tested, folds)`` fits predictors to rows and returns what each gives the own
+    label of draws in the folds left out, (n_labellings, n_predictors, n_tested).
+    """
+    n_labels = int(every.max()) + 1
+    fold = folds[drawn]
+    left_out = [(k,) for k in range(n_folds)] + list(combinations(range(n_folds), 2))
+
+    def predict_split(split: tuple[int, ...]) -> np.ndarray:
+        tested = np.flatnonzero(np.isin(fold, split))
+        return predict(np.flatnonzero(~np.isin(folds, split)), tested, split)
+
+    found = dict(zip(left_out, in_order(predict_split, left_out, n_jobs), strict=True))
+    gains = np.empty((len(every), len(drawn)))
     for k in range(n_folds):
         inner = []
         for j in range(n_folds):
             if j != k:
                 split = (min(j, k), max(j, k))
                 inner.append(found[split][:, :, fold[np.isin(fold, split)] == j])
-        n_inputs = len(np.unique(rows.independent[layer.folds != k]))
+        n_inputs = len(np.unique(rows.independent[folds != k]))
         for p, outer in enumerate(found[(k,)]):
             held_out = np.concatenate([posteriors[p] for posteriors in inner], axis=1)
             weights = _stack(held_out, n_inputs)
             gains[p, fold == k] = np.log(weights @ outer)
-    for p, labels in enumerate(layer.labels):
+    for p, labels in enumerate(every):
         probabilities = np.bincount(labels, rows.weights, n_labels)
-        gains[p] -= np.log(probabilities[labels[layer.drawn]])
+        gains[p] -= np.log(probabilities[labels[drawn]])
     return gains
 
 
@@ -291,7 +312,7 @@ def _own_posteriors(
             variances = axes.T @ variances @ axes
     classes = np.arange(n_labels) if layer.rows.classes is None else layer.rows.classes
     n_every = len(layer.rows.independent_weights)
-    own_shapes = n_labels <= min(_MOST_SHAPES, n_every / _FEWEST_OF_SHAPE)
+    own_shapes = n_labels <= min(MOST_SHAPES, n_every / FEWEST_OF_SHAPE)
     if predictor is None:
         classifiers = [_logistic(n_inputs / (n_fitted * penalty)) for penalty in _PENALTIES]
     else:
@@ -304,7 +325,7 @@ def _own_posteriors(
         if np.count_nonzero(counts) > 1 and len(tested):
             if around is not None:
                 posteriors.append(around.own_posteriors(p, tested, split))
-                posteriors += _gaussian_posteriors(
+                posteriors += gaussian_posteriors(
                     centres, variances, labels[members], weights, counts, test, own, own_shapes
                 )
             names = classes[labels[fitted]]
@@ -350,21 +371,26 @@ def _predicted(
     return np.where(seen, probabilities[np.arange(len(own)), column], 0.0)
 
 
-def _gaussian_posteriors(
+def gaussian_posteriors(
     centres: np.ndarray, noise: np.ndarray, labels: np.ndarray, weights: np.ndarray,
     counts: np.ndarray, test: np.ndarray, own: np.ndarray, own_shapes: bool,
+    powers: Sequence[float] = (1.0,),
 ) -> list[np.ndarray]:  # fmt: skip
     """Discriminants: Gaussians with the covariance that all classes share, and with their own.
 
     The covariance within classes is shrunk to a round one (Ledoit and Wolf), that of a class to
     the common one as if this were known from as many inputs as there are directions; the noise is
-    added. A mean of n inputs is uncertain by 1/n of the covariance.
+    added. A mean of n inputs is uncertain by 1/n of the covariance. Posteriors are raised to each
+    of ``powers``: below 1 they are less sure.
     """
     d = centres.shape[1]
     seen = np.flatnonzero(counts)
     of_seen = np.searchsorted(seen, labels)
     mass = np.bincount(of_seen, weights)
-    means = np.stack([weights[labels == c] @ centres[labels == c] for c in seen]) / mass[:, None]
+    order = np.argsort(of_seen, kind="stable")
+    starts = np.searchsorted(of_seen[order], np.arange(len(seen)))
+    sums = np.add.reduceat(weights[order, None] * centres[order], starts)
+    means = sums / mass[:, None]
     centred = centres - means[of_seen]
     common = (centred.T * weights) @ centred
     shrinkage = min(1.0, ledoit_wolf_shrinkage(centred) * len(centres) / counts.sum())
@@ -378,7 +404,7 @@ def _gaussian_posteriors(
         + (white_means**2).sum(axis=1)
     )  # fmt: skip
     logs = np.log(mass) - 0.5 * (np.maximum(squares, 0) / inflation + d * np.log(inflation))
-    found = [_own_share(logs, seen, own)]
+    found = [_own_share(power * logs, seen, own) for power in powers]
     if own_shapes:
         for k in range(len(seen)):
             inside = of_seen == k
@@ -389,7 +415,7 @@ def _gaussian_posteriors(
             off = solve_triangular(root, (test - means[k]).T, lower=True)
             log_root = np.log(np.diag(root)).sum()
             logs[:, k] = np.log(mass[k]) - 0.5 * (off**2).sum(axis=0) - log_root
-        found.append(_own_share(logs, seen, own))
+        found += [_own_share(power * logs, seen, own) for power in powers]
     return found
 
 

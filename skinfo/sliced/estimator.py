@@ -49,6 +49,11 @@ class SlicedMIEstimator(BaseEstimator):
     sigma : float, array-like of shape (n_units,) or None, default=0.1
         Standard deviation of this layer's noise, of all units or of each. None means the run's own,
         layer by layer, and is understood by ``information_flow`` alone.
+    sigma_unit : {"activations", "rms"}, default="activations"
+        What sigma counts: the unit of the activations, or the root mean square deviation of the
+        rows from their mean, of a unit on average.
+    max_inputs : int or None, default=None
+        Most inputs that are measured; of more a random sample, noted "sampled". None: all.
     noise : str, default="additive"
         Slices of other noise than additive are not Gaussian, and it is a ValueError.
     n_directions : int, default=1
@@ -134,6 +139,8 @@ class SlicedMIEstimator(BaseEstimator):
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "sigma": [Real, None, "array-like"],
+        "sigma_unit": [StrOptions({"activations", "rms"})],
+        "max_inputs": [Interval(Integral, 2, None, closed="left"), None],
         "noise": [str],
         "n_directions": [Interval(Integral, 1, None, closed="left")],
         "tol": [Interval(Real, 0, None, closed="neither")],
@@ -153,6 +160,8 @@ class SlicedMIEstimator(BaseEstimator):
         self,
         sigma: Any = 0.1,
         *,
+        sigma_unit: str = "activations",
+        max_inputs: int | None = None,
         noise: str = "additive",
         n_directions: int = 1,
         tol: float = 0.01,
@@ -163,6 +172,8 @@ class SlicedMIEstimator(BaseEstimator):
         random_state: int | np.random.RandomState | None = None,
     ) -> None:
         self.sigma = sigma
+        self.sigma_unit = sigma_unit
+        self.max_inputs = max_inputs
         self.noise = noise
         self.n_directions = n_directions
         self.tol = tol
@@ -221,11 +232,14 @@ class SlicedMIEstimator(BaseEstimator):
                 "has its own. Give a sigma, or measure the layer with NoisyMIEstimator."
             )
         noise = checked_noise(self.noise, self.sigma)
-        rows = check_rows(self, X, y, groups, sample_weight, clusters=clusters)
-        d = rows.points.shape[1]
+        every = check_rows(self, X, y, groups, sample_weight, clusters=clusters)
+        if self.sigma_unit == "rms":
+            noise = checked_noise(self.noise, np.asarray(self.sigma) * every.scale_of("rms"))
+        d = every.points.shape[1]
         if self.n_directions > d:
             raise ValueError(f"n_directions={self.n_directions} of a layer of {d} units.")
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+        rows = every.sample(self.max_inputs, seed)
         assert isinstance(noise, AdditiveNoise)
         self._layer = Layer.of(rows, noise)
         found = measure_slices(
@@ -241,7 +255,10 @@ class SlicedMIEstimator(BaseEstimator):
         self.slice_mutual_info_ = found.information * nats_to(self.units)
         self.best_slice_, self.best_label_slice_ = found.best, found.best_label
         self.converged_ = found.converged
-        self.quantities_ = tuple(quantity.in_units(self.units) for quantity in found.quantities)
+        notes = () if rows is every else ("sampled",)
+        self.quantities_ = tuple(
+            quantity.in_units(self.units).noted(*notes) for quantity in found.quantities
+        )
         self._name_quantities()
         return self
 

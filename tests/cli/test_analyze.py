@@ -141,20 +141,21 @@ def test_analyze_measures_noise_where_there_is_noise(call, tmp_path):
     assert measured["first"] == {"noisy", "binned", "clustered"}
 
 
-def test_analyze_of_a_deterministic_run_bins_and_clusters_and_says_so(call, tmp_path):
+def test_analyze_of_a_deterministic_run_declares_noise_and_says_so(call, tmp_path):
     run, target = write_run(tmp_path / "run", SILENT), tmp_path / "flow.csv"
     code, _, err = call("analyze", run, "-o", target)
     assert code == 0
-    assert says(err, "no noise on record, so binned and clustered only", "--sigma")
-    assert "labels" not in err
-    assert set(read_table(target)[0]["estimator"]) == {"binned", "clustered"}
+    assert says(err, "no noise on record", "0.5 times the root mean square", "--sigmas .1:10:12")
+    assert "no labels" not in err
+    at_noise = {"labels at 0.5 rms", "sliced at 0.5 rms"}
+    assert set(read_table(target)[0]["estimator"]) == {"binned", "clustered", *at_noise}
 
 
 def test_analyze_of_a_run_without_labels_does_not_cluster(call, tmp_path):
     run, target = write_run(tmp_path / "run", labels=None), tmp_path / "flow.csv"
     code, _, err = call("analyze", run, "-o", target, *QUICK)
     assert code == 0
-    assert says(err, run, "no labels, so not clustered", "--labels FILE")
+    assert says(err, run, "no labels, so no classes", "--labels FILE")
     assert "no noise" not in err
     assert set(read_table(target)[0]["estimator"]) == {"noisy", "binned"}
 
@@ -180,7 +181,7 @@ def test_analyze_says_an_error_once_and_which_layers_to_name(call, dump, tmp_pat
     assert lines[0].endswith("the same at 6 checkpoints of layer y")
     assert lines[1].endswith("the same at 6 checkpoints of layers loss, epoch")
     assert err.count("--layers fc1,fc2 leaves them out") == 1
-    assert says(err, "no noise on record, so binned only")
+    assert says(err, "no noise on record", "--sigmas .1:10:12")
 
 
 def test_info_says_which_layers_to_name(call, dump, tmp_path):
@@ -205,7 +206,7 @@ def test_analyze_takes_labels_and_layers(call, dump, tmp_path, from_file):
     assert code == 0
     assert "not clustered" not in err
     table, snapshots = read_table(target)
-    assert set(table["estimator"]) == {"binned", "clustered"}
+    assert set(table["estimator"]) >= {"binned", "clustered", "labels at 0.5 rms"}
     assert snapshots.layers == ["fc2", "fc1"]
 
 
