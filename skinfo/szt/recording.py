@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -122,7 +122,6 @@ def record_training(
     >>> run.epochs, run.load(2, "layer5").array.shape
     ([1, 2], (4096, 2, 3))
     """
-    report = progress or (lambda *_: None)
     X, y = make_szt()
     train = np.random.default_rng(settings.random_state).permutation(len(X))[:N_TRAIN]
     train.sort()
@@ -141,28 +140,46 @@ def record_training(
         n_replicas=settings.n_replicas,
         random_state=settings.random_state,
     )
-    path = directory / "run"
     writer = RunWriter(
-        path, recorder.describe(X), labels=y, train=train, seed=settings.random_state,
-        settings=asdict(settings),
+        directory / "run", recorder.describe(X), labels=y, train=train,
+        seed=settings.random_state, settings=asdict(settings),
     )  # fmt: skip
-    state = directory / "training.pt"
+    parts = {"train": (X[train], y[train]), "test": (X[test], y[test])}
+    checkpoints = log_spaced_epochs(settings.epochs, settings.n_checkpoints)
+    return train_and_record(directory, trainer, recorder, writer, X, parts, checkpoints, progress)
+
+
+def train_and_record(
+    directory: Path,
+    trainer: Trainer,
+    recorder: Recorder,
+    writer: RunWriter,
+    X: np.ndarray,
+    parts: Mapping[str, tuple[np.ndarray, np.ndarray]],
+    checkpoints: Sequence[int],
+    progress: Progress | None,
+) -> Run:
+    """Train to the last checkpoint and record X at each, with the losses of parts of the data.
+
+    The state of the training is saved at each of them: an interrupted training continues there.
+    """
+    report = progress or (lambda *_: None)
+    state, last = directory / "training.pt", checkpoints[-1]
     if state.exists():
         trainer.load(state)
-    checkpoints = log_spaced_epochs(settings.epochs, settings.n_checkpoints)
 
     def after_epoch(epoch: int) -> None:
-        report("Training", epoch, settings.epochs)
+        report("Training", epoch, last)
         if epoch not in checkpoints:
             return
         losses = {}
-        for part, rows in (("train", train), ("test", test)):
-            losses[f"{part}_loss"], losses[f"{part}_accuracy"] = trainer.evaluate(X[rows], y[rows])
+        for part, (inputs, labels) in parts.items():
+            losses[f"{part}_loss"], losses[f"{part}_accuracy"] = trainer.evaluate(inputs, labels)
         with recorder.record(X) as activations:
             writer.add(epoch, activations, losses=losses)
         with write_atomically(state) as file:
             trainer.save(file)
 
-    trainer.train_until(settings.epochs, after_epoch)
-    report("Training", settings.epochs, settings.epochs)
-    return open_run(path)
+    trainer.train_until(last, after_epoch)
+    report("Training", last, last)
+    return open_run(directory / "run")

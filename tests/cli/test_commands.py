@@ -117,8 +117,8 @@ def process(run, tables, tmp_path_factory):
 
 OPTIONS = {
     "demo": [
-        "--output", "--epochs", "--replicas", "--checkpoints", "--random-state", "--noise",
-        "--sigma", "--jobs",
+        "--output", "--real", "--epochs", "--replicas", "--checkpoints", "--random-state",
+        "--noise", "--sigma", "--jobs",
     ],
     "info": ["--json"],
     "analyze": [
