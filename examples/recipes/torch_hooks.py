@@ -1,8 +1,8 @@
 """PyTorch: hooks on any modules of any model, recorded while it is trained.
 
-`Recorder` puts a forward hook on every named module, runs the model in evaluation mode and removes
-the hooks again; the class of the model does not matter. Noise is added by hooks too, in
-training by `noisy_layers`, in recording by the recorder: a layer that has noise before it is
+`record_run` puts a forward hook on every chosen module, runs the model in evaluation mode and
+removes the hooks again; the class of the model does not matter. Noise is added by hooks too, in
+training by `noisy_layers`, in recording by `record_run`: a layer that has noise before it is
 recorded `n_replicas` times, each with fresh noise. For a network without noise leave `sigma` out:
 every layer is then recorded once.
 
@@ -18,8 +18,7 @@ from torch import nn
 
 from skinfo import NoisyMIEstimator, information_flow, open_run
 from skinfo.datasets import make_szt
-from skinfo.networks import Recorder, noisy_layers
-from skinfo.runs import RunWriter
+from skinfo.networks import noisy_layers, record_run
 
 SIGMA = {"layer1": 0.1, "layer2": 0.1, "layer3": 0.1}
 
@@ -58,13 +57,13 @@ def main(path="runs/torch", checkpoints: Sequence[int] = (1, 4, 16)) -> pd.DataF
     model = Net()
     optimiser = torch.optim.Adam(model.parameters(), lr=5e-3)
 
-    recorder = Recorder(model, list(SIGMA), sigma=SIGMA, n_replicas=8, random_state=0)
-    writer = RunWriter(path, recorder.describe(inputs), labels=y)
     for epoch in range(1, max(checkpoints) + 1):
         loss = train_epoch(model, optimiser, inputs, targets)
         if epoch in checkpoints:
-            with recorder.record(inputs) as activations:
-                writer.add(epoch, activations, losses={"train_loss": loss})
+            record_run(
+                model, inputs, path, epoch=epoch, layers="layer*", sigma=SIGMA, n_replicas=8,
+                labels=y, losses={"train_loss": loss}
+            )  # fmt: skip
 
     run = open_run(path)
     flow = information_flow(NoisyMIEstimator(sigma=None, tol=0.05, random_state=0), run)
