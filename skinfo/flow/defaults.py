@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from skinfo.noisy.estimator import NoisyMIEstimator
 from skinfo.noisy.labels import LabelMIEstimator
 from skinfo.noisy.predictors import FEWEST_PERMUTATIONS
 from skinfo.runs import Run
-from skinfo.runs.beside import label_sets
+from skinfo.runs.beside import real_labels
 from skinfo.sliced.estimator import SlicedMIEstimator
 
 __all__ = ["DECLARED_SIGMA", "default_estimators", "measure_run"]
@@ -88,8 +88,8 @@ def default_estimators(
     else:
         estimators |= _at_declared_noise(run, parameters)
     estimators["binned"] = BinningMIEstimator(bin_width=bin_width, bin_range="run", units=units)
-    chosen = run.in_subset(subset)
-    if any(makes_pairs(labels) for labels in _labels_of_rows(run, chosen)):
+    known = real_labels(run.labels, run.mask, run.in_subset(subset))
+    if any(map(makes_pairs, known.values())):
         estimators["clustered"] = ClusteringScore()
     elif run.labels is None and not has_noise:
         estimators["clustered"] = ClusteringScore(measures=("intrinsic_dimension",))
@@ -114,16 +114,6 @@ def _at_declared_noise(run: Run, parameters: Mapping[str, Any]) -> dict[str, Bas
     n_permutations = parameters.get("n_permutations") or FEWEST_PERMUTATIONS
     labels = LabelMIEstimator(n_permutations=n_permutations, **shared)
     return {f"labels {named}": labels, f"sliced {named}": sliced}
-
-
-def _labels_of_rows(run: Run, chosen: np.ndarray | None) -> Iterator[np.ndarray]:
-    """Every set of labels, of the chosen inputs and the tokens that are real."""
-    rows = slice(None) if chosen is None else chosen
-    for labels in label_sets(run.labels).values():
-        if labels.ndim == 2 and run.mask is not None:
-            yield labels[rows][run.mask[rows]]
-        else:
-            yield labels[rows].ravel()
 
 
 def measure_run(

@@ -167,6 +167,27 @@ def _unfolded(array: np.ndarray) -> np.ndarray:
     return array.reshape(-1, array.shape[-1])
 
 
+def inputs_of_rows(
+    of_stored: np.ndarray, tokens: int | None, mask: np.ndarray | None, replicas: int
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """The input of each row, and the sequence where tokens are inputs, from that of each stored.
+
+    Token k of input i is input i * tokens + k; those that are masked have no row.
+
+    Examples
+    --------
+    >>> mask = np.array([[True, True], [False, True]])
+    >>> [of_rows.tolist() for of_rows in inputs_of_rows(np.arange(2), 2, mask, replicas=1)]
+    [[0, 1, 3], [0, 0, 1]]
+    """
+    if tokens is None:
+        return np.repeat(of_stored, replicas), None
+    real = np.ones((len(of_stored), tokens), dtype=bool) if mask is None else mask
+    inputs = (of_stored[:, None] * tokens + np.arange(tokens))[real]
+    sequences = np.repeat(of_stored, real.sum(axis=1))
+    return np.repeat(inputs, replicas), np.repeat(sequences, replicas)
+
+
 def subset_mask(subset: Any, train: np.ndarray | None, n_inputs: int | None) -> np.ndarray:
     """Turn "train", "test" or a mask into a checked mask over the inputs of a run.
 

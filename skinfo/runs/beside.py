@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -107,6 +107,78 @@ def label_sets(labels: Labels) -> dict[str, np.ndarray]:
     if labels is None:
         return {}
     return dict(labels) if isinstance(labels, Mapping) else {"": labels}
+
+
+def real_labels(
+    labels: Labels, mask: np.ndarray | None, chosen: np.ndarray | None = None
+) -> dict[str, np.ndarray]:
+    """Labels of the chosen inputs, or of the tokens of these that are real, of each set in a list.
+
+    Examples
+    --------
+    >>> real_labels({"word": np.array([[1, 2], [3, 0]])}, np.array([[True, True], [True, False]]))
+    {'word': array([1, 2, 3])}
+    """
+    rows = slice(None) if chosen is None else chosen
+    return {
+        name: (of[rows] if mask is None or of.ndim == 1 else of[rows][mask[rows]]).ravel()
+        for name, of in label_sets(labels).items()
+    }
+
+
+def count_inputs(labels: Labels, groups: np.ndarray | None, mask: np.ndarray | None) -> int | None:
+    """How many inputs labels, mask or groups are for; None where there are none of them."""
+    for of_inputs in (*label_sets(labels).values(), mask):
+        if of_inputs is not None:
+            return len(of_inputs)
+    return None if groups is None else int(groups.max()) + 1
+
+
+def count_tokens(labels: Labels, mask: np.ndarray | None) -> int | None:
+    """How many tokens a mask, or labels of tokens, are for; None where there are neither."""
+    of_tokens = (mask, *label_sets(labels).values())
+    return next((a.shape[1] for a in of_tokens if a is not None and a.ndim == 2), None)
+
+
+def check_some_tokens(
+    labels: Labels, mask: np.ndarray | None, n_inputs: int | None, shapes: Sequence[tuple[int, ...]]
+) -> None:
+    """Check that some array, of those of these shapes, has the tokens of the mask or the labels."""
+    n_tokens = count_tokens(labels, mask)
+    for shape in shapes if n_tokens is not None else ():
+        # One axis is that of the inputs, whichever that is.
+        place = shape.index(n_inputs) if n_inputs in shape else 0
+        if len(shape) > 2 and n_tokens in shape[:place] + shape[place + 1 :]:
+            return
+    if n_tokens is None:
+        return
+    what, hint = "mask is", ""
+    if mask is None:
+        what = "labels are"
+        hint = "; labels of inputs are one for each, and of one-hot labels labels.argmax(axis=1)"
+    raise ValueError(
+        f"the {what} of {n_tokens} tokens, which no layer has: the arrays have shapes "
+        f"{', '.join(map(str, dict.fromkeys(shapes)))}{hint}"
+    )
+
+
+def counts_in_words(labels: Labels, groups: np.ndarray | None, mask: np.ndarray | None) -> str:
+    """How many labels, masks and groups there are, for messages.
+
+    Examples
+    --------
+    >>> counts_in_words(np.array([0, 1]), np.array([0, 1, 1]), None)
+    '2 labels, one per input, and 3 groups, one per row'
+    """
+    what = "masks" if labels is None else "labels"
+    count = count_inputs(labels, None, mask)
+    of_inputs = "" if count is None else f"{count} {what}, one per input"
+    if groups is None:
+        return of_inputs
+    of_rows = f"{len(groups)} groups, one per row"
+    if of_inputs:
+        return f"{of_inputs}, and {of_rows}"
+    return f"{of_rows}, of {int(groups.max()) + 1} inputs"
 
 
 def checked(

@@ -155,6 +155,20 @@ class Flattener:
         mask = mask if inputs_first else mask.T
         return mask.reshape([lengths.get(letter, 1) for letter in self.axes])
 
+    def not_finite(self, array: np.ndarray, mask: np.ndarray | None) -> str:
+        """Where what was flattened is not finite, for messages."""
+        place = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
+        found = f"holds NaN or infinity, first at {place}"
+        if mask is not None and self.per_token:
+            row, token = (int(i) for i in np.argwhere(mask)[place[0]])
+            return f"{found}, which is real token {token} of row {row}"
+        if mask is not None and callable(self.choice):
+            return (
+                f"{found}, of what the callable given as flatten made: padding is NaN in what it "
+                "is given, to be left out, for example with np.nanmax"
+            )
+        return found
+
     def _call(self, array: np.ndarray, function: Callable[[np.ndarray], Any]) -> np.ndarray:
         front = [self.axes.index(letter) for letter in "nr" if letter in self.axes]
         rest = [axis for axis in range(array.ndim) if axis not in front]

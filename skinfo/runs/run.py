@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -13,8 +13,15 @@ import numpy as np
 
 from skinfo._rows import as_scale, check_whole
 from skinfo.errors import MissingExtraError, RunError, in_words
-from skinfo.runs.activations import LayerActivations, subset_mask
-from skinfo.runs.beside import Labels, label_sets
+from skinfo.runs.activations import LayerActivations, inputs_of_rows, subset_mask
+from skinfo.runs.beside import (
+    Labels,
+    check_some_tokens,
+    count_inputs,
+    count_tokens,
+    counts_in_words,
+    label_sets,
+)
 from skinfo.runs.description import Layer, stored_names, whole_epoch
 from skinfo.runs.flatten import Flattener, Flattening
 
@@ -125,6 +132,16 @@ class Run:
         return epochs
 
     @property
+    def n_inputs(self) -> int | None:
+        """How many inputs there are; None where neither labels, mask nor groups say so."""
+        return count_inputs(self.labels, self.groups, self.mask)
+
+    @property
+    def n_tokens(self) -> int | None:
+        """How many tokens the mask, or labels of tokens, are for; None where there are neither."""
+        return count_tokens(self.labels, self.mask)
+
+    @property
     def losses(self) -> dict[int, dict[str, float]]:
         """Numbers by epoch, such as {1: {"train_loss": 0.7}}, read from the checkpoints each time.
 
@@ -195,6 +212,7 @@ class Run:
         if stored.dtype == bool:
             stored = stored.view(np.uint8)
         flattener = self._flattener(stored.shape, stored.dtype, epoch, layer)
+        self._check_tokens(flattener, stored.shape, epoch, layer)
         of_stored = self._inputs_of_stored(stored.shape, flattener.axes, epoch, layer)
         mask = self._mask_of(flattener, of_stored)
         try:
@@ -206,23 +224,18 @@ class Run:
         self._check_numbers(array.dtype, epoch, layer)
         self._check_width(array.shape[-1], epoch, layer)
         self._check_noise(array.shape[-1], epoch, layer)
-        self._check_finite(array, mask, flattener, epoch, layer)
+        if not np.isfinite(array).all():
+            raise self._error(flattener.not_finite(array, mask), epoch, layer)
         if array.ndim == 3 and not flattener.declared:
             self._check_replicas(array, flattener.axes, epoch, layer)
         scale = self._load_scale(epoch, layer, flattener, mask)
-        inputs, sequences = of_stored, None
-        if flattener.per_token:
-            tokens = flattener.length(stored.shape, "t") or 0
-            real = np.ones((len(of_stored), tokens), dtype=bool) if mask is None else mask
-            inputs = (of_stored[:, None] * tokens + np.arange(tokens))[real]
-            sequences = np.repeat(of_stored, real.sum(axis=1))
+        tokens = flattener.length(stored.shape, "t") if flattener.per_token else None
         replicas = array.shape[1] if array.ndim == 3 else 1
-        inputs = np.repeat(inputs, replicas)
-        sequences = None if sequences is None else np.repeat(sequences, replicas)
+        inputs, sequences = inputs_of_rows(of_stored, tokens, mask, replicas)
         of_rows = inputs if sequences is None else sequences
         in_subset = np.ones(len(np.unique(inputs)), dtype=bool)
         if subset is not None:
-            chosen = subset_mask(subset, self.train, self._n_inputs() or int(of_stored.max()) + 1)
+            chosen = subset_mask(subset, self.train, self.n_inputs or int(of_stored.max()) + 1)
             keep = chosen[of_rows]
             in_subset = keep[np.unique(inputs, return_index=True)[1]]
             kept = keep.reshape(len(array), -1)[:, 0]
@@ -243,28 +256,6 @@ class Run:
         if self.mask is None or "t" not in flattener.axes or self.mask.all():
             return None
         return self.mask[of_stored]
-
-    def _check_finite(
-        self,
-        array: np.ndarray,
-        mask: np.ndarray | None,
-        flattener: Flattener,
-        epoch: int,
-        layer: str,
-    ) -> None:
-        if np.isfinite(array).all():
-            return
-        place = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
-        what = f"holds NaN or infinity, first at {place}"
-        if mask is not None and flattener.per_token:
-            row, token = (int(i) for i in np.argwhere(mask)[place[0]])
-            what += f", which is real token {token} of row {row}"
-        elif mask is not None and callable(flattener.choice):
-            what += (
-                ", of what the callable given as flatten made: padding is NaN in what it is given, "
-                "to be left out, for example with np.nanmax"
-            )
-        raise self._error(what, epoch, layer)
 
     def _load_scale(
         self, epoch: int, layer: str, flattener: Flattener, mask: np.ndarray | None
@@ -312,6 +303,7 @@ class Run:
         """Find the shape of an array once flattened, without reading it."""
         shape, dtype = self.stored_shape(epoch, layer)
         flattener = self._flattener(shape, dtype, epoch, layer)
+        self._check_tokens(flattener, shape, epoch, layer)
         mask = None
         if self.mask is not None:
             inputs = self._inputs_of_stored(shape, flattener.axes, epoch, layer)
@@ -394,24 +386,14 @@ class Run:
                 self._check_same_width(array.shape[-1], epoch, shape[-1], before, layer)
             break
 
-    @property
-    def n_tokens(self) -> int | None:
-        """How many tokens the mask, or labels of tokens, are for; None where there are neither."""
-        of_tokens = (self.mask, *label_sets(self.labels).values())
-        return next((a.shape[1] for a in of_tokens if a is not None and a.ndim == 2), None)
-
-    def check_tokens(self, shapes: Collection[tuple[int, ...]], epoch: int | None = None) -> None:
-        """Check that some array, of those of these shapes, has the tokens of the run's mask."""
-        if self.n_tokens and not any(len(s) > 2 and self.n_tokens in s for s in shapes):
-            what = "labels" if self.mask is None else "mask"
-            hint = "" if self.mask is not None else (
-                "; labels of inputs are one for each, and of one-hot labels labels.argmax(axis=1)"
-            )  # fmt: skip
-            raise RunError(
-                f"the {what} are of {self.n_tokens} tokens, which no layer has: the arrays have "
-                f"shapes {', '.join(map(str, dict.fromkeys(shapes)))}{hint}",
-                path=self.name, epoch=epoch,
-            )  # fmt: skip
+    def check_some_tokens(
+        self, shapes: Sequence[tuple[int, ...]], epoch: int | None = None
+    ) -> None:
+        """Check that the tokens of the mask, or of labels, are those of some array."""
+        try:
+            check_some_tokens(self.labels, self.mask, self.n_inputs, shapes)
+        except ValueError as error:
+            raise RunError(str(error), path=self.name, epoch=epoch) from error
 
     def check_deviations(
         self, shape: tuple[int, ...], beside: tuple[int, ...], epoch: int, layer: str
@@ -431,7 +413,7 @@ class Run:
         except RunError:
             # It has an error of its own when it is read.
             return None
-        fits = self._n_inputs() in (None, rows)
+        fits = self.n_inputs in (None, rows)
         if fits or (self.groups is not None and rows == len(self.groups)):
             return None
         return self._misfit(shape, rows, epoch, layer)
@@ -480,6 +462,12 @@ class Run:
                 f"axes={{{layer!r}: 'nrc'}} or 'ntc'",
                 epoch, layer,
             )  # fmt: skip
+        return flattener
+
+    def _check_tokens(
+        self, flattener: Flattener, shape: tuple[int, ...], epoch: int, layer: str
+    ) -> None:
+        """Check that an array has the tokens of the mask and of the labels, if it has any."""
         try:
             if self.mask is not None:
                 flattener.check_mask(self.mask, shape)
@@ -487,7 +475,6 @@ class Run:
                 flattener.check_labels(labels, name, shape)
         except ValueError as error:
             raise self._error(str(error), epoch, layer) from error
-        return flattener
 
     def _error(self, what: str, epoch: int, layer: str) -> RunError:
         return RunError(what, path=self.name, epoch=epoch, layer=layer)
@@ -550,7 +537,7 @@ class Run:
         self, shape: tuple[int, ...], axes: str, epoch: int, layer: str
     ) -> np.ndarray:
         """The input of each place along the first axis, the one of inputs or of rows."""
-        n_inputs, n_rows = self._n_inputs(), shape[axes.index("n")]
+        n_inputs, n_rows = self.n_inputs, shape[axes.index("n")]
         if n_inputs is None:
             self._check_same_rows(n_rows, epoch, layer)
         if "r" not in axes and self.groups is not None and n_rows == len(self.groups):
@@ -572,15 +559,9 @@ class Run:
                 epoch, layer,
             )  # fmt: skip
 
-    def _n_inputs(self) -> int | None:
-        for of_inputs in (*label_sets(self.labels).values(), self.mask):
-            if of_inputs is not None:
-                return len(of_inputs)
-        return None if self.groups is None else int(self.groups.max()) + 1
-
     def _count_inputs(self) -> int | None:
         """How many inputs there are, from the first array that can be looked at if need be."""
-        n_inputs = self._n_inputs()
+        n_inputs = self.n_inputs
         for epoch, layer in (
             product(self._seen or self.epochs, self.layers) if n_inputs is None else ()
         ):
@@ -596,14 +577,7 @@ class Run:
 
     def _misfit(self, shape: tuple[int, ...], n_rows: int, epoch: int, layer: str) -> RunError:
         """An array of another number of rows than the labels or groups are for."""
-        what = "labels, one" if label_sets(self.labels) else "masks, one"
-        known = label_sets(self.labels) or self.mask is not None
-        labels = f"{self._n_inputs()} {what} per input" if known else ""
-        if self.groups is None:
-            expected = labels
-            hint = "; where rows are replicas, groups= of open_run names their inputs"
-        else:
-            groups = f"{len(self.groups)} groups, one per row"
-            of_inputs = f"{groups}, of {self._n_inputs()} inputs"
-            expected, hint = f"{labels}, and {groups}" if labels else of_inputs, ""
+        hint = "; where rows are replicas, groups= of open_run names their inputs"
+        expected = counts_in_words(self.labels, self.groups, self.mask)
+        hint = hint if self.groups is None else ""
         return self._error(f"{expected}, for {n_rows} rows of shape {shape}{hint}", epoch, layer)

@@ -495,3 +495,25 @@ def test_checkpoints_of_the_demo_end_with_the_last_epoch(last, n):
     assert epochs == sorted(set(epochs))
     assert len(epochs) <= max(n + n // 4, n)
     assert len(epochs) >= min(n, last)
+
+
+def test_padding_and_sets_of_labels_are_shown_and_chosen(call, tmp_path):
+    rng = np.random.default_rng(0)
+    mask = np.arange(4) < np.array([1, 2, 3, 4, 2, 3])[:, None]
+    tokens = np.where(mask[:, :, None], rng.standard_normal((6, 4, 2)), np.nan)
+    sets = {"topic": np.arange(6) % 2, "word": rng.integers(0, 3, (6, 4))}
+    run, other = tmp_path / "run", tmp_path / "other"
+    skinfo.save_run(run, 1, {"a": tokens}, labels=sets, mask=mask)
+    assert call("convert", run, other, "--format", "npy")[0] == 0
+    code, out, _ = call("info", other)
+    assert code == 0
+    assert "6 inputs of 2 classes (topic), 3 classes of tokens (word)" in out
+    assert "Up to 4 tokens per input, 37.5% of all are padding" in out
+    options = ("-o", tmp_path / "flow.csv", "--flatten", "tokens", "--labels")
+    code, _, err = call("analyze", other, *options, "word")
+    assert code == 0, err
+    table = read_table(tmp_path / "flow.csv")[0]
+    assert set(table["estimator"]) == {"binned", "binned (word)", "clustered (word)"}
+    code, _, err = call("analyze", other, *options, "words", "--force")
+    assert code == 2
+    assert "has no set of labels 'words'; it has 'topic', 'word'" in err

@@ -211,7 +211,8 @@ def test_notes_are_words_of_the_fixed_list():
     elsewhere = {
         "above ceiling", "sampled", "no noise", "not measured", "zero by zero", "too few inputs",
         "single rows", "one noise draw", "noise differs from run", "slope differs",
-        "indistinguishable from no information", "slices too faint", "too few replicas of slices", "no label per row",
+        "indistinguishable from no information", "slices too faint", "too few replicas of slices",
+        "no label per row",
     }  # fmt: skip
     assert found >= set(NOTES) - of_bins - elsewhere
     assert found & of_bins == {"at ceiling"}
