@@ -89,11 +89,14 @@ def open_run(
         - "channel_mean": the mean over positions (c);
         - "spatial": the mean over channels (h w);
         - a callable: maps an array (rows, ...) to (rows, n_units);
-        - "token_mean", "token_last", or the number of a token: one row per sequence;
-        - "tokens": each token is an input of its own, with its sequence's label. Then I(X;T) is
-          about X = (sequence, position), with log(n_inputs n_tokens) as its ceiling; tokens of one
-          sequence are not drawn independently, so ``population=True`` gives brackets that are too
-          narrow.
+        - "token_mean", "token_last", or the number of a token: one row per sequence, of its real
+          tokens; a number is a place in the array, where no sequence may have padding;
+        - "tokens": each real token is an input of its own, with its label or its sequence's. Then
+          I(X;T) is about X = (sequence, position), with the logarithm of their number as its
+          ceiling; tokens of one sequence are not drawn independently, so with ``population=True``
+          a flow hands the sequences over as ``clusters``.
+
+        Of masked tokens "all" is an error, and a callable is given NaN.
 
         For all layers, the first three leave arrays of two and three axes as they are, and a
         callable those of two; behind noise, where three axes may be replicas, it is an error. What
