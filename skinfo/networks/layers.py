@@ -62,11 +62,12 @@ def _matches(modules: dict[str, nn.Module], layer: Any) -> list[str]:
     ]
     if found:
         return found
-    nearest = difflib.get_close_matches(layer, modules, n=5, cutoff=0.3)
+    if not modules:
+        raise ValueError("The model has no submodules; put it into an nn.Sequential.")
+    nearest = difflib.get_close_matches(layer, modules, n=5, cutoff=0)
     raise ValueError(
-        f"No layer of the model matches {layer!r}; the nearest names are: "
-        f"{name_some(nearest or list(modules))}. One * stands for any one part of a name between "
-        "dots, ** for any number of parts."
+        f"No layer of the model matches {layer!r}; the nearest names are: {name_some(nearest)}. "
+        "One * stands for any one part of a name between dots, ** for any number of parts."
     )
 
 

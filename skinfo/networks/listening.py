@@ -216,7 +216,7 @@ class Listener:
             raise ValueError(
                 f"Layer {name!r} returns shape {tuple(tensor.shape)} where the mask has "
                 f"{mask.shape[1]} tokens per input; its second axis must be that of the tokens. "
-                "Leave the layer out, choose an output= of that shape, or record without mask=None."
+                "Leave the layer out, choose an output= of that shape, or record with mask=None."
             )
         choice = self.flatten.get(name) if isinstance(self.flatten, Mapping) else self.flatten
         try:

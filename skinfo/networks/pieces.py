@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,16 +68,17 @@ class Pieces:
 
     Attributes
     ----------
-    batches : list of dict
-        What is on disk of each batch: a digest of its inputs, and of each layer the type and the
-        shape of its array.
+    digests : list of str
+        Of the inputs of each batch that is on disk.
     """
 
     def __init__(self, folder: Path, key: Mapping[str, Any]) -> None:
         self.folder = folder
         self.key = json.loads(json.dumps(key))
-        self.batches: list[dict[str, Any]] = []
+        self.digests: list[str] = []
         self._paths = {name: folder / f"{k}.values" for k, name in enumerate(key["layers"])}
+        # The arrays of each layer, one after another in its file.
+        self._parts: dict[str, list[_File]] = {name: [] for name in self._paths}
 
     @classmethod
     @contextmanager
@@ -119,12 +120,24 @@ class Pieces:
         journal = self.folder / _BATCHES
         if not journal.exists():
             return
-        # The last line may be cut short.
-        with suppress(ValueError):
-            for line in journal.read_text(encoding="utf-8").splitlines():
-                self.batches.append(json.loads(line))
+        *whole, _ = journal.read_text(encoding="utf-8").split("\n")
+        for line in whole:
+            digest, parts = json.loads(line)
+            self._keep(digest, {n: self._next(n, *part) for n, part in parts.items()})
+        # The last line may have been cut short.
         with write_atomically(journal) as file:
-            file.writelines(json.dumps(batch).encode() + b"\n" for batch in self.batches)
+            file.write("".join(f"{line}\n" for line in whole).encode())
+
+    def _next(self, name: str, dtype: str, shape: Sequence[int]) -> _File:
+        """Where the next array of a layer lies."""
+        before = self._parts[name]
+        offset = before[-1].end if before else 0
+        return _File(self._paths[name], dtype, tuple(shape), offset)
+
+    def _keep(self, digest: str, parts: Mapping[str, _File]) -> None:
+        self.digests.append(digest)
+        for name, part in parts.items():
+            self._parts[name].append(part)
 
     @property
     def begun(self) -> bool:
@@ -138,88 +151,71 @@ class Pieces:
         ``padded`` says whether values of three axes may have another number of tokens than those
         of other batches.
         """
-        batch: dict[str, Any] = {"digest": digest, "layers": {}}
+        parts: dict[str, _File] = {}
         mapped: dict[str, np.ndarray] = {}
 
         def write(name: str, values: np.ndarray, replica: int | None) -> None:
-            if name not in mapped:
+            if name not in parts:
                 replicas = () if replica is None else (n_replicas,)
                 shape = len(values), *replicas, *values.shape[1:]
-                file = _File(self._paths[name], values.dtype.str, shape, self._end(name))
-                self._check_like_before(name, file, padded and values.ndim == 3)
-                file.path.touch()
-                mapped[name] = file.map("r+")
-                batch["layers"][name] = {"dtype": file.dtype, "shape": shape}
-            mapped[name][(slice(None), replica) if replica is not None else slice(None)] = values
+                parts[name] = part = self._next(name, values.dtype.str, shape)
+                self._check_like_first(name, part, padded and values.ndim == 3)
+                part.path.touch()
+                mapped[name] = part.map("r+")
+            mapped[name][slice(None) if replica is None else (slice(None), replica)] = values
 
         self.folder.mkdir(exist_ok=True)
         try:
             yield write
         except BaseException:
-            if not self.batches:
+            if not self.digests:
                 shutil.rmtree(self.folder)
             raise
         mapped.clear()
-        if not self.batches:
+        if not self.digests:
             with write_atomically(self.folder / _KEY) as file:
                 file.write(json.dumps(self.key, indent=1).encode())
-        self.batches.append(batch)
+        self._keep(digest, parts)
+        line = [digest, {name: [part.dtype, part.shape] for name, part in parts.items()}]
         with (self.folder / _BATCHES).open("a", encoding="utf-8") as journal:
-            journal.write(json.dumps(batch) + "\n")
+            journal.write(json.dumps(line) + "\n")
 
-    def _check_like_before(self, name: str, file: _File, padded: bool) -> None:
+    def _check_like_first(self, name: str, part: _File, padded: bool) -> None:
         """Check that a layer gives the same numbers and shape as in the first batch."""
-        if not self.batches:
-            return
-        first = self.batches[0]["layers"][name]
-        before, now = tuple(first["shape"][1:]), file.shape[1:]
-        axis = len(now) - 2
+        first = next(iter(self._parts[name]), part)
+        before, now = first.shape[1:], part.shape[1:]
         if padded and len(before) == len(now):
-            before, now = (shape[:axis] + shape[axis + 1 :] for shape in (before, now))
-        if before != now or first["dtype"] != file.dtype:
+            tokens = len(now) - 2
+            before, now = (shape[:tokens] + shape[tokens + 1 :] for shape in (before, now))
+        if before != now or first.dtype != part.dtype:
             raise ValueError(
-                f"Layer {name!r} gives {file.dtype} of shape {file.shape[1:]} for an input, and "
-                f"{first['dtype']} of shape {tuple(first['shape'][1:])} in the first batch; pad "
-                "tokens to one length, give a mask with them, or pool by flatten"
+                f"Layer {name!r} gives {part.dtype} of shape {part.shape[1:]} for an input, and "
+                f"{first.dtype} of shape {first.shape[1:]} in the first batch; pad tokens to one "
+                "length, give a mask with them, or pool by flatten"
             )
 
     def arrays(self) -> Mapping[str, np.ndarray]:
         """The arrays of all batches, those of fewer tokens than others padded with 0."""
-        return _Mapped({name: self._whole(name) for name in self._paths})
-
-    def _whole(self, name: str) -> _File:
-        files = list(self._files(name))
-        n = sum(file.shape[0] for file in files)
-        shape = n, *np.max([file.shape[1:] for file in files], axis=0).tolist()
-        first = files[0]
-        if all(file.shape[1:] == shape[1:] for file in files):
-            return _File(first.path, first.dtype, shape)
-        path, offset = first.path.with_suffix(".padded"), 0
-        path.write_bytes(b"")
-        for file in files:
-            part = _File(path, file.dtype, (file.shape[0], *shape[1:]), offset)
-            part.map("r+")[tuple(map(slice, file.shape))] = file.map("r")
-            offset = part.end
-        return _File(path, first.dtype, shape)
-
-    def _files(self, name: str) -> Iterator[_File]:
-        """Where each batch of a layer is."""
-        offset = 0
-        for batch in self.batches:
-            layer = batch["layers"][name]
-            file = _File(self._paths[name], layer["dtype"], tuple(layer["shape"]), offset)
-            yield file
-            offset = file.end
-
-    def _last(self, name: str) -> _File:
-        *_, file = self._files(name)
-        return file
-
-    def _end(self, name: str) -> int:
-        return self._last(name).end if self.batches else 0
+        return _Mapped({name: _joined(parts) for name, parts in self._parts.items()})
 
     def finish(self) -> None:
         """Remove all but the key, which says what the checkpoint was recorded of."""
         for file in self.folder.iterdir():
             if file.name != _KEY:
                 file.unlink()
+
+
+def _joined(parts: Sequence[_File]) -> _File:
+    """One file of the parts of a layer: their own, or another where they have to be padded."""
+    first = parts[0]
+    tail = np.max([part.shape[1:] for part in parts], axis=0).tolist()
+    shape = sum(part.shape[0] for part in parts), *tail
+    if all(part.shape[1:] == shape[1:] for part in parts):
+        return _File(first.path, first.dtype, shape)
+    path, offset = first.path.with_suffix(".padded"), 0
+    path.write_bytes(b"")
+    for part in parts:
+        padded = _File(path, part.dtype, (part.shape[0], *tail), offset)
+        padded.map("r+")[tuple(map(slice, part.shape))] = part.map("r")
+        offset = padded.end
+    return _File(path, first.dtype, shape)

@@ -20,7 +20,9 @@ from skinfo.runs.flatten import Flatten
 
 
 class Recorder:
-    """Record the outputs of chosen layers before their noise, in several noisy passes.
+    """Record the outputs of chosen layers before their noise into arrays.
+
+    :func:`record_run` records into a run, batch by batch, and takes more kinds of models.
 
     Parameters
     ----------

@@ -179,8 +179,9 @@ def record_run(
                     _check_continued(record, described, settings, path)
                 _add(pieces, number, inputs, listener, described, n_replicas, random_state)
                 report(number + 1, reader.total)
-        if number + 1 < max(1, len(pieces.batches)):
-            before = f", where {len(pieces.batches)} were recorded before" if pieces.batches else ""
+        n_before = len(pieces.digests)
+        if number + 1 < max(1, n_before):
+            before = f", where {n_before} were recorded before" if n_before else ""
             raise ValueError(
                 f"batches ended after {number + 1}{before}. An iterator or a generator gives its "
                 "batches once: make a new one for each call."
@@ -206,8 +207,8 @@ def _add(
 ) -> None:
     """Record a batch, unless an earlier call has; its noise depends on its number alone."""
     digest = _digest(inputs.tensors())
-    if number < len(pieces.batches):
-        if pieces.batches[number]["digest"] != digest:
+    if number < len(pieces.digests):
+        if pieces.digests[number] != digest:
             raise ValueError(
                 f"Batch {number} is not the one that was recorded before the recording was "
                 "interrupted: give the same batches in the same order (no shuffling), or remove "
@@ -275,12 +276,15 @@ def _check_continued(
 
 
 def _digest_state(model: nn.Module) -> str:
-    """Tell a state of a model from others by its parameters and buffers."""
-    return _digest(tensor for _, tensor in chain(model.named_parameters(), model.named_buffers()))
+    """Tell a state of a model from others by its modules, parameters, buffers and autocast."""
+    autocast = [
+        torch.get_autocast_dtype(d) for d in ("cpu", "cuda") if torch.is_autocast_enabled(d)
+    ]
+    return _digest(chain(model.parameters(), model.buffers()), f"{plain(model)} {autocast}")
 
 
-def _digest(tensors: Iterable[torch.Tensor]) -> str:
-    digest = hashlib.blake2b(digest_size=16)
+def _digest(tensors: Iterable[torch.Tensor], text: str = "") -> str:
+    digest = hashlib.blake2b(text.encode(), digest_size=16)
     for tensor in tensors:
         strided = tensor.detach().to_dense() if tensor.layout != torch.strided else tensor.detach()
         digest.update(f"{strided.dtype} {tuple(strided.shape)}".encode())

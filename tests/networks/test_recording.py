@@ -2,15 +2,17 @@
 
 import contextlib
 import shutil
+import tracemalloc
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from scipy.stats import entropy
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from skinfo import open_run
+from skinfo import NoisyMIEstimator, open_run
 from skinfo.errors import RunError
 from skinfo.networks import GaussianNoise, record_run
 from skinfo.networks.layers import choose_layers
@@ -104,6 +106,8 @@ def test_layers_are_chosen_by_name_pattern_and_type(layers, names):
 def test_layers_that_nothing_matches_are_an_error_with_the_nearest_names(path, layers, message):
     with pytest.raises(ValueError, match=message):
         record_run(make_conv_net(), images(4), path, layers=layers)
+    with pytest.raises(ValueError, match="no submodules; put it into an nn.Sequential"):
+        record_run(nn.Linear(3, 2), np.eye(3), path, layers="0")
     assert not path.exists()
 
 
@@ -126,17 +130,17 @@ def test_maps_are_kept_as_they_are_or_pooled_on_the_way(path):
 
 def test_replicas_have_the_noise_of_the_layers_before(X, path):
     model = make_mlp(SIZES)
-    options = {"layers": NAMES, "sigma": SIGMAS, "n_replicas": 200, "batch_size": 20}
+    options = {"layers": NAMES, "sigma": SIGMAS, "n_replicas": 40, "batch_size": 20}
     run = record_run(model, X, path, **options)
     assert run.layers == (
         Layer("layer1", 0.1), Layer("layer2", 0.2, True), Layer("layer3", 0.3, True)
     )  # fmt: skip
     arrays = arrays_of(run)
-    assert [array.shape for array in arrays.values()] == [(50, 5), (50, 200, 4), (50, 200, 3)]
+    assert [array.shape for array in arrays.values()] == [(50, 5), (50, 40, 4), (50, 40, 3)]
     with torch.no_grad():
         clean = model.layer1(torch.as_tensor(X))
     np.testing.assert_allclose(arrays["layer1"], clean.numpy(), atol=1e-6)
-    assert len(np.unique(arrays["layer2"].reshape(-1, 4), axis=0)) == 50 * 200
+    assert len(np.unique(arrays["layer2"].reshape(-1, 4), axis=0)) == 50 * 40
     again = arrays_of(record_run(model, X, path.with_name("again"), **options))
     other = arrays_of(record_run(model, X, path.with_name("other"), **options, random_state=1))
     np.testing.assert_array_equal(arrays["layer3"], again["layer3"])
@@ -322,6 +326,15 @@ def test_a_recording_does_not_go_on_with_what_is_another(X, path):
     model.layer1[0].weight.data += 1
     with pytest.raises(RunError, match="remove .*00000000") as error:
         record_run(model, batches, path, layers=NAMES)
+    model.layer1[0].weight.data -= 1
+    with (
+        torch.autocast("cpu", torch.bfloat16),
+        pytest.raises(RunError, match="another state of the model"),
+    ):
+        record_run(model, batches, path, layers=NAMES)
+    model.layer1[1] = nn.ReLU()
+    with pytest.raises(RunError, match="another state of the model"):
+        record_run(model, batches, path, layers=NAMES)
     shutil.rmtree(str(error.value).split("remove ")[1].split(",")[0])
     assert len(arrays_of(record_run(model, batches, path, layers=NAMES))["layer1"]) == 50
 
@@ -333,6 +346,31 @@ def test_two_calls_do_not_record_one_epoch_at_once(X, path):
 
     with pytest.raises(RunError, match="another process is writing this run"):
         record_run(make_mlp(SIZES), batches(), path, layers=NAMES)
+
+
+def test_memory_does_not_grow_with_the_number_of_batches(path):
+    """Each gives two layers of about half a mebibyte; what is written is buffered in 16 of them."""
+
+    class Tokens(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.embedding, self.mixed = nn.Embedding(12, 64), nn.Tanh()
+
+        def forward(self, input_ids):
+            return self.mixed(self.embedding(input_ids))
+
+    model = Tokens()
+
+    def peak(n_batches):
+        ids = (torch.ones(64, 24 + k % 9, dtype=torch.long) for k in range(n_batches))
+        batches = ({"input_ids": x, "attention_mask": x} for x in ids)
+        tracemalloc.start()
+        record_run(model, batches, path.with_name(f"{n_batches}"), layers=["embedding", "mixed"])
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        return peak
+
+    assert peak(60) < 1.1 * peak(30)
 
 
 # Bad input
@@ -642,6 +680,18 @@ def test_replicas_have_the_dropout_that_the_layers_before_have(X, path, dropping
     # Neither says anything of the other.
     dropped = arrays["1"][..., :3] == 0
     assert abs(np.corrcoef(noise[kept], dropped[kept])[0, 1]) < 0.04
+
+
+def test_the_information_behind_dropout_is_that_of_a_z_channel(path):
+    """Of two inputs one is always 0, and the other 0 in 3 of 10 passes: binary entropies."""
+    model = nn.Sequential(nn.Identity(), nn.Dropout(0.3), nn.Identity())
+    X = np.array([[0.0], [3.0]])
+    run = record_run(model, X, path, layers="2", keep_dropout=True, n_replicas=400)
+    S = run.load(0, "2").replicas()
+    noisy = NoisyMIEstimator(0.1, random_state=0).fit(S.X, groups=S.groups)
+    truth = entropy([0.65, 0.35]) - entropy([0.3, 0.7]) / 2
+    assert noisy.bracket_[0] < truth < noisy.bracket_[1]
+    assert noisy.mutual_info_ == pytest.approx(truth, abs=0.03)
 
 
 def test_dropout_is_that_of_random_state_whatever_torch_drew_before(X, path, dropping):
