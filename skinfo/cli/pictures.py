@@ -11,7 +11,7 @@ from skinfo.cli.application import Force, app, check_output, headless, warn
 
 _OF_DISTANCES = ("distances", "ridges")
 _OF_SNAPSHOTS = (*_OF_DISTANCES, "inputs", "confusion")
-_KINDS = ("overview", "plane", *_OF_SNAPSHOTS, "curve")
+_KINDS = ("overview", "depth", "plane", *_OF_SNAPSHOTS, "curve")
 TablePath = Annotated[Path, typer.Argument(help="Table that `skinfo analyze` wrote.")]
 
 
@@ -22,8 +22,12 @@ def plot(
         Path | None, typer.Option("-o", "--output", help="Picture; default: the table's name.png.")
     ] = None,
     kind: Annotated[
-        str, typer.Option(help="overview, plane, distances, ridges, inputs, confusion or curve.")
-    ] = "overview",
+        str | None,
+        typer.Option(
+            help="overview, depth, plane, distances, ridges, inputs, confusion or curve; default: "
+            "overview, or depth where there are more layers than checkpoints."
+        ),
+    ] = None,
     quantity: Annotated[
         str | None,
         typer.Option(help="What --kind curve draws: auc (default), silhouette, mutual_info, …"),
@@ -32,38 +36,68 @@ def plot(
         str | None,
         typer.Option(help="Which is drawn, by name, of several estimators; default: the first."),
     ] = None,
+    epochs: Annotated[
+        str | None,
+        typer.Option(
+            help="Checkpoints that --kind depth and curves against sigma show, such as 1,10,100; "
+            "default: the first, a middle one and the last."
+        ),
+    ] = None,
     force: Force = False,
 ) -> None:
-    """Draw a table: the overview of all curves, the information plane, distances, or one curve.
+    """Draw a table: all curves, values by depth, the information plane, distances, or one curve.
 
     Distances within and between classes are drawn at four checkpoints in cells, or as ridges. What
     each layer knows of each input, and which classes it confuses, were measured if
     `skinfo analyze` had --posterior-draws.
-    A curve against sigma is drawn as one.
+    Curves against sigma are drawn as such.
     """
     headless()
     from skinfo.flow.tables import is_curve, read_table
-    from skinfo.view import SigmaCurveDisplay, save_figure
+    from skinfo.view import save_figure
 
-    _check_options(kind, quantity, estimator)
+    shown = _read_epochs(epochs)
+    if kind is not None or quantity is not None:
+        _check_options(kind or "overview", quantity, estimator)
     quantity = quantity or "auc"
     name = quantity if kind == "curve" else kind
-    target = output or table.with_suffix(".png" if kind == "overview" else f".{name}.png")
+    target = output or table.with_suffix(".png" if kind is None else f".{name}.png")
     check_output(target, force=force)
     flow, snapshots = read_table(table)
+    if kind is None and not is_curve(flow):
+        kind = "depth" if flow["layer"].nunique() > flow["epoch"].nunique() else "overview"
+    if shown is not None and not (kind == "depth" or "sigma" in flow):
+        raise ValueError(f"--epochs has no effect on --kind {kind}.")
     if is_curve(flow):
-        if kind != "overview":
-            raise ValueError(f"{table} is a curve against sigma: nothing for --kind {kind}.")
-        if estimator is not None:
-            raise ValueError(f"{table} is a curve against sigma: --estimator has no effect.")
-        figure = SigmaCurveDisplay.from_table(flow).plot().figure_
+        if kind is not None:
+            raise ValueError(f"{table} holds curves against sigma: nothing for --kind {kind}.")
+        figure = _draw_sigmas(flow, shown, estimator, table)
     elif snapshots is None and kind in _OF_SNAPSHOTS:
         kept = "the distances are" if kind in _OF_DISTANCES else f"what --kind {kind} draws is"
         raise ValueError(f"{table.with_suffix('.npz')}: {kept} kept there; not found.")
     else:
-        figure = _draw(kind, flow, snapshots, quantity, estimator)
+        figure = _draw(kind or "", flow, snapshots, quantity, estimator, shown)
     save_figure(figure, target)
     typer.echo(f"Picture in {target}")
+
+
+def _read_epochs(text: str | None) -> list[int] | None:
+    try:
+        return None if text is None else [int(part) for part in text.split(",")]
+    except ValueError:
+        raise ValueError(f"--epochs is whole numbers with commas between; got {text!r}.") from None
+
+
+def _draw_sigmas(curves: Any, epochs: list[int] | None, estimator: str | None, table: Path) -> Any:
+    from skinfo.view import RunSigmasDisplay, SigmaCurveDisplay
+
+    if "epoch" in curves:
+        display = RunSigmasDisplay.from_table(curves, epochs=epochs, estimator=estimator)
+        return display.plot().figure_
+    if epochs is not None or estimator is not None:
+        option = "--epochs" if estimator is None else "--estimator"
+        raise ValueError(f"{table} is a curve against sigma: {option} has no effect.")
+    return SigmaCurveDisplay.from_table(curves).plot().figure_
 
 
 def _check_options(kind: str, quantity: str | None, estimator: str | None) -> None:
@@ -78,7 +112,14 @@ def _check_options(kind: str, quantity: str | None, estimator: str | None) -> No
         raise ValueError(f"--estimator has no effect on --kind {kind}: it shows the run itself.")
 
 
-def _draw(kind: str, flow: Any, snapshots: Any, quantity: str, estimator: str | None) -> Any:
+def _draw(
+    kind: str,
+    flow: Any,
+    snapshots: Any,
+    quantity: str,
+    estimator: str | None,
+    epochs: list[int] | None,
+) -> Any:
     from skinfo import view
 
     if kind == "distances":
@@ -90,6 +131,8 @@ def _draw(kind: str, flow: Any, snapshots: Any, quantity: str, estimator: str | 
     if kind == "confusion":
         return view.plot_confusions(snapshots)
     display: Any
+    if kind == "depth":
+        return view.DepthDisplay.from_flow(flow, epochs=epochs, estimator=estimator).plot().figure_
     if kind == "overview":
         display = view.InformationFlowDisplay.from_flow(flow, snapshots, estimator=estimator)
     elif kind == "plane":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain as chained
 from itertools import combinations, islice, pairwise
 
 import numpy as np
@@ -28,7 +29,8 @@ def orders_over_sigmas(table: pd.DataFrame, *, across: str = "layer", most: int 
     in 95 % of all cases each are apart by chance in less than 5 %; an order "at all sigmas" has to
     pass at each, so it errs no more often than at one. Pairs are not corrected for one another.
 
-    Orders at all sigmas come first, as chains as long as there are; then pairs that cross, with the
+    Orders at all sigmas come first, as chains as long as there are, "a, b > c" where both are above
+    c; then pairs that cross, with the
     sigmas between which they do; then chains that hold at neighbouring sigmas, those first that say
     the most. What is not said was not told apart: both saturated, both drowned, or too close.
 
@@ -63,8 +65,8 @@ def orders_over_sigmas(table: pd.DataFrame, *, across: str = "layer", most: int 
     ...           curve("c", [2.0, 1.5, 0.1])]
     >>> lines = orders_over_sigmas(pd.concat(curves, ignore_index=True))
     >>> lines[0]
-    'I(X;T) at all 3 σ from 0.1 to 10: a > b'
-    >>> print(lines[2].replace("; ", "\n"))
+    'I(X;T) at all 3 σ from 0.1 to 10: a > b, c'
+    >>> print(lines[1].replace("; ", "\n"))
     I(X;T): b and c cross between σ 0.1 and 1, between 1 and 10
     b > c at σ 0.1
     c > b at σ 1
@@ -140,20 +142,42 @@ class _Orders:
         )
         return lines + ([f"{title}: and {', '.join(more)}"] if more else [])
 
-    def _chains(self, spans: list[Span], untold: np.ndarray) -> Iterator[tuple[list[int], Span]]:
+    def _chains(
+        self, spans: list[Span], untold: np.ndarray
+    ) -> Iterator[tuple[list[list[int]], Span]]:
         """Chains that hold throughout a span, that first which tells the most; marked as told.
 
         What a chain tells are its neighbours at the sigmas of the span where nobody has told them.
+        Each link is what is above all links after it.
         """
         while untold.any():
             chains = [(*self._longest(span, untold), span) for span in spans]
             told, chain, span = max(chains, key=lambda one: one[0])
             if not told:
                 return
-            first, last = span
-            for one, other in combinations(chain, 2):
-                untold[one, other, first:last] = False
-            yield chain, span
+            links = self._widened(chain, span, untold)
+            for one, other in combinations(links, 2):
+                untold[np.ix_(one, other, range(*span))] = False
+            yield links, span
+
+    def _widened(self, chain: list[int], span: Span, untold: np.ndarray) -> list[list[int]]:
+        """A chain with more items beside those that are in it, where that tells something."""
+        holds, new = (
+            reduced(which[:, :, slice(*span)], axis=2)
+            for reduced, which in ((np.all, self.above), (np.any, untold))
+        )
+        links = [[item] for item in chain]
+        for item in set(range(len(self.names))) - set(chain):
+            for k, link in enumerate(links):
+                before, after = (
+                    [*chained.from_iterable(links[:k])],
+                    [*chained.from_iterable(links[k + 1 :])],
+                )
+                fits = holds[before, item].all() and holds[item, after].all()
+                if fits and (new[before, item].any() or new[item, after].any()):
+                    link.append(item)
+                    break
+        return [sorted(link) for link in links]
 
     def _longest(self, span: Span, untold: np.ndarray) -> tuple[int, list[int]]:
         """The chain within a span that tells the most, and how much that is."""
@@ -174,10 +198,10 @@ class _Orders:
             chain.pop()
         return int(best.max()), chain
 
-    def _chain_in_words(self, title: str, chain: list[int], span: Span) -> str:
+    def _chain_in_words(self, title: str, links: list[list[int]], span: Span) -> str:
         first, last = span
         where = self._span_in_words(first, last - 1, last - first)
-        order = " > ".join(self.names[item] for item in chain)
+        order = " > ".join(", ".join(self.names[item] for item in link) for link in links)
         return f"{title} at {where}{self._unit}: {order}"
 
     def _crossing(self) -> list[tuple[int, int]]:

@@ -3,6 +3,7 @@
 from skinfo.view.curves import Curves
 from skinfo.view.pictures.comparison import FlowComparisonDisplay
 from skinfo.view.pictures.curves import QuantityCurveDisplay
+from skinfo.view.pictures.depth import DepthDisplay
 from skinfo.view.pictures.distances import (
     ClassDistancesDisplay,
     DistanceHistogramDisplay,
@@ -18,13 +19,14 @@ from skinfo.view.pictures.remembered import (
     plot_confusions,
     plot_remembered,
 )
-from skinfo.view.pictures.sigmas import SigmaCurveDisplay
+from skinfo.view.pictures.sigmas import RunSigmasDisplay, SigmaCurveDisplay
 from skinfo.view.report.writing import make_report, write_report
 
 __all__ = [
     "ClassDistancesDisplay",
     "ConfusionDisplay",
     "Curves",
+    "DepthDisplay",
     "DistanceHistogramDisplay",
     "DistanceRidgesDisplay",
     "FlowComparisonDisplay",
@@ -32,6 +34,7 @@ __all__ = [
     "InformationPlaneDisplay",
     "PointwiseInformationDisplay",
     "QuantityCurveDisplay",
+    "RunSigmasDisplay",
     "SigmaCurveDisplay",
     "cell_edges",
     "make_report",

@@ -30,6 +30,7 @@ __all__ = [
     "layer_colours",
     "layers_in_order",
     "main_quantities",
+    "some_epochs",
 ]
 
 #: Apart in grey, too.
@@ -108,6 +109,33 @@ def layers_in_order(table: pd.DataFrame, network_order: Sequence[str] = ()) -> t
     """
     measured = dict.fromkeys(table["layer"])
     return tuple(dict.fromkeys([*(x for x in network_order if x in measured), *measured]))
+
+
+def some_epochs(
+    table: pd.DataFrame, epochs: Sequence[int] | None = None, most: int = 3
+) -> list[int]:
+    """Give checkpoints to draw side by side: those asked for, or the first, the last and between.
+
+    Raises
+    ------
+    ValueError
+        For a checkpoint that the table does not have.
+
+    Examples
+    --------
+    >>> table = pd.DataFrame({"epoch": [1, 2, 4, 8, 16]})
+    >>> some_epochs(table), some_epochs(table, [2])
+    ([1, 4, 16], [2])
+    """
+    measured = np.unique(table["epoch"])
+    if epochs is None:
+        places = np.linspace(0, len(measured) - 1, min(most, len(measured))).round().astype(int)
+        return [int(epoch) for epoch in measured[places]]
+    missing = [epoch for epoch in epochs if epoch not in measured]
+    if missing or not len(epochs):
+        has = name_some((f"{epoch:g}" for epoch in measured), 12)
+        raise ValueError(f"The table has no epoch {name_some(missing)}; it has {has}.")
+    return sorted({int(epoch) for epoch in epochs})
 
 
 @dataclass(frozen=True, eq=False)

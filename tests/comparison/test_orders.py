@@ -1,7 +1,7 @@
 """What curves of a run say at every sigma: planted orders and crossings, and all pairs by hand."""
 
 import re
-from itertools import combinations, permutations
+from itertools import combinations, permutations, product
 
 import numpy as np
 import pandas as pd
@@ -35,7 +35,9 @@ def said(line):
     """Take a line apart: pairs in order, and the sigmas at which it says they are, as a range."""
     where, _, order = line.partition(": ")
     sigmas = re.search(r"from ([\d.]+) to ([\d.]+)$", where) or re.search(r"σ (([\d.]+))$", where)
-    return list(combinations(order.split(" > "), 2)), *map(float, sigmas.groups()[:2])
+    links = [link.split(", ") for link in order.split(" > ")]
+    pairs = [pair for links in combinations(links, 2) for pair in product(*links)]
+    return pairs, *map(float, sigmas.groups()[:2])
 
 
 def test_less_of_the_same_is_below_at_every_sigma():

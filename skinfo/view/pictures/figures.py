@@ -82,6 +82,18 @@ def write_below(ax: Any, text: str) -> None:
     )  # fmt: skip
 
 
+def wrapped(lines: Iterable[str], letters: int) -> str:
+    r"""Break lines of small print below a figure at so many letters; no text is a formula.
+
+    Examples
+    --------
+    >>> wrapped(["noisy: saturated in all layers", "$a$"], 20)
+    'noisy: saturated in\n    all layers\n\\$a\\$'
+    """
+    broken = [textwrap.fill(line, letters, subsequent_indent="    ") for line in lines]
+    return "\n".join(broken).replace("$", r"\$")
+
+
 def widened(ends: tuple[float, float], highest: float) -> tuple[float, float]:
     """Ends of an axis of information, apart by a share of its highest value at least.
 
