@@ -61,7 +61,8 @@ def plot(
         _check_options(kind or "overview", quantity, estimator)
     quantity = quantity or "auc"
     name = quantity if kind == "curve" else kind
-    target = output or table.with_suffix(".png" if kind is None else f".{name}.png")
+    of_all = kind in (None, "overview")
+    target = output or table.with_suffix(".png" if of_all else f".{name}.png")
     check_output(target, force=force)
     flow, snapshots = read_table(table)
     if kind is None and not is_curve(flow):

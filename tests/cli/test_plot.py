@@ -94,7 +94,7 @@ def test_plot_draws_a_curve_against_sigma(call, tmp_path):
     assert (tmp_path / "curve.png").read_bytes().startswith(b"\x89PNG")
     code, _, err = call("plot", path, "--kind", "plane")
     assert code == 2
-    assert says(err, path, "a curve against sigma", "--kind plane")
+    assert says(err, path, "curves against sigma", "--kind plane")
     code, _, err = call("plot", path, "--estimator", "noisy", "--force")
     assert code == 2
     assert says(err, path, "--estimator has no effect")
