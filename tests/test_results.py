@@ -193,15 +193,43 @@ def test_kernel_density_in_high_dimension():
         assert [cell.strip("*") for cell in cells] == means
 
 
-def test_no_probe_contradicts_the_ends_of_real_networks():
-    table = results("real_networks")
+def test_each_layer_of_the_sentence_transformer():
+    table = results("sentence_transformer")
+    assert len(table) == 14
     assert (table["probe"] - 1.96 * table["probe_stderr"] <= table["upper"]).all()
-    assert len(table) == 13
     assert (table["random_lower"] == 0).all()
-    trained = results("real_networks", network="digits, trained")
-    for row in trained.itertuples():
-        assert f"{row.lower:.2f} and {row.upper:.2f}" in PROSE
-    sentences = results("real_networks", network="sentences")
-    ends = sentences["lower"].iloc[[0, -1]]
-    said = f"at least {ends.iloc[0]:.2f} after the token embeddings and {ends.iloc[1]:.2f} after"
-    assert said in PROSE
+    token, topic = (table[table["of"] == of].set_index("layer") for of in ("token", "topic"))
+    header = f"layer | token: lower end, of {token['entropy'][0]:.2f} | AUC | topic: lower end, of"
+    rows = printed(f"{header} {topic['entropy'][0]:.2f}")
+    for k, cells in enumerate(rows.values()):
+        assert cells == [
+            f"{token['lower'][k]:.2f}", f"{token['auc'][k]:.3f}", f"{topic['lower'][k]:.2f}",
+            f"{topic['auc'][k]:.3f}", f"{topic['random_plug_in'][k]:.2f}",
+        ]  # fmt: skip
+    assert len(rows) == 7
+    rise = topic["value"][6] - topic["value"][0]
+    times = rise / np.hypot(topic["stderr"][6], topic["stderr"][0])
+    assert f"{rise:.2f} nats, is {times:.1f} times its standard error" in PROSE
+    assert (table["probe"] - 1.96 * table["probe_stderr"] <= table["value"]).all()
+
+
+def test_each_layer_of_the_pretrained_network():
+    table = results("pretrained_cnn")
+    assert (table["random_lower"] == 0).all()
+    layers = table["layer"].unique()
+    near, far = (table[table["sigma"] == sigma].set_index("layer") for sigma in (0.5, 4))
+    rows = printed("layer | units | lower end, σ = 0.5 rms | lower end, σ = 4 rms")
+    assert list(rows) == list(layers)
+    for layer, cells in rows.items():
+        assert cells == [
+            f"{near['units'][layer]:,}", f"{near['lower'][layer]:.2f}",
+            f"{far['lower'][layer]:.2f}", f"{near['random_plug_in'][layer]:.2f}",
+            f"{near['auc'][layer]:.3f}",
+        ]  # fmt: skip
+    curves = results("pretrained_cnn_curves", sigma=8).set_index(["layer", "quantity"])["value"]
+    first, connected = (
+        [f"{curves[layer, name]:.2f}" for name in ("label_mutual_info", "mutual_info")]
+        for layer in ("conv 1", "fully connected")
+    )
+    assert f"I(Y;T) = {first[0]} and I(X;T) = {first[1]} of 6.91 nats" in PROSE
+    assert f"the fully connected layer with {connected[0]} and {connected[1]}." in PROSE
