@@ -423,12 +423,14 @@ def check_rows(
     if codes is not None:
         _check_constant_within(codes, labels, "y", "the label of its input")
         _check_constant_within(codes, weights, "sample_weight", "the weight of its input")
-    if clusters is not None and not estimator.population:
+    if clusters is not None and not getattr(estimator, "population", True):
         raise ValueError(
             "clusters is for population=True: given inputs are all there are, however they were "
             "drawn."
         )
-    together = None if clusters is None else _check_clusters(clusters, weights, len(points))
+    together = None if clusters is None else _check_clusters(clusters, len(points))
+    if together is not None and getattr(estimator, "population", False):
+        _check_several(together, weights)
     if codes is not None:
         _check_constant_within(codes, together, "clusters", "that of its input")
     return Rows.make(
@@ -540,15 +542,18 @@ def _check_groups(groups: Any, n: int) -> np.ndarray:
     return codes
 
 
-def _check_clusters(clusters: Any, weights: np.ndarray | None, n: int) -> np.ndarray:
+def _check_clusters(clusters: Any, n: int) -> np.ndarray:
     values = _one_per_row(_unframed(clusters, "clusters"), "clusters", n)
-    counting = values if weights is None else values[weights > 0]
+    return np.unique(values, return_inverse=True)[1]
+
+
+def _check_several(clusters: np.ndarray, weights: np.ndarray | None) -> None:
+    counting = clusters if weights is None else clusters[weights > 0]
     if len(np.unique(counting)) < 2:
         raise ValueError(
             "clusters names what each row was drawn together with, a sequence or an augmented "
             "image; here all rows are of one cluster, which says nothing about others."
         )
-    return np.unique(values, return_inverse=True)[1]
 
 
 def _check_constant_within(

@@ -310,10 +310,16 @@ def _error_over_inputs(
     inputs of the squares of what their pairs move it by, less the squares of single pairs, of which
     this counts each in both of its inputs. Where no distances overlap, few inputs prove little: at
     an AUC of 1 the error is at least that of two inputs more, all pairs of one in the right order
-    and of the other in the wrong one.
+    and of the other in the wrong one. Where inputs were drawn in clusters the sum is over these; of
+    one alone the error is unknown, NaN.
     """
     starts = np.unique(pairs.begins)
     of_inputs, mass = (np.add.reduceat(values, starts) for values in (moves, pairs.weights))
+    if pairs.clusters is not None:
+        clusters = pairs.clusters[starts]
+        of_inputs, mass = (np.bincount(clusters, values) for values in (of_inputs, mass))
+        if np.count_nonzero(mass) < 2:
+            return np.nan
     of_inputs -= of_inputs.sum() * mass / mass.sum()
     n_inputs = mass.sum() ** 2 / np.sum(mass**2)
     unseen = 8 * ((2 * auc - 1) / n_inputs) ** 2

@@ -198,7 +198,13 @@ class ClusteringScore(BaseEstimator):
     @_fit_context(prefer_skip_nested_validation=True)
     @ONE_BLAS_THREAD
     def fit(
-        self, X: Any, y: Any = None, *, groups: Any = None, sample_weight: Any = None
+        self,
+        X: Any,
+        y: Any = None,
+        *,
+        groups: Any = None,
+        sample_weight: Any = None,
+        clusters: Any = None,
     ) -> ClusteringScore:
         """Measure the distances and how the rows cluster.
 
@@ -213,6 +219,10 @@ class ClusteringScore(BaseEstimator):
             Input of each row; rows of one group are never paired.
         sample_weight : array-like of shape (n_samples,), default=None
             Probability of each row's input, up to a factor; a pair counts as the product of two.
+        clusters : array-like of shape (n_samples,), default=None
+            What each row was drawn together with, such as the sequence of a token: what inputs
+            drawn anew add to the error of the AUC is then of clusters drawn anew, and NaN of one
+            alone. Its rows are paired all the same. None: every input was drawn independently.
 
         Returns
         -------
@@ -229,7 +239,7 @@ class ClusteringScore(BaseEstimator):
         wanted = self._wanted()
         if y is None and self._is_unlabelled:
             return self._keep({}, [], check_rows(self, X, None, groups, sample_weight), wanted)
-        rows, label_sets = self._check(X, y, groups, sample_weight)
+        rows, label_sets = self._check(X, y, groups, sample_weight, clusters)
         device = device_for(self.device, X=X, y=y, groups=groups, sample_weight=sample_weight)
         by_set: dict[Any, dict[str, Any]] = {}
         quantities: list[Quantity] = []
@@ -291,7 +301,7 @@ class ClusteringScore(BaseEstimator):
         """
         check_is_fitted(self)
         self._wanted()
-        rows, label_sets = self._check(X, y, None, None, reset=False)
+        rows, label_sets = self._check(X, y, reset=False)
         if len(label_sets) > 1:
             raise ValueError(
                 f"score returns one number; y holds {len(label_sets)} label sets. Pass one of them."
@@ -336,7 +346,14 @@ class ClusteringScore(BaseEstimator):
         return tuple(name for name in MEASURES if name in names)
 
     def _check(
-        self, X: Any, y: Any, groups: Any, sample_weight: Any, *, reset: bool = True
+        self,
+        X: Any,
+        y: Any,
+        groups: Any = None,
+        sample_weight: Any = None,
+        clusters: Any = None,
+        *,
+        reset: bool = True,
     ) -> tuple[Rows, list[_LabelSet]]:
         if y is None:
             raise ValueError(
@@ -365,7 +382,7 @@ class ClusteringScore(BaseEstimator):
             np.stack([codes for _, codes in coded]), axis=1, return_index=True, return_inverse=True
         )
         joint = joint.ravel()
-        rows = check_rows(self, X, joint, groups, sample_weight, reset=reset)
+        rows = check_rows(self, X, joint, groups, sample_weight, clusters=clusters, reset=reset)
         if sample_weight is not None:
             joint = joint[counted(np.asarray(as_array(sample_weight), dtype=np.float64))]
         # One row of each joint label that is left where rows of weight zero are dropped.

@@ -35,6 +35,8 @@ class PairRows:
     # Squared distances v tie within ``relative`` v + ``reach`` sqrt(v), which may be rounding.
     relative: float
     reach: float
+    # (n,), or None: rows of one cluster were not drawn independently.
+    clusters: np.ndarray | None = None
 
     @classmethod
     def make(
@@ -60,7 +62,7 @@ class PairRows:
             points, direct, scale, weights,
             np.repeat(begins, sizes), np.repeat(begins + sizes, sizes), classes,
             np.ascontiguousarray(labels[:, starts]), metric == "cosine",
-            relative, reach,
+            relative, reach, None if rows.clusters is None else rows.clusters[order],
         )  # fmt: skip
 
     @cached_property

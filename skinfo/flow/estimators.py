@@ -221,7 +221,8 @@ def fit_last_step(estimator: BaseEstimator, rows: Activations) -> BaseEstimator:
         )
     if steps and _asks_population(last):
         X, estimator, prefix = _fit_without_labels(make_pipeline(*steps), X), last, ""
-    of_sample = _asks_population(last) and has_fit_parameter(last, "clusters")
+    # Given inputs are all there are: how they were drawn is of no concern then.
+    of_sample = getattr(last, "population", True) and has_fit_parameter(last, "clusters")
     given = {
         "groups": rows.groups,
         "scale": rows.scale if uses_scale else None,

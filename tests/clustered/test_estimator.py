@@ -147,3 +147,28 @@ def test_histograms_of_one_of_several_label_sets_are_drawn(rng):
     assert display.within.sum() == pytest.approx(est.within_histogram_["coarse"].sum())
     with pytest.raises(ValueError, match="label_set is one of 'fine', 'coarse'"):
         DistanceHistogramDisplay.from_estimator(est)
+
+
+def test_the_error_over_inputs_is_over_clusters_where_they_were_drawn_together():
+    """Against the spread over samples: tokens of a sequence share what it is about."""
+    aucs, of_clusters, of_rows = [], [], []
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        sequences = np.repeat(np.arange(30), rng.integers(1, 9, 30))
+        topics = sequences % 2
+        X = rng.standard_normal((30, 2))[sequences] + 0.8 * topics[:, None]
+        X += 0.5 * rng.standard_normal(X.shape)
+        for clusters, errors in ((sequences, of_clusters), (None, of_rows)):
+            score = ClusteringScore(measures=()).fit(X, topics, clusters=clusters)
+            auc = next(q for q in score.quantities_ if q.name == "auc")
+            errors.append(auc.stderr_other_inputs)
+        aucs.append(auc.value)
+    spread = np.std(aucs, ddof=1)
+    # Of 60 samples the spread itself is known to 9 %.
+    assert 0.75 < np.sqrt(np.mean(np.square(of_clusters))) / spread < 1.3
+    assert np.sqrt(np.mean(np.square(of_rows))) / spread < 0.7
+    own = ClusteringScore(measures=()).fit(X, topics, clusters=np.arange(len(X)))
+    assert own.quantities_ == score.quantities_
+    one = ClusteringScore(measures=()).fit(X, topics, clusters=np.zeros(len(X)))
+    assert np.isnan(one.quantities_[0].stderr_other_inputs)
+    assert one.auc_ == score.auc_
