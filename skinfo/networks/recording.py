@@ -206,7 +206,8 @@ def _add(
     random_state: int | None,
 ) -> None:
     """Record a batch, unless an earlier call has; its noise depends on its number alone."""
-    digest = _digest(inputs.tensors())
+    mask = () if inputs.mask is None else (torch.from_numpy(inputs.mask),)
+    digest = _digest(chain(inputs.tensors(), mask))
     if number < len(pieces.digests):
         if pieces.digests[number] != digest:
             raise ValueError(

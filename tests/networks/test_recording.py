@@ -349,12 +349,12 @@ def test_two_calls_do_not_record_one_epoch_at_once(X, path):
 
 
 def test_memory_does_not_grow_with_the_number_of_batches(path):
-    """Each gives two layers of about half a mebibyte; what is written is buffered in 16 of them."""
+    """Each gives about 2 MiB; what is written is buffered in 16 MiB."""
 
     class Tokens(nn.Module):
         def __init__(self):
             super().__init__()
-            self.embedding, self.mixed = nn.Embedding(12, 64), nn.Tanh()
+            self.embedding, self.mixed = nn.Embedding(12, 256), nn.Tanh()
 
         def forward(self, input_ids):
             return self.mixed(self.embedding(input_ids))
@@ -365,12 +365,13 @@ def test_memory_does_not_grow_with_the_number_of_batches(path):
         ids = (torch.ones(64, 24 + k % 9, dtype=torch.long) for k in range(n_batches))
         batches = ({"input_ids": x, "attention_mask": x} for x in ids)
         tracemalloc.start()
-        record_run(model, batches, path.with_name(f"{n_batches}"), layers=["embedding", "mixed"])
+        record_run(model, batches, path.with_name(f"{n_batches}"), layers="mixed")
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
         return peak
 
-    assert peak(60) < 1.1 * peak(30)
+    peak(1)  # what is imported then
+    assert peak(24) < 1.1 * peak(12)
 
 
 # Bad input
