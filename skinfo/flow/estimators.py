@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from numbers import Integral
 from typing import Any
 
@@ -221,12 +222,10 @@ def fit_last_step(estimator: BaseEstimator, rows: Activations) -> BaseEstimator:
         )
     if steps and _asks_population(last):
         X, estimator, prefix = _fit_without_labels(make_pipeline(*steps), X), last, ""
-    # Given inputs are all there are: how they were drawn is of no concern then.
-    of_sample = getattr(last, "population", True) and has_fit_parameter(last, "clusters")
     given = {
         "groups": rows.groups,
         "scale": rows.scale if uses_scale else None,
-        "clusters": rows.clusters if of_sample else None,
+        "clusters": rows.clusters if _takes_clusters(last) else None,
     }
     beside = {f"{prefix}{name}": array for name, array in given.items() if array is not None}
     # The sweep itself hands them over; no request for metadata is needed.
@@ -235,8 +234,17 @@ def fit_last_step(estimator: BaseEstimator, rows: Activations) -> BaseEstimator:
     return last
 
 
+def _takes_clusters(last: BaseEstimator) -> bool:
+    """Whether an estimator asks how inputs were drawn: not if those given are all there are."""
+    return bool(getattr(last, "population", True)) and has_fit_parameter(last, "clusters")
+
+
 def fit_quantities(estimator: BaseEstimator, rows: Activations) -> tuple[Quantity, ...]:
-    """Fit a copy and return its quantities."""
+    """Fit a copy and return its quantities.
+
+    What inputs drawn anew would add to an error is not known where they were drawn in clusters that
+    the estimator does not take.
+    """
     last = fit_last_step(estimator, rows)
     quantities = getattr(last, "quantities_", None)
     if not (isinstance(quantities, tuple) and all(isinstance(q, Quantity) for q in quantities)):
@@ -244,7 +252,12 @@ def fit_quantities(estimator: BaseEstimator, rows: Activations) -> tuple[Quantit
             f"{type(last).__name__}.fit must leave quantities_, a tuple of "
             "skinfo.quantities.Quantity, which a sweep reads."
         )
-    return quantities
+    if rows.clusters is None or _takes_clusters(last):
+        return quantities
+    return tuple(
+        replace(one, stderr_other_inputs=np.nan) if one.stderr_other_inputs > 0 else one
+        for one in quantities
+    )
 
 
 def _fit_without_labels(steps: Pipeline, X: Any) -> Any:

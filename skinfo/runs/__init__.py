@@ -4,7 +4,8 @@ from skinfo.runs.activations import Activations, LayerActivations
 from skinfo.runs.converting import convert_run
 from skinfo.runs.description import Layer
 from skinfo.runs.opening import open_run
-from skinfo.runs.run import Run, Store
+from skinfo.runs.run import Run
+from skinfo.runs.store import Store
 from skinfo.runs.writing import RunWriter, save_run
 
 __all__ = [

@@ -25,7 +25,8 @@ from skinfo.runs.beside import (
 )
 from skinfo.runs.description import Layer, Record, make_layers
 from skinfo.runs.flatten import Flatten, Flattening
-from skinfo.runs.run import Run, Store
+from skinfo.runs.run import Run
+from skinfo.runs.store import Store
 from skinfo.runs.stores import find_store
 from skinfo.runs.stores.base import DiskStore, natural_order, read_beside
 from skinfo.runs.stores.memory import MemoryStore

@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import product, takewhile
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -24,36 +24,9 @@ from skinfo.runs.beside import (
 )
 from skinfo.runs.description import Layer, stored_names, whole_epoch
 from skinfo.runs.flatten import Flattener, Flattening
+from skinfo.runs.store import Store
 
 _Answer = TypeVar("_Answer")
-
-
-class Store(Protocol):
-    """Where the arrays of a run are: any object with these three methods.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from skinfo.runs import Layer, Run
-    >>> class Generated:
-    ...     def epochs(self):
-    ...         return [1, 2]
-    ...     def shape(self, epoch, layer):
-    ...         return (100, 3), np.dtype("float64")
-    ...     def read(self, epoch, layer):
-    ...         return np.random.RandomState(epoch).randn(100, 3)
-    >>> Run(Generated(), layers=(Layer("hidden", sigma=0.1),)).load(2, "hidden").array.shape
-    (100, 3)
-    """
-
-    def epochs(self) -> list[int]:
-        """Epochs of the checkpoints, increasing."""
-
-    def read(self, epoch: int, layer: str) -> np.ndarray:
-        """One array; raises RunError if it cannot be read."""
-
-    def shape(self, epoch: int, layer: str) -> tuple[tuple[int, ...], np.dtype]:
-        """Shape and type of an array, without reading it; raises RunError if there is none."""
 
 
 @dataclass(frozen=True, repr=False)

@@ -68,9 +68,23 @@ def test_a_flow_measures_the_rows_that_are_picked_by_hand():
     assert value_of(table, "label_ceiling", estimator="noisy (word)") == pytest.approx(word_entropy)
     assert value_of(table, "label_mutual_info", estimator="noisy (topic)") < 0.05
     noisy_rows = run_of().load(1, "a").noisy_sample().X
-    assert value_of(table, "auc", estimator="clustered (word)") == (
-        ClusteringScore().fit(noisy_rows, WORD).auc_
-    )
+    score = ClusteringScore().fit(noisy_rows, WORD, clusters=SEQUENCE)
+    assert value_of(table, "auc", estimator="clustered (word)") == score.auc_
+
+
+def test_errors_over_inputs_are_those_of_sequences_or_not_known():
+    tables = {how: flow_of(estimators(), run_of(flatten=how)) for how in ("tokens", "token_mean")}
+    errors = {
+        how: table.set_index(["estimator", "quantity"])["stderr_other_inputs"]
+        for how, table in tables.items()
+    }
+    # The given tokens are all there are for this one, and sequences nothing to it.
+    assert np.isnan(errors["tokens"]["noisy", "mutual_info"])
+    assert errors["token_mean"]["noisy", "mutual_info"] > 0
+    noisy_rows = run_of().load(1, "a").noisy_sample().X
+    score = ClusteringScore().fit(noisy_rows, TOPIC, clusters=SEQUENCE)
+    auc = next(quantity for quantity in score.quantities_ if quantity.name == "auc")
+    assert errors["tokens"]["clustered (topic)", "auc"] == auc.stderr_other_inputs > 0
 
 
 def test_what_does_not_depend_on_labels_is_there_once():
