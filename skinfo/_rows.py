@@ -118,20 +118,26 @@ class Rows:
             clusters=None if self.clusters is None else self.clusters[members],
         )
 
-    def sample(self, most: int | None, seed: int) -> Rows:
-        """These rows, or those of ``most`` inputs drawn at random where there are more."""
+    def sampled(self, most: int | None, seed: int) -> np.ndarray | None:
+        """The rows of ``most`` inputs drawn at random; None where there are no more than these."""
         n_inputs = len(self.input_weights)
         if most is None or n_inputs <= most:
-            return self
+            return None
         chosen = np.zeros(n_inputs, dtype=bool)
         chosen[np.random.default_rng(seed).choice(n_inputs, most, replace=False)] = True
-        part = self.take(np.flatnonzero(chosen[self.inputs]))
-        renumbered = [
-            None if codes is None else np.unique(codes, return_inverse=True)[1]
+        return np.flatnonzero(chosen[self.inputs])
+
+    def part(self, members: np.ndarray | None) -> Rows:
+        """Some of the rows, None for all, with the weights and the labels of a law of their own."""
+        if members is None:
+            return self
+        part = self.take(members)
+        labels, clusters = (
+            None if codes is None else np.unique(codes, return_inverse=True)[1].astype(np.int64)
             for codes in (part.labels, part.clusters)
-        ]
+        )
         weights = part.weights / part.weights.sum()
-        return replace(part, weights=weights, labels=renumbered[0], clusters=renumbered[1])
+        return replace(part, weights=weights, labels=labels, clusters=clusters)
 
     def scale_of(self, unit: str) -> float:
         """What a sigma in "activations" or in "rms" is multiplied with.

@@ -51,7 +51,7 @@ _IN_A_NAT = {"nats": 1.0, "bits": float(1 / np.log(2))}
 
 #: The words that may stand in the notes of a quantity, and what they mean.
 NOTES = {
-    "saturated": "within 1 % of the entropy of the inputs: all can be told apart at this sigma",
+    "saturated": "within 1 % of H(X): all inputs are told apart; ask for I(Y;T), or larger sigmas",
     "above ceiling": "the estimate was above what any layer can reach, and was cut there",
     "data processing violated": "more than the layer before, beyond both brackets",
     "tolerance not met": "max_evaluations was spent before the standard error fell below tol",
@@ -66,7 +66,7 @@ NOTES = {
     "sigma differs from run": "measured at another sigma than the network was run with",
     "noise differs from run": "measured with another kind of noise than the network was run with",
     "noise added": "noise was added for measuring: the network has none here",
-    "at ceiling": "H(Bin(T)) is stuck within 1 % of the entropy of the inputs: bins too narrow",
+    "at ceiling": "within 1 % of H(X): bins too narrow to say more; ask for distances, wider bins",
     "in one cell": "all inputs fall into one cell: bins too wide to show anything",
     "too few replicas": "H(Bin(T)|X) is limited by the number of replicas: the value says little",
     "outside edges": "values lie outside the edges and share the outer cells, inputs apart or not",

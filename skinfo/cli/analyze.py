@@ -299,7 +299,7 @@ def _report(output: Path, table: Any, *, json: bool, orders: Sequence[str] = ())
             typer.echo(line)
         typer.echo(f"{len(table)} rows in {output}")
         for note, count in notes.items():
-            typer.echo(f"{count} of them noted: {note}")
+            typer.echo(f"{count} of them noted: {note} ({NOTES[note]})")
     if unread:
         complain(
             f"{unread} rows of the table could not be read or measured; the reasons are printed "

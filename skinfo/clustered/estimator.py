@@ -64,6 +64,10 @@ class ClusteringScore(BaseEstimator):
     bin_width : float, default=None
         Width of the cells of "binned_entropy", in the units of the activations; without a width
         "all" leaves this measure out.
+    max_inputs : int, default=None
+        Where there are more inputs, measure a random sample of them, noted "sampled": the error of
+        the AUC is then that over inputs, and a number whose error over inputs is not known has
+        none. The silhouette draws a sample of its own. None: all inputs.
     max_pairs : int, default=None
         Where there are more pairs, measure a random sample of this size, half of it within and
         half between classes, and give standard errors; at least 100. None: all pairs.
@@ -101,8 +105,8 @@ class ClusteringScore(BaseEstimator):
         anew would add, with which :func:`skinfo.compare_flows` tells a difference between networks
         from one between samples of inputs.
     silhouette_ : float
-        Mean silhouette of the classes, weighted, one row per input, from at most 2,048 rows (or
-        two per class), noted "sampled" where there are more.
+        Mean silhouette of the classes, weighted, one row per input, from at most 2,048 rows (fewer
+        of more than 4,096 units, but two per class), noted "sampled" where there are more.
     nc1_ : float
         Neural collapse, trace(Sigma_W pinv(Sigma_B)) / K; falls as classes collapse. Sigma_W is
         averaged over rows, Sigma_B, of the class means less the mean of all rows, over classes,
@@ -155,6 +159,7 @@ class ClusteringScore(BaseEstimator):
         "criterion": [StrOptions(set(_SIGNS))],
         "measures": [StrOptions({"all"}), tuple, list, set, frozenset],
         "bin_width": [Interval(Real, 0, None, closed="neither"), None],
+        "max_inputs": [Interval(Integral, 10, None, closed="left"), None],
         "max_pairs": [Interval(Integral, 100, None, closed="left"), None],
         "random_state": ["random_state"],
         "n_jobs": [Integral, None],
@@ -171,6 +176,7 @@ class ClusteringScore(BaseEstimator):
         criterion: str = "auc",
         measures: str | Iterable[str] = ("silhouette", "nc1"),
         bin_width: float | None = None,
+        max_inputs: int | None = None,
         max_pairs: int | None = None,
         random_state: Any = None,
         n_jobs: int | None = None,
@@ -180,6 +186,7 @@ class ClusteringScore(BaseEstimator):
         self.criterion = criterion
         self.measures = measures
         self.bin_width = bin_width
+        self.max_inputs = max_inputs
         self.max_pairs = max_pairs
         self.random_state = random_state
         self.n_jobs = n_jobs
@@ -238,18 +245,25 @@ class ClusteringScore(BaseEstimator):
         """
         wanted = self._wanted()
         if y is None and self._is_unlabelled:
-            return self._keep({}, [], check_rows(self, X, None, groups, sample_weight), wanted)
-        rows, label_sets = self._check(X, y, groups, sample_weight, clusters)
+            rows = check_rows(self, X, None, groups, sample_weight)
+            return self._keep({}, [], rows, wanted)
+        whole, whole_sets = self._check(X, y, groups, sample_weight, clusters)
+        members = self._members(whole)
+        rows, label_sets = whole.part(members), [labels.part(members) for labels in whole_sets]
         device = device_for(self.device, X=X, y=y, groups=groups, sample_weight=sample_weight)
         by_set: dict[Any, dict[str, Any]] = {}
         quantities: list[Quantity] = []
-        for labels, distances in zip(
-            label_sets, self._distances(rows, label_sets, device), strict=True
+        for every, labels, distances in zip(
+            whole_sets, label_sets, self._distances(rows, label_sets, device), strict=True
         ):
             labelled, measured = replace(rows, labels=labels.codes), distances.quantities()
             for name in wanted:
-                if name not in _UNLABELLED:
+                if name == "silhouette":
+                    measured += self._measure(name, replace(whole, labels=every.codes))
+                elif name not in _UNLABELLED:
                     measured += self._measure(name, labelled)
+            if members is not None:
+                measured = type(measured)(map(_of_sample, measured))
             by_set[labels.name] = {
                 "distance_edges_": distances.edges,
                 "within_histogram_": distances.within,
@@ -265,14 +279,18 @@ class ClusteringScore(BaseEstimator):
         attributes = by_set[label_sets[0].name]
         if list(by_set) != [None]:
             attributes = {name: {key: by_set[key][name] for key in by_set} for name in attributes}
-        return self._keep(attributes, quantities, rows, wanted)
+        return self._keep(attributes, quantities, whole, wanted)
 
     def _keep(
         self, attributes: dict[str, Any], quantities: list[Quantity], rows: Rows,
         wanted: tuple[str, ...],
     ) -> ClusteringScore:  # fmt: skip
         """Keep what depends on labels, and measure what does not."""
+        members = self._members(rows)
+        rows = rows.part(members)
         shared = [q for name in wanted if name in _UNLABELLED for q in self._measure(name, rows)]
+        if members is not None:
+            shared = [*map(_of_sample, shared)]
         self._set_attributes(attributes | {f"{q.name}_": q.value for q in shared})
         self.quantities_ = (*quantities, *shared)
         self.notes_ = notes_of(self.quantities_)
@@ -393,6 +411,14 @@ class ClusteringScore(BaseEstimator):
             label_sets.append(_LabelSet(name, classes[left], renumbered[rows.required_labels()]))
         return rows, label_sets
 
+    def _members(self, rows: Rows) -> np.ndarray | None:
+        """The rows of a sample of the inputs; None for all."""
+        if self.max_inputs is None:
+            return None
+        random = 0 if self.random_state is None else self.random_state
+        seed = int(check_random_state(random).randint(2**31 - 1))
+        return rows.sampled(self.max_inputs, seed)
+
     def _distances(
         self, rows: Rows, label_sets: list[_LabelSet], device: str | None
     ) -> list[Distances]:
@@ -417,10 +443,29 @@ class ClusteringScore(BaseEstimator):
         self._measured = tuple(attributes)
 
 
+def _of_sample(quantity: Quantity) -> Quantity:
+    """A number of a sample of the inputs, with its error over inputs; NaN where none is known."""
+    if np.isnan(quantity.stderr_other_inputs):
+        if quantity.stderr == 0:
+            quantity = replace(quantity, stderr=np.nan, lower=np.nan, upper=np.nan)
+        return quantity.noted("sampled")
+    # Of a probability.
+    error = float(np.hypot(quantity.stderr, quantity.stderr_other_inputs))
+    ends = np.clip([quantity.lower - 1.96 * error, quantity.upper + 1.96 * error], 0.0, 1.0)
+    return replace(quantity, stderr=error, lower=ends[0], upper=ends[1]).noted("sampled")
+
+
 class _LabelSet(NamedTuple):
     name: Any  # None for a plain y
     classes: np.ndarray
     codes: np.ndarray  # of each row
+
+    def part(self, members: np.ndarray | None) -> _LabelSet:
+        """Some of the rows, None for all, with the classes that they have."""
+        if members is None:
+            return self
+        left, renumbered = np.unique(self.codes[members], return_inverse=True)
+        return _LabelSet(self.name, self.classes[left], renumbered)
 
 
 def _label_sets(y: Any) -> dict[Any, Any]:

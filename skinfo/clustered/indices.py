@@ -22,6 +22,8 @@ from skinfo.quantities import Quantity
 
 #: Rows that the silhouette is computed from, at most (or two per class).
 MOST_SILHOUETTE_ROWS = 2048
+# Numbers in these rows, at most: there are two copies in double precision.
+_MOST_SILHOUETTE_NUMBERS = 2**23
 #: Inputs that the dimension is computed from, at most.
 MOST_DIMENSION_INPUTS = 8192
 # So many distances of the dimension are computed at a time.
@@ -52,7 +54,8 @@ def measure_silhouette(rows: Rows, metric: str, n_jobs: int | None = None) -> Qu
     check_classes(labels)
     n_classes = int(labels.max()) + 1
     by_class = np.argsort(labels, kind="stable")
-    limit = max(MOST_SILHOUETTE_ROWS, 2 * n_classes)
+    fit = _MOST_SILHOUETTE_NUMBERS // rows.points.shape[1]
+    limit = max(min(MOST_SILHOUETTE_ROWS, fit), 2 * n_classes)
     chosen = by_class
     if len(first) > limit:
         evenly = by_class[np.linspace(0, len(by_class) - 1, limit).astype(np.int64)]
@@ -258,25 +261,25 @@ class _Spread(NamedTuple):
     @classmethod
     def of_rows(cls, rows: Rows) -> _Spread:
         """All rows, by their weights."""
-        points = metric_coordinates(rows.points, "euclidean")
-        return cls._of(points, rows.required_labels(), rows.weights, 0.0)
+        return cls._of(rows.points, "euclidean", rows.required_labels(), rows.weights, 0.0)
 
     @classmethod
     def of_inputs(cls, rows: Rows, metric: str) -> _Spread:
         """One row per input, all of one weight."""
         first = rows.first_rows
-        points = metric_coordinates(rows.points[first], metric)
         resolution = COSINE_RESOLUTION if metric == "cosine" else 0.0
         weights = np.full(len(first), 1 / len(first))
-        return cls._of(points, rows.required_labels()[first], weights, resolution)
+        labels = rows.required_labels()[first]
+        return cls._of(rows.points[first], metric, labels, weights, resolution)
 
     @classmethod
     def _of(
-        cls, points: np.ndarray, labels: np.ndarray, weights: np.ndarray, resolution: float
-    ) -> _Spread:
+        cls, points: np.ndarray, metric: str, labels: np.ndarray, weights: np.ndarray,
+        resolution: float,
+    ) -> _Spread:  # fmt: skip
         check_classes(labels)
         order = np.argsort(labels, kind="stable")
-        points, scale = moved_and_scaled(points[order])
+        points, scale = moved_and_scaled(metric_coordinates(points[order], metric))
         labels, weights = labels[order], weights[order]
         n_classes = int(labels[-1]) + 1
         bases, shifts = np.zeros((2, n_classes, points.shape[1]))

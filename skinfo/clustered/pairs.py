@@ -211,7 +211,9 @@ def metric_coordinates(points: np.ndarray, metric: str) -> np.ndarray:
 
 
 def moved_and_scaled(points: np.ndarray) -> tuple[np.ndarray, float]:
-    """Points over a power of two near their extent, less an offset: no difference is rounded.
+    """Move points, in their place, and divide them by a power of two near their extent.
+
+    No difference is rounded.
 
     An offset is subtracted where all values of a coordinate lie within a factor of two, and the
     result is exact (Sterbenz); dividing keeps the squares of very small and very large ones.
@@ -221,9 +223,9 @@ def moved_and_scaled(points: np.ndarray) -> tuple[np.ndarray, float]:
         within = ((low > 0) & (high <= 2 * low)) | ((high < 0) & (low >= 2 * high))
         extent = (high - low).max()
     scale = float(_power_of_two(extent)) if extent > 0 else 1.0
-    moved = points - np.where(within, low, 0.0)
-    moved /= scale
-    return moved, scale
+    points -= np.where(within, low, 0.0)
+    points /= scale
+    return points, scale
 
 
 def _power_of_two(values: np.ndarray) -> np.ndarray:
@@ -239,7 +241,7 @@ def _coordinates(
     That is a bound where they are centred, and otherwise what half of up to a thousand rows were
     rounded by before they came here: rows of a lattice tie although 0.1 is no binary number.
     """
-    points = metric_coordinates(points, metric)[order]
+    points = metric_coordinates(points[order], metric)
     some = points[:: len(points) // 1000 + 1] if direct else points[:1]
     typical = np.median(np.abs(some), axis=0)
     points, divided = moved_and_scaled(points)

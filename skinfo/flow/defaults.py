@@ -26,8 +26,9 @@ __all__ = ["DECLARED_SIGMA", "default_estimators", "measure_run"]
 
 #: Noise that layers without any are measured with, in units of their root mean square deviation.
 DECLARED_SIGMA = 0.5
-# Inputs whose slices are measured, at most.
-_SLICED_INPUTS = 2048
+# Inputs that slices and distances are measured of, at most: a few copies of wide rows in double
+# precision.
+_FEW_INPUTS = 1000
 
 
 def default_estimators(
@@ -90,9 +91,11 @@ def default_estimators(
     estimators["binned"] = BinningMIEstimator(bin_width=bin_width, bin_range="run", units=units)
     known = real_labels(run.labels, run.mask, run.in_subset(subset))
     if any(map(makes_pairs, known.values())):
-        estimators["clustered"] = ClusteringScore()
+        estimators["clustered"] = ClusteringScore(max_inputs=None if has_noise else _FEW_INPUTS)
     elif run.labels is None and not has_noise:
-        estimators["clustered"] = ClusteringScore(measures=("intrinsic_dimension",))
+        estimators["clustered"] = ClusteringScore(
+            measures=("intrinsic_dimension",), max_inputs=_FEW_INPUTS
+        )
     return estimators
 
 
@@ -107,7 +110,7 @@ def _at_declared_noise(run: Run, parameters: Mapping[str, Any]) -> dict[str, Bas
     }
     named = f"at {DECLARED_SIGMA:g} rms"
     sliced = SlicedMIEstimator(
-        max_inputs=_SLICED_INPUTS, population=True, tol=parameters.get("tol", 0.01), **shared
+        max_inputs=_FEW_INPUTS, population=True, tol=parameters.get("tol", 0.01), **shared
     )
     if run.labels is None:
         return {f"sliced {named}": sliced}

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.base import BaseEstimator, _fit_context
-from sklearn.decomposition import TruncatedSVD
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.extmath import randomized_svd
 
 from skinfo._numba import ONE_BLAS_THREAD
 from skinfo._rows import Rows, check_rows
@@ -207,8 +208,11 @@ class LabelMIEstimator(BaseEstimator):
         rows = check_rows(self, X, y, groups, sample_weight, clusters=clusters)
         self.sigma_ = self.sigma * rows.scale_of(self.sigma_unit)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
-        part = rows.sample(self.max_inputs, seed)
-        predicted = self._predict(part, seed)
+        members = rows.sampled(self.max_inputs, seed)
+        points = rows.points
+        # Rows are copied once, with their noise.
+        part = replace(rows, points=points[:, :0]).part(members)
+        predicted = self._predict(part, points, members, seed)
         counts = part.inputs_of_labels
         assert part.label_weights is not None
         assert counts is not None
@@ -220,7 +224,7 @@ class LabelMIEstimator(BaseEstimator):
         if predicted.indistinguishable:
             label = label.noted("indistinguishable from no information")
         found = (label, ceiling, *predicted.quantities)
-        if part is not rows:
+        if members is not None:
             found = tuple(quantity.noted("sampled") for quantity in found)
         self.quantities_ = tuple(quantity.in_units(self.units) for quantity in found)
         label, ceiling = self.quantities_[:2]
@@ -245,14 +249,16 @@ class LabelMIEstimator(BaseEstimator):
                 f"at 5 %; take {FEWEST_PERMUTATIONS} or more, or 0."
             )
 
-    def _predict(self, rows: Rows, seed: int) -> PredictedLabels:
-        """Gains of predictors over guessing, at one draw of each row."""
+    def _predict(
+        self, rows: Rows, points: np.ndarray, members: np.ndarray | None, seed: int
+    ) -> PredictedLabels:
+        """Gains of predictors over guessing, at one draw of each row, a member of ``points``."""
         rng = np.random.default_rng(seed)
         labels = rows.required_labels()
         every = np.stack([labels, *(permute_labels(rows, rng) for _ in range(self.n_permutations))])
         gains = np.zeros(every.shape)
         if len(rows.independent_weights) >= FEWEST_INPUTS and labels.max() > 0:
-            T = _main_directions(_noisy(rows.points, self.sigma_, rng), seed)
+            T = _main_directions(_noisy(points, members, self.sigma_, rng), seed)
 
             def predict(members: np.ndarray, tested: np.ndarray, _: tuple[int, ...]) -> np.ndarray:
                 return np.array(
@@ -267,12 +273,15 @@ class LabelMIEstimator(BaseEstimator):
         return PredictedLabels(Average(float(means[0]), rows.error_of_mean(gains[0])), means[1:])
 
 
-def _noisy(points: np.ndarray, sigma: float, rng: np.random.Generator) -> np.ndarray:
-    """A draw of T of each row, in single precision, less the mean of all."""
+def _noisy(
+    points: np.ndarray, members: np.ndarray | None, sigma: float, rng: np.random.Generator
+) -> np.ndarray:
+    """A draw of T of some rows, None for all, in single precision, less the mean of all rows."""
     mean = points.mean(axis=0, dtype=np.float64)
-    noisy = np.empty(points.shape, dtype=np.float32)
-    for row, point in zip(noisy, points, strict=True):
-        row[:] = point - mean
+    some = np.arange(len(points)) if members is None else members
+    noisy = np.empty((len(some), points.shape[1]), dtype=np.float32)
+    for row, member in zip(noisy, some, strict=True):
+        row[:] = points[member] - mean
         row += np.float32(sigma) * rng.standard_normal(len(row), dtype=np.float32)
     return noisy
 
@@ -282,7 +291,8 @@ def _main_directions(noisy: np.ndarray, seed: int) -> np.ndarray:
     if noisy.shape[1] <= _MOST_DIRECTIONS:
         return noisy.astype(np.float64)
     few = min(_MOST_DIRECTIONS, len(noisy))
-    return np.asarray(TruncatedSVD(few, random_state=seed).fit_transform(noisy), dtype=np.float64)
+    left, lengths, _ = randomized_svd(noisy, few, random_state=seed)
+    return np.asarray(left * lengths, dtype=np.float64)
 
 
 def _own_posteriors(

@@ -310,8 +310,8 @@ class SigmaCurve(BaseEstimator):
             X, y, clusters = _first_of_each(groups, X, y, clusters)
         checking = NoisyMIEstimator(population=self.population)
         rows = check_rows(checking, X, y, None, sample_weight, clusters=clusters)
-        self.rms_ = _root_mean_square(rows) if self.unit == "rms" else np.nan
-        factor = self.rms_ if self.unit == "rms" else 1.0
+        factor = rows.scale_of(self.unit)
+        self.rms_ = factor if self.unit == "rms" else np.nan
         sigmas = {sigma: sigma * factor for sigma in declared}
         measured = _measured_at(
             rows, list(sigmas.values()), self.noise, device=place,
@@ -359,21 +359,6 @@ def split_sigma(name: str) -> tuple[str, float]:
     """
     quantity, _, sigma = name.partition(" ")
     return quantity, float(sigma)
-
-
-def _root_mean_square(rows: Rows) -> float:
-    """The deviation of rows from their mean, of a unit and row on average."""
-    variances = [
-        np.average((unit - np.average(unit, weights=rows.weights)) ** 2, weights=rows.weights)
-        for unit in (rows.points[:, j].astype(np.float64) for j in range(rows.points.shape[1]))
-    ]
-    rms = float(np.sqrt(np.mean(variances)))
-    if not 0 < rms < np.inf:
-        raise ValueError(
-            f"the root mean square deviation of these rows is {rms:g}, which is no unit of sigma; "
-            "give sigmas in the units of the activations."
-        )
-    return rms
 
 
 def _measured_at(

@@ -138,7 +138,8 @@ class LayerActivations:
         order = np.argsort(self.inputs, kind="stable")
         _, starts, counts = np.unique(self.inputs[order], return_index=True, return_counts=True)
         chosen = order[starts + draw % counts]
-        X = _unfolded(self.array)[chosen]
+        every = np.array_equal(chosen, np.arange(len(self.inputs)))
+        X = _unfolded(self.array) if every else _unfolded(self.array)[chosen]
         if self.layer.sigma:
             stream = [random_state, draw, self.epoch, *self.layer.name.encode()]
             shape = (len(self.in_subset), X.shape[1])

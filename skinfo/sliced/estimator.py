@@ -239,7 +239,7 @@ class SlicedMIEstimator(BaseEstimator):
         if self.n_directions > d:
             raise ValueError(f"n_directions={self.n_directions} of a layer of {d} units.")
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
-        rows = every.sample(self.max_inputs, seed)
+        rows = every.part(every.sampled(self.max_inputs, seed))
         assert isinstance(noise, AdditiveNoise)
         self._layer = Layer.of(rows, noise)
         found = measure_slices(

@@ -341,10 +341,6 @@ def _of_slices(several: list[_Folds]) -> _Folds:
     return _Folds(*(np.array([getattr(f, name.name) for f in several]) for name in fields(_Folds)))
 
 
-def _coded(codes: np.ndarray) -> np.ndarray:
-    return np.unique(codes, return_inverse=True)[1].astype(np.int64)
-
-
 def _measure_by_draws(rows: Rows, points: np.ndarray, *, population: bool, tol: float) -> _Measured:
     """Measure a slice of several directions as a layer of its own."""
     information = _as_layer(rows, points, population=population, tol=tol)
@@ -614,9 +610,7 @@ def _telling_slices(rows: Rows, k: int) -> np.ndarray:
 
 def _part_of(rows: Rows, members: np.ndarray) -> Rows:
     """Some of the rows, with the weights of a law of their own."""
-    part = rows.take(np.flatnonzero(members))
-    labels = None if part.labels is None else _coded(part.labels)
-    return replace(part, weights=part.weights / part.weights.sum(), labels=labels)
+    return rows.part(np.flatnonzero(members))
 
 
 def cross_information_of_slices(

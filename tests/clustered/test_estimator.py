@@ -172,3 +172,30 @@ def test_the_error_over_inputs_is_over_clusters_where_they_were_drawn_together()
     one = ClusteringScore(measures=()).fit(X, topics, clusters=np.zeros(len(X)))
     assert np.isnan(one.quantities_[0].stderr_other_inputs)
     assert one.auc_ == score.auc_
+
+
+def test_a_sample_of_the_inputs_has_the_error_of_sampling_them():
+    """Two Gaussians on a line: the AUC of all 1,200 rows lies in the bracket of 200 of them."""
+    y = np.arange(1200) % 2
+    X = np.random.default_rng(0).normal(size=(1200, 1)) + 1.5 * y[:, None]
+    whole = ClusteringScore(measures=("silhouette",)).fit(X, y)
+    held = []
+    for seed in range(8):
+        few = ClusteringScore(measures=("silhouette",), max_inputs=200, random_state=seed).fit(X, y)
+        quantities = {quantity.name: quantity for quantity in few.quantities_}
+        auc, mean = quantities["auc"], quantities["within_mean"]
+        held.append(auc.lower <= whole.auc_ <= auc.upper)
+        assert 0.005 < auc.stderr < 0.1
+        assert np.isnan([mean.stderr, mean.lower, mean.upper]).all()
+        assert auc.notes == mean.notes == ("sampled",)
+        assert quantities["silhouette"].value == whole.silhouette_
+    assert sum(held) >= 6
+
+
+def test_without_labels_only_what_needs_none_is_measured():
+    X = np.random.default_rng(0).uniform(size=(500, 2)) @ np.ones((2, 4))
+    est = ClusteringScore(measures=("intrinsic_dimension",)).fit(X)
+    assert [quantity.name for quantity in est.quantities_] == ["intrinsic_dimension"]
+    assert est.intrinsic_dimension_ == pytest.approx(1.0, abs=0.2)
+    with pytest.raises(ValueError, match="requires y"):
+        ClusteringScore().fit(X)
