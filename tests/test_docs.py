@@ -48,7 +48,7 @@ def test_the_first_minutes_print_what_they_say(call, tmp_path, monkeypatch):
     page = (DOCS / "start.md").read_text(encoding="utf-8")
     Path("settings.toml").write_text(re.search(r"```toml\n(.*?)```", page, re.DOTALL)[1])
     commands = re.findall(r"^    skinfo (.*)$", page, flags=re.MULTILINE)
-    assert len(commands) == 5
+    assert len(commands) == 7
     for command in commands:
         code, _, error = call(*shlex.split(command.replace("RUN", "recorded"), comments=True))
         assert code == 0, error
