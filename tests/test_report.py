@@ -255,9 +255,29 @@ def test_what_was_recorded_in_training_is_drawn(page, snapshots):
 
 def test_the_mark_of_an_epoch_follows_the_epochs_of_the_table(table, snapshots):
     """The record of the losses may know of more epochs than the table."""
-    page = parsed(table[table["epoch"].isin([8, 900])], snapshots)
-    assert page.figure("Loss")["marks"] == np.log10([9, 901]).tolist()
-    assert page.figure("I(X;T) [nats]")["marks"] == [8.0, 900.0]
+    page = parsed(table[table["epoch"].isin([8, 40, 900])], snapshots)
+    assert page.figure("Loss")["marks"] == np.log10([9, 41, 901]).tolist()
+    assert page.figure("I(X;T) [nats]")["marks"] == [8.0, 40.0, 900.0]
+
+
+def test_fewer_checkpoints_than_layers_are_lines_across_the_layers(table, snapshots):
+    some = table[table["epoch"].isin([8, 900])]
+    made = parsed(some, snapshots).figure("I(X;T) [nats]")
+    assert made["marks"] == []
+    values = some[some["quantity"] == "mutual_info"].pivot(
+        index="epoch", columns="layer", values="value"
+    )
+    lines = [trace for trace in made["data"] if trace.get("name", "").endswith(" by depth")]
+    assert [line["name"] for line in lines] == ["epoch 8 by depth", "epoch 900 by depth"]
+    for line, epoch in zip(lines, (8, 900), strict=True):
+        np.testing.assert_array_equal(line["y"], values.loc[epoch, list(LAYERS)])
+        np.testing.assert_array_equal(np.round(line["x"]), [0, 1, 2])
+    # The points of a layer stand together, for its box to be hidden at once.
+    points = [trace for trace in made["data"] if trace.get("name") in LAYERS]
+    for k, trace in enumerate(points):
+        np.testing.assert_array_equal(trace["y"], values[LAYERS[k]])
+        assert trace["mode"] == "markers"
+        assert trace["meta"]["layer"] == k
 
 
 def test_distances_are_densities_of_every_layer_and_snapshot(page, snapshots):

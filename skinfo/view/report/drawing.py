@@ -32,6 +32,8 @@ _HISTOGRAM_HEIGHT = 220
 _CURVE_HEIGHT = 300
 # How dense a band is, and all of them together where there are many.
 _BAND, _BANDS = 0.35, 1.4
+# Half of the place of a layer, across which its checkpoints are spread.
+_SPREAD, _DASH = 0.2, 0.35
 # Lines that are not layers, each with a dash of its own.
 _LINES = (
     ("#1f2937", "solid"), ("#c2410c", "dash"), ("#1d4ed8", "dot"), ("#15803d", "dashdot"),
@@ -144,17 +146,21 @@ def _points(information: Curves, label: Curves, k: int, colour: str) -> dict[str
 def draw_curves(curves: Curves, *, several: bool) -> Figure:
     """Draw one quantity of every layer, its bracket as a band, its ceiling dashed.
 
-    One checkpoint is drawn against the depth of the network. ``several`` says that the estimator
-    must be named, for others measured the same quantity.
+    Fewer checkpoints than layers are drawn against the depth of the network, a line each.
+    ``several`` says that the estimator must be named, for others measured the same quantity.
     """
     places = drawn_places(curves.epochs)
-    by_depth = len(places) == 1
+    by_depth = len(places) < len(curves.layers) or len(places) == 1
     colours = layer_colours(len(curves.layers))
     drawn = [k for k in range(len(colours)) if curves.measured[k].any()]
-    across = np.arange(len(colours))[:, None] if by_depth else np.tile(places, (len(colours), 1))
-    traces = [_band(curves, k, across[k], colours[k]) for k in drawn]
-    traces += [_depth_line(curves, across[:, 0])] if by_depth else []
-    traces += [_line(curves, k, across[k], colours[k]) for k in drawn]
+    across = np.tile(places, (len(colours), 1))
+    if by_depth:
+        spread = _SPREAD if len(places) > 1 else 0.0
+        across = np.arange(len(colours))[:, None] + np.linspace(-spread, spread, len(places))
+    traces = [_band(curves, k, across[k], colours[k], by_depth=by_depth) for k in drawn]
+    if by_depth:
+        traces += [_depth_line(curves, j, across[:, j]) for j in range(len(places))]
+    traces += [_line(curves, k, across[k], colours[k], by_depth=by_depth) for k in drawn]
     flat = curves.flat_ceiling()
     shapes, annotations = [] if by_depth else [_epoch_mark(places)], []
     if flat is not None:
@@ -190,21 +196,32 @@ def draw_curves(curves: Curves, *, several: bool) -> Figure:
     )
 
 
-def _depth_line(curves: Curves, depths: np.ndarray) -> dict[str, Any]:
-    """A line through the layers of one checkpoint."""
+def _depth_line(curves: Curves, j: int, depths: np.ndarray) -> dict[str, Any]:
+    """A line through the layers of one checkpoint, the later the darker; the last is named."""
+    n, name = len(curves.epochs), f"epoch {epoch_name(curves.epochs[j])}"
+    texts = [""] * len(depths)
+    measured = np.flatnonzero(np.isfinite(curves.value[:, j]))
+    if n > 1 and j in (0, n - 1) and len(measured):
+        texts[measured[-1]] = name
     return {
-        "type": "scatter", "x": listed(depths), "y": listed(curves.value[:, 0]), "mode": "lines",
-        "line": {"width": 1, "color": GREY}, "hoverinfo": "skip", "name": "by depth",
+        "type": "scatter", "x": listed(depths), "y": listed(curves.value[:, j]),
+        "mode": "lines+text" if any(texts) else "lines", "text": texts, "textposition": "top left",
+        "textfont": {"size": 10, "color": GREY}, "opacity": 0.35 + 0.65 * (j + 1) / n,
+        "line": {"width": 1 if n == 1 else 1.5, "color": GREY}, "hoverinfo": "skip",
+        "name": f"{name} by depth",
     }  # fmt: skip
 
 
-def _band(curves: Curves, k: int, across: np.ndarray, colour: str) -> dict[str, Any]:
-    """A bracket's area, a polygon for each stretch of epochs without a gap."""
+def _band(
+    curves: Curves, k: int, across: np.ndarray, colour: str, *, by_depth: bool
+) -> dict[str, Any]:
+    """A bracket's area, a polygon for each stretch of epochs without a gap; a bar by depth."""
     upper = curves.drawn_upper[k]
     finite = np.isfinite(curves.lower[k]) & np.isfinite(upper)
     x: list[float | None] = []
     y: list[float | None] = []
-    for stretch in np.split(np.arange(len(across)), np.flatnonzero(~finite)):
+    ends = np.arange(len(across)) if by_depth else np.flatnonzero(~finite)
+    for stretch in np.split(np.arange(len(across)), ends):
         inside = stretch[finite[stretch]]
         if len(inside):
             way, back = listed(across[inside]), listed(across[inside[::-1]])
@@ -215,13 +232,16 @@ def _band(curves: Curves, k: int, across: np.ndarray, colour: str) -> dict[str, 
             ]  # fmt: skip
     return {
         "type": "scatter", "x": x, "y": y, "mode": "lines", "fill": "toself", "hoverinfo": "skip",
-        "line": {"width": 6 if len(across) == 1 else 0.8, "color": colour}, "meta": {"layer": k},
+        "line": {"width": max(2.0, 7.0 - len(across)) if by_depth else 0.8, "color": colour},
+        "meta": {"layer": k},
         "opacity": min(_BAND, _BANDS / len(curves.layers)),
         "name": f"{curves.layers[k]} bracket",
     }  # fmt: skip
 
 
-def _line(curves: Curves, k: int, across: np.ndarray, colour: str) -> dict[str, Any]:
+def _line(
+    curves: Curves, k: int, across: np.ndarray, colour: str, *, by_depth: bool
+) -> dict[str, Any]:
     texts = [
         hover(f"{curves.layers[k]}, epoch {epoch_name(epoch)}", *point_in_words(curves, k, j))
         if curves.measured[k, j]
@@ -230,16 +250,20 @@ def _line(curves: Curves, k: int, across: np.ndarray, colour: str) -> dict[str, 
     ]
     return {
         "type": "scatter", "x": listed(across), "y": listed(curves.value[k]),
-        "mode": "lines+markers", "name": curves.layers[k], "hovertext": texts,
-        "hoverinfo": "text", "line": {"width": 1.6, "color": colour}, "meta": {"layer": k},
+        "mode": "markers" if by_depth else "lines+markers", "name": curves.layers[k],
+        "hovertext": texts, "hoverinfo": "text", "line": {"width": 1.6, "color": colour},
+        "meta": {"layer": k},
         "marker": {"size": 6, "symbol": marker(k), "color": colour,
                    "line": {"width": 0.6, "color": "#374151"}},
     }  # fmt: skip
 
 
 def _ceiling(curves: Curves, k: int, across: np.ndarray, colour: str) -> dict[str, Any]:
+    ceiling = curves.ceiling[k]
+    if len(across) == 1:
+        across, ceiling = across + np.array([-_DASH, _DASH]), np.repeat(ceiling, 2)
     return {
-        "type": "scatter", "x": listed(across), "y": listed(curves.ceiling[k]), "mode": "lines",
+        "type": "scatter", "x": listed(across), "y": listed(ceiling), "mode": "lines",
         "line": {"width": 1, "color": colour, "dash": "dash"}, "hoverinfo": "skip",
         "name": f"{curves.layers[k]} ceiling", "meta": {"layer": k},
     }  # fmt: skip

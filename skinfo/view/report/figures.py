@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from skinfo.errors import needs_extra
+from skinfo.errors import names_apart, needs_extra
 from skinfo.noise.words import noise_in_words
 from skinfo.quantities import split_notes
 from skinfo.view.curves import Curves, is_log
@@ -130,9 +130,10 @@ def epoch_axis(epochs: np.ndarray) -> dict[str, Any]:
 
 
 def depth_axis(layers: Sequence[str]) -> dict[str, Any]:
-    """The axis of layers, in network order."""
-    return {"title": {"text": "Layer"}, "tickvals": list(range(len(layers))),
-            "ticktext": [short_name(layer, 18) for layer in layers],
+    """The axis of layers, in network order; what all names share is in its title."""
+    names, pattern = names_apart(layers)
+    return {"title": {"text": f"Layer {pattern}".strip()}, "tickvals": list(range(len(layers))),
+            "ticktext": [short_name(name, 18) for name in names],
             "range": [-0.5, len(layers) - 0.5]}  # fmt: skip
 
 
