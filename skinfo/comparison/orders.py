@@ -11,7 +11,7 @@ import pandas as pd
 
 from skinfo.errors import names_apart
 from skinfo.flow.tables import checked_table, is_curve
-from skinfo.quantities import describe_quantity, nats_to
+from skinfo.quantities import describe_quantity, estimators_measuring, nats_to
 
 _QUANTITIES = ("mutual_info", "label_mutual_info")
 # Differences below this, in nats, are no finding; rows in single precision are right to 2e-4.
@@ -46,7 +46,8 @@ def orders_over_sigmas(table: pd.DataFrame, *, across: str = "layer", most: int 
     Returns
     -------
     list of str
-        I(X;T) first, then I(Y;T); of several estimators, each with its name.
+        I(X;T) first, then I(Y;T); of several estimators, as of several sets of labels, each
+        with its name.
 
     Raises
     ------
@@ -78,9 +79,9 @@ def orders_over_sigmas(table: pd.DataFrame, *, across: str = "layer", most: int 
         raise ValueError(f"across is 'layer' or 'epoch'; got {across!r}.")
     table = checked_table(table, "The table", curve=True)
     of = "epoch" if across == "layer" else "layer"
-    estimators = table.loc[table["quantity"].isin(_QUANTITIES), "estimator"].unique()
     lines: list[str] = []
     for quantity in _QUANTITIES:
+        estimators = estimators_measuring(table, quantity)
         for estimator in estimators:
             rows = table[(table["quantity"] == quantity) & (table["estimator"] == estimator)]
             for place, at in rows.groupby(of, sort=of == "epoch"):

@@ -170,7 +170,7 @@ def _draw_inputs(
 
 
 def _by_sigma(flow: pd.DataFrame, sigmas: list[float]) -> pd.DataFrame:
-    """A row per sigma and quantity of what the sweep holds in names such as "mutual_info 0.1"."""
+    """A row per sigma and quantity of what the sweep holds in names such as "mutual_info [0.1]"."""
     keys = list(COLUMNS[:3])
     is_rms = flow["quantity"] == _RMS
     unread = flow["quantity"] == UNREAD
@@ -182,7 +182,9 @@ def _by_sigma(flow: pd.DataFrame, sigmas: list[float]) -> pd.DataFrame:
     lost = flow[unread].merge(pd.DataFrame({"sigma": sigmas}), how="cross")
     table = pd.concat([found, lost]) if len(lost) else found
     places = flow.drop_duplicates(keys)[keys].assign(place=lambda rows: range(len(rows)))
-    scales = flow[is_rms].rename(columns={"value": _RMS})[[*keys, _RMS]]
-    table = table.merge(places, on=keys).merge(scales, on=keys, how="left")
+    # The same with all sets of labels.
+    scales = flow[is_rms].rename(columns={"value": _RMS}).drop_duplicates(keys[:2])
+    table = table.merge(places, on=keys)
+    table = table.merge(scales[[*keys[:2], _RMS]], on=keys[:2], how="left")
     table = table.sort_values("place", kind="stable").drop(columns="place")
     return table.reset_index(drop=True)

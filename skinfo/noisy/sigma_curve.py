@@ -329,7 +329,7 @@ class SigmaCurve(BaseEstimator):
         }
         self.quantities_ = (
             *(
-                replace(quantity, name=f"{quantity.name} {sigma!r}")
+                replace(quantity, name=f"{quantity.name} [{sigma!r}]")
                 for sigma, quantities in self.curve_.items()
                 for quantity in quantities
             ),
@@ -354,11 +354,11 @@ def split_sigma(name: str) -> tuple[str, float]:
 
     Examples
     --------
-    >>> split_sigma("mutual_info 0.1")
+    >>> split_sigma("mutual_info [0.1]")
     ('mutual_info', 0.1)
     """
-    quantity, _, sigma = name.partition(" ")
-    return quantity, float(sigma)
+    quantity, _, sigma = name.partition(" [")
+    return quantity, float(sigma.rstrip("]"))
 
 
 def _measured_at(

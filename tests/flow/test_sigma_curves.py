@@ -7,8 +7,10 @@ import pandas as pd
 import pytest
 
 from skinfo import open_run, save_run, sigma_curve, sigma_curves
+from skinfo.comparison import orders_over_sigmas
 from skinfo.flow.tables import read_table, write_table
 from skinfo.noisy.sigma_curve import SigmaCurve
+from skinfo.view import RunSigmasDisplay
 
 from reference import line_truth
 
@@ -187,3 +189,29 @@ def test_bad_parameters_are_named_before_anything_is_read(run, options, said, mo
     monkeypatch.setattr(SigmaCurve, "fit", None)
     with pytest.raises(ValueError, match=said):
         curves_of(run, **options)
+
+
+def test_each_set_of_labels_is_measured_and_what_has_none_appears_once():
+    sets = {"parity": LABELS, "half": np.arange(12) // 6}
+    run = open_run(lines(), labels=sets, layers=["groups", "even"])
+    table = curves_of(run, SIGMAS[:2], unit="rms")
+    names = table.groupby("quantity")["estimator"].unique().map(list).to_dict()
+    assert names["mutual_info"] == ["noisy"]
+    assert names["label_mutual_info"] == ["noisy (parity)", "noisy (half)"]
+    assert table["rms"].gt(0).all()
+    for name, labels in sets.items():
+        alone = sigma_curve(
+            run.load(7, "even").array, labels, sigmas=SIGMAS[:2], unit="rms", random_state=0
+        )
+        at = (table["epoch"] == 7) & (table["layer"] == "even")
+        at &= (table["estimator"] == f"noisy ({name})") & (table["quantity"] == "label_mutual_info")
+        expected = alone.loc[alone["quantity"] == "label_mutual_info", "value"]
+        np.testing.assert_array_equal(table.loc[at, "value"], expected)
+    said = [line.partition(",")[0] for line in orders_over_sigmas(table)]
+    assert list(dict.fromkeys(said)) == [
+        "I(X;T)", "I(Y;T) (noisy (parity))", "I(Y;T) (noisy (half))",
+    ]  # fmt: skip
+    display = RunSigmasDisplay.from_table(table, estimator="noisy (half)")
+    drawn = display.table.loc[display.table["quantity"] == "label_mutual_info", "estimator"]
+    assert set(drawn) == {"noisy (half)"}
+    assert "mutual_info" in set(display.table["quantity"])

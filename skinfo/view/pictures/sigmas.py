@@ -14,7 +14,7 @@ from skinfo.comparison import orders_over_sigmas
 from skinfo.errors import name_some, names_apart
 from skinfo.flow.tables import UNREAD, checked_table
 from skinfo.noise import dropout_sigma
-from skinfo.quantities import NOTES, OF_PATTERN, QUANTITIES, split_notes
+from skinfo.quantities import NOTES, OF_PATTERN, QUANTITIES, estimators_measuring, split_notes
 from skinfo.view.curves import BLUE, layer_colours, layers_in_order, some_epochs
 from skinfo.view.pictures.figures import draw_legend, plain_axes, plain_text, pyplot, wrapped
 from skinfo.view.words import epoch_name
@@ -85,7 +85,7 @@ class SigmaCurveDisplay:
         if len(kinds) > 1:
             raise ValueError(f"The table holds curves of {name_some(kinds, 3)} noise. {several}")
         self.table = checked_table(table, "The table", curve=True, advice=several)
-        if "epoch" in table and len(table[["epoch", "layer", "estimator"]].drop_duplicates()) > 1:
+        if "epoch" in table and len(table[["epoch", "layer"]].drop_duplicates()) > 1:
             raise ValueError("The table holds curves of a run; RunSigmasDisplay draws these.")
         self.noise: str = kinds[0]
 
@@ -221,15 +221,23 @@ class RunSigmasDisplay:
         table = checked_table(table, "The table", curve=True)
         if "epoch" not in table:
             raise ValueError("The table holds one curve; SigmaCurveDisplay draws it.")
-        measured = table[table["quantity"].isin(_QUANTITIES)]
-        names = measured["estimator"].unique().tolist()
+        measuring = {name: estimators_measuring(table, name) for name in _QUANTITIES}
+        names = [*dict.fromkeys(chain.from_iterable(measuring.values()))]
         if not names:
             raise ValueError("The table holds no mutual_info.")
         if estimator is not None and estimator not in names:
             raise ValueError(
                 f"The table holds nothing of {estimator!r}, but of {', '.join(names)}."
             )
-        self.table = table[table["estimator"] == (estimator or names[0])]
+        # What depends on labels is another's than what does not, where the labels have a name.
+        drawn = [
+            estimator if estimator in several else several[0]
+            for several in measuring.values()
+            if several
+        ]
+        self.table = table[table["estimator"].isin(drawn)].drop_duplicates(
+            ["epoch", "layer", "sigma", "quantity"]
+        )
         self.epochs = some_epochs(self.table, epochs)
         self.layers = layers_in_order(table)
 
