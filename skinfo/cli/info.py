@@ -119,7 +119,7 @@ def _describe_layer(
     # How to flatten maps is chosen when they are analyzed.
     if stored is not None and len(stored[0]) < 4:
         try:
-            _with_tokens(opened, layer).load(epoch, layer.name)
+            _with_tokens(opened, layer, stored[0]).load(epoch, layer.name)
         except RunError as error:
             errors.append({"epoch": epoch, "layer": layer.name, "message": str(error)})
     return {
@@ -133,11 +133,12 @@ def _describe_layer(
     }
 
 
-def _with_tokens(opened: Any, layer: Any) -> Any:
+def _with_tokens(opened: Any, layer: Any, shape: tuple[int, ...]) -> Any:
     """Take for tokens what is described as no replicas: how to flatten it is chosen later."""
     from skinfo.runs.flatten import Flattening
 
-    of_tokens = opened.mask is not None or (opened.schema is not None and not layer.noise_before)
+    described = opened.mask is not None or opened.schema is not None
+    of_tokens = described and (not layer.noise_before or opened.n_tokens in shape[1:2])
     return replace(opened, flattening=Flattening("tokens")) if of_tokens else opened
 
 

@@ -503,18 +503,21 @@ def test_padding_and_sets_of_labels_are_shown_and_chosen(call, tmp_path):
     tokens = np.where(mask[:, :, None], rng.standard_normal((6, 4, 2)), np.nan)
     sets = {"topic": np.arange(6) % 2, "word": rng.integers(0, 3, (6, 4))}
     run, other = tmp_path / "run", tmp_path / "other"
-    skinfo.save_run(run, 1, {"a": tokens}, labels=sets, mask=mask)
+    # Behind noise the second axis of an array may be replicas in a run that has tokens as well.
+    arrays = {"a": tokens, "pooled": rng.standard_normal((6, 2, 2))}
+    skinfo.save_run(run, 1, arrays, labels=sets, mask=mask, sigma={"a": 0.5})
     assert call("convert", run, other, "--format", "npy")[0] == 0
-    code, out, _ = call("info", other)
-    assert code == 0
+    code, out, err = call("info", other)
+    assert (code, err) == (0, "")
     assert "6 inputs of 2 classes (topic), 3 classes of tokens (word)" in out
     assert "Up to 4 tokens per input, 37.5% of all are padding" in out
+    skinfo.save_run(tmp_path / "tokens", 1, {"a": tokens}, labels=sets, mask=mask)
     options = ("-o", tmp_path / "flow.csv", "--flatten", "tokens", "--labels")
-    code, _, err = call("analyze", other, *options, "word")
+    code, _, err = call("analyze", tmp_path / "tokens", *options, "word")
     assert code == 0, err
     table = read_table(tmp_path / "flow.csv")[0]
     assert set(table["estimator"]) >= {"binned", "binned (word)", "clustered (word)"}
     assert not table["estimator"].str.contains("topic").any()
-    code, _, err = call("analyze", other, *options, "words", "--force")
+    code, _, err = call("analyze", tmp_path / "tokens", *options, "words", "--force")
     assert code == 2
     assert "has no set of labels 'words'; it has 'topic', 'word'" in err
