@@ -106,7 +106,7 @@ class ClusteringScore(BaseEstimator):
         from one between samples of inputs.
     silhouette_ : float
         Mean silhouette of the classes, weighted, one row per input, from at most 2,048 rows (fewer
-        of more than 4,096 units, but two per class), noted "sampled" where there are more.
+        of more than 2,048 units, but two per class), noted "sampled" where there are more.
     nc1_ : float
         Neural collapse, trace(Sigma_W pinv(Sigma_B)) / K; falls as classes collapse. Sigma_W is
         averaged over rows, Sigma_B, of the class means less the mean of all rows, over classes,

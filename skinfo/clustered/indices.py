@@ -23,7 +23,7 @@ from skinfo.quantities import Quantity
 #: Rows that the silhouette is computed from, at most (or two per class).
 MOST_SILHOUETTE_ROWS = 2048
 # Numbers in these rows, at most: there are two copies in double precision.
-_MOST_SILHOUETTE_NUMBERS = 2**23
+_MOST_SILHOUETTE_NUMBERS = 2**22
 #: Inputs that the dimension is computed from, at most.
 MOST_DIMENSION_INPUTS = 8192
 # So many distances of the dimension are computed at a time.
