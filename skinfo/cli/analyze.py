@@ -233,20 +233,19 @@ def _warn_of_missing_estimators(run: Any, estimators: Any, sigma: Any) -> None:
         warn(f"{run.name}: no two inputs of one class and others of another, so not clustered.")
     without_noise = [layer.name for layer in run.layers if not layer.sigma]
     if sigma is None and without_noise:
-        warn(f"{', '.join(without_noise)}: no noise on record. {_advise(run, estimators)}")
+        warn(f"{', '.join(without_noise)}: no noise on record. {_advise(estimators)}")
 
 
-def _advise(run: Any, estimators: Any) -> str:
-    """What is measured of layers without noise, and what else can be asked."""
+def _advise(estimators: Any) -> str:
+    """What is measured of layers without noise, and what is not."""
     from skinfo.flow.defaults import DECLARED_SIGMA
 
     if "noisy" in estimators:
         return "With --sigma noise is added for measuring, at each layer alone."
     return (
         f'Rows "at {DECLARED_SIGMA:g} rms" are measured with noise that is added for measuring, '
-        f"{DECLARED_SIGMA:g} times the root mean square deviation of a unit. For I(X;T), which "
-        "without noise is the logarithm of the number of inputs, look at a range of noise: "
-        f"skinfo analyze {run.name} --sigmas .1:10:12 --unit rms"
+        f"{DECLARED_SIGMA:g} times the root mean square deviation of a unit, and I(X;T), which "
+        "without noise is the logarithm of the number of inputs, is not."
     )
 
 
