@@ -16,13 +16,13 @@ COMMANDS = re.findall(r"^    skinfo (.*)$", README, flags=re.MULTILINE)
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    """Where the second example has saved its run."""
+    """Where the second example has recorded its run."""
     place, names = tmp_path_factory.mktemp("readme"), {}
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(place)
         for code in PYTHON:
             exec(compile(code, "README.md", "exec"), names)
-    assert set(names["flow"]["estimator"]) == {"NoisyMIEstimator", "ClusteringScore"}
+    assert open_run(place / "my-run").epochs == [1, 10]
     return place
 
 
