@@ -91,12 +91,12 @@ def test_notes_stand_under_the_table(compare, tables, tmp_path):
     code, out, _ = compare(tables / "s0.parquet", "noted.csv", "--show", "mutual_info")
     assert code == 0
     table, rest = out.split("All epochs")
-    assert "first of noted: saturated (within 1 % of the entropy" in table
+    assert "first of noted: saturated (within 1 % of H(X)" in table
     assert "first of noted: a note of my own." in table
     assert "± is the standard error of the computation" in rest
     code, out, _ = compare("all=noted.csv", f"all={tables}/s0.parquet", "--show", "mutual_info")
     assert code == 0
-    assert "first: saturated (within 1 % of the entropy" in out
+    assert "first: saturated (within 1 % of H(X)" in out
 
 
 def test_quantities_that_are_not_printed_are_not_passed_over_in_silence(compare, tables, tmp_path):
