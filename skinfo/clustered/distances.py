@@ -80,10 +80,13 @@ class Distances:
         return [self.auc, self.within_mean, self.between_mean, *quantiles]
 
 
-def measure_distances(rows: Rows, metric: str, *, n_jobs: int | None = None) -> Distances:
+def measure_distances(
+    rows: Rows, metric: str, *, ranked: bool = True, n_jobs: int | None = None
+) -> Distances:
     """Count the distances between all rows of different inputs, within and between classes.
 
-    The classes are the labels of the rows; see :func:`measure_label_sets`.
+    The classes are the labels of the rows; see :func:`measure_label_sets`. Where they are not
+    ``ranked`` the AUC is that of the cells, in half the time.
 
     Examples
     --------
@@ -93,18 +96,20 @@ def measure_distances(rows: Rows, metric: str, *, n_jobs: int | None = None) -> 
     >>> distances.auc.value, distances.within_mean.value, distances.between_mean.value
     (0.75, 2.5, 4.5)
     """
-    return measure_label_sets(rows, rows.required_labels()[None], metric, n_jobs=n_jobs)[0]
+    labels = rows.required_labels()[None]
+    return measure_label_sets(rows, labels, metric, ranked=ranked, n_jobs=n_jobs)[0]
 
 
 def measure_label_sets(
     rows: Rows, label_sets: np.ndarray, metric: str, *, max_pairs: int | None = None,
     random_state: np.random.RandomState | None = None, n_jobs: int | None = None,
-    device: str | None = None,
+    device: str | None = None, ranked: bool = True,
 ) -> list[Distances]:  # fmt: skip
     """Count distances within and between the classes of several label sets, in one pass.
 
     ``label_sets``, (n_sets, n), holds labels 0, 1, … of every row; the other parameters are those
-    of :class:`skinfo.ClusteringScore`, ``device`` one of torch or None for the compiled engine.
+    of :class:`skinfo.ClusteringScore`, ``device`` one of torch or None for the compiled engine,
+    ``ranked`` whether all distances are sorted, as far as memory allows.
     """
     if len(label_sets) > _MOST_LABEL_SETS:
         raise ValueError(
@@ -119,10 +124,11 @@ def measure_label_sets(
             )
             for labels in label_sets
         ]
-    found, ambiguous = _measure_all(PairRows.make(rows, label_sets, metric), n_jobs, device)
+    pairs = PairRows.make(rows, label_sets, metric)
+    found, ambiguous = _measure_all(pairs, n_jobs, device, ranked=ranked)
     if ambiguous > _MOST_AMBIGUOUS:
         exact = PairRows.make(rows, label_sets, metric, direct=True)
-        found, _ = _measure_all(exact, n_jobs, device)
+        found, _ = _measure_all(exact, n_jobs, device, ranked=ranked)
     return found
 
 
@@ -138,12 +144,13 @@ class _PairSums(NamedTuple):
 
 
 def _measure_all(
-    pairs: PairRows, n_jobs: int | None, device: str | None
+    pairs: PairRows, n_jobs: int | None, device: str | None, *, ranked: bool
 ) -> tuple[list[Distances], float]:
     """Distances of every label set, and the largest share of comparisons that rounding decides."""
     cells, pilots = _learn_cells(pairs)
     bearings = np.stack([_bearings(*of_set) for of_set in pilots]).astype(np.float32)
-    measured = _sum_over_pairs(pairs, cells, bearings, n_jobs, device)
+    ranked = ranked and int(pairs.begins.sum()) <= MOST_RANKED_PAIRS
+    measured = _sum_over_pairs(pairs, cells, bearings, n_jobs, device, ranked=ranked)
     found = [
         _distances_of_set(s, pairs, cells, bearings[s], measured) for s in range(len(pairs.labels))
     ]
@@ -152,7 +159,7 @@ def _measure_all(
 
 def _sum_over_pairs(
     pairs: PairRows, cells: DistanceCells, bearings: np.ndarray, n_jobs: int | None,
-    device: str | None,
+    device: str | None, *, ranked: bool,
 ) -> _PairSums:  # fmt: skip
     n, n_kinds = len(pairs.points), 1 << len(pairs.labels)
     n_labels = int(pairs.labels.max()) + 1
@@ -170,10 +177,9 @@ def _sum_over_pairs(
     if device is not None:
         from skinfo.clustered.torch_pairs import add_pairs as add_pairs_on
 
-        ranked = int(pairs.begins.sum()) <= MOST_RANKED_PAIRS
         ranks = add_pairs_on(pairs, cells, bearings, totals, device, ranked=ranked)
         return _PairSums(totals, *ranks)
-    ranking = _room_for_ranking(pairs, n_kinds)
+    ranking = _room_for_ranking(pairs, n_kinds, ranked=ranked)
     firsts = ranking.ranks[0].tolist() if len(ranking.values) else []
     rows = TiledRows(
         pairs.points, pairs.direct, _padded(pairs.squares), pairs.blocks(), _padded(pairs.weights),
@@ -208,10 +214,10 @@ def _padded(values: np.ndarray) -> np.ndarray:
     return out
 
 
-def _room_for_ranking(pairs: PairRows, n_kinds: int) -> Ranking:
-    """Where every row writes its distances, kind after kind; empty where there are too many."""
+def _room_for_ranking(pairs: PairRows, n_kinds: int, *, ranked: bool) -> Ranking:
+    """Where every row writes its distances, kind after kind; empty where they are not ranked."""
     n_pairs = int(pairs.begins.sum())
-    if n_pairs > MOST_RANKED_PAIRS:
+    if not ranked:
         return Ranking(np.empty((0, n_kinds), dtype=np.int64), np.empty(0), np.empty(0))
     numbers = np.zeros((len(pairs.points), n_kinds), dtype=np.int64)
     count_pairs(pairs.begins, pairs.classes, pairs.class_starts, pairs.labels, numbers)

@@ -262,7 +262,8 @@ def _drawn_distances(sample: Activations) -> tuple[np.ndarray, np.ndarray, np.nd
         return None
     # Distances of a network that diverged overflow; they stay empty.
     with suppress(ValueError):
-        distances = measure_distances(Rows.make(sample.X, labels=sample.y), "euclidean")
+        rows = Rows.make(sample.X, labels=sample.y)
+        distances = measure_distances(rows, "euclidean", ranked=False)
         return coarsen(distances.edges, distances.within, distances.between)
     return None
 

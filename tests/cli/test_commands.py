@@ -320,7 +320,7 @@ def test_info_of_a_damaged_checkpoint_names_the_file(call, tmp_path):
         (["plot", "{tmp}/flow.xls"], ["flow.xls", ".parquet or .csv"]),
         (
             ["plot", "{table}", "--kind", "pie"],
-            ["overview, plane, distances, ridges, inputs, confusion or curve", "'pie'"],
+            ["overview, depth, plane, distances, ridges, inputs, confusion or curve", "'pie'"],
         ),
         (["plot", "{table}", "--quantity", "silhouette"], ["--quantity", "--kind curve"]),
         (["plot", "{table}", "--kind", "ridges", "--estimator", "noisy"], ["--estimator"]),
