@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from math import isnan
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
@@ -19,6 +20,7 @@ from skinfo.cli.application import (
     app,
     check_output,
     complain,
+    print_table,
     summarize_errors,
     warn,
     warn_of_other_arrays,
@@ -32,6 +34,9 @@ from skinfo.cli.sources import (
     parse_sigma,
     read_settings,
 )
+
+# Columns of what is printed at the end.
+_MOST_COLUMNS = 8
 
 
 def _read_config(context: typer.Context, path: Path | None) -> Path | None:
@@ -207,6 +212,8 @@ def analyze(
         memory_limit=memory_limit,
     )  # fmt: skip
     write_table(output, table, snapshots)
+    if not json:
+        _print_last_checkpoint(table)
     _report(output, table, json=json)
     if not json:
         propose(opened, {"run": run, "labels": labels, "layers": layers, "flatten": flatten})
@@ -277,6 +284,47 @@ def _complain_of_lost(run: Any, table: Any) -> None:
         complain(f"not measured: {message}")
     read = set(table.loc[~table["notes"].str.contains("read error", regex=False), "layer"])
     warn_of_other_arrays(run, [layer.name for layer in run.layers if layer.name not in read])
+
+
+def _print_last_checkpoint(table: Any) -> None:
+    """Print the main quantities of each layer at the last checkpoint, with the ends of brackets.
+
+    Beside an I(Y;T) that predictors found stands the most that permuted labels gave.
+    """
+    from skinfo.quantities import describe_quantity, estimators_measuring
+    from skinfo.view.curves import layers_in_order, main_quantities
+    from skinfo.view.words import epoch_name
+
+    last = table[table["epoch"] == table["epoch"].max()]
+    layers, main = layers_in_order(last), main_quantities(last)
+    columns = []
+    for quantity in main:
+        symbol = describe_quantity(quantity, table).symbol
+        null = quantity.replace("label_mutual_info", "label_null")
+        for estimator in estimators_measuring(last, quantity):
+            rows = last[last["estimator"].eq(estimator) & last["quantity"].isin([quantity, null])]
+            numbers = rows.set_index(["quantity", "layer"])[["value", "lower", "upper"]]
+            cells = numbers.reindex([(quantity, x) for x in layers]).to_numpy()
+            columns.append([f"{symbol}\n{estimator}", *(_with_ends(*cell) for cell in cells)])
+            if null != quantity and null in numbers.index:
+                chance = numbers["upper"].reindex([(null, x) for x in layers])
+                up_to = ("" if isnan(x) else f"to {x:.3f}" for x in chance)
+                columns.append(["permuted\nlabels", *up_to])
+    if not columns:
+        return
+    shown = [["layer", *layers], *columns[:_MOST_COLUMNS]]
+    header, *lines = zip(*shown, strict=True)
+    units = " or ".join(filter(None, dict.fromkeys(last["unit"])))
+    at = f"At epoch {epoch_name(last['epoch'].iloc[0])}{f', in {units}' if units else ''}"
+    print_table(header, lines, title=f"{at}; in brackets the ends")
+    if len(columns) > _MOST_COLUMNS:
+        typer.echo(f"{len(columns) - _MOST_COLUMNS} more columns like these are in the file.")
+
+
+def _with_ends(value: float, lower: float, upper: float) -> str:
+    """A value with the ends of its bracket, where it has two."""
+    ends = f" [{lower:.3f}, {upper:.3f}]" if lower < upper else ""
+    return "" if isnan(value) else f"{value:.3f}{ends}"
 
 
 def _report(output: Path, table: Any, *, json: bool, orders: Sequence[str] = ()) -> None:

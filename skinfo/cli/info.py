@@ -40,7 +40,8 @@ def info(
         write_json(description)
     else:
         _show(description)
-        propose(opened, {"run": run, "labels": labels, "layers": layers})
+        flatten = None if opened.mask is None else _flattening_of(description["labels"])
+        propose(opened, {"run": run, "labels": labels, "layers": layers, "flatten": flatten})
     for message in summarize_errors(errors):
         complain(message)
     warn_of_other_arrays(
@@ -88,6 +89,11 @@ def _describe_labels(name: str, labels: Any, mask: Any) -> dict[str, Any]:
     per_token = labels.ndim == 2
     counted = labels[mask] if per_token and mask is not None else labels.ravel()
     return {"name": name, "per_token": per_token, "classes": len(set(counted.tolist()))}
+
+
+def _flattening_of(sets: list[dict[str, Any]]) -> str:
+    """What to propose for tokens: a row per input, unless labels are per token."""
+    return "tokens" if any(one["per_token"] for one in sets) else "token_mean"
 
 
 def _look(opened: Any, errors: list[dict[str, Any]]) -> dict[str, dict[int, Any]]:
@@ -148,14 +154,17 @@ def _show(run: dict[str, Any]) -> None:
     described = "not described" if schema is None else f"described by schema {schema}"
     typer.echo(f"Format {run['format']}, {described}, {decimal(run['bytes'])}")
     span = f", epochs {epochs[0]} … {epochs[-1]}" if epochs else ""
-    typer.echo(f"{len(epochs)} checkpoints{span}")
+    if len(epochs) == 1:
+        span = f", epoch {epochs[0]}"
+    typer.echo(f"{len(epochs)} checkpoint{'' if len(epochs) == 1 else 's'}{span}")
     if run["inputs"] is not None:
         trained = run["trained_on"]
         split = "" if trained is None else f", {trained} of them trained on"
         typer.echo(f"{run['inputs']} inputs{_classes_of(run['labels'])}{split}")
     if run["padding"] is not None:
         typer.echo(
-            f"Up to {run['tokens']} tokens per input, {run['padding']:.1%} of all are padding"
+            f"Up to {run['tokens']} tokens per input, {run['padding']:.1%} of all are padding; "
+            "--flatten token_mean, token_last or tokens of skinfo analyze says what becomes a row"
         )
     if not run["labels"]:
         typer.echo("No labels: --labels FILE of skinfo analyze and convert gives them")

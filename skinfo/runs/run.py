@@ -495,6 +495,13 @@ class Run:
         """
         if self.layer(layer).noise_before or (array[:, 1:] == array[:, :1]).all():
             return
+        if self.mask is not None and array.shape[1] == self.n_tokens:
+            raise self._error(
+                f"has {self.n_tokens} tokens per input; what becomes a row is chosen by flatten: "
+                "'token_mean' or 'token_last' for a row per input, 'tokens' for a row per token. "
+                "It is an argument of open_run, and --flatten of `skinfo analyze`",
+                epoch, layer,
+            )  # fmt: skip
         raise self._error(
             f"has shape {array.shape}, which is taken as (inputs, replicas, units), but the "
             "replicas of an input differ, and no noise is on record before this layer that would "

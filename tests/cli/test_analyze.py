@@ -13,6 +13,7 @@ import pytest
 
 import skinfo
 from skinfo import _progress, information_flow, open_run
+from skinfo.cli.analyze import _print_last_checkpoint
 from skinfo.flow.tables import read_table
 
 from .written import (
@@ -412,3 +413,35 @@ def test_an_interrupted_analysis_says_so_and_keeps_what_was_finished(tmp_path):
     assert list(tmp_path.glob("kept/*.json"))
     assert not (tmp_path / "flow.csv").exists()
     assert open_run(run).epochs[-1] == 59
+
+
+def test_analyze_prints_the_last_checkpoint(call, run, tmp_path):
+    code, out, _ = call("analyze", run, "-o", tmp_path / "flow.csv", *QUICK)
+    assert code == 0
+    table, _ = read_table(tmp_path / "flow.csv")
+    last = table[table["epoch"] == 100].set_index(["layer", "quantity"])
+    assert "At epoch 100, in nats; in brackets the ends" in out
+    for layer in ("first", "second"):
+        (line,) = (line for line in out.splitlines() if line.split()[:1] == [layer])
+        words = " ".join(line.split())
+        for quantity in ("mutual_info", "label_mutual_info"):
+            value, lower, upper = last.loc[(layer, quantity), ["value", "lower", "upper"]]
+            assert f"{value:.3f} [{lower:.3f}, {upper:.3f}]" in words
+        assert words.endswith(f" {last.loc[(layer, 'auc'), 'value']:.3f}")
+
+
+def test_printed_beside_predicted_information_is_what_permuted_labels_gave(capsys):
+    numbers = [
+        ("a", "labels", "label_mutual_info", 0.5, 0.4, 1.0),
+        ("a", "labels", "label_null", 0.0, -1.0, 0.25),
+        ("b", "", "", np.nan, np.nan, np.nan), ("b", "labels", "", np.nan, np.nan, np.nan),
+        *(("a", f"more{k}", "auc", 0.75, 0.75, 0.75) for k in range(9)),
+    ]  # fmt: skip
+    names = ["layer", "estimator", "quantity", "value", "lower", "upper"]
+    _print_last_checkpoint(
+        pd.DataFrame(numbers, columns=names).assign(epoch=3, unit="nats", notes="", stderr=0.0)
+    )
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["a", "0.500", "[0.400,", "1.000]", "to", "0.250", *["0.750"] * 6] in lines
+    assert ["b"] in lines
+    assert lines[-1][:3] == ["3", "more", "columns"]

@@ -180,6 +180,12 @@ def test_info_shows_padding_sets_of_labels_and_how_a_run_was_recorded(call, tmp_
     assert "4 inputs of 2 classes (topic), 2 classes of tokens (word)" in out
     assert "Up to 3 tokens per input, 25.0% of all are padding" in out
     assert "Recorded from Net: n_replicas 24, random_state 0\n" in out
+    assert "\n1 checkpoint, epoch 0\n" in out
+    assert "r --flatten tokens --sigmas" in out
+    code, _, err = call("analyze", tmp_path / "r", "-o", tmp_path / "flow.csv")
+    assert code == 2
+    assert "has 3 tokens per input" in err
+    assert "--flatten of `skinfo analyze`" in err
     tokens[0, 2] = tokens[1, 1] = np.nan
     save_run(tmp_path / "r", 0, {"a": tokens})
     code, _, err = call("info", tmp_path / "r")
