@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
+from torch.utils.data import RandomSampler
 
 from skinfo._rows import as_array
 from skinfo.networks.inputs import ModelInputs
@@ -42,6 +43,11 @@ class BatchReader:
             for name, values in sets.items()
             if values is not None and not isinstance(values, str)
         }
+        if self._given and isinstance(getattr(batches, "sampler", None), RandomSampler):
+            raise ValueError(
+                "labels are an array, in the order of the inputs, but the loader shuffles them: "
+                "take shuffle=False, or let its batches hold the labels."
+            )
         self._label_keys = {name: key for name, key in sets.items() if isinstance(key, str)}
         self._model = model
         self._mask_key = mask

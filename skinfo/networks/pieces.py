@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -37,6 +38,10 @@ class _File:
 
     def map(self, mode: str) -> np.ndarray:
         """Map it into memory; the system reads and writes the pages in use."""
+        if mode == "r+" and hasattr(os, "posix_fallocate"):
+            # Where the disk is full, writing to a page without room ends the process.
+            with self.path.open("ab") as file:
+                os.posix_fallocate(file.fileno(), self.offset, self.end - self.offset)
         return np.memmap(self.path, self.dtype, mode, self.offset, self.shape)  # type: ignore[call-overload]
 
 

@@ -117,7 +117,7 @@ def record_run(
         For layers that nothing matches or that do not run, or run twice; outputs whose first axis
         is not that of the inputs; a model that is random in evaluation mode, or whose outputs
         depend on the batch; batches whose keys change; a mask of another shape, or false for all
-        tokens of an input.
+        tokens of an input; an array of labels beside a loader that shuffles.
     RunError
         If the epoch was recorded of another state of the model or with other options, another run
         is at the path, or batches differ from those of the call that was killed.
@@ -167,7 +167,8 @@ def record_run(
         "state of the model": _digest_state(model),
     }  # fmt: skip
     store, record = new_store(path, format)
-    with Pieces.of(path, epoch, key) as pieces:
+    # A loader draws from torch's generator, too, even one that does not shuffle.
+    with Pieces.of(path, epoch, key) as pieces, torch.random.fork_rng([]):
         if record is not None and epoch in store.epochs():
             _leave(pieces, path, epoch)
             return open_run(path)

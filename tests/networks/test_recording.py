@@ -1,6 +1,7 @@
 """Runs recorded batch by batch."""
 
 import contextlib
+import os
 import shutil
 import tracemalloc
 from types import SimpleNamespace
@@ -16,6 +17,7 @@ from skinfo import NoisyMIEstimator, open_run
 from skinfo.errors import RunError
 from skinfo.networks import GaussianNoise, record_run
 from skinfo.networks.layers import choose_layers
+from skinfo.networks.pieces import _File
 from skinfo.runs import Layer
 from skinfo.szt import make_mlp
 
@@ -447,6 +449,28 @@ def test_labels_are_one_per_input(X, path):
             record_run(make_mlp(SIZES), [{"input": X, "labels": labels}], path, layers=NAMES)
     with pytest.raises(ValueError, match="labels"):
         record_run(make_mlp(SIZES), X, path, layers=NAMES, labels=LABELS[:7])
+
+
+def test_a_loader_leaves_torch_s_generator_as_it_was(X, path):
+    loader = DataLoader(TensorDataset(torch.as_tensor(X)), batch_size=16, shuffle=True)
+    with global_state_untouched():
+        record_run(make_mlp(SIZES), loader, path, layers=NAMES)
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="there is no such call")
+def test_a_batch_has_its_room_on_disk_before_it_is_written(path):
+    """A page without room would end the process, with no exception, where the disk is full."""
+    path.touch()
+    values = _File(path, "<f4", (256, 1024)).map("r+")
+    assert path.stat().st_blocks * 512 >= values.nbytes
+
+
+def test_labels_in_the_order_of_the_inputs_are_not_those_of_a_loader_that_shuffles(X, path):
+    loader = DataLoader(TensorDataset(torch.as_tensor(X)), batch_size=16, shuffle=True)
+    for labels in (LABELS, {"topic": LABELS}):
+        with pytest.raises(ValueError, match="the loader shuffles them: take shuffle=False"):
+            record_run(make_mlp(SIZES), loader, path, layers=NAMES, labels=labels)
+    assert not path.exists()
 
 
 # Tokens, with padding
