@@ -268,7 +268,8 @@ class SlicedMIEstimator(BaseEstimator):
         Raises
         ------
         ValueError
-            For noise that is not additive and a sigma that is not positive.
+            For noise that is not additive, a sigma that is not positive, and ``sigma=None`` in a
+            unit other than the activations'.
         """
         if self.noise != AdditiveNoise.name:
             raise ValueError(
@@ -277,6 +278,11 @@ class SlicedMIEstimator(BaseEstimator):
             )
         if self.sigma is not None:
             checked_noise(self.noise, self.sigma)
+        elif self.sigma_unit != "activations":
+            raise ValueError(
+                "sigma=None is the sigma that a run was recorded with, in the unit of the "
+                f'activations; give a number with sigma_unit="{self.sigma_unit}".'
+            )
 
     def _name_quantities(self) -> None:
         by_name = {quantity.name: quantity for quantity in self.quantities_}

@@ -390,3 +390,11 @@ def test_the_function_is_the_estimator_in_a_table():
     assert table["quantity"].tolist() == [q.name for q in est.quantities_]
     with pytest.raises(TypeError, match="slices"):
         sliced_information(SQUARE, sigma=0.5, slices=3)
+
+
+def test_the_own_sigma_of_a_layer_is_in_the_unit_of_its_activations(rng):
+    """Times the deviation of the rows, 10 here, it would be the noise of another network."""
+    run = open_run({(0, "a"): 10 * rng.normal(size=(50, 2))}, sigma=0.3)
+    estimator = SlicedMIEstimator(None, sigma_unit="rms")
+    with pytest.raises(ValueError, match="sigma=None is the sigma that a run was recorded with"):
+        information_flow(estimator, run, progress=False)
