@@ -452,7 +452,9 @@ def _of_sample(quantity: Quantity) -> Quantity:
     # Of a probability.
     error = float(np.hypot(quantity.stderr, quantity.stderr_other_inputs))
     ends = np.clip([quantity.lower - 1.96 * error, quantity.upper + 1.96 * error], 0.0, 1.0)
-    return replace(quantity, stderr=error, lower=ends[0], upper=ends[1]).noted("sampled")
+    return replace(
+        quantity, stderr=error, lower=ends[0], upper=ends[1], stderr_other_inputs=0.0
+    ).noted("sampled")
 
 
 class _LabelSet(NamedTuple):

@@ -220,7 +220,10 @@ class LabelMIEstimator(BaseEstimator):
         lower = float(np.clip(predicted.lower, 0.0, ceiling.upper))
         value = float(np.clip(predicted.gain.mean, lower, ceiling.upper))
         stderr = predicted.gain.integration
-        label = noted_at_an_end(Quantity("label_mutual_info", value, stderr, lower, ceiling.upper))
+        label = Quantity(
+            "label_mutual_info", value, stderr, lower, ceiling.upper, stderr_other_inputs=0.0
+        )  # fmt: skip
+        label = noted_at_an_end(label)
         if predicted.indistinguishable:
             label = label.noted("indistinguishable from no information")
         found = (label, ceiling, *predicted.quantities)

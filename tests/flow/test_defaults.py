@@ -5,7 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from skinfo import LabelMIEstimator, information_flow, open_run
+from skinfo import (
+    ClusteringScore,
+    LabelMIEstimator,
+    compare_flows,
+    information_flow,
+    open_run,
+)
 from skinfo.flow import default_estimators
 
 N, D = 240, 300
@@ -136,3 +142,25 @@ def test_permutations_too_few_to_show_anything_are_refused():
         LabelMIEstimator(n_permutations=5).fit(np.ones((20, 2)), np.arange(20) % 2)
     with pytest.raises(ValueError, match="no unit of sigma"):
         LabelMIEstimator(sigma_unit="rms").fit(np.ones((20, 2)), np.arange(20) % 2)
+
+
+@pytest.mark.parametrize(
+    ("estimator", "quantity"),
+    [
+        (LabelMIEstimator(n_permutations=0, random_state=0), "label_mutual_info"),
+        (ClusteringScore(max_inputs=60), "auc"),
+    ],
+)
+def test_errors_over_inputs_are_of_the_population_once(estimator, quantity):
+    """Of two samples the variances of the numbers add up, and nothing is added for other inputs."""
+    flows = {}
+    for name, distance in (("near", 1.0), ("far", 3.0)):
+        S = np.random.default_rng(len(flows)).normal(size=(200, 2))
+        y = np.arange(200) % 2
+        run = open_run({(0, "a"): S + distance * y[:, None]}, labels=y)
+        flows[name] = information_flow(estimator, run, progress=False)
+    table = compare_flows(flows)
+    (row,) = table[table["quantity"] == quantity].to_dict("records")
+    errors = [flow.loc[flow["quantity"] == quantity, "stderr"].item() for flow in flows.values()]
+    assert row["about"] == "the population"
+    assert row["difference_stderr"] == pytest.approx(np.hypot(*errors))
