@@ -37,7 +37,7 @@ def parse_sigmas(text: str) -> list[float]:
             f"--sigmas {text}: start:stop:count goes up from a positive start, in 2 steps or more."
         )
     # Ends exactly as given.
-    return [ends[0], *np.geomspace(*ends, n)[1:-1].round(12).tolist(), ends[1]]
+    return [ends[0], *(float(f"{sigma:.12g}") for sigma in np.geomspace(*ends, n)[1:-1]), ends[1]]
 
 
 def refuse_options_of_flows(context: typer.Context) -> None:

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from skinfo import sigma_curves
+from skinfo.cli.sigmas import parse_sigmas
 from skinfo.flow.tables import read_table
 
 from .written import QUICK, SILENT, says, write_run
@@ -81,3 +82,7 @@ def test_replicas_are_no_function_of_the_input(call, run, tmp_path):
     code, _, err = call("analyze", run, "-o", tmp_path / "c.csv", "--sigmas", "1:10:3")
     assert code == 2
     assert says(err, "layer 'second' of this run has noise before it")
+
+
+def test_small_sigmas_are_rounded_by_their_own_size():
+    assert parse_sigmas("1e-15:1e-13:3") == pytest.approx([1e-15, 1e-14, 1e-13], rel=1e-11, abs=0)
