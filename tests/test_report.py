@@ -15,6 +15,7 @@ from skinfo import (
     BinningMIEstimator,
     ClusteringScore,
     NoisyMIEstimator,
+    SlicedMIEstimator,
     information_flow,
     open_run,
     sigma_curve,
@@ -274,6 +275,9 @@ def test_fewer_checkpoints_than_layers_are_lines_across_the_layers(table, snapsh
         np.testing.assert_array_equal(np.round(line["x"]), [0, 1, 2])
     # The points of a layer stand together, for its box to be hidden at once.
     points = [trace for trace in made["data"] if trace.get("name") in LAYERS]
+    bands = [trace for trace in made["data"] if trace.get("name", "").endswith(" bracket")]
+    # Beside one another they need not be fainter where there are many layers.
+    assert {band["opacity"] for band in bands} == {0.35}
     for k, trace in enumerate(points):
         np.testing.assert_array_equal(trace["y"], values[LAYERS[k]])
         assert trace["mode"] == "markers"
@@ -373,6 +377,32 @@ def test_sigma_stands_beside_what_was_measured_with_it(noise):
     assert re.search(r"sigma\s*0\.1" if noise else r"sigma\s*each layer's own", settings)
     assert "null" not in settings
     assert "errors" not in settings
+
+
+def test_sigma_in_rms_is_said_with_its_unit():
+    run = open_run({(1, "hidden"): np.arange(8.0)[:, None]}, labels=np.arange(8) % 2)
+    sliced = SlicedMIEstimator(0.5, sigma_unit="rms", tol=0.2, random_state=0)
+    text = make_report(information_flow({"sliced": sliced}, run, progress=False))
+    captions = re.findall(r"<figcaption>(.*?)</figcaption>", text, flags=re.DOTALL)
+    assert all("σ = 0.5 rms" in one for one in captions if "[nats]" in one)
+    assert "sliced · nats · σ = 0.5 rms" in Page(text).texts["summary"]
+
+
+def test_labels_with_a_name_have_a_plane():
+    run = open_run({(1, "hidden"): np.arange(8.0)[:, None]}, labels={"topic": np.arange(8) % 2})
+    noisy = NoisyMIEstimator(0.5, tol=0.2, random_state=0)
+    page = parsed(information_flow({"noisy": noisy}, run, progress=False))
+    (plane,) = (figure for figure in page.figures if figure["section"] == "plane")
+    assert plane["layout"]["xaxis"]["title"]["text"] == "I(X;T) [nats]"
+
+
+def test_a_plane_of_one_point_is_not_drawn():
+    # Bins that tell all inputs apart say the same of every layer.
+    run = open_run({(1, name): np.arange(8.0)[:, None] for name in "ab"}, labels=[0, 1] * 4)
+    flow = information_flow(BinningMIEstimator(bin_width=0.5), run, progress=False)
+    page = parsed(flow)
+    assert not [figure for figure in page.figures if figure["section"] == "plane"]
+    assert "with skinfo analyze --sigma" in page.texts["plane"]
 
 
 # --- flags ---------------------------------------------------------------------------------------
@@ -493,6 +523,7 @@ def test_without_labels_a_sentence_takes_the_place_of_the_plane():
     run = open_run(arrays(), sigma=0.5, layers=LAYERS)
     page = parsed(measure(run), collect_snapshots(run))
     assert "the table holds no label_mutual_info" in page.texts["plane"]
+    assert "--sigma" not in page.texts["plane"]
     assert "the run has no labels" in page.texts["distances"]
     assert "no losses on record" in page.texts["curves"]
     assert page.figure("I(X;T) [nats]")["section"] == "curves"
@@ -513,6 +544,7 @@ def test_one_estimator_alone_makes_a_page(table, estimator):
     assert [f for f in page.figures if f["section"] == "curves" and not f["folded"]]
     if estimator == "clustered":
         assert "no mutual_info and no label_mutual_info" in page.texts["plane"]
+        assert "where a layer has noise, or with skinfo analyze --sigma" in page.texts["plane"]
 
 
 def test_nothing_that_could_be_read_makes_a_page_that_says_so():
@@ -536,7 +568,7 @@ def test_one_checkpoint_makes_a_page():
 
 def test_a_curve_against_sigma_is_no_flow_and_says_what_draws_it(rng):
     curve = sigma_curve(rng.normal(size=(8, 2)), sigmas=[0.5], tol=0.1, random_state=0)
-    with pytest.raises(ValueError, match="curve against sigma.*skinfo plot"):
+    with pytest.raises(ValueError, match=r"curves against sigma.*skinfo plot.*analyze without"):
         make_report(curve)
 
 

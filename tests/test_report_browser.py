@@ -318,6 +318,49 @@ def test_the_page_fits_windows_of_any_width(browser, width):
     assert wide <= there
 
 
+@pytest.fixture
+def phone(driver, tmp_path_factory):
+    """A run of twelve layers on the screen of a phone, under a finger."""
+    layers = [f"encoder.layer.{k}" for k in range(12)]
+    run = open_run(
+        {(1, layer): np.random.default_rng(0).normal(size=(16, 3)) for layer in layers},
+        labels={"token kind": np.arange(16) % 2},
+    )
+    estimators = {
+        f"{name} at 0.5 rms": one
+        for name, one in {
+            "noisy": NoisyMIEstimator(0.5, tol=0.2, random_state=0),
+            "binned": BinningMIEstimator(bin_width=0.3),
+            "clustered": ClusteringScore(measures=()),
+        }.items()
+    }
+    table = information_flow(estimators, run, progress=False)
+    path = tmp_path_factory.mktemp("phone") / "report.html"
+    write_report(table, path)
+    screen = {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": True}
+    driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
+    driver.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", {"enabled": True})
+    yield Browser(driver, path)
+    driver.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", {"enabled": False})
+    driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def test_a_phone_shows_the_page_whole(phone):
+    wide, chips, seen = phone.driver.execute_script(
+        "const chips = document.querySelector('.layers');"
+        "return [document.documentElement.scrollWidth, chips.scrollHeight, chips.clientHeight]"
+    )
+    assert wide == 390
+    assert chips == seen
+    assert not phone.all(".modebar")
+    # A finger that scrolls the page zooms nothing.
+    drags = "return [...document.querySelectorAll('.plot')].map(plot => plot._fullLayout?.dragmode)"
+    assert set(phone.driver.execute_script(drags)) == {False, None}
+    phone.driver.execute_script("document.querySelector('#summary .scroll').scrollLeft = 200")
+    name = phone.one("#summary tbody th")
+    assert phone.driver.execute_script("return arguments[0].getBoundingClientRect().x", name) > 0
+
+
 def test_the_page_prints_and_is_as_before(browser):
     printed = browser.driver.execute_cdp_cmd("Page.printToPDF", {})
     assert base64.b64decode(printed["data"]).startswith(b"%PDF")

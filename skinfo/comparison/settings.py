@@ -44,11 +44,11 @@ def settings_differ(one: pd.DataFrame, other: pd.DataFrame, layer: str, estimato
     )
 
 
-def noise_of_layer(flow: pd.DataFrame, estimator: str, layer: str) -> tuple[str, Any] | None:
+def noise_of_layer(flow: pd.DataFrame, estimator: str, layer: str) -> tuple[Any, ...] | None:
     """Noise that an estimator measured a layer with, its model and sigma; None where none is known.
 
     Sigma is as of :class:`skinfo.runs.Layer`, or an empty tuple for one per unit that the table
-    does not list.
+    does not list. Its unit, "rms", comes third where it is not that of the activations.
 
     Examples
     --------
@@ -72,7 +72,8 @@ def noise_of_layer(flow: pd.DataFrame, estimator: str, layer: str) -> tuple[str,
         sigma = []
     kind = owner.get("noise", "additive")
     known = isinstance(sigma, str | list) or (isinstance(sigma, int | float) and sigma > 0)
-    return (kind, _in_tuples(sigma)) if known and isinstance(kind, str) else None
+    unit = ("rms",) if owner.get("sigma_unit") == "rms" else ()
+    return (kind, _in_tuples(sigma), *unit) if known and isinstance(kind, str) else None
 
 
 def _in_tuples(value: Any) -> Any:

@@ -10,32 +10,34 @@ from skinfo.noise.model import NOISES
 _SYMBOLS = {"sigma": "σ"}
 
 
-def noise_in_words(noises: Sequence[tuple[str, Any] | None]) -> str:
+def noise_in_words(noises: Sequence[tuple[Any, ...] | None]) -> str:
     """Say the noise of all layers, each the name of a model and sigma; empty where there is none.
 
     A sigma is as of :class:`skinfo.runs.Layer`; an empty tuple stands for one per unit that is not
-    on record.
+    on record. A unit other than that of the activations comes third.
 
     Examples
     --------
     >>> noise_in_words([("additive", 0.5), None, ("additive", 0.5)])
     'σ = 0.5'
+    >>> noise_in_words([("additive", 0.5, "rms")])
+    'σ = 0.5 rms'
     >>> noise_in_words([("additive", 0.1), ("multiplicative", (0.5, 1.0))])
     'σ = 0.1; Gaussian dropout, σ = 0.5 to 1, each unit its own; each layer its own'
     >>> noise_in_words([("multiplicative", 0.5)]), noise_in_words([("affine", (0.2, 0.3))])
     ('Gaussian dropout, σ = 0.5 (rate 0.2)', 'affine noise, a = 0.2, b = 0.3')
     """
     different = list(dict.fromkeys(noise for noise in noises if noise is not None))
-    by_model: dict[str, list[Any]] = {}
-    for name, sigma in different:
-        by_model.setdefault(name, []).append(sigma)
-    kinds = [_model_in_words(name, sigmas) for name, sigmas in by_model.items()]
+    by_model: dict[tuple[str, ...], list[Any]] = {}
+    for name, sigma, *unit in different:
+        by_model.setdefault((name, *unit), []).append(sigma)
+    kinds = [_model_in_words(sigmas, *model) for model, sigmas in by_model.items()]
     if len(different) > 1:
         kinds.append("each layer its own")
     return ("; " if len(by_model) > 1 else ", ").join(kinds)
 
 
-def _model_in_words(name: str, sigmas: Sequence[Any]) -> str:
+def _model_in_words(sigmas: Sequence[Any], name: str, unit: str = "") -> str:
     model = NOISES.get(name)
     title = f"{name} noise, " if model is None or model.title is None else model.title
     if any(isinstance(sigma, str) for sigma in sigmas):
@@ -49,7 +51,7 @@ def _model_in_words(name: str, sigmas: Sequence[Any]) -> str:
         numbers = list(_numbers(values))
         low, high = min(numbers), max(numbers)
         span = f"{low:g}" if low == high else f"{low:g} to {high:g}"
-        said.append(f"{_SYMBOLS.get(parameter, parameter)} = {span}")
+        said.append(f"{_SYMBOLS.get(parameter, parameter)} = {span} {unit}".rstrip())
         if model is not None and low == high:
             said[-1] += model.beside(low)
     if any(isinstance(value, tuple) for values in parameters for value in values):

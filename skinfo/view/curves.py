@@ -164,8 +164,8 @@ class Curves:
     notes : ndarray of shape (n_layers, n_epochs), object
         Cells of the table; "" where not measured.
     noises : tuple of (str, sigma) or None
-        Noise that each layer was measured with, its model and sigma; None where there is none or it
-        is not on record.
+        Noise that each layer was measured with, its model and sigma, and its unit where that is not
+        of the activations; None where there is none or it is not on record.
 
     Examples
     --------
@@ -192,7 +192,7 @@ class Curves:
     pattern: np.ndarray
     measured: np.ndarray
     notes: np.ndarray
-    noises: tuple[tuple[str, Any] | None, ...]
+    noises: tuple[tuple[Any, ...] | None, ...]
 
     @classmethod
     def of(

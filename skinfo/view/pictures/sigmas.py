@@ -293,7 +293,7 @@ class RunSigmasDisplay:
         for ax in grid[-1]:
             ax.set_xlabel(textwrap.fill(across, 45), fontsize=9)
         self._name_layers(grid, shown, pattern)
-        self._say_what_holds(int(13 * width))
+        self._say_what_holds(int(16 * width))
         self.figure_.align_ylabels(grid[:, 0])
         return self
 

@@ -75,7 +75,7 @@ def draw_plane(information: Curves, label: Curves, *, several: bool) -> Figure:
         description=f"Information plane: {label.label} against {information.label}",
         made=checked(traces, laid_out, titles=titles, group="epoch"),
         caption=f"{label.quantity.title} against {information.quantity.title}",
-        small=made_by(information, several=several),
+        small=made_by(label, several=several),
         css_class="wide",
         footnote=" ".join(filter(None, map(_above, (information, label)))),
     )
@@ -94,7 +94,7 @@ def _range(curves: Curves) -> list[float]:
     shown = np.concatenate([*curves.value, *curves.lower, *curves.drawn_upper, [limit]])
     values = shown[np.isfinite(shown)]
     low, high = (values.min(), values.max()) if values.size else (0.0, 1.0)
-    pad = 0.05 * (high - low) or 0.5
+    pad = max(0.05 * (high - low), 0.01 * abs(high)) or 0.5
     return [float(low - pad), float(high + pad)]
 
 
@@ -234,7 +234,7 @@ def _band(
         "type": "scatter", "x": x, "y": y, "mode": "lines", "fill": "toself", "hoverinfo": "skip",
         "line": {"width": max(2.0, 7.0 - len(across)) if by_depth else 0.8, "color": colour},
         "meta": {"layer": k},
-        "opacity": min(_BAND, _BANDS / len(curves.layers)),
+        "opacity": _BAND if by_depth else min(_BAND, _BANDS / len(curves.layers)),
         "name": f"{curves.layers[k]} bracket",
     }  # fmt: skip
 

@@ -6,12 +6,14 @@
   const chips = [...document.querySelectorAll(".chip")];
   const chosen = { epoch: names.length - 1, snapshot: 0 };
   const shown = new Set(chips.map((chip) => Number(chip.dataset.layer)));
+  // A finger that scrolls the page must not zoom the figures that it passes.
+  const isTouched = !matchMedia("(hover: hover)").matches;
   const config = {
     // plotly.js would offer to upload a chart; nothing here leaves the page.
     showSendToCloud: false,
     plotlyServerURL: "",
     displaylogo: false,
-    displayModeBar: "hover",
+    displayModeBar: isTouched ? false : "hover",
     responsive: true,
     modeBarButtonsToRemove: ["lasso2d", "select2d"],
     toImageButtonOptions: { format: "svg" },
@@ -55,7 +57,8 @@
       visible: isVisible(trace),
     }));
     figure.drawn = true;
-    Plotly.newPlot(figure.plot, data, structuredClone(made.layout), config);
+    const layout = { ...structuredClone(made.layout), dragmode: isTouched ? false : "zoom" };
+    Plotly.newPlot(figure.plot, data, layout, config);
     const update = placed(made);
     if (Object.keys(update).length) Plotly.relayout(figure.plot, update);
   }

@@ -117,8 +117,9 @@ def make_report(
     plotly = plotly_offline()
     if is_curve(table):
         raise ValueError(
-            f"{source} is a curve against sigma: a report is made of a flow table. Draw the curve "
-            "with skinfo plot, or with SigmaCurveDisplay."
+            f"{source} holds curves against sigma, and a report is made of a flow table: draw the "
+            "curves with skinfo plot, or measure the run for a report with skinfo analyze without "
+            "--sigmas."
         )
     flow = checked_table(table, source)
     flow.attrs = table.attrs | (snapshots.settings if snapshots is not None else {})
@@ -213,17 +214,25 @@ def _subtitle(flow: pd.DataFrame, layers: tuple[str, ...], epochs: np.ndarray) -
 def _planes(every: list[Curves]) -> list[Figure]:
     """A plane for each estimator that measured both of its quantities."""
     by_name = {(curves.estimator, curves.quantity.name): curves for curves in every}
+    # With labels that have a name, I(Y;T) is under that name, and I(X;T) under none.
     pairs = [
-        (by_name[estimator, across], by_name[estimator, up])
+        (by_name[owner, across], by_name[estimator, up])
         for across, up in PLANES
         for estimator in dict.fromkeys(curves.estimator for curves in every)
-        if (estimator, across) in by_name and (estimator, up) in by_name
+        for owner in (estimator, estimator.rpartition(" (")[0])
+        if (owner, across) in by_name and (estimator, up) in by_name
     ]
     return [
         draw_plane(information, label, several=len(pairs) > 1)
         for information, label in pairs
         if np.isfinite(information.value).any()
+        and not (_is_at_ceiling(information) and _is_at_ceiling(label))
     ]
+
+
+def _is_at_ceiling(curves: Curves) -> bool:
+    """Whether bins tell all inputs apart everywhere, so that a plane has a single point."""
+    return all("at ceiling" in split_notes(cell) for cell in curves.notes[curves.measured])
 
 
 def _figures(every: list[Curves], chosen: list[Curves]) -> list[Figure]:
