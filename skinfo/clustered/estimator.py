@@ -26,6 +26,7 @@ from skinfo.clustered.indices import (
     measure_nc2,
     measure_silhouette,
 )
+from skinfo.clustered.pairs import makes_pairs
 from skinfo.quantities import Quantity, notes_of
 
 #: What ``measures`` may name besides the distances: how each is measured, given rows, the metric,
@@ -239,9 +240,9 @@ class ClusteringScore(BaseEstimator):
         Raises
         ------
         ValueError
-            Without y, with one class only, with no class of two inputs, more than eight label
-            sets, for an unknown measure, for "binned_entropy" without ``bin_width``, or for the
-            input errors named in the message.
+            Without y, with one class only, with no class of two inputs, also of a sample, more than
+            eight label sets, for an unknown measure, for "binned_entropy" without ``bin_width``, or
+            for the input errors named in the message.
         """
         wanted = self._wanted()
         if y is None and self._is_unlabelled:
@@ -250,6 +251,13 @@ class ClusteringScore(BaseEstimator):
         whole, whole_sets = self._check(X, y, groups, sample_weight, clusters)
         members = self._members(whole)
         rows, label_sets = whole.part(members), [labels.part(members) for labels in whole_sets]
+        for every, labels in zip(whole_sets, label_sets, strict=True):
+            lost = not makes_pairs(labels.codes[rows.first_rows])
+            if lost and makes_pairs(every.codes[whole.first_rows]):
+                raise ValueError(
+                    f"The sample of max_inputs={self.max_inputs} holds no two inputs of one class, "
+                    "or one class alone, unlike all inputs together; take more."
+                )
         device = device_for(self.device, X=X, y=y, groups=groups, sample_weight=sample_weight)
         by_set: dict[Any, dict[str, Any]] = {}
         quantities: list[Quantity] = []

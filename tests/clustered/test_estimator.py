@@ -199,3 +199,10 @@ def test_without_labels_only_what_needs_none_is_measured():
     assert est.intrinsic_dimension_ == pytest.approx(1.0, abs=0.2)
     with pytest.raises(ValueError, match="requires y"):
         ClusteringScore().fit(X)
+
+
+@pytest.mark.parametrize("y", [np.arange(200) // 2, np.arange(200) < 2])
+def test_a_sample_without_pairs_is_not_said_to_be_all_inputs(y):
+    S = np.random.default_rng(0).normal(size=(200, 2))
+    with pytest.raises(ValueError, match="sample of max_inputs=10 holds no two inputs of one"):
+        ClusteringScore(max_inputs=10, random_state=0).fit(S, y)
