@@ -257,9 +257,25 @@ class Curves:
         return f"{self.quantity.title} [{self.unit}]" if self.unit else self.quantity.title
 
     @property
+    def near_ceiling(self) -> np.ndarray:
+        """Ceilings without those that would flatten the rest: above thrice all values and ends."""
+        ends = drawable(np.concatenate([self.value, self.lower, self.upper], axis=None))
+        highest = np.nanmax(ends, initial=0.0)
+        far = np.isfinite(self.ceiling) & (self.ceiling > 3 * highest) & (highest > 0)
+        return np.where(far, np.nan, self.ceiling)
+
+    def ceiling_above_axis(self) -> str:
+        """Name the ceilings that are no :attr:`near_ceiling`; "" for none."""
+        far = self.ceiling[np.isfinite(self.ceiling) & np.isnan(self.near_ceiling)]
+        if not far.size:
+            return ""
+        ends = dict.fromkeys(number(float(end)) for end in (far.min(), far.max()))
+        return f"ceiling above the axis: {' to '.join(ends)}"
+
+    @property
     def highest_ceiling(self) -> float | None:
-        """The highest ceiling of any layer and epoch; None where one of them is unlimited."""
-        given = self.ceiling[~np.isnan(self.ceiling)]
+        """The highest near ceiling of any layer and epoch; None where one of them is unlimited."""
+        given = self.near_ceiling[~np.isnan(self.near_ceiling)]
         return float(given.max()) if len(given) and given.max() < _LARGEST_DRAWN else None
 
     def flat_ceiling(self, j: int | slice = slice(None)) -> float | None:

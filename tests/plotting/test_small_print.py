@@ -15,6 +15,8 @@ from skinfo import (
 )
 from skinfo.flow.snapshots import collect_snapshots
 from skinfo.view import (
+    Curves,
+    DepthDisplay,
     DistanceHistogramDisplay,
     DistanceRidgesDisplay,
     InformationFlowDisplay,
@@ -23,6 +25,7 @@ from skinfo.view import (
     cell_edges,
     save_figure,
 )
+from skinfo.view.report.drawing import draw_curves
 
 from .drawn import curves, drawn, grid
 
@@ -276,6 +279,29 @@ def test_far_upper_ends_do_not_flatten_what_is_drawn_and_are_said(table):
     assert overview.axes_["label_mutual_info"].get_ylim()[1] < 1.0
     near = QuantityCurveDisplay.from_flow(table, "label_mutual_info")
     assert near.curves.above_axis() == ""
+
+
+def test_a_far_ceiling_does_not_flatten_what_is_drawn_and_is_said(table):
+    far = table.copy()
+    chosen = far["quantity"] == "label_mutual_info"
+    far.loc[chosen, ["value", "stderr", "lower", "upper"]] *= 0.1
+    (ceiling,) = set(
+        far.loc[far["quantity"].eq("label_ceiling") & far["estimator"].eq("noisy"), "value"]
+    )
+    said = f"I(Y;T): ceiling above the axis: {ceiling:.4f}"
+    overview = drawn(InformationFlowDisplay.from_flow(far).plot())
+    assert overview.axes_["label_mutual_info"].get_ylim()[1] < ceiling / 3
+    assert said in small_print([*overview.axes_.values()][-1])
+    depth = drawn(DepthDisplay.from_flow(far).plot())
+    assert depth.axes_["label_mutual_info", "noisy"].get_ylim()[1] < ceiling / 3
+    assert said in depth.figure_.get_supxlabel()
+    curves = Curves.of(far, "noisy", "label_mutual_info")
+    figure = draw_curves(curves, several=False)
+    assert said in figure.footnote
+    assert curves.highest_ceiling is None
+    near = Curves.of(table, "noisy", "label_mutual_info")
+    assert near.ceiling_above_axis() == ""
+    assert near.highest_ceiling == ceiling
 
 
 @pytest.mark.parametrize("cell", ["much", 1j, [1.0], True])

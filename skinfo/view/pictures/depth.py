@@ -177,6 +177,11 @@ class DepthDisplay:
             quantities.setdefault(name, []).append(quantity)
         drawn = self.table[self.table["epoch"].isin(self.epochs)]
         notes = [small_print(drawn, name, several) for name, several in quantities.items()]
+        notes += [
+            f"{curves.quantity.title}: {above}"
+            for curves in self._curves.values()
+            if (above := curves.ceiling_above_axis())
+        ]
         if any(notes):
             letters = int(16 * self.figure_.get_size_inches()[0])
             self.figure_.supxlabel(
@@ -207,7 +212,7 @@ def _draw(ax: Any, curves: Curves) -> list[Any]:
         )
     highest = float(np.nanmax(value, initial=0.0))
     ax.set_ylim(widened(ax.get_ylim(), highest), auto=None)
-    _draw_ceilings(ax, curves, highest)
+    _draw_ceilings(ax, curves)
     if curves.quantity.baseline is not None:
         ax.axhline(curves.quantity.baseline, color="0.5", lw=0.8, ls=":", zorder=0)
     if curves.top is not None:
@@ -221,10 +226,10 @@ def _draw(ax: Any, curves: Curves) -> list[Any]:
     return handles
 
 
-def _draw_ceilings(ax: Any, curves: Curves, highest: float) -> None:
+def _draw_ceilings(ax: Any, curves: Curves) -> None:
     """A dash over each layer, the highest of the checkpoints; none that would flatten the rest."""
-    known = np.where(np.isnan(curves.ceiling), -np.inf, curves.ceiling).max(axis=1)
-    near = np.flatnonzero((known > 0) & (known <= 2 * highest))
+    known = np.where(np.isnan(curves.near_ceiling), -np.inf, curves.near_ceiling).max(axis=1)
+    near = np.flatnonzero((known > 0) & (drawable(known) == known))
     ax.hlines(known[near], near - _DASH, near + _DASH, color="0.5", lw=0.9, ls="--", zorder=0)
     if len(near):
         low, high = ax.get_ylim()

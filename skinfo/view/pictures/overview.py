@@ -165,7 +165,8 @@ class InformationFlowDisplay:
         lines += [
             f"{curve.quantity.title}: {above}"
             for curve in curves.values()
-            if (above := curve.above_axis())
+            for above in (curve.above_axis(), curve.ceiling_above_axis())
+            if above
         ]
         if len(np.unique(self.table["epoch"])) == 1 and self.snapshots is not None:
             lines += [

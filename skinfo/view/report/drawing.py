@@ -87,6 +87,11 @@ def _above(curves: Curves) -> str:
     return f"Not drawn whole, {curves.quantity.title}: {above}." if above else ""
 
 
+def _far_ceiling(curves: Curves) -> str:
+    above = curves.ceiling_above_axis()
+    return f"Not drawn, {curves.quantity.title}: {above}." if above else ""
+
+
 def _range(curves: Curves) -> list[float]:
     """All that is ever shown, so that the axes stand still while the points move."""
     flat = curves.flat_ceiling()
@@ -161,7 +166,8 @@ def draw_curves(curves: Curves, *, several: bool) -> Figure:
     if by_depth:
         traces += [_depth_line(curves, j, across[:, j]) for j in range(len(places))]
     traces += [_line(curves, k, across[k], colours[k], by_depth=by_depth) for k in drawn]
-    flat = curves.flat_ceiling()
+    near = curves.near_ceiling
+    flat = None if np.isnan(near).all() else curves.flat_ceiling()
     shapes, annotations = [] if by_depth else [_epoch_mark(places)], []
     if flat is not None:
         shape, note = dashed_ceiling(flat, "ceiling")
@@ -173,7 +179,7 @@ def draw_curves(curves: Curves, *, several: bool) -> Figure:
             "marker": {"opacity": 0}, "hoverinfo": "skip",
         })  # fmt: skip
     else:
-        limited = [k for k in range(len(colours)) if np.isfinite(curves.ceiling[k]).any()]
+        limited = [k for k in range(len(colours)) if np.isfinite(near[k]).any()]
         traces += [_ceiling(curves, k, across[k], colours[k]) for k in limited]
     if curves.quantity.baseline is not None:
         shapes.append(dashed_ceiling(curves.quantity.baseline, "")[0])
@@ -192,7 +198,7 @@ def draw_curves(curves: Curves, *, several: bool) -> Figure:
         made=checked(traces, laid_out, marks=[] if by_depth else listed(places)),
         caption=curves.label,
         small=made_by(curves, several=several),
-        footnote=" ".join(filter(None, [_not_drawn(curves), _above(curves)])),
+        footnote=" ".join(filter(None, [_not_drawn(curves), _above(curves), _far_ceiling(curves)])),
     )
 
 
@@ -259,7 +265,7 @@ def _line(
 
 
 def _ceiling(curves: Curves, k: int, across: np.ndarray, colour: str) -> dict[str, Any]:
-    ceiling = curves.ceiling[k]
+    ceiling = curves.near_ceiling[k]
     if len(across) == 1:
         across, ceiling = across + np.array([-_DASH, _DASH]), np.repeat(ceiling, 2)
     return {
