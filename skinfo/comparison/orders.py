@@ -136,12 +136,17 @@ class _Orders:
         lines += [self._chain_in_words(title, *one) for one in chains]
         if not lines:
             return [f"{title}: nothing is told apart at any σ"]
-        n_more = int(untold.any(axis=2).sum())
-        more = [f"{n_more} more orders of two at some σ"] if n_more else []
-        more += (
-            [f"{len(crossing) - n_crossings} more crossings"] if len(crossing) > n_crossings else []
-        )
-        return lines + ([f"{title}: and {', '.join(more)}"] if more else [])
+        untold_orders = int(untold.any(axis=2).sum())
+        untold_crossings = len(crossing) - n_crossings
+        left_out = [
+            f"{n} {one if n == 1 else several}"
+            for n, one, several in (
+                (untold_orders, "order of two at some σ", "orders of two at some σ"),
+                (untold_crossings, "crossing", "crossings"),
+            )
+            if n > 0
+        ]
+        return lines + ([f"{title}, not listed: {', '.join(left_out)}"] if left_out else [])
 
     def _chains(
         self, spans: list[Span], untold: np.ndarray

@@ -38,7 +38,11 @@ BLUE, RED = "#1f6f8b", "#e07a5f"
 #: Pairs of rows: their name in Snapshots, what they are called, their colour.
 PAIR_KINDS = (("within", "within classes", BLUE), ("between", "between classes", RED))
 #: Quantities that make an information plane: across, and up.
-PLANES = (("mutual_info", "label_mutual_info"), ("binned_mutual_info", "binned_label_mutual_info"))
+PLANES = (
+    ("mutual_info", "label_mutual_info"),
+    ("sliced_mutual_info", "sliced_label_mutual_info"),
+    ("binned_mutual_info", "binned_label_mutual_info"),
+)
 _LARGEST_DRAWN = 1e100
 # More layers than this are counted, not named.
 _MOST_NAMED = 5

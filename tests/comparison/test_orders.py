@@ -131,7 +131,7 @@ def test_many_layers_are_a_chain_and_what_is_left_is_counted():
     values = rng.normal(size=(12, 6))
     lines = orders_over_sigmas(table_of(values - 0.1, values + 0.1), most=7)
     assert len(lines) == 8
-    assert re.search(r": and \d+ more orders of two at some σ, \d+ more crossings$", lines[-1])
+    assert re.search(r", not listed: \d+ orders of two at some σ, \d+ crossings$", lines[-1])
 
 
 def test_checkpoints_of_a_layer_are_put_in_order_too():

@@ -74,7 +74,7 @@ class InformationPlaneDisplay:
     def from_flow(
         cls, table: pd.DataFrame, *, estimator: str | None = None
     ) -> InformationPlaneDisplay:
-        """Take the plane out of a flow table: I(X;T) where it was measured, else I(X;Bin(T))."""
+        """Take the plane out of a flow table: of I(X;T) if measured, else slices, else bins."""
         table = checked_table(table, "The table", curve=False)
         # With labels that have a name, I(Y;T) is under that name, and I(X;T) under none.
         measured = [
