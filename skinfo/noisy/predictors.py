@@ -59,11 +59,12 @@ class PredictedLabels:
 
     gain: Average  # E log q(y|t) / p(y), at most I(Y;T)
     null: np.ndarray  # (n_permutations,): the same number with permuted labels
+    missed: float = 0.0  # what inputs like none that were drawn may take from the gain
 
     @property
     def lower(self) -> float:
         """Lower end of I(Y;T)."""
-        return self.gain.mean - self.gain.margin(population=True)
+        return self.gain.mean - float(np.hypot(self.gain.margin(population=True), self.missed))
 
     @property
     def p_value(self) -> float:
@@ -86,7 +87,7 @@ class PredictedLabels:
         gain, margin = self.gain, self.gain.margin(population=True)
         return (
             Quantity(
-                "label_gain", gain.mean, gain.integration, gain.mean - margin, gain.mean + margin,
+                "label_gain", gain.mean, gain.integration, self.lower, gain.mean + margin,
                 stderr_sampling=gain.inputs,
             ),
             Quantity(
