@@ -18,11 +18,9 @@ from skinfo.noisy.mixture import Mixture
 from skinfo.noisy.plug_in import MEASURED_NAMES, Averages, Measured, contributions
 from skinfo.noisy.population import HeldOut, lower_end_by_pairs, upper_ends
 from skinfo.noisy.predictors import PredictedLabels
-from skinfo.noisy.sampling import Average
+from skinfo.noisy.sampling import MISSED, Average
 from skinfo.quantities import Quantity
 
-#: A mode of which so many rows are expected is missed by all of them with 5 %.
-MISSED = 3.0
 # Shares of a posterior that go to p(y): no draw costs more than the logarithm of the share.
 _PRIOR_SHARES = (0.003, 0.01, 0.03, 0.1, 0.3)
 # The classes seen are all there are where each was drawn so often.
@@ -180,7 +178,7 @@ def _of_population(
         upper["entropy"] = [averages.of(without.entropy + rest), outside]
     # One mode, of whatever class, adds no more to h(T|Y) than to h(T).
     highs = {name: [average.plus(missed) for average in upper[name]] for name in upper}
-    lows = {"label_mutual_info": [Average(0.0), *([] if predicted is None else [predicted.gain])]}
+    lows = {"label_mutual_info": [Average(0.0), *([] if predicted is None else [predicted.end])]}
     # I(X;T|Y) = I(X;T) - I(Y;T).
     highs["conditional_mutual_info"] += [
         high.plus(_negative(low))

@@ -20,12 +20,12 @@ from scipy.special import expit
 
 from skinfo._numba import in_order
 from skinfo._rows import Rows
-from skinfo.noisy.brackets import MISSED
 from skinfo.noisy.folds import assign_folds
 from skinfo.noisy.information import noted_at_an_end
 from skinfo.noisy.layout import Subspace, parts
 from skinfo.noisy.mixture import Mixture
 from skinfo.noisy.sampling import (
+    MISSED,
     N_RANDOMISATIONS,
     Average,
     Draws,

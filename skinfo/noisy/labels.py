@@ -15,7 +15,7 @@ from sklearn.utils.extmath import randomized_svd
 from skinfo._numba import ONE_BLAS_THREAD
 from skinfo._rows import Rows, check_rows
 from skinfo.noise import AdditiveNoise
-from skinfo.noisy.brackets import MISSED, sampled_label_entropy
+from skinfo.noisy.brackets import sampled_label_entropy
 from skinfo.noisy.estimator import checked_noise
 from skinfo.noisy.folds import N_FOLDS, assign_folds
 from skinfo.noisy.information import noted_at_an_end
@@ -27,6 +27,7 @@ from skinfo.noisy.predictors import (
     PredictedLabels,
     cross_fitted_gains,
     gaussian_posteriors,
+    missed_by,
     permute_labels,
 )
 from skinfo.noisy.sampling import Average
@@ -276,9 +277,7 @@ class LabelMIEstimator(BaseEstimator):
             )  # fmt: skip
         means = gains @ rows.weights
         gain = Average(float(means[0]), rows.error_of_mean(gains[0]))
-        # A wrong prediction costs at most the logarithm of the number of inputs and one.
-        missed = MISSED / rows.n_effective * float(np.log1p(len(rows.independent_weights)))
-        return PredictedLabels(gain, means[1:], missed)
+        return PredictedLabels(gain, means[1:], missed_by(rows))
 
 
 def _noisy(

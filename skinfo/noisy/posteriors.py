@@ -15,11 +15,10 @@ from scipy.special import logsumexp, ndtri
 from scipy.stats import qmc
 
 from skinfo._rows import Rows
-from skinfo.noisy.brackets import MISSED
 from skinfo.noisy.information import noted_at_an_end
 from skinfo.noisy.mixture import Mixture
 from skinfo.noisy.plug_in import contributions, point_contributions
-from skinfo.noisy.sampling import N_RANDOMISATIONS, Average, Draws, average_draws
+from skinfo.noisy.sampling import MISSED, N_RANDOMISATIONS, Average, Draws, average_draws
 from skinfo.noisy.sums import DrawSums
 from skinfo.quantities import Quantity
 

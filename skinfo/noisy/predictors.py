@@ -26,7 +26,7 @@ from skinfo._rows import Rows
 from skinfo.noisy.folds import N_FOLDS, assign_folds
 from skinfo.noisy.mixture import Mixture
 from skinfo.noisy.plug_in import Averages
-from skinfo.noisy.sampling import N_RANDOMISATIONS, Average, Draws
+from skinfo.noisy.sampling import MISSED, N_RANDOMISATIONS, Average, Draws
 from skinfo.noisy.sums import DrawSums
 from skinfo.quantities import Quantity
 
@@ -59,12 +59,17 @@ class PredictedLabels:
 
     gain: Average  # E log q(y|t) / p(y), at most I(Y;T)
     null: np.ndarray  # (n_permutations,): the same number with permuted labels
-    missed: float = 0.0  # what inputs like none that were drawn may take from the gain
+    missed: float  # what wrong predictions of which none was drawn may take from the gain
+
+    @property
+    def end(self) -> Average:
+        """The gain with all that makes a lower end of I(Y;T) uncertain."""
+        return self.gain.widened(self.missed)
 
     @property
     def lower(self) -> float:
         """Lower end of I(Y;T)."""
-        return self.gain.mean - float(np.hypot(self.gain.margin(population=True), self.missed))
+        return self.end.mean - self.end.margin(population=True)
 
     @property
     def p_value(self) -> float:
@@ -137,7 +142,16 @@ def predict_labels(
         gains = _gains(layer, predictor, N_FOLDS, n_jobs)
     averages = Averages(mixture, draws, sums, None)
     gain, *null = (averages.of(values.reshape(draws.rows.shape)) for values in gains)
-    return PredictedLabels(gain, np.array([average.mean for average in null]))
+    return PredictedLabels(gain, np.array([average.mean for average in null]), missed_by(rows))
+
+
+def missed_by(rows: Rows) -> float:
+    """What wrong predictions of which no row was drawn may cost, on average, with 95 %.
+
+    Each costs at most the logarithm of the number of inputs and one, as class frequencies have
+    their share of every posterior.
+    """
+    return MISSED / rows.n_effective * float(np.log1p(len(rows.independent_weights)))
 
 
 def _enough_draws(rows: Rows, available: int) -> int:

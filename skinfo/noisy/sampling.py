@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 
 import numpy as np
@@ -15,6 +15,8 @@ from skinfo._rows import Rows
 
 #: Independent scramblings; their spread gives the standard error.
 N_RANDOMISATIONS = 16
+#: What is met so many times on average is missed altogether with 5 %.
+MISSED = 3.0
 _QUANTILE = float(student.ppf(0.975, N_RANDOMISATIONS - 1))
 # A mean that so many standard errors part from what it is known to be is no matter of chance.
 _BEYOND_CHANCE = 4.0
@@ -170,6 +172,10 @@ class Average:
         if population:
             spread = np.hypot(spread, self.inputs)
         return _QUANTILE * float(spread)
+
+    def widened(self, by: float) -> Average:
+        """Widen the 95 % interval of a population by what no spread of the inputs shows."""
+        return replace(self, inputs=float(np.hypot(self.inputs, by / _QUANTILE)))
 
     def plus(self, other: Average) -> Average:
         """Add an independent average."""
