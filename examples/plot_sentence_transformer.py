@@ -10,10 +10,10 @@ optimisation. The **token** is one of the twenty most frequent ones ("the", "of"
 on) at its place in a sentence.
 
 **What to see.** Which token stood there can be read from the embeddings and the first four layers
-to at least 2.68 of H(Y) = 2.72 nats, and from the last layer to at least 2.23. Distances tell less:
+to at least 2.66 of H(Y) = 2.72 nats, and from the last layer to at least 2.21. Distances tell less:
 places with the same token are nearest in the first layers (AUC 1.00) and hardly nearer than others
 in the last (0.54). The topic, read from the mean over tokens, goes the other way, from at least
-0.48 nats after the embeddings to at least 0.69 after the last layer, of 1.93, although distances
+0.42 nats after the embeddings to at least 0.64 after the last layer, of 1.93, although distances
 hardly show it (AUC 0.55 to 0.59).
 
 The ends are *lower* ends of I(Y;T), and hold for texts that were not drawn: they come from

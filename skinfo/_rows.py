@@ -143,7 +143,7 @@ class Rows:
         """What a sigma in "activations" or in "rms" is multiplied with.
 
         The latter is the root mean square deviation of the rows from their mean, of a unit on
-        average.
+        average; 1 where all are the same, and nothing is known of them whatever the noise.
         """
         if unit == "activations":
             return 1.0
@@ -155,13 +155,13 @@ class Rows:
             off = self.points[part] - mean
             square += float(self.weights[part] @ np.einsum("ij,ij->i", off, off))
         rms = float(np.sqrt(square / len(mean)))
-        # Rows that are all the same differ from their mean by its rounding.
-        if not np.abs(mean).max() * 1e-12 < rms < np.inf:
+        if not np.isfinite(rms):
             raise ValueError(
-                f"the root mean square deviation of these rows is {rms:g}, which is no unit of "
-                'sigma; give sigma in the units of the activations, sigma_unit="activations".'
+                "the root mean square deviation of these rows overflows; divide them by their "
+                "largest value before they are measured."
             )
-        return rms
+        # Rows that are all the same differ from their mean by its rounding.
+        return rms if rms > np.abs(mean).max() * 1e-12 else 1.0
 
     @property
     def independent(self) -> np.ndarray:

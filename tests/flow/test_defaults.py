@@ -140,8 +140,12 @@ def test_many_threads_find_the_same():
 def test_permutations_too_few_to_show_anything_are_refused():
     with pytest.raises(ValueError, match="cannot show that a gain is more than chance"):
         LabelMIEstimator(n_permutations=5).fit(np.ones((20, 2)), np.arange(20) % 2)
-    with pytest.raises(ValueError, match="no unit of sigma"):
-        LabelMIEstimator(sigma_unit="rms").fit(np.ones((20, 2)), np.arange(20) % 2)
+
+
+def test_rows_whose_deviation_overflows_have_no_unit():
+    far = np.linspace(-1e200, 1e200, 20)[:, None]
+    with pytest.raises(ValueError, match="deviation of these rows overflows; divide them"):
+        LabelMIEstimator(sigma_unit="rms").fit(far, np.arange(20) % 2)
 
 
 @pytest.mark.parametrize(
@@ -164,3 +168,12 @@ def test_errors_over_inputs_are_of_the_population_once(estimator, quantity):
     errors = [flow.loc[flow["quantity"] == quantity, "stderr"].item() for flow in flows.values()]
     assert row["about"] == "the population"
     assert row["difference_stderr"] == pytest.approx(np.hypot(*errors))
+
+
+def test_a_layer_that_is_constant_knows_nothing_and_is_measured():
+    run = open_run({(1, "dead"): np.full((60, 20), 0.3)}, labels=np.arange(60) % 3)
+    table = information_flow(default_estimators(run), run, progress=False)
+    assert not table["notes"].str.contains("not measured").any()
+    found = table.set_index(["estimator", "quantity"])["value"]
+    assert found["sliced at 0.5 rms", "sliced_mutual_info"] == 0
+    assert found["labels at 0.5 rms", "label_mutual_info"] == 0

@@ -122,7 +122,8 @@ def test_sequences_are_chosen_whole():
 
 
 def test_what_cannot_be_measured_has_a_row_at_each_sigma(run):
-    arrays = lines() | {(1, "groups"): np.ones((12, 1)), (7, "even"): np.full((12, 1), np.nan)}
+    far = np.linspace(-1e200, 1e200, 12)[:, None]
+    arrays = lines() | {(1, "groups"): far, (7, "even"): np.full((12, 1), np.nan)}
     broken = open_run(arrays, labels=LABELS, layers=["groups", "even"])
     with pytest.warns(UserWarning, match="not measured"):
         table = curves_of(broken, unit="rms")
@@ -130,7 +131,9 @@ def test_what_cannot_be_measured_has_a_row_at_each_sigma(run):
     assert notes.to_dict() == {
         (1, "groups"): ["not measured"] * 3, (7, "even"): ["read error"] * 3,
     }  # fmt: skip
-    assert "root mean square deviation of these rows is 0" in table.attrs["errors"][0]["message"]
+    assert (
+        "root mean square deviation of these rows overflows" in table.attrs["errors"][0]["message"]
+    )
     whole = curves_of(run, unit="rms")
     where = (table["epoch"] == 7) & (table["layer"] == "groups")
     same = whole[(whole["epoch"] == 7) & (whole["layer"] == "groups")]

@@ -133,8 +133,10 @@ def test_info_and_convert_print_json(tmp_path, call):
     code, out, err = call("info", target, "--json")
     assert (code, err) == (0, "")
     assert json.loads(out) == written | {
-        "schema": 1, "bytes": size_on_disk(target), "inputs": 4, "classes": 2,
-        "trained_on": 1, "seed": 5, "order_from_names": False, "unread": [],
+        "schema": 1, "bytes": size_on_disk(target), "inputs": 4,
+        "labels": [{"name": "", "classes": 2, "per_token": False}], "tokens": None,
+        "padding": None, "settings": {}, "trained_on": 1, "seed": 5, "order_from_names": False,
+        "unread": [],
         "layers": [
             {"name": "b", "sigma": 0.1, "noise": "additive", "noise_before": False,
              "shape": [4, 2], "dtype": "float64", "types": {"float32": 3, "float64": 4}},

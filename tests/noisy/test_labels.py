@@ -189,9 +189,10 @@ def test_permutations_too_few_to_show_anything_are_refused():
 
 def test_a_gain_within_its_error_is_noted_whatever_the_permutations_say():
     gain = Average(0.01, inputs=0.02)
-    assert PredictedLabels(gain, np.zeros(19)).indistinguishable
-    assert not PredictedLabels(Average(0.01), np.zeros(19)).indistinguishable
-    assert PredictedLabels(Average(0.01), np.ones(19)).indistinguishable
+    assert PredictedLabels(gain, np.zeros(19), 0.0).indistinguishable
+    assert not PredictedLabels(Average(0.01), np.zeros(19), 0.0).indistinguishable
+    assert PredictedLabels(Average(0.01), np.zeros(19), 0.02).indistinguishable
+    assert PredictedLabels(Average(0.01), np.ones(19), 0.0).indistinguishable
 
 
 @pytest.mark.parametrize("y", [[0, 1, 1, 1], [0, 1, 0, 1], [0, 1, 2], [0] * 25 + [1], [0] * 6])

@@ -69,10 +69,10 @@ def two_far_classes(n, rng):
     return np.column_stack([10.0 * y, np.zeros(n)]) + 0.5 * rng.normal(size=(n, 2)), y
 
 
-@pytest.mark.parametrize(("n", "lower"), [(300, 0.62), (3000, 0.68)])
+@pytest.mark.parametrize(("n", "lower"), [(300, 0.59), (3000, 0.679)])
 @pytest.mark.parametrize("alone", ["its class", "its place", "far away", "both"])
 def test_one_row_that_no_other_sees_costs_one_row(n, lower, alone, rng):
-    """Without it the lower end of I(Y;T) is .691 and .692."""
+    """Wrong labels that no row shows may cost 3 log(n + 1) / n, .057 and .008, of log 2 = .693."""
     S, y = two_far_classes(n, rng)
     if alone in ("its class", "both"):
         y[0] = 2
