@@ -207,7 +207,9 @@ def test_one_row_far_from_its_replicas_costs_one_row(population, rng):
     rows = Rows.make(S, groups=np.repeat(np.arange(40), 5), labels=np.repeat(np.arange(40) % 4, 5))
     found = measure_mixture(Mixture.of(rows, 1.0), population=population, max_evaluations=2**12)
     assert np.log(40) - 0.2 < found.mutual_info.lower <= np.log(40)
-    assert np.log(4) - 0.2 < found.label_mutual_info.lower <= np.log(4)
+    # Of a population, wrong labels that none of 40 inputs shows may cost 3 log(41) / 40.
+    cost = np.hypot(0.2, 3 * np.log(41) / 40) if population else 0.2
+    assert np.log(4) - cost < found.label_mutual_info.lower <= np.log(4)
 
 
 def test_random_labels_reach_down_to_zero(rng):

@@ -259,10 +259,10 @@ def test_rows_of_groups_have_tokens_too():
 
 
 def test_a_flow_of_a_population_takes_sequences_for_what_was_drawn():
-    """Labels of 40 sequences at random, five tokens each that hardly differ."""
+    """Labels of 40 sequences at random, 20 tokens each that hardly differ."""
     rng = np.random.default_rng(0)
-    sequences, y = np.repeat(np.arange(40), 5), rng.integers(2, size=40)
-    S = rng.normal(size=(40, 1, 3)) + 0.02 * rng.normal(size=(40, 5, 3))
+    sequences, y = np.repeat(np.arange(40), 20), rng.integers(2, size=40)
+    S = rng.normal(size=(40, 1, 3)) + 0.02 * rng.normal(size=(40, 20, 3))
     run = open_run({(1, "a"): S}, labels=y, sigma=0.5, flatten="tokens")
     estimator = NoisyMIEstimator(0.5, population=True, random_state=0)
     found = information_flow(estimator, run, progress=False).set_index("quantity")
