@@ -259,7 +259,8 @@ class LabelMIEstimator(BaseEstimator):
         self, rows: Rows, points: np.ndarray, members: np.ndarray | None, seed: int
     ) -> PredictedLabels:
         """Gains of predictors over guessing, at one draw of each row, a member of ``points``."""
-        rng = np.random.default_rng(seed)
+        # The folds are drawn from the seed itself: permutations must not repeat them.
+        rng = np.random.default_rng([seed, 1])
         labels = rows.required_labels()
         every = np.stack([labels, *(permute_labels(rows, rng) for _ in range(self.n_permutations))])
         gains = np.zeros(every.shape)

@@ -134,7 +134,8 @@ def predict_labels(
     rows, labels = mixture.rows, mixture.rows.required_labels()
     m = _enough_draws(rows, sums.own.shape[1])
     draws, sums = mixture.draw_stream(seed).take(m), sums.first(m)
-    rng = np.random.default_rng(seed)
+    # The folds are drawn from the seed itself: permutations must not repeat them.
+    rng = np.random.default_rng([seed, 1])
     every = np.stack([labels, *(permute_labels(rows, rng) for _ in range(n_permutations))])
     gains = np.zeros((len(every), draws.rows.size))
     if len(rows.independent_weights) >= FEWEST_INPUTS:
