@@ -7,8 +7,9 @@ the constant is minus the sum of log2 of the deviations. Blocks of 64 rows lie f
 arrays of shape (n_wide, d, 4, 64), coordinates outermost, so that loops over rows run in vector
 registers.
 
-Functions that run once per query take tuples of arrays; those that run once per block take whole
-arrays and indices: reading a tuple, or slicing, counts references, which costs as much as a block.
+Functions that run once per tile of queries take tuples of arrays; those that run once per query or
+block take whole arrays and indices: reading a tuple, or slicing, counts references, which costs as
+much as a block.
 The last index always runs from 0: where it might be negative, no loop is vectorised.
 """
 
